@@ -1,0 +1,228 @@
+// THE SEAM between the model and the machine. Above it nobody knows int4 from bf16 or a CPU from a GPU; below it
+// nobody knows what a layer is.
+//
+// A Backend owns a device and is shared by all threads. Work is issued through a Stream: one per session, used by
+// one thread at a time, with scratch memory and a cancel flag of its own. Every op takes a batch of rows (tokens),
+// each with its own sequence and position, so that many sequences go through one step.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/qtensor.h"
+#include "base/tensor.h"
+
+namespace gptq {
+
+/// A row-major matrix of activations in the backend's memory and element type; only the backend looks inside.
+struct Matrix {
+  std::byte* data = nullptr;
+  int64_t rows = 0, cols = 0;
+};
+
+/// A block of the backend's memory.
+class Memory {
+ public:
+  virtual ~Memory() = default;
+  virtual std::byte* data() = 0;
+  virtual size_t bytes() const = 0;
+};
+
+/// y = x W^T + b, packed for the backend's kernels. Immutable.
+class Linear {
+ public:
+  virtual ~Linear() = default;
+  virtual int64_t in_features() const = 0;
+  virtual int64_t out_features() const = 0;
+  /// Bytes of weights read per row in decoding.
+  virtual uint64_t bytes() const = 0;
+  /// The canonical form again, equal to what prepare() got, for a Linear prepared from a QTensor.
+  virtual QTensor unpack() const = 0;
+};
+
+/// A vector of parameters (norm weights), kept in fp32.
+class Vector {
+ public:
+  virtual ~Vector() = default;
+  virtual int64_t size() const = 0;
+};
+
+/// Where a row belongs: which sequence of the cache, and its place in it.
+struct Row {
+  int32_t sequence = 0;
+  int32_t position = 0;
+};
+
+struct CacheShape {
+  int64_t layers = 0, kv_heads = 0, key_dim = 0, value_dim = 0;
+  int64_t sequences = 1;
+};
+
+/// Keys and values of some sequences. Grows as rows are stored; used with one Stream at a time.
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+  /// Makes room for positions [0, length) of `sequence` in every layer; Status::out_of_memory leaves it unchanged.
+  virtual void reserve(int32_t sequence, int64_t length) = 0;
+  /// Forgets positions >= length and gives their memory back.
+  virtual void truncate(int32_t sequence, int64_t length) = 0;
+  virtual uint64_t bytes() const = 0;
+};
+
+enum class Norm : uint8_t { rms, layer };
+enum class Act : uint8_t {
+  silu,
+  gelu,       // x/2 (1 + erf(x/sqrt 2))
+  gelu_tanh,  // its tanh approximation
+  relu,
+};
+
+/// How the pairs that rotate together lie in a head: i with i + dim/2, or 2i with 2i + 1.
+enum class RopeLayout : uint8_t { half, pairs };
+
+/// Rotation angles per row of the batch: cos and sin [rows, dim / 2] in host memory, scaling included.
+/// The first `dim` elements of each head rotate. dim == 0: no rotation.
+struct RopeRows {
+  const float* cos = nullptr;
+  const float* sin = nullptr;
+  int64_t dim = 0;
+  RopeLayout layout = RopeLayout::half;
+};
+
+struct AttentionParams {
+  int64_t heads = 0, kv_heads = 0, key_dim = 0, value_dim = 0;
+  float scale = 1.0f;   // on q.k
+  int64_t window = 0;   // 0: all earlier positions; w: positions p - w < j <= p
+};
+
+/// X^T X summed over rows, fp32, for the quantizer.
+class Hessian {
+ public:
+  virtual ~Hessian() = default;
+  virtual int64_t size() const = 0;
+  virtual int64_t rows_seen() const = 0;
+};
+
+/// U, upper triangular, with H'^-1 = U^T U for a permuted and damped Hessian H'.
+class Factor {
+ public:
+  virtual ~Factor() = default;
+  virtual int64_t size() const = 0;
+};
+
+enum class Symmetric : uint8_t { no, yes };
+/// Faults of the reference implementation that solve() reproduces on request, for comparison.
+enum class Compat : uint8_t {
+  none,
+  gptqmodel,  // group ranges from weights that lack the current block's updates; a symmetric range is halved
+              // when a row of the group has no negative weight
+};
+/// Whether scales are rounded to fp16 before use, so that error feedback sees what the file will hold.
+enum class ScaleType : uint8_t { f32, f16 };
+
+struct SolveParams {
+  int bits = 4;
+  Symmetric symmetric = Symmetric::yes;
+  Compat compat = Compat::none;
+  ScaleType scale_type = ScaleType::f16;
+  int64_t block = 128;  // columns solved before their error is pushed to the rest
+};
+
+/// One weight matrix for solve(), host memory, columns in processing order.
+struct SolveProblem {
+  int64_t rows = 0, cols = 0, groups = 0;
+  float* weights = nullptr;           // [rows, cols]; overwritten with the dequantized result
+  const int32_t* group_of = nullptr;  // [cols] group of each column
+  uint8_t* codes = nullptr;           // [rows, cols] out
+  float* scales = nullptr;            // [groups, rows] in with static ranges, else out
+  uint16_t* zeros = nullptr;          // [groups, rows] likewise
+  bool static_ranges = false;         // scales and zeros are given; otherwise found when a group is entered, from
+                                      // the weights as they are then (columns of a group must be contiguous)
+  double* row_loss = nullptr;         // [rows] out: sum over columns of ((w - q) / U_jj)^2 / 2
+};
+
+/// Execution on the device, in order, for one thread at a time. Ops throw Error(Status::cancelled) soon after the
+/// flag given at creation becomes true; what they were writing is then undefined, everything else intact.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+
+  virtual std::unique_ptr<Memory> allocate(size_t bytes) = 0;
+  /// Host floats <-> activations, converting to and from the backend's element type.
+  virtual void upload(const float* host, Matrix out) = 0;
+  virtual void download(Matrix x, float* host) = 0;
+  virtual void copy(Matrix x, Matrix out) = 0;
+
+  /// out[i] = row ids[i] of the table's weight matrix (bias ignored). Ids are checked by the caller.
+  virtual void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) = 0;
+  /// out = norm(x) * weight + bias over each row; bias may be null. out may be x.
+  virtual void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) = 0;
+  /// y = x W^T + b. x [M, in], y [M, out]; they do not overlap.
+  virtual void linear(const Linear& w, Matrix x, Matrix y) = 0;
+  /// Rotates q [M, heads * key_dim] in place; rotates k [M, kv_heads * key_dim] in place and stores it, with
+  /// v [M, kv_heads * value_dim], at (sequence, position) of `layer`. The cache has room (reserve()).
+  virtual void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
+                          KvCache& cache, int64_t layer) = 0;
+  /// out [M, heads * value_dim] = softmax(scale q K^T) V, each row over positions <= its own, within the window.
+  virtual void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q, const KvCache& cache,
+                         int64_t layer, Matrix out) = 0;
+  /// out = act(gate) * up, or act(gate) when up is null. out may be gate.
+  virtual void activate(Act act, Matrix gate, const Matrix* up, Matrix out) = 0;
+  /// x += y
+  virtual void add(Matrix x, Matrix y) = 0;
+
+  // Quantization
+  virtual std::unique_ptr<Hessian> create_hessian(int64_t size) = 0;
+  /// H += X^T X over the rows of x [M, size].
+  virtual void hessian_add(Matrix x, Hessian& hessian) = 0;
+  virtual std::vector<float> hessian_diagonal(const Hessian& hessian) = 0;
+  /// U of H' where H'[i][j] = H[order[i]][order[j]] + (i == j ? diagonal_add[i] : 0); null when H' is not positive
+  /// definite in fp32. The Hessian itself is unchanged.
+  virtual std::unique_ptr<Factor> factor(const Hessian& hessian, std::span<const int32_t> order,
+                                         std::span<const float> diagonal_add) = 0;
+  /// GPTQ (arXiv 2210.17323): columns left to right, each rounded and its error spread over later columns by U.
+  /// A null factor rounds to nearest without feedback (row_loss is then the plain squared error / 2).
+  virtual void solve(const Factor* factor, const SolveParams& params, SolveProblem& problem) = 0;
+};
+
+/// `exact`: fp32 activations and accumulation. `fast`: whatever the backend finds fastest within its stated error.
+enum class Compute : uint8_t { exact, fast };
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// "cpu (avx512)", for people.
+  virtual std::string description() const = 0;
+  /// Bytes of one activation element.
+  virtual size_t element_bytes() const = 0;
+
+  /// `bias` is null or has `rows` elements. Dense weights are f32, f16 or bf16 [N, K]; the tensor's memory is kept
+  /// and used in place where the backend can.
+  virtual std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const = 0;
+  virtual std::unique_ptr<Linear> prepare(const Tensor& weight, const Tensor* bias) const = 0;
+  virtual std::unique_ptr<Vector> prepare_vector(const Tensor& values) const = 0;
+
+  virtual std::unique_ptr<KvCache> create_cache(const CacheShape& shape) const = 0;
+  /// `cancel` may be null, else outlives the stream.
+  virtual std::unique_ptr<Stream> create_stream(const std::atomic<bool>* cancel) const = 0;
+};
+
+struct BackendOptions {
+  int threads = 0;  // 0: all CPUs available to the process
+  Compute compute = Compute::exact;
+};
+
+/// "cpu". Status::unsupported names the devices known otherwise.
+std::shared_ptr<const Backend> create_backend(std::string_view device, const BackendOptions& options);
+
+/// Defined by src/cpu; the registry knows no more of it than this.
+std::shared_ptr<const Backend> create_cpu_backend(const BackendOptions& options);
+
+}  // namespace gptq

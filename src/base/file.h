@@ -1,0 +1,107 @@
+// Files: bounded reads by position, read-only mappings, and output folders that appear all at once or not at all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace gptq {
+
+namespace fs = std::filesystem;
+
+/// A regular file open for reading. Reads are positioned, so threads may share one File.
+class File {
+ public:
+  /// Status::not_found if absent; Fault::io for folders, pipes, devices and what may not be read (never blocks).
+  explicit File(const fs::path& path);
+  File(File&&) noexcept;
+  File& operator=(File&&) noexcept;
+  ~File();
+
+  const fs::path& path() const { return path_; }
+  uint64_t size() const { return size_; }
+  /// Fills `out` from byte `offset`. Fault::truncated past the end, Fault::io on an error of the system.
+  void read_at(uint64_t offset, std::span<std::byte> out) const;
+  /// Fault::changed if size, inode or modification time differ from when it was opened.
+  void check_unchanged() const;
+
+ private:
+  friend class Mapping;
+  fs::path path_;
+  int descriptor_ = -1;
+  uint64_t size_ = 0, inode_ = 0;
+  int64_t modified_ns_ = 0;
+};
+
+/// A whole file mapped read-only. The file must not shrink while it is in use (the system would raise SIGBUS).
+class Mapping {
+ public:
+  explicit Mapping(const File& file);
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping();
+
+  const std::byte* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+/// The whole file as text. Fault::limit when larger than `max_bytes`, before anything is allocated.
+std::string read_text_file(const fs::path& path, size_t max_bytes);
+
+/// True if the path names a regular file (links followed) that exists.
+bool file_exists(const fs::path& path);
+
+/// A file being written at known positions.
+class FileWriter {
+ public:
+  explicit FileWriter(const fs::path& path);  // creates; Fault::exists if there already
+  FileWriter(FileWriter&&) noexcept;
+  FileWriter& operator=(FileWriter&&) = delete;
+  ~FileWriter();                              // closes without syncing
+
+  /// Reserves the space now, so that a full disk is noticed at the start. Fault::io with bytes wanted and free.
+  void reserve(uint64_t bytes);
+  void write_at(uint64_t offset, std::span<const std::byte> bytes);
+  /// fsync and close; every error is reported. Nothing may be written afterwards.
+  void finish();
+
+ private:
+  fs::path path_;
+  int descriptor_ = -1;
+};
+
+/// Whether a finished output may take the place of an existing folder.
+enum class Overwrite : uint8_t { no, yes };
+
+/// A folder under construction beside its target, hidden and unfinished-looking until commit() renames it.
+/// Destroyed without commit(), it removes what it wrote and leaves the target untouched.
+class StagedFolder {
+ public:
+  /// Fault::exists when `target` exists and `overwrite` is no (an existing empty folder counts as absent);
+  /// Fault::io when the parent can't be written: noticed here, before any work.
+  StagedFolder(const fs::path& target, Overwrite overwrite);
+  StagedFolder(const StagedFolder&) = delete;
+  StagedFolder& operator=(const StagedFolder&) = delete;
+  ~StagedFolder();
+
+  const fs::path& path() const { return staging_; }  // write files in here
+  void write_file(std::string_view name, std::string_view contents);
+  void copy_file(const fs::path& from, std::string_view name);
+  /// fsyncs the folder, renames it to the target, fsyncs the parent. An old target is kept until the rename.
+  void commit();
+
+ private:
+  fs::path target_, staging_;
+  Overwrite overwrite_;
+  bool committed_ = false;
+};
+
+}  // namespace gptq

@@ -1,0 +1,76 @@
+// Reading JSON that may be hostile, and asking it typed questions whose errors name file, key, found and wanted.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace gptq {
+
+using Json = nlohmann::json;                 // std::map objects: lookups stay logarithmic in hostile files
+using OrderedJson = nlohmann::ordered_json;  // keeps the writer's order: to edit and print config.json
+
+struct JsonLimits {
+  size_t max_bytes = size_t{64} << 20;
+  int max_depth = 64;
+};
+
+/// Parses one JSON document. Refuses, naming `what` (a file name) and the byte offset: ill-formed text or
+/// UTF-8, a byte order mark, anything after the value (Fault::format); a key given twice in one object
+/// (Fault::duplicate); more bytes or depth than `limits` (Fault::limit). Never recurses with the input.
+Json parse_json(std::string_view text, std::string_view what, const JsonLimits& limits = {});
+OrderedJson parse_ordered_json(std::string_view text, std::string_view what, const JsonLimits& limits = {});
+
+/// The same checks for a consumer of events: `handler` has the members of nlohmann::json_sax<Json>.
+void parse_json_events(std::string_view text, std::string_view what, const JsonLimits& limits,
+                       nlohmann::json_sax<Json>& handler);
+
+/// Prints with "\u" escapes only where JSON needs them. indent < 0: one line.
+std::string print_json(const Json& json, int indent = -1);
+std::string print_json(const OrderedJson& json, int indent = -1);
+
+/// A JSON object together with the name to use in errors ("config.json").
+/// Each getter looks for the first of several aliases; null counts as absent.
+class JsonObject {
+ public:
+  using Keys = std::initializer_list<std::string_view>;
+
+  JsonObject(const Json& object, std::string name);  // Fault::format unless an object; borrows `object`
+
+  const std::string& name() const { return name_; }
+  const Json& json() const { return *object_; }
+  const Json* find(Keys keys, std::string_view* found_key = nullptr) const;
+  bool has(Keys keys) const { return find(keys) != nullptr; }
+
+  /// Integers must be JSON integers (4.0 is refused) within [low, high]: Fault::range otherwise.
+  int64_t integer(Keys keys, int64_t low, int64_t high) const;
+  int64_t integer_or(Keys keys, int64_t low, int64_t high, int64_t otherwise) const;
+  std::optional<int64_t> maybe_integer(Keys keys, int64_t low, int64_t high) const;
+
+  /// Finite numbers within [low, high]: Fault::range otherwise.
+  double number(Keys keys, double low, double high) const;
+  double number_or(Keys keys, double low, double high, double otherwise) const;
+
+  bool boolean_or(Keys keys, bool otherwise) const;
+  std::string string(Keys keys) const;
+  std::string string_or(Keys keys, std::string_view otherwise) const;
+  std::optional<JsonObject> object(Keys keys) const;
+
+  /// "config.json: 'rope_theta' is 0, wanted ..." thrown as `fault`.
+  [[noreturn]] void refuse(Fault fault, std::string_view key, std::string_view wanted) const;
+
+ private:
+  const Json& require(Keys keys, std::string_view* found_key) const;
+
+  const Json* object_;
+  std::string name_;
+};
+
+}  // namespace gptq

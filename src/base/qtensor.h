@@ -1,0 +1,33 @@
+// The canonical quantized matrix: what every checkpoint format is read into and written from, and what a
+// backend packs for its own kernels. dequantize_row() is its meaning.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace gptq {
+
+/// W [rows, cols], as nn.Linear.weight: W[n][k] = scale(g, n) * (code(n, k) - zero(g, n)), g = group_of[k].
+struct QTensor {
+  int bits = 4;             // 2, 3, 4 or 8
+  int64_t rows = 0;         // N, out_features
+  int64_t cols = 0;         // K, in_features
+  int64_t groups = 0;       // G
+  std::vector<uint8_t> codes;     // [rows][cols], each 0 .. 2^bits - 1
+  std::vector<float> scales;      // [groups][rows], finite
+  std::vector<uint16_t> zeros;    // [groups][rows], each 0 .. 2^bits
+  std::vector<int32_t> group_of;  // [cols], each 0 .. groups - 1
+};
+
+/// out[0..cols) = W[row]
+void dequantize_row(const QTensor& q, int64_t row, float* out);
+
+/// Rows [begin, end) as a matrix of its own.
+QTensor slice_rows(const QTensor& q, int64_t begin, int64_t end);
+
+/// Throws Error(Fault::range or numeric) naming `what` unless sizes, codes, zeros, groups and scales are as
+/// the comments above say. Backends rely on it.
+void validate(const QTensor& q, std::string_view what);
+
+}  // namespace gptq

@@ -1,0 +1,71 @@
+// A folder of tensors by name, whatever files hold them, for reading and for writing.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/file.h"
+#include "base/tensor.h"
+
+namespace gptq {
+
+struct TensorInfo {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<int64_t> shape;
+  uint64_t bytes = 0;
+  std::string file;  // name of the file in the folder, for messages
+};
+
+/// How tensor bytes are handed out.
+enum class Access : uint8_t {
+  read,  // copied into memory of their own; a file that shrinks meanwhile is an error
+  map,   // borrowed from a read-only mapping
+};
+
+/// Validated when opened: a Checkpoint that exists has every tensor inside its file. Reads are thread-safe.
+class Checkpoint {
+ public:
+  virtual ~Checkpoint() = default;
+
+  /// Sorted by name.
+  virtual const std::vector<TensorInfo>& tensors() const = 0;
+  virtual const TensorInfo* find(std::string_view name) const = 0;
+  /// Status::not_found naming the tensor when absent.
+  virtual Tensor read(std::string_view name, Access access) const = 0;
+  /// Fault::changed if a file is no longer what was opened.
+  virtual void check_unchanged() const = 0;
+};
+
+/// Opens model.safetensors, or model.safetensors.index.json with its shards, or the one other *.safetensors file
+/// of the folder (the names that AutoGPTQ gave). When both the single file and an index are there, the index wins
+/// if it names files that exist, and a warning is logged. Status::not_found when there is none of them.
+std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder);
+
+/// One safetensors file on its own.
+std::unique_ptr<Checkpoint> open_safetensors(const fs::path& file);
+
+/// Writes one safetensors file whose tensors arrive in any order.
+class SafetensorsWriter {
+ public:
+  /// Sizes and places are fixed here, from `tensors` (name, dtype, shape); the file is reserved at full size.
+  /// Tensors are laid out by falling element size, then in the order given, so each is aligned to its element.
+  SafetensorsWriter(const fs::path& file, std::vector<TensorInfo> tensors,
+                    const std::vector<std::pair<std::string, std::string>>& metadata);
+  ~SafetensorsWriter();
+
+  /// `bytes` must have the announced size; a name unknown or written twice is Status::internal.
+  void write(std::string_view name, std::span<const std::byte> bytes);
+  /// Fails unless every tensor was written; fsyncs.
+  void finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gptq

@@ -1,0 +1,45 @@
+// quantize_config.json and config.json["quantization_config"]: how a checkpoint says what it is.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/file.h"
+#include "base/json.h"
+
+namespace gptq {
+
+enum class Symmetry : uint8_t { symmetric, asymmetric };
+/// How zero points are stored: v1 holds zero - 1, v2 the zero itself.
+enum class GptqFormat : uint8_t { v1, v2 };
+
+std::string_view gptq_format_name(GptqFormat format);  // "gptq", "gptq_v2"
+
+struct QuantConfig {
+  int bits = 4;
+  int64_t group_size = 128;  // -1: one group for all inputs
+  Symmetry symmetry = Symmetry::symmetric;
+  bool desc_act = false;
+  GptqFormat format = GptqFormat::v1;
+  bool producer_is_gptqmodel = false;  // decides how an asymmetric v1 zero is read
+};
+
+/// The folder's quantization, from quantize_config.json, quant_config.json, then config.json, with all known
+/// aliases; empty when none of them speaks of one. Two that disagree on bits, method, group size or format:
+/// Fault::mismatch naming both. Methods and formats not known here: Fault::unsupported.
+std::optional<QuantConfig> read_quant_config(const fs::path& folder);
+
+struct QuantDetails {  // for the "meta" of what we write
+  double damp_percent = 0.05;
+  double damp_auto_increment = 0.01;
+  bool static_groups = false;
+  bool true_sequential = true;
+  bool act_group_aware = true;
+  std::string quantizer;  // "libgptq:0.1.0"
+};
+
+/// The dictionary that goes, the same, into quantize_config.json and config.json.
+OrderedJson write_quant_config(const QuantConfig& config, const QuantDetails& details);
+
+}  // namespace gptq
