@@ -1,0 +1,387 @@
+/* gptq.h - quantize language models with GPTQ and run them, in any process, without Python.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * A Hugging Face model folder goes in; a GPTQ folder that transformers, GPTQModel and vLLM load comes out; text
+ * streams from either. This header is the whole interface and its manual.
+ *
+ *   gptq_model *m; gptq_session *s; gptq_options *o; gptq_status st;
+ *   gptq_options_create(&o);
+ *   gptq_options_set_float(o, GPTQ_KEY_TEMPERATURE, 0.7);
+ *   if (gptq_model_load("qwen-gptq", NULL, &m) || gptq_session_create(m, NULL, &s)) {
+ *     fprintf(stderr, "%s\n", gptq_last_error_message());
+ *     return 1;
+ *   }
+ *   gptq_session_append_text(s, "Hello", -1);
+ *   for (st = gptq_session_begin(s, o); !st && !(st = gptq_session_step(s));) fputs(gptq_session_text(s), stdout);
+ *   if (st < 0) fprintf(stderr, "%s\n", gptq_session_error_message(s));
+ *   gptq_session_free(s); gptq_model_free(m); gptq_options_free(o);
+ *
+ * Rules that hold for every function:
+ * - Errors. A function that can fail returns a gptq_status: 0 on success, negative on failure, positive for a
+ *   success that says more (GPTQ_DONE). gptq_last_error_message() then says what, where, what was found and what
+ *   was wanted. Treat a negative number that you do not know as a failure.
+ * - Outputs come last, and are set to NULL or 0 when the function fails. A NULL argument where a handle, a text or
+ *   an output is needed gives GPTQ_ERROR_INVALID_ARGUMENT.
+ * - Text is UTF-8, given as pointer and length in bytes; a negative length means NUL-terminated.
+ * - Ownership. A handle from `_create`, `_load` or `**out` is the caller's, and goes back through its `_free`.
+ *   Freeing NULL does nothing. Handles may be freed in any order: what depends on another keeps it alive.
+ *   A returned `const char *` is borrowed; each function says how long it is good.
+ * - Threads. A function that takes a `const` handle may be called on it by several threads at once. One that takes
+ *   a non-const handle needs the handle for itself meanwhile; a session or quantizer that is entered twice returns
+ *   GPTQ_ERROR_BUSY.
+ * - The library never prints, never ends the process, installs no signal handler, changes no locale, and lets no
+ *   exception out. There is nothing to initialize and nothing to shut down.
+ */
+#ifndef GPTQ_H
+#define GPTQ_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifdef SWIG
+#define GPTQ_API
+#elif defined(__GNUC__)
+#define GPTQ_API __attribute__((visibility("default")))
+#else
+#define GPTQ_API
+#endif
+
+/* ---- Version ---------------------------------------------------------------------------------------------- */
+
+#define GPTQ_VERSION_MAJOR 0
+#define GPTQ_VERSION_MINOR 1
+#define GPTQ_VERSION_PATCH 0
+
+/* ---- Types ------------------------------------------------------------------------------------------------ */
+
+/** 0, a positive GPTQ_DONE, or a negative GPTQ_ERROR_*. The numbers never change. */
+typedef int32_t gptq_status;
+
+#define GPTQ_OK 0
+#define GPTQ_DONE 1                     /* nothing more to do: the end of a generation or of a job */
+#define GPTQ_ERROR_CANCELLED (-1)       /* a cancel function or a progress callback asked for it */
+#define GPTQ_ERROR_INVALID_ARGUMENT (-2) /* NULL, an unknown key, a value out of its bounds */
+#define GPTQ_ERROR_NOT_FOUND (-3)       /* a file, tensor or key that is not there */
+#define GPTQ_ERROR_IO (-4)              /* the system refused: permission, full disk, output exists */
+#define GPTQ_ERROR_CORRUPT (-5)         /* a file contradicts its format or itself */
+#define GPTQ_ERROR_UNSUPPORTED (-6)     /* valid, but not known here, or above a limit */
+#define GPTQ_ERROR_OUT_OF_MEMORY (-7)
+#define GPTQ_ERROR_DEVICE (-8)          /* a fault of the GPU or its driver */
+#define GPTQ_ERROR_CONTEXT_FULL (-9)    /* more tokens than the session's context holds */
+#define GPTQ_ERROR_BUSY (-10)           /* another thread is inside this handle */
+#define GPTQ_ERROR_BAD_STATE (-11)      /* out of order: a step before begin, for example */
+#define GPTQ_ERROR_CALLBACK (-12)       /* a callback misbehaved */
+#define GPTQ_ERROR_INTERNAL (-99)       /* a fault of this library: please report it */
+
+typedef struct gptq_options gptq_options;     /* settings by key */
+typedef struct gptq_buffer gptq_buffer;       /* bytes that the library hands out */
+typedef struct gptq_model gptq_model;         /* weights and tokenizer; immutable, shared by threads */
+typedef struct gptq_session gptq_session;     /* one conversation: cache, sampler, text */
+typedef struct gptq_quantizer gptq_quantizer; /* one quantization job */
+
+/** Called now and then during long calls, on the calling thread.
+ *  @param done, total  units of work; total is 0 while unknown
+ *  @param stage        what is being done ("load", "calibrate", "layer 3/32"); good during the call
+ *  @return 0 to go on; anything else cancels (GPTQ_ERROR_CANCELLED) */
+typedef int32_t (*gptq_progress_fn)(void *user_data, int64_t done, int64_t total, const char *stage);
+
+/** @param level  1 error, 2 warning, 3 information, 4 debugging
+ *  @param text   NUL-terminated, `len` bytes; good during the call. May be called from any thread. */
+typedef void (*gptq_log_fn)(void *user_data, int32_t level, const char *text, int64_t len);
+
+/* ---- Library ---------------------------------------------------------------------------------------------- */
+
+/** major * 1000000 + minor * 1000 + patch of the library at run time.  @since 0.1  @threadsafe any */
+GPTQ_API int32_t gptq_version(void);
+/** "0.1.0"; static.  @since 0.1  @threadsafe any */
+GPTQ_API const char *gptq_version_string(void);
+/** 1 if the library at run time has the feature: "cpu", "quantize".  @since 0.1  @threadsafe any */
+GPTQ_API int32_t gptq_has_feature(const char *name);
+/** Compiler, instruction sets and those in use, as one line of text for bug reports; static.
+ *  @since 0.1  @threadsafe any */
+GPTQ_API const char *gptq_build_info(void);
+/** "GPTQ_ERROR_CORRUPT" and so on; static, never NULL.  @since 0.1  @threadsafe any */
+GPTQ_API const char *gptq_status_name(gptq_status status);
+
+/** Status of the last call on this thread that failed; GPTQ_OK if none has.  @since 0.1  @threadsafe any */
+GPTQ_API gptq_status gptq_last_error_code(void);
+/** Its text, good until the next failing call on this thread; "" if none. A message about bad input names file,
+ *  tensor or key, what was found and what was wanted, and ends in the kind of fault in brackets: TRUNC, FORMAT,
+ *  LIMIT, RANGE, MISMATCH, DUP, PATH, UNSUPPORTED, NUMERIC, IO, EXISTS or CHANGED.
+ *  @since 0.1  @threadsafe any */
+GPTQ_API const char *gptq_last_error_message(void);
+/** Forgets both.  @since 0.1  @threadsafe any */
+GPTQ_API void gptq_clear_error(void);
+
+/** Sends messages to `callback`; NULL, the state at the start, drops them. One for the whole process.
+ *  @since 0.1  @threadsafe any */
+GPTQ_API void gptq_set_log_callback(gptq_log_fn callback, void *user_data);
+/** Least urgent level to send, 1 to 4; 2 at the start.  @since 0.1  @threadsafe any */
+GPTQ_API void gptq_set_log_level(int32_t level);
+
+/* ---- Options ---------------------------------------------------------------------------------------------- */
+/* One object may hold settings of every scope: each function takes those that it knows and leaves the rest.    */
+
+/* Scope "model": gptq_model_load(), gptq_quantizer_create() */
+#define GPTQ_KEY_DEVICE "device"             /* string: "cpu" (default) */
+#define GPTQ_KEY_THREADS "threads"           /* int >= 0: 0 (default) takes all CPUs the process may use */
+#define GPTQ_KEY_COMPUTE "compute"           /* string: "fast" (default) or "exact"; both are exact fp32 in 0.1 */
+#define GPTQ_KEY_LOAD_WEIGHTS "load_weights" /* int 0 or 1 (default): 0 reads tokenizer and configuration alone */
+#define GPTQ_KEY_MMAP "mmap"                 /* int 0 or 1 (default): 16-bit and 32-bit weights stay in the mapped
+                                                file, which must not shrink meanwhile; 0 copies them */
+
+/* Scope "session": gptq_session_create() */
+#define GPTQ_KEY_CONTEXT_LENGTH "context_length" /* int >= 0: most tokens; 0 (default) takes the model's */
+
+/* Scope "generation": gptq_session_begin() */
+#define GPTQ_KEY_MAX_TOKENS "max_tokens"     /* int >= 0: most new tokens; 0 (default) until the end of the context */
+#define GPTQ_KEY_TEMPERATURE "temperature"   /* float >= 0: 0 (default) takes the most likely token */
+#define GPTQ_KEY_TOP_K "top_k"               /* int >= 0: keep the k most likely tokens; 0 (default) all */
+#define GPTQ_KEY_TOP_P "top_p"               /* float in (0, 1]: keep the fewest tokens of this total; 1 (default) all */
+#define GPTQ_KEY_MIN_P "min_p"               /* float in [0, 1]: drop tokens below this part of the best; 0 (default) */
+#define GPTQ_KEY_REPETITION_PENALTY "repetition_penalty" /* float > 0: as CTRL, arXiv 1909.05858; 1 (default) none */
+#define GPTQ_KEY_SEED "seed"                 /* int >= 0, default 0: equal seeds give equal text; also "quantizer" */
+#define GPTQ_KEY_IGNORE_EOS "ignore_eos"     /* int 0 (default) or 1: go on after an end-of-text token */
+
+/* Scope "quantizer": gptq_quantizer_create() */
+#define GPTQ_KEY_BITS "bits"                 /* int: 2, 3, 4 (default) or 8 */
+#define GPTQ_KEY_GROUP_SIZE "group_size"     /* int: -1 (one group) or >= 1 inputs share a scale; default 128 */
+#define GPTQ_KEY_SYM "sym"                   /* int 0 or 1 (default): zero points fixed in the middle */
+#define GPTQ_KEY_ORDER "order"               /* string: "none", "act" (by falling activation) or "gar" (default: the
+                                                same inside groups and among them, at no cost when running) */
+#define GPTQ_KEY_STATIC_GROUPS "static_groups" /* int 0 (default) or 1: ranges from the weights as they were */
+#define GPTQ_KEY_DAMP_PERCENT "damp_percent" /* float in (0, 1), default 0.05: of the mean diagonal of the Hessian */
+#define GPTQ_KEY_DAMP_AUTO_INCREMENT "damp_auto_increment" /* float in [0, 1), default 0.01: added until it factors */
+#define GPTQ_KEY_TRUE_SEQUENTIAL "true_sequential" /* int 0 or 1 (default): modules of a layer see the quantized
+                                                      ones before them */
+#define GPTQ_KEY_CALIBRATION_SAMPLES "calibration_samples" /* int >= 1, default 128 sequences */
+#define GPTQ_KEY_CALIBRATION_LENGTH "calibration_length"   /* int >= 0 tokens each; 0 (default) takes 2,048 or the
+                                                              model's context, whichever is less */
+#define GPTQ_KEY_FORMAT "format"             /* string: "gptq" or "gptq_v2"; the default is "gptq" for symmetric
+                                                and "gptq_v2" for asymmetric */
+#define GPTQ_KEY_OVERWRITE "overwrite"       /* int 0 (default) or 1: replace an existing output folder */
+
+/** An empty set: every key has its default.  @since 0.1  @owner caller, gptq_options_free()  @threadsafe any */
+GPTQ_API gptq_status gptq_options_create(gptq_options **out);
+/** @since 0.1 */
+GPTQ_API void gptq_options_free(gptq_options *options);
+/** Sets an integer key. A key of type float takes it too.
+ *  @return GPTQ_ERROR_INVALID_ARGUMENT for an unknown key (the message names the nearest), one of another type, or a
+ *          value out of its bounds; the options are then as before
+ *  @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_options_set_int(gptq_options *options, const char *key, int64_t value);
+/** Sets a floating-point key; errors as gptq_options_set_int().  @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_options_set_float(gptq_options *options, const char *key, double value);
+/** Sets a text key; the NUL-terminated value is copied; errors as gptq_options_set_int().
+ *  @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_options_set_string(gptq_options *options, const char *key, const char *value);
+/** Sets several keys from a JSON object such as {"bits": 4, "order": "act"}; all of them, or none on an error.
+ *  @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_options_set_json(gptq_options *options, const char *json, int64_t len);
+/** The keys that were set, as a JSON object.  @since 0.1  @owner caller, gptq_buffer_free() */
+GPTQ_API gptq_status gptq_options_get_json(const gptq_options *options, gptq_buffer **out_json);
+/** Reports the progress of calls that are given these options; NULL for none.
+ *  `user_data` must outlive every handle made with them.  @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_options_set_progress(gptq_options *options, gptq_progress_fn callback, void *user_data);
+/** Back to the empty set.  @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_options_reset(gptq_options *options);
+
+/** Number of keys known.  @since 0.1  @threadsafe any */
+GPTQ_API int64_t gptq_option_count(void);
+/** Key number `index` as a JSON object: name, type ("int", "float", "string"), scope, default, min, max or values,
+ *  since, help.  @since 0.1  @owner caller, gptq_buffer_free()  @threadsafe any */
+GPTQ_API gptq_status gptq_option_describe(int64_t index, gptq_buffer **out_json);
+
+/* ---- Buffer ----------------------------------------------------------------------------------------------- */
+
+/** The bytes: text (a NUL follows it), int32_t ids or floats, as the function that made it says; aligned for any of
+ *  them. Good until the buffer is freed.  @since 0.1 */
+GPTQ_API const void *gptq_buffer_data(const gptq_buffer *buffer);
+/** Size in bytes, without the NUL after a text; 0 for NULL.  @since 0.1 */
+GPTQ_API int64_t gptq_buffer_size(const gptq_buffer *buffer);
+/** @since 0.1 */
+GPTQ_API void gptq_buffer_free(gptq_buffer *buffer);
+
+/* ---- Model ------------------------------------------------------------------------------------------------ */
+
+/** Loads a folder: config.json, tokenizer files and safetensors weights (F32, F16, BF16, or GPTQ v1 and v2).
+ *  Everything is checked before it is used: each tensor must be one that the architecture has, of its shape.
+ *  @param[in]  path     the folder
+ *  @param[in]  options  scope "model", and a progress callback; NULL for the defaults
+ *  @param[out] out      the model: immutable, to be used by any number of threads and sessions
+ *  @return GPTQ_OK; GPTQ_ERROR_NOT_FOUND, _IO, _CORRUPT, _UNSUPPORTED (an architecture or option not known here),
+ *          _OUT_OF_MEMORY, _CANCELLED
+ *  @since 0.1  @blocks yes  @owner caller, gptq_model_free()  @threadsafe any */
+GPTQ_API gptq_status gptq_model_load(const char *path, const gptq_options *options, gptq_model **out);
+/** Drops the caller's hold; sessions keep the model alive until they go.  @since 0.1  @threadsafe any */
+GPTQ_API void gptq_model_free(gptq_model *model);
+/** One more hold, to be given back with gptq_model_free().  @since 0.1  @threadsafe any */
+GPTQ_API gptq_status gptq_model_retain(const gptq_model *model);
+
+/** A number about the model: "n_layer", "hidden_size", "vocab_size", "context_length", "n_head", "n_kv_head",
+ *  "head_dim", "parameters", "quantized" (0 or 1), "bits" (of the quantized modules, 0 if none), "group_size",
+ *  "sym", "desc_act", "weight_bytes" (held or mapped), "weight_bytes_per_token" (read to decode one token),
+ *  "bos_token_id", "eos_token_id" (the first; -1 if none), "threads".
+ *  @return GPTQ_ERROR_NOT_FOUND for another key (the message names the nearest)  @since 0.1 */
+GPTQ_API gptq_status gptq_model_get_int(const gptq_model *model, const char *key, int64_t *out);
+/** A text about the model, good as long as the model: "family", "architecture", "path", "device", "dtype",
+ *  "quantization" ("gptq 4-bit g128 sym", or "" ).
+ *  @return GPTQ_ERROR_NOT_FOUND for another key; *out is then NULL  @since 0.1 */
+GPTQ_API gptq_status gptq_model_get_string(const gptq_model *model, const char *key, const char **out);
+/** All of the above as one JSON object.  @since 0.1  @owner caller, gptq_buffer_free() */
+GPTQ_API gptq_status gptq_model_metadata_json(const gptq_model *model, gptq_buffer **out_json);
+
+/* ---- Tokenizer -------------------------------------------------------------------------------------------- */
+
+#define GPTQ_TOKENIZE_ADD_SPECIAL 1   /* add what the tokenizer puts around a text, such as a beginning-of-text token */
+#define GPTQ_TOKENIZE_PARSE_SPECIAL 2 /* let the text "<|eot_id|>" become that token: not for text that users write */
+#define GPTQ_DETOKENIZE_SKIP_SPECIAL 1 /* leave special tokens out of the text */
+
+/** Text to ids.
+ *  @param[in]  flags    GPTQ_TOKENIZE_*, combined with |
+ *  @param[out] out_ids  int32_t ids; gptq_buffer_size() / 4 of them
+ *  @note invalid UTF-8 counts as U+FFFD   @since 0.1  @owner caller, gptq_buffer_free() */
+GPTQ_API gptq_status gptq_model_tokenize(const gptq_model *model, const char *text, int64_t len, int32_t flags,
+                                         gptq_buffer **out_ids);
+/** Ids to text, always valid UTF-8.
+ *  @param[in] flags  GPTQ_DETOKENIZE_*
+ *  @return GPTQ_ERROR_CORRUPT for an id outside the vocabulary   @since 0.1  @owner caller, gptq_buffer_free() */
+GPTQ_API gptq_status gptq_model_detokenize(const gptq_model *model, const int32_t *ids, int64_t count, int32_t flags,
+                                           gptq_buffer **out_text);
+/** The token's own spelling, as in the vocabulary.
+ *  @return GPTQ_ERROR_NOT_FOUND for an id without a token   @since 0.1  @owner caller, gptq_buffer_free() */
+GPTQ_API gptq_status gptq_model_token_text(const gptq_model *model, int32_t id, gptq_buffer **out_text);
+/** The id of "bos", "eos", or of a token by its own spelling.
+ *  @return GPTQ_ERROR_NOT_FOUND if there is none; *out_id is then -1   @since 0.1 */
+GPTQ_API gptq_status gptq_model_special_token(const gptq_model *model, const char *name, int32_t *out_id);
+/** 1 if generation ends at this id, else 0.  @since 0.1 */
+GPTQ_API int32_t gptq_model_is_end_of_generation(const gptq_model *model, int32_t id);
+
+/* ---- Session ---------------------------------------------------------------------------------------------- */
+
+/** A conversation with a model: token history, key/value cache (memory grows with use) and sampler.
+ *  @param[in] options  scope "session"; NULL for the defaults
+ *  @since 0.1  @owner caller, gptq_session_free()  @threadsafe any */
+GPTQ_API gptq_status gptq_session_create(const gptq_model *model, const gptq_options *options, gptq_session **out);
+/** @since 0.1 */
+GPTQ_API void gptq_session_free(gptq_session *session);
+/** Back to an empty history; the memory of the cache is given back.  @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_session_reset(gptq_session *session);
+
+/** Adds text to the history; it is processed by the next begin or prefill. Text that starts a history gets the
+ *  tokenizer's special tokens (GPTQ_TOKENIZE_ADD_SPECIAL); special tokens written in it stay text.
+ *  @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_session_append_text(gptq_session *session, const char *text, int64_t len);
+/** Adds ids as they are.
+ *  @return GPTQ_ERROR_INVALID_ARGUMENT for an id outside the vocabulary, _CONTEXT_FULL when they do not fit; the
+ *          history is then as before   @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_session_append_tokens(gptq_session *session, const int32_t *ids, int64_t count);
+
+#define GPTQ_LOGITS_NONE 0
+#define GPTQ_LOGITS_LAST 1
+#define GPTQ_LOGITS_ALL 2
+
+/** Processes the appended tokens now, without generating.
+ *  @param[in] logits  which to keep for gptq_session_logits(): none, those after the last token, or after each token
+ *                     of this call (tokens x vocabulary floats: append in pieces to bound the memory)
+ *  @return GPTQ_OK; GPTQ_ERROR_CANCELLED, _OUT_OF_MEMORY, _DEVICE: the cache is then as before this call, and the
+ *          tokens are still pending; _BAD_STATE when nothing is pending
+ *  @since 0.1  @blocks yes  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_session_prefill(gptq_session *session, int32_t logits);
+
+/** Starts a generation: processes the appended tokens and sets up the sampler.
+ *  @param[in] options  scope "generation", and a progress callback for the prompt; NULL for the defaults
+ *  @return as gptq_session_prefill(); GPTQ_ERROR_BAD_STATE when the history is empty
+ *  @since 0.1  @blocks yes  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_session_begin(gptq_session *session, const gptq_options *options);
+/** Advances generation by one chunk: a token, and the text that it completes.
+ *  @param[in] session  after gptq_session_begin(). Exclusive: one thread at a time; only gptq_session_cancel() may
+ *                      overlap
+ *  @return GPTQ_OK        a chunk is ready: gptq_session_text(), gptq_session_token()
+ *          GPTQ_DONE      finished; see gptq_session_finish_reason(); the history keeps the text
+ *          GPTQ_ERROR_CANCELLED, _OUT_OF_MEMORY, _DEVICE, _BUSY: the history is as before this call;
+ *          _BAD_STATE without a begin
+ *  @note a chunk is valid UTF-8, and empty while a character is incomplete
+ *  @since 0.1  @blocks yes  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_session_step(gptq_session *session);
+/** Ends the call that is running on this session, prefill included, within 50 ms; if none is, the next one. The
+ *  session stays usable.  @since 0.1  @threadsafe any */
+GPTQ_API gptq_status gptq_session_cancel(const gptq_session *session);
+/** Text of the last failure on this session; "" if none. Good until the next call on it. Unlike
+ *  gptq_last_error_message() it may be read from another thread.  @since 0.1 */
+GPTQ_API const char *gptq_session_error_message(const gptq_session *session);
+
+/** Text of the last chunk: NUL-terminated valid UTF-8, good until the next call on this session; "" if none.
+ *  A chunk that holds U+0000 has it inside: ask gptq_session_text_size().  @since 0.1 */
+GPTQ_API const char *gptq_session_text(const gptq_session *session);
+/** Its size in bytes.  @since 0.1 */
+GPTQ_API int64_t gptq_session_text_size(const gptq_session *session);
+/** Id of the last chunk's token; -1 if there is none (a chunk that only completes held-back text).  @since 0.1 */
+GPTQ_API int32_t gptq_session_token(const gptq_session *session);
+/** Why the last generation ended: "stop" (an end-of-text token), "length" (max_tokens), "context" (the context is
+ *  full), "cancelled"; "" while it has not. Static.  @since 0.1 */
+GPTQ_API const char *gptq_session_finish_reason(const gptq_session *session);
+/** Logits kept by the last prefill or step, before sampling settings.
+ *  @param[out] out  floats [rows][vocab_size]; one row after begin or step
+ *  @return GPTQ_ERROR_BAD_STATE when none were kept   @since 0.1  @owner caller, gptq_buffer_free() */
+GPTQ_API gptq_status gptq_session_logits(const gptq_session *session, gptq_buffer **out);
+/** Number of tokens in the history, pending ones included.  @since 0.1 */
+GPTQ_API int64_t gptq_session_token_count(const gptq_session *session);
+/** A figure since creation or reset: "prefill_tokens", "prefill_seconds", "prefill_tokens_per_second",
+ *  "decode_tokens", "decode_seconds", "decode_tokens_per_second", "cache_bytes".
+ *  @return GPTQ_ERROR_NOT_FOUND for another key   @since 0.1 */
+GPTQ_API gptq_status gptq_session_get_stat(const gptq_session *session, const char *key, double *out);
+
+/* ---- Quantizer -------------------------------------------------------------------------------------------- */
+
+/** A job that quantizes a folder's Linear layers with GPTQ (arXiv 2210.17323) and writes a folder that
+ *  transformers, GPTQModel and vLLM load. Weights are read one layer at a time. The output folder appears by one
+ *  rename when all of it is on disk; until then, and after a failure, a cancel or a crash, there is none.
+ *  @param[in] model_path   a 16-bit or 32-bit model folder
+ *  @param[in] output_path  the folder to make; its parent must exist
+ *  @param[in] options      scopes "model" and "quantizer", and a progress callback; NULL for the defaults
+ *  @return GPTQ_OK; as gptq_model_load(); GPTQ_ERROR_IO when the output exists (see "overwrite") or can't be made:
+ *          both are noticed here, before any work
+ *  @since 0.1  @owner caller, gptq_quantizer_free()  @threadsafe any */
+GPTQ_API gptq_status gptq_quantizer_create(const char *model_path, const char *output_path,
+                                           const gptq_options *options, gptq_quantizer **out);
+/** An unfinished job is dropped, with what it wrote.  @since 0.1 */
+GPTQ_API void gptq_quantizer_free(gptq_quantizer *quantizer);
+
+/** Calibration text: all texts together are tokenized and cut into consecutive sequences of calibration_length
+ *  tokens, of which the first calibration_samples are taken, or that many at random where a seed is set. Without any
+ *  calibration the model writes its own: sequences sampled at temperature 1 from its beginning-of-text token.
+ *  @return GPTQ_ERROR_BAD_STATE after the first step   @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_quantizer_add_calibration_text(gptq_quantizer *quantizer, const char *text, int64_t len);
+/** One calibration sequence, taken as it is, besides those cut from text.
+ *  @return GPTQ_ERROR_INVALID_ARGUMENT for an id outside the vocabulary or more than the model's context
+ *  @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_quantizer_add_calibration_tokens(gptq_quantizer *quantizer, const int32_t *ids,
+                                                           int64_t count);
+
+/** One unit of work: preparing the calibration, then a layer a call, then the closing of the output.
+ *  @return GPTQ_OK; GPTQ_DONE when the output folder is complete; GPTQ_ERROR_CANCELLED, _IO, _CORRUPT,
+ *          _OUT_OF_MEMORY, _INVALID_ARGUMENT (less text than one sequence): the job is then over and leaves no output
+ *  @since 0.1  @blocks yes  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_quantizer_step(gptq_quantizer *quantizer);
+/** Steps until the end: GPTQ_OK when the output folder is complete, else the failing step's status.
+ *  @since 0.1  @blocks yes  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_quantizer_run(gptq_quantizer *quantizer);
+/** Ends the step that is running, or the next one.  @since 0.1  @threadsafe any */
+GPTQ_API gptq_status gptq_quantizer_cancel(const gptq_quantizer *quantizer);
+/** Text of the last failure of this job; "" if none. Good until the next call on it.  @since 0.1 */
+GPTQ_API const char *gptq_quantizer_error_message(const gptq_quantizer *quantizer);
+/** What was done so far, as JSON: {"options": ..., "calibration": {"sequences", "tokens", "source"}, "modules": [{"name",
+ *  "bits", "loss", "damp", "method", "seconds", "note"}, ...], "seconds": n}; loss is the squared output error per token.
+ *  @since 0.1  @owner caller, gptq_buffer_free() */
+GPTQ_API gptq_status gptq_quantizer_report_json(const gptq_quantizer *quantizer, gptq_buffer **out_json);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* GPTQ_H */
