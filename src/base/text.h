@@ -14,7 +14,7 @@ inline void append_text(std::string& out, char c) { out += c; }
 
 /// Numbers in the "C" form, whatever the host's locale.
 template <class T>
-  requires std::integral<T> || std::floating_point<T>
+requires std::integral<T> || std::floating_point<T>
 void append_text(std::string& out, T value) {
   char buffer[64];
   auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
@@ -32,6 +32,13 @@ std::string cat(const Parts&... parts) {
 /// Text of unknown origin made safe for a message: in single quotes, control bytes and invalid UTF-8 as
 /// \xNN, cut at `max_bytes` with "...".
 std::string quoted(std::string_view text, size_t max_bytes = 80);
+// an exact match for strings: otherwise std::quoted would be found through their namespace
+inline std::string quoted(const std::string& text, size_t max_bytes = 80) {
+  return quoted(std::string_view(text), max_bytes);
+}
+inline std::string quoted(std::string& text, size_t max_bytes = 80) {
+  return quoted(std::string_view(text), max_bytes);
+}
 
 /// "[2, 3, 4]"
 std::string shape_text(std::span<const int64_t> shape);
