@@ -65,7 +65,7 @@ class FileWriter {
   explicit FileWriter(const fs::path& path);  // creates; Fault::exists if there already
   FileWriter(FileWriter&&) noexcept;
   FileWriter& operator=(FileWriter&&) = delete;
-  ~FileWriter();                              // closes without syncing
+  ~FileWriter();  // closes without syncing
 
   /// Reserves the space now, so that a full disk is noticed at the start. Fault::io with bytes wanted and free.
   void reserve(uint64_t bytes);
@@ -96,12 +96,16 @@ class StagedFolder {
   void write_file(std::string_view name, std::string_view contents);
   void copy_file(const fs::path& from, std::string_view name);
   /// fsyncs the folder, renames it to the target, fsyncs the parent. An old target is kept until the rename.
+  /// Files that others wrote into path() must have been synced before (FileWriter::finish).
   void commit();
 
  private:
-  fs::path target_, staging_;
+  void replace_target();
+
+  fs::path parent_, target_, staging_;
   Overwrite overwrite_;
-  bool committed_ = false;
+  uint32_t final_mode_ = 0755;
+  int lock_ = -1;  // on the staging folder: tells others that its maker lives, in whatever process namespace
 };
 
 }  // namespace gptq

@@ -1,0 +1,244 @@
+// Files by position: reading, mapping and writing, with every call of the system checked.
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <utility>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/system_text.h"
+#include "base/text.h"
+
+namespace gptq {
+namespace {
+
+constexpr size_t kLargestTransfer = size_t{1} << 30;  // the system moves at most 2 GiB - 4 KiB per call
+
+int64_t nanoseconds(const timespec& t) { return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec; }
+
+template <class Call>
+auto retry(Call call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
+[[noreturn]] void fail(const fs::path& path, std::string_view action, int error) {
+  throw Error(Fault::io, cat(quoted(path.native(), 400), ": cannot ", action, ": ", system_text(error)));
+}
+
+std::string_view kind_of(mode_t mode) {
+  if (S_ISDIR(mode)) return "a folder";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+int open_to_read(const fs::path& path) {
+  // O_NONBLOCK: opening a pipe without a writer must not wait
+  const int descriptor =
+      retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); });
+  if (descriptor >= 0) return descriptor;
+  const int error = errno;
+  if (error == ENOENT || error == ENOTDIR) {
+    throw Error(Status::not_found, cat(quoted(path.native(), 400), ": no such file"));
+  }
+  fail(path, "open", error);
+}
+
+fs::path absolute_or_same(const fs::path& path) {
+  std::error_code failed;
+  fs::path whole = fs::absolute(path, failed);
+  return failed ? path : whole;
+}
+
+}  // namespace
+
+File::File(const fs::path& path) : path_(absolute_or_same(path)), descriptor_(open_to_read(path)) {
+  struct stat now;
+  const int error = fstat(descriptor_, &now) != 0 ? errno : 0;
+  if (error != 0 || !S_ISREG(now.st_mode)) {
+    ::close(std::exchange(descriptor_, -1));
+    if (error != 0) fail(path_, "stat", error);
+    throw Error(Fault::io,
+                cat(quoted(path_.native(), 400), ": is ", kind_of(now.st_mode), ", wanted a regular file"));
+  }
+  size_ = static_cast<uint64_t>(now.st_size);
+  inode_ = now.st_ino;
+  modified_ns_ = nanoseconds(now.st_mtim);
+}
+
+File::File(File&& other) noexcept
+    : path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      size_(other.size_),
+      inode_(other.inode_),
+      modified_ns_(other.modified_ns_) {}
+
+File& File::operator=(File&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(size_, other.size_);
+  std::swap(inode_, other.inode_);
+  std::swap(modified_ns_, other.modified_ns_);
+  return *this;
+}
+
+File::~File() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void File::read_at(uint64_t offset, std::span<std::byte> out) const {
+  const auto end = checked_add(offset, out.size());
+  if (!end || *end > size_) {
+    throw Error(Fault::truncated, cat(quoted(path_.native(), 400), ": wanted ", out.size(),
+                                      " bytes from byte ", offset, ", the file has ", size_));
+  }
+  while (!out.empty()) {
+    const ssize_t got = retry([&] {
+      return ::pread(descriptor_, out.data(), std::min(out.size(), kLargestTransfer),
+                     static_cast<off_t>(offset));
+    });
+    if (got < 0) fail(path_, "read", errno);
+    if (got == 0) {
+      throw Error(Fault::truncated, cat(quoted(path_.native(), 400), ": ends at byte ", offset, ", had ",
+                                        size_, " when opened"));
+    }
+    offset += static_cast<uint64_t>(got);
+    out = out.subspan(static_cast<size_t>(got));
+  }
+}
+
+void File::check_unchanged() const {
+  struct stat here, named;
+  if (fstat(descriptor_, &here) != 0) fail(path_, "stat", errno);
+  const bool same = static_cast<uint64_t>(here.st_size) == size_ &&
+                    nanoseconds(here.st_mtim) == modified_ns_ && ::stat(path_.c_str(), &named) == 0 &&
+                    named.st_ino == inode_ && named.st_dev == here.st_dev;
+  if (!same) throw Error(Fault::changed, cat(quoted(path_.native(), 400), ": changed while it was in use"));
+}
+
+Mapping::Mapping(const File& file) {
+  if (file.size() == 0) return;
+  if (file.size() > std::numeric_limits<size_t>::max()) {
+    throw Error(Fault::limit, cat(quoted(file.path().native(), 400), ": too large to be mapped"));
+  }
+  size_ = static_cast<size_t>(file.size());
+  void* start = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.descriptor_, 0);
+  if (start == MAP_FAILED) fail(file.path(), "map", errno);
+  data_ = static_cast<const std::byte*>(start);
+}
+
+Mapping::~Mapping() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+std::string read_text_file(const fs::path& path, size_t max_bytes) {
+  const File file(path);
+  if (file.size() > max_bytes) {
+    throw Error(Fault::limit,
+                cat(quoted(path.native(), 400), ": ", file.size(), " bytes, wanted at most ", max_bytes));
+  }
+  std::string text(static_cast<size_t>(file.size()), '\0');
+  file.read_at(0, std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
+bool file_exists(const fs::path& path) {
+  std::error_code failed;
+  return fs::is_regular_file(path, failed);
+}
+
+namespace {
+
+[[noreturn]] void fail_to_grow(const fs::path& path, int descriptor, uint64_t wanted, int error) {
+  struct statvfs disk;
+  std::string room;
+  if (fstatvfs(descriptor, &disk) == 0) {
+    const uint64_t free_bytes = uint64_t{disk.f_bavail} * disk.f_frsize;
+    room = cat(", ", free_bytes, " bytes are free on its disk");
+  }
+  fail(path, cat("write ", wanted, " bytes", room), error);
+}
+
+/// A write past RLIMIT_FSIZE would raise SIGXFSZ, which ends the host.
+void check_size_limit(const fs::path& path, uint64_t end) {
+  rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || end <= limit.rlim_cur)
+    return;
+  throw Error(Fault::io,
+              cat(quoted(path.native(), 400), ": cannot grow to ", end,
+                  " bytes, the process may write files of ", limit.rlim_cur, " bytes (RLIMIT_FSIZE)"));
+}
+
+}  // namespace
+
+FileWriter::FileWriter(const fs::path& path) : path_(absolute_or_same(path)) {
+  descriptor_ = retry([&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
+  if (descriptor_ >= 0) return;
+  if (errno == EEXIST) throw Error(Fault::exists, cat(quoted(path_.native(), 400), ": exists already"));
+  fail(path_, "create", errno);
+}
+
+FileWriter::FileWriter(FileWriter&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+FileWriter::~FileWriter() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void FileWriter::reserve(uint64_t bytes) {
+  if (bytes == 0) return;
+  check_size_limit(path_, bytes);
+  if (bytes > static_cast<uint64_t>(std::numeric_limits<off_t>::max())) {
+    fail_to_grow(path_, descriptor_, bytes, EFBIG);
+  }
+  const auto length = static_cast<off_t>(bytes);
+  // not posix_fallocate: where the file system can't reserve, that writes a byte into every block
+  if (retry([&] { return ::fallocate(descriptor_, 0, 0, length); }) == 0) return;
+  if (errno != EOPNOTSUPP && errno != ENOSYS) fail_to_grow(path_, descriptor_, bytes, errno);
+  struct statvfs disk;
+  if (fstatvfs(descriptor_, &disk) == 0 && bytes / disk.f_frsize > disk.f_bavail) {
+    fail_to_grow(path_, descriptor_, bytes, ENOSPC);
+  }
+  if (retry([&] { return ::ftruncate(descriptor_, length); }) != 0) {
+    fail_to_grow(path_, descriptor_, bytes, errno);
+  }
+}
+
+void FileWriter::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  const auto end = checked_add(offset, bytes.size());
+  if (!end || *end > static_cast<uint64_t>(std::numeric_limits<off_t>::max())) {
+    fail_to_grow(path_, descriptor_, bytes.size(), EFBIG);
+  }
+  check_size_limit(path_, *end);
+  while (!bytes.empty()) {
+    const ssize_t put = retry([&] {
+      return ::pwrite(descriptor_, bytes.data(), std::min(bytes.size(), kLargestTransfer),
+                      static_cast<off_t>(offset));
+    });
+    if (put < 0) fail_to_grow(path_, descriptor_, bytes.size(), errno);
+    offset += static_cast<uint64_t>(put);
+    bytes = bytes.subspan(static_cast<size_t>(put));
+  }
+}
+
+void FileWriter::finish() {
+  const int synced = retry([&] { return ::fsync(descriptor_); });
+  const int sync_error = synced != 0 && errno != EINVAL ? errno : 0;  // EINVAL: this file system can't sync
+  const int closed = ::close(std::exchange(descriptor_, -1));
+  const int close_error = closed != 0 && errno != EINTR ? errno : 0;  // after EINTR it is closed, too
+  if (sync_error != 0) fail(path_, "sync", sync_error);
+  if (close_error != 0) fail(path_, "close", close_error);
+}
+
+}  // namespace gptq

@@ -1,0 +1,215 @@
+// One job at a time, offered to all threads through a gate; whoever comes in takes chunks until none is left.
+// Threads that wake late find the gate closed, so the caller never waits for a thread that did no work.
+#include "base/thread_pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+namespace gptq {
+namespace {
+
+constexpr auto kSpinTime = std::chrono::microseconds(30);  // about what a futex wake costs
+
+void pause_cpu() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// Spins until `ready()` for a bounded time; says whether it became so.
+template <class Ready>
+bool spin_until(const Ready& ready) {
+  const auto end = std::chrono::steady_clock::now() + kSpinTime;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (ready()) return true;
+      pause_cpu();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return ready();
+}
+
+/// Blocks every signal of the calling thread while it lives; threads started meanwhile inherit that.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+using Body = std::function<void(int64_t, int64_t)>;
+
+struct Job {
+  const Body* body = nullptr;
+  const std::atomic<bool>* cancel = nullptr;
+  int64_t count = 0, grain = 1, chunks = 0;
+  std::atomic<int64_t> next{0};  // chunk
+  std::atomic<bool> stopped{false}, failed{false}, cancelled{false};
+  std::exception_ptr error;  // written by the one that set `failed`
+
+  void begin(int64_t n, int64_t chunk_size, const Body& work, const std::atomic<bool>* flag) {
+    body = &work;
+    cancel = flag;
+    count = n;
+    grain = std::max<int64_t>(chunk_size, 1);
+    chunks = (count - 1) / grain + 1;
+    next.store(0, std::memory_order_relaxed);
+    stopped.store(false, std::memory_order_relaxed);
+    failed.store(false, std::memory_order_relaxed);
+    cancelled.store(false, std::memory_order_relaxed);
+    error = nullptr;
+  }
+
+  void work() noexcept {
+    while (!stopped.load(std::memory_order_relaxed)) {
+      const int64_t chunk = next.fetch_add(1, std::memory_order_relaxed);
+      if (chunk >= chunks) return;
+      if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
+        cancelled.store(true, std::memory_order_relaxed);
+        stopped.store(true, std::memory_order_relaxed);
+        return;
+      }
+      try {
+        const int64_t first = chunk * grain;
+        (*body)(first, count - first < grain ? count : first + grain);
+      } catch (...) {
+        if (!failed.exchange(true)) error = std::current_exception();
+        stopped.store(true, std::memory_order_relaxed);
+      }
+    }
+  }
+
+  /// After the last thread has left.
+  void finish() {
+    if (error != nullptr) std::rethrow_exception(std::exchange(error, nullptr));
+    if (cancelled.load(std::memory_order_relaxed)) throw Error(Status::cancelled, "cancelled");
+  }
+};
+
+constexpr uint32_t kOpen = 0x80000000u;
+
+}  // namespace
+
+struct ThreadPool::State {
+  explicit State(int n) : threads(std::max(n, 1)) {}
+
+  const int threads;
+  std::atomic<bool> busy{false};
+  std::atomic<bool> ending{false};
+  std::atomic<uint32_t> epoch{0};  // one per job; what idle threads wait on
+  std::atomic<uint32_t> gate{0};   // kOpen | threads inside, the caller not counted
+  Job job;
+  std::vector<std::thread> workers;
+  pid_t process = 0;
+
+  void start() {
+    if (!workers.empty() || process != 0) return;
+    process = ::getpid();
+    const SignalsBlocked blocked;
+    workers.reserve(static_cast<size_t>(threads) - 1);
+    try {
+      for (int i = 1; i < threads; ++i) workers.emplace_back([this] { serve(); });
+    } catch (const std::system_error&) {
+      // the system gives no more threads: those there are do the work
+    }
+  }
+
+  void serve() {
+    pthread_setname_np(pthread_self(), "gptq");
+    uint32_t seen = 0;
+    while (true) {
+      const auto called = [&] { return epoch.load(std::memory_order_acquire) != seen; };
+      if (!spin_until(called)) epoch.wait(seen, std::memory_order_acquire);
+      seen = epoch.load(std::memory_order_acquire);
+      if (ending.load(std::memory_order_acquire)) return;
+      if (!enter()) continue;
+      job.work();
+      gate.fetch_sub(1, std::memory_order_acq_rel);
+      gate.notify_one();
+    }
+  }
+
+  bool enter() {
+    uint32_t now = gate.load(std::memory_order_relaxed);
+    while ((now & kOpen) != 0) {
+      if (gate.compare_exchange_weak(now, now + 1, std::memory_order_acquire, std::memory_order_relaxed))
+        return true;
+    }
+    return false;
+  }
+
+  void open_gate() {
+    gate.store(kOpen, std::memory_order_release);
+    epoch.fetch_add(1, std::memory_order_release);
+    epoch.notify_all();
+  }
+
+  void close_gate() {
+    uint32_t now = gate.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+    const auto all_left = [&] { return (now = gate.load(std::memory_order_acquire)) == 0; };
+    if (now == 0 || spin_until(all_left)) return;
+    while (!all_left()) gate.wait(now, std::memory_order_acquire);
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>(threads)) {}
+
+ThreadPool::~ThreadPool() {
+  if (!state_->workers.empty() && state_->process != ::getpid()) {
+    // a forked child has the pool's memory but not its threads
+    for (std::thread& worker : state_->workers) worker.detach();
+    return;
+  }
+  state_->ending.store(true, std::memory_order_release);
+  state_->epoch.fetch_add(1, std::memory_order_release);
+  state_->epoch.notify_all();
+  for (std::thread& worker : state_->workers) worker.join();
+}
+
+int ThreadPool::threads() const { return state_->threads; }
+
+void ThreadPool::parallel_for(int64_t count, int64_t grain, const Body& body,
+                              const std::atomic<bool>* cancel) {
+  if (count <= 0) return;
+  State& state = *state_;
+  const bool alone = state.threads == 1 || count <= grain;
+  if (alone || state.busy.exchange(true, std::memory_order_acquire)) {
+    Job own;
+    own.begin(count, grain, body, cancel);
+    own.work();
+    own.finish();
+    return;
+  }
+  struct Release {
+    std::atomic<bool>& busy;
+    ~Release() { busy.store(false, std::memory_order_release); }
+  } const release{state.busy};
+  state.start();
+  state.job.begin(count, grain, body, cancel);
+  state.open_gate();
+  state.job.work();
+  state.close_gate();
+  state.job.finish();
+}
+
+}  // namespace gptq
