@@ -94,10 +94,12 @@ TEST(ThreadPool, RethrowsAndStaysUsable) {
     std::atomic<int> after{0};
     const auto fail_at_10 = [&](int64_t begin, int64_t) {
       if (begin == 10) throw std::runtime_error("ten");
-      if (begin > 5000) ++after;
+      if (begin > 10) ++after;
     };
     EXPECT_THROW(pool.parallel_for(100000, 1, fail_at_10), std::runtime_error);
-    EXPECT_LT(after, 95000);
+    if (threads == 1) {
+      EXPECT_EQ(after, 0);
+    }
     std::atomic<int> done{0};
     pool.parallel_for(100, 1, [&](int64_t, int64_t) { ++done; });
     EXPECT_EQ(done, 100);
@@ -109,20 +111,19 @@ TEST(ThreadPool, CancelStopsBeforeTheNextChunk) {
   for (int threads : {1, 4}) {
     ThreadPool pool(threads);
     std::atomic<bool> cancel{false};
-    std::atomic<int> done{0};
+    std::atomic<int> done{0}, late{0};
+    const auto cancel_at_50 = [&](int64_t, int64_t) {
+      if (cancel) ++late;
+      if (++done == 50) cancel = true;
+    };
     try {
-      pool.parallel_for(
-          100000, 1,
-          [&](int64_t, int64_t) {
-            if (++done == 50) cancel = true;
-          },
-          &cancel);
+      pool.parallel_for(int64_t{1} << 40, 1, cancel_at_50, &cancel);
       FAIL();
     } catch (const Error& error) {
       EXPECT_EQ(error.status(), Status::cancelled);
     }
     EXPECT_GE(done, 50);
-    EXPECT_LE(done, 50 + threads);
+    EXPECT_LT(late, threads);  // a thread may have looked just before it was set
     EXPECT_THROW(pool.parallel_for(
                      1, 1, [](int64_t, int64_t) { FAIL(); }, &cancel),
                  Error);
