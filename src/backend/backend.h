@@ -153,6 +153,8 @@ class Stream {
  public:
   virtual ~Stream() = default;
 
+  /// Bytes of one activation element.
+  virtual size_t element_bytes() const = 0;
   virtual std::unique_ptr<Memory> allocate(size_t bytes) = 0;
   /// Host floats <-> activations, converting to and from the backend's element type.
   virtual void upload(const float* host, Matrix out) = 0;
@@ -200,9 +202,6 @@ class Backend {
 
   /// "cpu (avx512)", for people.
   virtual std::string description() const = 0;
-  /// Bytes of one activation element.
-  virtual size_t element_bytes() const = 0;
-
   /// `bias` is null or has `rows` elements. Dense weights are f32, f16 or bf16 [N, K]; the tensor's memory is kept
   /// and used in place where the backend can.
   virtual std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const = 0;

@@ -1,0 +1,79 @@
+// The forward pass, the one for all families. Every family runs through these lines.
+//
+// A layer is six steps, so that the quantizer can stop before any Linear and look at its input:
+//
+//   h = attention_input(x)     norm
+//   a = attention_mix(h)       q, k, v, rotation, cache, softmax
+//   attention_output(a, x)     x += o(a)
+//   h = mlp_input(x)           norm
+//   m = mlp_mix(h)             act(gate h) * up h
+//   mlp_output(m, x)           x += down(m)
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "model/rope.h"
+#include "model/spec.h"
+#include "model/weights.h"
+
+namespace gptq {
+
+/// Tokens to go through one step, of one or many sequences. All spans have one entry per row.
+struct Batch {
+  std::span<const int32_t> tokens;
+  std::span<const Row> rows;
+  std::span<const int64_t> lengths;  // of each row's sequence once all tokens given with it are in (rope.h)
+};
+
+/// Belongs to one session: its matrices are reused from step to step.
+class Decoder {
+ public:
+  /// Rows of the largest batch, unless a smaller `max_rows` is given.
+  static constexpr int64_t kMaxRows = 512;
+
+  Decoder(const Spec& spec, Stream& stream, int64_t max_rows = kMaxRows);
+
+  int64_t max_rows() const { return max_rows_; }
+  /// Cache for `sequences` sequences; `layers` may be 1 when layers are run one at a time.
+  CacheShape cache_shape(int64_t layers, int64_t sequences) const;
+
+  /// Embeds the batch and runs all layers; the hidden states stay in hidden().
+  void forward(const Weights& weights, const Batch& batch, KvCache& cache);
+  Matrix hidden() const { return x_; }
+  /// Logits of hidden rows [begin, begin + count) into host memory [count, vocab].
+  void logits(const Weights& weights, int64_t begin, int64_t count, float* host);
+
+  // The steps. begin() sets the batch's size and positions; rows of other matrices follow.
+  void begin(const Batch& batch);
+  void embed(const Weights& weights, const Batch& batch);
+  void run_layer(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer);
+  Matrix attention_input(const Layer& layer);
+  Matrix attention_mix(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer);
+  void attention_output(const Layer& layer);
+  Matrix mlp_input(const Layer& layer);
+  Matrix mlp_mix(const Layer& layer);
+  void mlp_output(const Layer& layer);
+
+ private:
+  void norm(const NormWeights& weights, Matrix x, Matrix out);
+  std::byte* take(int64_t cols);  // a part of workspace_ for max_rows_ rows
+
+  const Spec& spec_;
+  Stream& stream_;
+  Rope rope_;
+  int64_t max_rows_;
+  size_t element_bytes_;
+  std::unique_ptr<Memory> workspace_;
+  size_t taken_ = 0;
+  std::vector<Row> rows_;
+  RopeRows angles_;
+  Matrix x_, h_, q_, k_, v_, a_, gate_, up_, out_;
+  std::unique_ptr<Memory> logits_;
+  int64_t logits_rows_ = 0;
+};
+
+}  // namespace gptq

@@ -1,0 +1,176 @@
+#include "model/loader.h"
+
+#include <cstring>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "format/gptq_layout.h"
+#include "model/claims.h"
+
+namespace gptq {
+namespace {
+
+/// Conv1D [in, out] -> [out, in], element by element.
+Tensor transposed(const Tensor& tensor) {
+  const int64_t rows = tensor.shape[0], cols = tensor.shape[1];
+  const auto size = static_cast<size_t>(dtype_bits(tensor.dtype) / 8);
+  std::byte* out = nullptr;
+  Tensor result = make_tensor(tensor.dtype, {cols, rows}, &out);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) {
+      std::memcpy(out + static_cast<size_t>(c * rows + r) * size, tensor.data + static_cast<size_t>(r * cols + c) * size, size);
+    }
+  }
+  return result;
+}
+
+/// Rows [begin, begin + count) of a tensor of rank 1 or 2, sharing its memory.
+Tensor row_slice(const Tensor& tensor, int64_t begin, int64_t count) {
+  Tensor slice = tensor;
+  slice.shape[0] = count;
+  const size_t row_bytes = tensor.bytes / static_cast<size_t>(tensor.shape[0]);
+  slice.data = tensor.data + static_cast<size_t>(begin) * row_bytes;
+  slice.bytes = static_cast<size_t>(count) * row_bytes;
+  return slice;
+}
+
+}  // namespace
+
+Loader::Loader(const fs::path& folder)
+    : folder_(folder),
+      spec_(load_spec(folder)),
+      quantization_(read_quant_config(folder)),
+      checkpoint_(open_checkpoint(folder)) {
+  const Names& names = *spec_.family->names;
+  base_ = names.base;
+  if (checkpoint_->find(cat(base_, names.embed, ".weight")) == nullptr &&
+      checkpoint_->find(cat(names.embed, ".weight")) != nullptr) {
+    base_.clear();
+  }
+  const bool has_head = checkpoint_->find(cat(names.head, ".weight")) != nullptr;
+  tied_ = spec_.tied ? *spec_.tied == Tied::yes : spec_.family->tied_by_default == Tied::yes || !has_head;
+  if (tied_ && has_head) {
+    log(LogLevel::info, cat("config.json ties the output head to the embedding: ", names.head, ".weight is not used"));
+  }
+  check_tensors();
+}
+
+std::string Loader::name(std::string_view suffix) const { return cat(base_, suffix); }
+
+std::string Loader::layer_name(int64_t layer, std::string_view suffix) const {
+  return cat(base_, spec_.family->names->layers, layer, ".", suffix);
+}
+
+std::string Loader::module_name(int64_t layer, const Module& module) const { return layer_name(layer, module.name); }
+
+bool Loader::is_quantized(const std::string& module) const {
+  return checkpoint_->find(module + ".qweight") != nullptr;
+}
+
+void Loader::check_tensors() {
+  const Names& names = *spec_.family->names;
+  Claims claims(*checkpoint_);
+  claims.require(name(names.embed) + ".weight", {spec_.vocab, spec_.hidden});
+  if (!names.positions.empty()) claims.require(name(names.positions) + ".weight", {spec_.context, spec_.hidden});
+  const auto claim_norm = [&](const std::string& norm) {
+    claims.require(norm + ".weight", {spec_.hidden});
+    if (spec_.family->norm == Norm::layer) claims.require(norm + ".bias", {spec_.hidden});
+  };
+  claim_norm(name(names.final_norm));
+  const std::string head = cat(names.head, ".weight");
+  tied_ ? claims.ignore(head) : claims.require(head, {spec_.vocab, spec_.hidden});
+  for (int64_t i = 0; i < spec_.layers; ++i) {
+    claim_norm(layer_name(i, names.attention_norm));
+    claim_norm(layer_name(i, names.mlp_norm));
+    for (const Module& module : names.modules) {
+      const std::string path = module_name(i, module);
+      const int64_t out = spec_.out_features(module), in = spec_.in_features(module);
+      claims.allow(path + ".bias", {out});
+      if (is_quantized(path)) {
+        if (!quantization_) {
+          throw Error(Fault::mismatch, cat(path, ".qweight is there, but neither quantize_config.json nor config.json "
+                                                 "has a quantization_config"));
+        }
+        claims.claim_quantized(path);
+      } else if (spec_.family->storage == Storage::in_out) {
+        claims.require(path + ".weight", {in, out});
+      } else {
+        claims.require(path + ".weight", {out, in});
+      }
+    }
+    for (std::string_view buffer : names.ignored) claims.ignore(layer_name(i, buffer));
+  }
+  claims.finish();
+}
+
+NormWeights Loader::load_norm(const Backend& backend, const std::string& name) const {
+  NormWeights norm;
+  norm.weight = backend.prepare_vector(checkpoint_->read(name + ".weight", Access::read));
+  if (spec_.family->norm == Norm::layer) {
+    norm.bias = backend.prepare_vector(checkpoint_->read(name + ".bias", Access::read));
+  }
+  return norm;
+}
+
+Weights Loader::load_outer(const Backend& backend, Access access) const {
+  const Names& names = *spec_.family->names;
+  const auto table = [&](const std::string& tensor) {
+    return std::shared_ptr<const Linear>(backend.prepare(checkpoint_->read(tensor, access), nullptr));
+  };
+  Weights weights;
+  weights.embed = table(name(names.embed) + ".weight");
+  if (!names.positions.empty()) weights.positions = table(name(names.positions) + ".weight");
+  weights.final_norm = load_norm(backend, name(names.final_norm));
+  weights.head = tied_ ? weights.embed : table(cat(names.head, ".weight"));
+  return weights;
+}
+
+Tensor Loader::dense_weight(const std::string& module, Access access) const {
+  const Tensor tensor = checkpoint_->read(module + ".weight", access);
+  return spec_.family->storage == Storage::in_out ? transposed(tensor) : tensor;
+}
+
+std::optional<Tensor> Loader::bias(const std::string& module, Access access) const {
+  if (checkpoint_->find(module + ".bias") == nullptr) return std::nullopt;
+  return checkpoint_->read(module + ".bias", access);
+}
+
+void Loader::load_module(const Backend& backend, int64_t layer, const Module& module, Access access, Layer& into) const {
+  const std::string path = module_name(layer, module);
+  const std::optional<Tensor> whole_bias = bias(path, Access::read);
+  std::optional<QTensor> quantized;
+  Tensor dense;
+  if (is_quantized(path)) {
+    quantized = read_gptq_module(*checkpoint_, path, *quantization_, spec_.in_features(module), spec_.out_features(module));
+  } else {
+    dense = dense_weight(path, access);
+  }
+  int64_t begin = 0;
+  for (Role role : module.all_roles()) {
+    const int64_t rows = spec_.out_features(role);
+    std::optional<Tensor> bias_part;
+    if (whole_bias) bias_part = row_slice(*whole_bias, begin, rows);
+    const Tensor* bias_pointer = bias_part ? &*bias_part : nullptr;
+    auto& slot = into.linears[static_cast<size_t>(role)];
+    if (!quantized) {
+      slot = backend.prepare(row_slice(dense, begin, rows), bias_pointer);
+    } else if (module.role_count == 1) {
+      slot = backend.prepare(*quantized, bias_pointer);
+    } else {
+      slot = backend.prepare(slice_rows(*quantized, begin, begin + rows), bias_pointer);
+    }
+    begin += rows;
+  }
+}
+
+Layer Loader::load_layer(const Backend& backend, int64_t layer, Access access) const {
+  const Names& names = *spec_.family->names;
+  Layer result;
+  result.attention_norm = load_norm(backend, layer_name(layer, names.attention_norm));
+  result.mlp_norm = load_norm(backend, layer_name(layer, names.mlp_norm));
+  for (const Module& module : names.modules) load_module(backend, layer, module, access, result);
+  return result;
+}
+
+}  // namespace gptq

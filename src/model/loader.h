@@ -1,0 +1,57 @@
+// A model folder as parts: which tensors it must have, and each of them prepared for a backend.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "format/checkpoint.h"
+#include "format/quant_config.h"
+#include "model/spec.h"
+#include "model/weights.h"
+
+namespace gptq {
+
+/// Opening checks everything that can be known without reading weights: each tensor of the files is one that the
+/// architecture has, of its shape and a fitting type; none is missing. So a load fails before it starts.
+class Loader {
+ public:
+  explicit Loader(const fs::path& folder);
+
+  const Spec& spec() const { return spec_; }
+  const fs::path& folder() const { return folder_; }
+  const Checkpoint& checkpoint() const { return *checkpoint_; }
+  const std::optional<QuantConfig>& quantization() const { return quantization_; }
+  bool tied() const { return tied_; }
+
+  /// Name of a module's Linear on disk, without ".weight": "model.layers.3.mlp.up_proj".
+  std::string module_name(int64_t layer, const Module& module) const;
+  /// True if the module is stored quantized.
+  bool is_quantized(const std::string& module) const;
+
+  /// Embedding, positions, final norm and head, without layers.
+  Weights load_outer(const Backend& backend, Access access) const;
+  Layer load_layer(const Backend& backend, int64_t layer, Access access) const;
+
+  /// A module's weight as [out_features, in_features] in its own element type, and its bias if there is one.
+  Tensor dense_weight(const std::string& module, Access access) const;
+  std::optional<Tensor> bias(const std::string& module, Access access) const;
+
+ private:
+  std::string name(std::string_view suffix) const;                        // with base
+  std::string layer_name(int64_t layer, std::string_view suffix) const;
+  void check_tensors();
+  NormWeights load_norm(const Backend& backend, const std::string& name) const;
+  void load_module(const Backend& backend, int64_t layer, const Module& module, Access access, Layer& into) const;
+
+  fs::path folder_;
+  Spec spec_;
+  std::optional<QuantConfig> quantization_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::string base_;
+  bool tied_ = false;
+};
+
+}  // namespace gptq

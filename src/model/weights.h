@@ -1,0 +1,33 @@
+// The parameters of a model, prepared for a backend, by role. The loader and the quantizer write them; the decoder
+// only reads. Replacing a Linear by its quantized self is one assignment.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "backend/backend.h"
+#include "model/family.h"
+
+namespace gptq {
+
+struct NormWeights {
+  std::unique_ptr<Vector> weight, bias;  // [hidden]; bias null for an RMS norm
+};
+
+struct Layer {
+  NormWeights attention_norm, mlp_norm;
+  std::array<std::unique_ptr<Linear>, kRoles> linears;  // gate is null in a plain MLP
+
+  const Linear& linear(Role role) const { return *linears[static_cast<size_t>(role)]; }
+};
+
+struct Weights {
+  std::shared_ptr<const Linear> embed;      // [vocab, hidden]
+  std::shared_ptr<const Linear> positions;  // [context, hidden], learned positions only
+  std::vector<Layer> layers;
+  NormWeights final_norm;
+  std::shared_ptr<const Linear> head;       // [vocab, hidden]; the embedding when tied
+};
+
+}  // namespace gptq
