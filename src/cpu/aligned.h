@@ -1,0 +1,45 @@
+// A block of memory on a cache line boundary.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+namespace gptq::cpu {
+
+inline constexpr size_t kCacheLine = 64;
+
+/// Uninitialized bytes, 64-byte aligned; throws std::bad_alloc. Movable, empty by default.
+class AlignedBlock {
+ public:
+  AlignedBlock() = default;
+  explicit AlignedBlock(size_t bytes) : bytes_(bytes) {
+    if (bytes == 0) return;
+    if (bytes > SIZE_MAX - kCacheLine) throw std::bad_alloc();
+    data_ = static_cast<std::byte*>(
+        std::aligned_alloc(kCacheLine, (bytes + kCacheLine - 1) / kCacheLine * kCacheLine));
+    if (data_ == nullptr) throw std::bad_alloc();
+  }
+  AlignedBlock(AlignedBlock&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  AlignedBlock& operator=(AlignedBlock&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~AlignedBlock() { std::free(data_); }
+
+  std::byte* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  template <class T>
+  T* as() const {
+    return reinterpret_cast<T*>(data_);
+  }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+}  // namespace gptq::cpu

@@ -1,0 +1,75 @@
+// The CPU's Stream: ops on fp32 activations in host memory. Each method is defined in the file of its subject:
+// stream.cpp, elementwise.cpp, linear.cpp, rope.cpp, attention.cpp, hessian.cpp, factor.cpp, solve.cpp.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/thread_pool.h"
+#include "cpu/kernels.h"
+#include "cpu/scratch.h"
+
+namespace gptq::cpu {
+
+/// What all streams of a backend share.
+struct Runtime {
+  explicit Runtime(int threads) : kernels(best_kernels()), pool(threads) {}
+
+  const Kernels& kernels;
+  ThreadPool pool;
+};
+
+inline float* row(Matrix x, int64_t i) { return reinterpret_cast<float*>(x.data) + i * x.cols; }
+
+class CpuStream final : public Stream {
+ public:
+  CpuStream(std::shared_ptr<Runtime> runtime, const std::atomic<bool>* cancel)
+      : runtime_(std::move(runtime)), cancel_(cancel) {}
+
+  size_t element_bytes() const override { return sizeof(float); }
+  std::unique_ptr<Memory> allocate(size_t bytes) override;
+  void upload(const float* host, Matrix out) override;
+  void download(Matrix x, float* host) override;
+  void copy(Matrix x, Matrix out) override;
+
+  void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) override;
+  void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) override;
+  void linear(const Linear& w, Matrix x, Matrix y) override;
+  void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
+                  KvCache& cache, int64_t layer) override;
+  void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q, const KvCache& cache,
+                 int64_t layer, Matrix out) override;
+  void activate(Act act, Matrix gate, const Matrix* up, Matrix out) override;
+  void add(Matrix x, Matrix y) override;
+
+  std::unique_ptr<Hessian> create_hessian(int64_t size) override;
+  void hessian_add(Matrix x, Hessian& hessian) override;
+  std::vector<float> hessian_diagonal(const Hessian& hessian) override;
+  std::unique_ptr<Factor> factor(const Hessian& hessian, std::span<const int32_t> order,
+                                 std::span<const float> diagonal_add) override;
+  void solve(const Factor* factor, const SolveParams& params, SolveProblem& problem) override;
+
+  // For the files that define ops
+  const Kernels& kernels() const { return runtime_->kernels; }
+  Scratch& scratch() { return scratch_; }
+  /// Throws Error(Status::cancelled) once the stream's flag is set.
+  void check_cancel() const;
+  /// ThreadPool::parallel_for with the stream's cancel flag. Chunks should take well under 10 ms.
+  void parallel_for(int64_t count, int64_t grain,
+                    const std::function<void(int64_t begin, int64_t end)>& body) {
+    check_cancel();
+    runtime_->pool.parallel_for(count, grain, body, cancel_);
+  }
+
+ private:
+  std::shared_ptr<Runtime> runtime_;
+  const std::atomic<bool>* cancel_;
+  Scratch scratch_;
+};
+
+}  // namespace gptq::cpu
