@@ -1,0 +1,149 @@
+// gptq bench: speed and memory of a model on this machine.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "command.h"
+#include "interrupt.h"
+
+namespace cli {
+namespace {
+
+struct Arguments {
+  Common common;
+  int64_t prompt = 512;
+  int64_t generate = 64;
+  int64_t repeat = 5;
+};
+
+struct Speeds {
+  std::vector<double> prefill, decode;  // tokens per second, one per repetition
+};
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+int64_t peak_rss_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+/// The generation keeps its length where it can; the prompt takes what is left.
+void clamp_to_context(Arguments& arguments, int64_t context) {
+  const int64_t prompt = arguments.prompt;
+  const int64_t generate = arguments.generate;
+  arguments.generate = std::clamp<int64_t>(generate, 1, std::max<int64_t>(1, context / 2));
+  arguments.prompt = std::clamp<int64_t>(prompt, 1, std::max<int64_t>(1, context - arguments.generate));
+  if (prompt == arguments.prompt && generate == arguments.generate) return;
+  say("note", "the model's context is " + std::to_string(context) + " tokens: prompt " +
+                  std::to_string(arguments.prompt) + ", generate " + std::to_string(arguments.generate));
+}
+
+/// Ids spread over the vocabulary, the same each time.
+std::vector<int32_t> prompt_ids(int64_t count, int64_t vocab) {
+  std::vector<int32_t> ids;
+  uint64_t state = 1;
+  for (int64_t i = 0; i < count; ++i) {
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    ids.push_back(static_cast<int32_t>((state >> 33) % static_cast<uint64_t>(vocab)));
+  }
+  return ids;
+}
+
+/// Prefill is timed to the logits of the last token, decoding from there to the last of the new tokens.
+void repeat_once(const Session& session, const Arguments& arguments, const std::vector<int32_t>& ids,
+                 Speeds& speeds) {
+  Options options;
+  options.set(GPTQ_KEY_MAX_TOKENS, arguments.generate);
+  options.set(GPTQ_KEY_IGNORE_EOS, int64_t{1});
+  check(gptq_session_reset(session.get()));
+  check(gptq_session_append_tokens(session.get(), ids.data(), static_cast<int64_t>(ids.size())));
+  const double start = seconds_now();
+  check(gptq_session_begin(session.get(), options.get()));
+  const double prefilled = seconds_now();
+  int64_t generated = 0;
+  while (check(gptq_session_step(session.get())) == GPTQ_OK) {
+    if (gptq_session_token(session.get()) >= 0) ++generated;
+  }
+  const double end = seconds_now();
+  speeds.prefill.push_back(static_cast<double>(ids.size()) / (prefilled - start));
+  speeds.decode.push_back(static_cast<double>(generated) / (end - prefilled));
+}
+
+void print(const Arguments& arguments, const Model& model, const Speeds& speeds, double load_seconds) {
+  const double prefill = median(speeds.prefill);
+  const double decode = median(speeds.decode);
+  const int64_t bytes = number(model, "weight_bytes_per_token");
+  const int64_t rss = peak_rss_bytes();
+  if (arguments.common.json) {
+    put_json({{"prefill_tokens_per_second", prefill},
+              {"decode_tokens_per_second", decode},
+              {"weight_bytes_per_token", bytes},
+              {"peak_rss_bytes", rss},
+              {"load_seconds", load_seconds},
+              {"prompt_tokens", arguments.prompt},
+              {"generated_tokens", arguments.generate},
+              {"repeat", arguments.repeat},
+              {"threads", number(model, "threads")}});
+    return;
+  }
+  char text[512];
+  std::snprintf(text, sizeof text,
+                "prefill  %10.1f tokens/s  (%lld tokens)\n"
+                "decode   %10.1f tokens/s  (%lld tokens, %.2f GB/s of weights)\n"
+                "load     %10.2f s\n"
+                "memory   %10.1f MB at most, %.1f MB of weights read per token\n",
+                prefill, static_cast<long long>(arguments.prompt), decode,
+                static_cast<long long>(arguments.generate), decode * static_cast<double>(bytes) / 1e9,
+                load_seconds, static_cast<double>(rss) / 1e6, static_cast<double>(bytes) / 1e6);
+  put(text);
+  flush_output();
+}
+
+void run(Arguments arguments) {
+  if (arguments.repeat < 1) throw UsageError("--repeat: wanted at least 1");
+  const double start = seconds_now();
+  const Model model = load_model(arguments.common, arguments.common.model);
+  const double load_seconds = seconds_now() - start;
+  clamp_to_context(arguments, number(model, "context_length"));
+  const std::vector<int32_t> ids = prompt_ids(arguments.prompt, number(model, "vocab_size"));
+  const auto session = make<Session>(gptq_session_create, static_cast<const gptq_model*>(model.get()),
+                                     static_cast<const gptq_options*>(nullptr));
+  const CancelOnSignal guard(session.get());
+  Speeds speeds;
+  {
+    Progress progress(Progress::Show::when_slow);
+    for (int64_t i = 0; i < arguments.repeat; ++i) {
+      throw_if_interrupted();
+      repeat_once(session, arguments, ids, speeds);
+      progress.update(i + 1, arguments.repeat, "bench");
+    }
+  }
+  print(arguments, model, speeds, load_seconds);
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App& command = add_command(
+      app, "bench", "Measure speed and memory: medians over repetitions.",
+      {"gptq bench Llama-3.2-1B-gptq", "gptq bench Llama-3.2-1B-gptq --prompt 128 --threads 1 --json"});
+  arguments->common.add_to(command, "Model folder, quantized or not");
+  command.add_option("--prompt", arguments->prompt, "Tokens of the prompt; default 512")->type_name("N");
+  command.add_option("--generate", arguments->generate, "Tokens to generate; default 64")->type_name("N");
+  command.add_option("--repeat", arguments->repeat, "Repetitions; default 5")->type_name("N");
+  command.callback([arguments] { run(*arguments); });
+}
+
+}  // namespace cli

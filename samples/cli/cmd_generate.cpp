@@ -1,0 +1,140 @@
+// gptq generate: text or ids in, text out as it comes.
+#include <memory>
+
+#include "command.h"
+#include "interrupt.h"
+
+namespace cli {
+namespace {
+
+struct Arguments {
+  Common common;
+  std::optional<std::string> prompt, tokens;
+  std::optional<int64_t> max_tokens, top_k, seed;
+  std::optional<double> temperature, top_p, min_p, repetition_penalty;
+  bool ignore_eos = false;
+};
+
+Options generation_options(const Arguments& arguments) {
+  Options options;
+  set_if_given(options, GPTQ_KEY_MAX_TOKENS, arguments.max_tokens);
+  set_if_given(options, GPTQ_KEY_TEMPERATURE, arguments.temperature);
+  set_if_given(options, GPTQ_KEY_TOP_K, arguments.top_k);
+  set_if_given(options, GPTQ_KEY_TOP_P, arguments.top_p);
+  set_if_given(options, GPTQ_KEY_MIN_P, arguments.min_p);
+  set_if_given(options, GPTQ_KEY_REPETITION_PENALTY, arguments.repetition_penalty);
+  set_if_given(options, GPTQ_KEY_SEED, arguments.seed);
+  if (arguments.ignore_eos) options.set(GPTQ_KEY_IGNORE_EOS, int64_t{1});
+  return options;
+}
+
+void append_prompt(const Arguments& arguments, const Session& session) {
+  if (arguments.prompt) {
+    check(gptq_session_append_text(session.get(), arguments.prompt->data(),
+                                   static_cast<int64_t>(arguments.prompt->size())));
+    return;
+  }
+  const std::vector<int32_t> ids = parse_ids(*arguments.tokens);
+  check(gptq_session_append_tokens(session.get(), ids.data(), static_cast<int64_t>(ids.size())));
+}
+
+double stat(const Session& session, const char* key) {
+  double value = 0;
+  check(gptq_session_get_stat(session.get(), key, &value));
+  return value;
+}
+
+void say_speed(const Session& session) {
+  char line[160];
+  std::snprintf(line, sizeof line, "prompt %.0f tokens, %.1f tokens/s; generated %.0f tokens, %.1f tokens/s",
+                stat(session, "prefill_tokens"), stat(session, "prefill_tokens_per_second"),
+                stat(session, "decode_tokens"), stat(session, "decode_tokens_per_second"));
+  say("info", line);
+}
+
+void run(const Arguments& arguments) {
+  want_one_of(arguments.prompt.has_value(), "--prompt", arguments.tokens.has_value(), "--tokens");
+  Options options = generation_options(arguments);
+  const Model model = load_model(arguments.common, arguments.common.model);
+  const auto session = make<Session>(gptq_session_create, static_cast<const gptq_model*>(model.get()),
+                                     static_cast<const gptq_options*>(nullptr));
+  const CancelOnSignal guard(session.get());
+  throw_if_interrupted();
+  append_prompt(arguments, session);
+  {
+    Progress progress(Progress::Show::when_slow, "tokens");
+    check(gptq_options_set_progress(options.get(), Progress::callback, nullptr));
+    check(gptq_session_begin(session.get(), options.get()));
+  }
+  Json tokens = Json::array();
+  std::string text;
+  while (check(gptq_session_step(session.get())) == GPTQ_OK) {
+    const int32_t token = gptq_session_token(session.get());
+    if (token >= 0) tokens.push_back(token);
+    const std::string_view chunk(gptq_session_text(session.get()),
+                                 static_cast<size_t>(gptq_session_text_size(session.get())));
+    text += chunk;
+    if (!arguments.common.json && !chunk.empty()) {
+      put(chunk);
+      flush_output();
+    }
+  }
+  if (verbosity() >= Verbosity::verbose) say_speed(session);
+  if (arguments.common.json) {
+    put_json(
+        {{"tokens", tokens}, {"text", text}, {"finish_reason", gptq_session_finish_reason(session.get())}});
+  } else if (!text.ends_with('\n')) {
+    put("\n");
+    flush_output();
+  }
+}
+
+void add_sampling_options(CLI::App& command, Arguments& arguments) {
+  const std::string group = "Sampling";
+  command
+      .add_option("--max-tokens", arguments.max_tokens,
+                  "Most new tokens; 0 (default) until the context is full")
+      ->type_name("N")
+      ->group(group);
+  command.add_option("--temperature", arguments.temperature, "0 (default) takes the most likely token")
+      ->type_name("X")
+      ->group(group);
+  command.add_option("--top-k", arguments.top_k, "Keep the N most likely tokens; 0 (default) all")
+      ->type_name("N")
+      ->group(group);
+  command
+      .add_option("--top-p", arguments.top_p, "Keep the fewest tokens of this total probability; default 1")
+      ->type_name("X")
+      ->group(group);
+  command
+      .add_option("--min-p", arguments.min_p, "Drop tokens below this part of the most likely one; default 0")
+      ->type_name("X")
+      ->group(group);
+  command
+      .add_option("--repetition-penalty", arguments.repetition_penalty,
+                  "As CTRL, arXiv 1909.05858; default 1, none")
+      ->type_name("X")
+      ->group(group);
+  command.add_option("--seed", arguments.seed, "Equal seeds give equal text; default 0")
+      ->type_name("N")
+      ->group(group);
+  command.add_flag("--ignore-eos", arguments.ignore_eos, "Go on after an end-of-text token")->group(group);
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App& command =
+      add_command(app, "generate", "Continue a text; it is printed as it comes.",
+                  {"gptq generate Llama-3.2-1B-gptq --prompt \"Once upon a time\"",
+                   "gptq generate Llama-3.2-1B-gptq --prompt Hello --temperature 0.8 --top-p 0.9 --seed 1",
+                   "gptq generate Llama-3.2-1B-gptq --tokens 1,15043 --max-tokens 20 --json"});
+  arguments->common.add_to(command, "Model folder, quantized or not");
+  command.add_option("--prompt", arguments->prompt, "Text to continue")->type_name("TEXT");
+  command.add_option("--tokens", arguments->tokens, "Ids to continue, taken as they are")->type_name("IDS");
+  add_sampling_options(command, *arguments);
+  command.callback([arguments] { run(*arguments); });
+}
+
+}  // namespace cli

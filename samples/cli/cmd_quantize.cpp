@@ -1,0 +1,177 @@
+// gptq quantize: a 16-bit folder in, a GPTQ folder out.
+#include <memory>
+
+#include "command.h"
+#include "interrupt.h"
+
+namespace cli {
+namespace {
+
+struct Arguments {
+  Common common;
+  std::string out;
+  std::optional<int64_t> bits, group_size, samples, seq_len, seed;
+  std::optional<bool> sym, static_groups, true_sequential;
+  std::optional<std::string> order, format, calibration;
+  std::optional<double> damp;
+  bool overwrite = false;
+};
+
+Options quantizer_options(const Arguments& arguments) {
+  Options options = arguments.common.to_options();
+  const auto set_switch = [&](const char* key, const std::optional<bool>& value) {
+    if (value) options.set(key, int64_t{*value ? 1 : 0});
+  };
+  set_if_given(options, GPTQ_KEY_BITS, arguments.bits);
+  set_if_given(options, GPTQ_KEY_GROUP_SIZE, arguments.group_size);
+  set_if_given(options, GPTQ_KEY_ORDER, arguments.order);
+  set_if_given(options, GPTQ_KEY_DAMP_PERCENT, arguments.damp);
+  set_if_given(options, GPTQ_KEY_CALIBRATION_SAMPLES, arguments.samples);
+  set_if_given(options, GPTQ_KEY_CALIBRATION_LENGTH, arguments.seq_len);
+  set_if_given(options, GPTQ_KEY_SEED, arguments.seed);
+  set_if_given(options, GPTQ_KEY_FORMAT, arguments.format);
+  set_switch(GPTQ_KEY_SYM, arguments.sym);
+  set_switch(GPTQ_KEY_STATIC_GROUPS, arguments.static_groups);
+  set_switch(GPTQ_KEY_TRUE_SEQUENTIAL, arguments.true_sequential);
+  if (arguments.overwrite) options.set(GPTQ_KEY_OVERWRITE, int64_t{1});
+  return options;
+}
+
+/// A module that did not go the usual way says so in its note.
+int64_t warn_of_notes(const Json& modules) {
+  int64_t noted = 0;
+  for (const Json& module : modules) {
+    const std::string note = module.value("note", "");
+    if (note.empty()) continue;
+    ++noted;
+    if (verbosity() >= Verbosity::normal) say("warning", module.value("name", "") + ": " + note);
+  }
+  return noted;
+}
+
+void report(const Arguments& arguments, const Quantizer& quantizer) {
+  const auto buffer =
+      make<Buffer>(gptq_quantizer_report_json, static_cast<const gptq_quantizer*>(quantizer.get()));
+  const Json report = Json::parse(text_of(buffer));
+  const int64_t before = folder_bytes(arguments.common.model);
+  const int64_t after = folder_bytes(arguments.out);
+  const Json modules = report.value("modules", Json::array());
+  const int64_t noted = warn_of_notes(modules);
+  const double seconds = report.value("seconds", 0.0);
+  if (arguments.common.json) {
+    put_json({{"output", arguments.out},
+              {"seconds", seconds},
+              {"modules", modules.size()},
+              {"modules_with_notes", noted},
+              {"bytes_before", before},
+              {"bytes_after", after},
+              {"report", report}});
+    return;
+  }
+  char line[128];
+  std::snprintf(line, sizeof line, "%zu modules in %.1f s", modules.size(), seconds);
+  put(arguments.out + ": " + line + ", " + in_megabytes(before) + " -> " + in_megabytes(after) + "\n");
+  flush_output();
+}
+
+void run(const Arguments& arguments) {
+  Options options = quantizer_options(arguments);
+  Progress progress(Progress::Show::always);
+  check(gptq_options_set_progress(options.get(), Progress::callback, nullptr));
+  // The text first: a file that can't be read is noticed before any work.
+  std::string calibration;
+  if (arguments.calibration) calibration = read_file(*arguments.calibration);
+  const auto quantizer =
+      make<Quantizer>(gptq_quantizer_create, arguments.common.model.c_str(), arguments.out.c_str(),
+                      static_cast<const gptq_options*>(options.get()));
+  const CancelOnSignal guard(quantizer.get());
+  throw_if_interrupted();
+  if (arguments.calibration) {
+    check(gptq_quantizer_add_calibration_text(quantizer.get(), calibration.data(),
+                                              static_cast<int64_t>(calibration.size())));
+  }
+  check(gptq_quantizer_run(quantizer.get()));
+  report(arguments, quantizer);
+}
+
+/// A pair of opposite flags, or one flag; neither given leaves the library's default.
+CLI::Option* add_switch(CLI::App& command, const std::string& names, std::optional<bool>& value,
+                        const std::string& help) {
+  return command.add_flag_function(
+      names, [&value](int64_t count) { value = count > 0; }, help);
+}
+
+void add_method_options(CLI::App& command, Arguments& arguments) {
+  const std::string group = "What is written";
+  command.add_option("--bits", arguments.bits, "2, 3, 4 (default) or 8")->type_name("N")->group(group);
+  command
+      .add_option("--group-size", arguments.group_size,
+                  "Inputs that share a scale, or -1 for one group; default 128")
+      ->type_name("N")
+      ->group(group);
+  command
+      .add_flag("--sym,!--asym", arguments.sym,
+                "Zero points fixed in the middle (--sym, default) or free (--asym)")
+      ->group(group);
+  command
+      .add_option("--format", arguments.format, "gptq or gptq_v2; default gptq for --sym, gptq_v2 for --asym")
+      ->type_name("NAME")
+      ->group(group);
+  command.add_flag("--overwrite", arguments.overwrite, "Replace OUT if it exists")->group(group);
+  const std::string method = "How";
+  command
+      .add_option(
+          "--order", arguments.order,
+          "Order of the inputs: none, act (by falling activation) or gar (default: as act, inside groups "
+          "and among them, at no cost when running)")
+      ->type_name("NAME")
+      ->group(method);
+  add_switch(command, "--static-groups", arguments.static_groups, "Ranges from the weights as they were")
+      ->group(method);
+  command
+      .add_option("--damp", arguments.damp, "Part of the Hessian's mean diagonal added to it; default 0.05")
+      ->type_name("X")
+      ->group(method);
+  add_switch(command, "--true-sequential,!--no-true-sequential", arguments.true_sequential,
+             "Modules of a layer see the quantized ones before them, or not; default: they do")
+      ->group(method);
+}
+
+void add_calibration_options(CLI::App& command, Arguments& arguments) {
+  const std::string group = "Calibration";
+  command
+      .add_option("--calibration", arguments.calibration,
+                  "Text to calibrate on, UTF-8, '-' for standard input; without it the model writes its own")
+      ->type_name("FILE")
+      ->group(group);
+  command.add_option("--samples", arguments.samples, "Sequences; default 128")->type_name("N")->group(group);
+  command
+      .add_option("--seq-len", arguments.seq_len,
+                  "Tokens of each; default 2048 or the model's context, whichever is less")
+      ->type_name("N")
+      ->group(group);
+  command
+      .add_option(
+          "--seed", arguments.seed,
+          "Take sequences at random by this seed, instead of the first ones; seeds the model's own text too")
+      ->type_name("N")
+      ->group(group);
+}
+
+}  // namespace
+
+void add_quantize(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App& command =
+      add_command(app, "quantize", "Quantize a 16-bit or 32-bit model folder with GPTQ.",
+                  {"gptq quantize Llama-3.2-1B Llama-3.2-1B-gptq",
+                   "gptq quantize Llama-3.2-1B out --bits 3 --group-size 64 --calibration wiki.txt",
+                   "gptq quantize Llama-3.2-1B out --asym --order act --samples 256 --seq-len 1024"});
+  arguments->common.add_to(command, "Model folder: config.json, tokenizer files, safetensors");
+  command.add_option("OUT", arguments->out, "Folder to make")->required()->type_name("");
+  add_method_options(command, *arguments);
+  add_calibration_options(command, *arguments);
+  command.callback([arguments] { run(*arguments); });
+}
+
+}  // namespace cli

@@ -1,0 +1,155 @@
+// Options, files and output, as all commands treat them.
+#include "command.h"
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+
+namespace cli {
+namespace {
+
+std::string describe_errno(const std::string& path) { return path + ": " + std::strerror(errno); }
+
+}  // namespace
+
+CLI::App& add_command(CLI::App& app, const std::string& name, const std::string& about,
+                      const std::vector<std::string>& examples) {
+  std::string text = "Examples:\n";
+  for (const std::string& example : examples) text += "  " + example + "\n";
+  CLI::App& command = *app.add_subcommand(name, text + "\n" + about + "\n");
+  command.get_help_ptr()->group(kCommonGroup);
+  return command;
+}
+
+void Common::add_to(CLI::App& command, const std::string& model_help) {
+  command.add_option("MODEL", model, model_help)->required()->type_name("");
+  command.add_option("--threads", threads, "CPU threads; 0 (default) takes all that this process may use")
+      ->type_name("N")
+      ->group(kCommonGroup);
+  command.add_option("--device", device, "cpu (default)")->type_name("NAME")->group(kCommonGroup);
+  command.add_option("--compute", compute, "fast (default) or exact")->type_name("MODE")->group(kCommonGroup);
+  command.add_flag("--json", json, "Print one JSON object as the last line of standard output")
+      ->group(kCommonGroup);
+  command
+      .add_flag_callback(
+          "-v,--verbose",
+          [] {
+            set_verbosity(verbosity() == Verbosity::verbose ? Verbosity::debugging : Verbosity::verbose);
+          },
+          "Say more on standard error; twice for debugging")
+      ->group(kCommonGroup);
+  command
+      .add_flag_callback(
+          "-q,--quiet", [] { set_verbosity(Verbosity::quiet); }, "No progress, no warnings")
+      ->group(kCommonGroup);
+}
+
+Options Common::to_options() const {
+  Options options;
+  set_if_given(options, GPTQ_KEY_THREADS, threads);
+  set_if_given(options, GPTQ_KEY_DEVICE, device);
+  set_if_given(options, GPTQ_KEY_COMPUTE, compute);
+  return options;
+}
+
+Model load_model(const Common& common, const std::string& path, Weights weights) {
+  Options options = common.to_options();
+  if (weights == Weights::leave) options.set(GPTQ_KEY_LOAD_WEIGHTS, int64_t{0});
+  Progress progress(Progress::Show::when_slow);
+  check(gptq_options_set_progress(options.get(), Progress::callback, nullptr));
+  auto model = make<Model>(gptq_model_load, path.c_str(), static_cast<const gptq_options*>(options.get()));
+  if (verbosity() >= Verbosity::verbose) {
+    say("info", path + ": " + text(model, "family") + ", " + text(model, "quantization"));
+  }
+  return model;
+}
+
+void want_one_of(bool first_given, const char* first, bool second_given, const char* second) {
+  if (first_given != second_given) return;
+  throw UsageError(std::string(first_given ? "not both: " : "one of these is needed: ") + first + ", " +
+                   second);
+}
+
+std::vector<int32_t> parse_ids(std::string_view list) {
+  std::vector<int32_t> ids;
+  const char* at = list.data();
+  const char* const end = at + list.size();
+  const auto separator = [](char c) { return c == ',' || c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
+  while (at != end) {
+    if (separator(*at)) {
+      ++at;
+      continue;
+    }
+    int32_t id = 0;
+    const auto [next, error] = std::from_chars(at, end, id);
+    if (error != std::errc() || (next != end && !separator(*next))) {
+      throw UsageError("--tokens: wanted ids such as 1,2,3, found '" + std::string(at, end).substr(0, 20) +
+                       "'");
+    }
+    ids.push_back(id);
+    at = next;
+  }
+  return ids;
+}
+
+std::vector<int32_t> read_ids_file(const std::string& path) {
+  const Json document = Json::parse(read_file(path), nullptr, false);
+  if (!document.is_array()) throw Failure(path + ": wanted a JSON array of token ids");
+  std::vector<int32_t> ids;
+  ids.reserve(document.size());
+  for (const Json& item : document) {
+    if (!item.is_number_integer() || item < INT32_MIN || item > INT32_MAX) {
+      throw Failure(path + ": item " + std::to_string(ids.size()) + " is " + item.dump().substr(0, 20) +
+                    ", wanted a token id");
+    }
+    ids.push_back(item.get<int32_t>());
+  }
+  return ids;
+}
+
+std::string read_file(const std::string& path) {
+  const bool standard_input = path == "-";
+  std::FILE* file = standard_input ? stdin : std::fopen(path.c_str(), "rb");
+  if (file == nullptr) throw Failure(describe_errno(path));
+  std::string contents;
+  char piece[1 << 16];
+  size_t size = 0;
+  while ((size = std::fread(piece, 1, sizeof piece, file)) > 0) contents.append(piece, size);
+  const bool failed = std::ferror(file) != 0;
+  const std::string reason = failed ? describe_errno(path) : "";
+  if (!standard_input) std::fclose(file);
+  if (failed) throw Failure(reason);
+  return contents;
+}
+
+void put(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
+    throw Failure(describe_errno("standard output"));
+}
+
+void flush_output() {
+  if (std::fflush(stdout) != 0) throw Failure(describe_errno("standard output"));
+}
+
+void put_json(const Json& object) {
+  put(object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+  flush_output();
+}
+
+std::string in_megabytes(int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f MB", static_cast<double>(bytes) / 1e6);
+  return text;
+}
+
+int64_t folder_bytes(const std::filesystem::path& folder) {
+  int64_t sum = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.is_regular_file(error)) sum += static_cast<int64_t>(entry.file_size(error));
+  }
+  return sum;
+}
+
+}  // namespace cli

@@ -1,0 +1,81 @@
+// What the commands share: the options that all of them take, the reading of their arguments, and their output.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "handles.h"
+#include "terminal.h"
+
+namespace cli {
+
+using Json = nlohmann::ordered_json;
+
+/// Registers one command with its options; its callback does the work.
+void add_quantize(CLI::App& app);
+void add_generate(CLI::App& app);
+void add_perplexity(CLI::App& app);
+void add_logits(CLI::App& app);
+void add_tokenize(CLI::App& app);
+void add_detokenize(CLI::App& app);
+void add_bench(CLI::App& app);
+void add_info(CLI::App& app);
+
+/// Heading of the options of every command.
+inline constexpr const char* kCommonGroup = "Options of every command";
+
+/// Their values.
+struct Common {
+  std::string model;
+  std::optional<int64_t> threads;
+  std::optional<std::string> device;
+  std::optional<std::string> compute;
+  bool json = false;
+
+  /// Adds the MODEL argument and the options to a command.
+  void add_to(CLI::App& command, const std::string& model_help);
+  /// The part of them that the library takes.
+  Options to_options() const;
+};
+
+enum class Weights { load, leave };
+
+/// Loads a folder, with progress where that takes long.
+Model load_model(const Common& common, const std::string& path, Weights weights = Weights::load);
+
+/// Adds a command: `about` is one line, `examples` are lines that start with "gptq".
+CLI::App& add_command(CLI::App& app, const std::string& name, const std::string& about,
+                      const std::vector<std::string>& examples);
+
+template <typename T>
+void set_if_given(Options& options, const char* key, const std::optional<T>& value) {
+  if (value) options.set(key, *value);
+}
+
+/// Ends in a UsageError unless one of two options was given, and not the other.
+void want_one_of(bool first_given, const char* first, bool second_given, const char* second);
+
+/// "1,2,3" or "1 2 3".
+std::vector<int32_t> parse_ids(std::string_view list);
+/// A JSON array of ids.
+std::vector<int32_t> read_ids_file(const std::string& path);
+/// The bytes of a file; "-" reads standard input.
+std::string read_file(const std::string& path);
+
+/// Writes to standard output; a failure to write ends the command.
+void put(std::string_view text);
+/// The last line of standard output.
+void put_json(const Json& object);
+void flush_output();
+
+std::string in_megabytes(int64_t bytes);
+/// Bytes of the regular files directly in a folder.
+int64_t folder_bytes(const std::filesystem::path& folder);
+
+}  // namespace cli
