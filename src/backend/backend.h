@@ -97,8 +97,8 @@ struct RopeRows {
 
 struct AttentionParams {
   int64_t heads = 0, kv_heads = 0, key_dim = 0, value_dim = 0;
-  float scale = 1.0f;   // on q.k
-  int64_t window = 0;   // 0: all earlier positions; w: positions p - w < j <= p
+  float scale = 1.0f;  // on q.k
+  int64_t window = 0;  // 0: all earlier positions; w: positions p - w < j <= p
 };
 
 /// X^T X summed over rows, fp32, for the quantizer.
@@ -142,9 +142,9 @@ struct SolveProblem {
   uint8_t* codes = nullptr;           // [rows, cols] out
   float* scales = nullptr;            // [groups, rows] in with static ranges, else out
   uint16_t* zeros = nullptr;          // [groups, rows] likewise
-  bool static_ranges = false;         // scales and zeros are given; otherwise found when a group is entered, from
-                                      // the weights as they are then (columns of a group must be contiguous)
-  double* row_loss = nullptr;         // [rows] out: sum over columns of ((w - q) / U_jj)^2 / 2
+  bool static_ranges = false;  // scales and zeros are given; otherwise found when a group is entered, from
+                               // the weights as they are then (columns of a group must be contiguous)
+  double* row_loss = nullptr;  // [rows] out: sum over columns of ((w - q) / U_jj)^2 / 2
 };
 
 /// Execution on the device, in order, for one thread at a time. Ops throw Error(Status::cancelled) soon after the
@@ -172,8 +172,8 @@ class Stream {
   virtual void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                           KvCache& cache, int64_t layer) = 0;
   /// out [M, heads * value_dim] = softmax(scale q K^T) V, each row over positions <= its own, within the window.
-  virtual void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q, const KvCache& cache,
-                         int64_t layer, Matrix out) = 0;
+  virtual void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q,
+                         const KvCache& cache, int64_t layer, Matrix out) = 0;
   /// out = act(gate) * up, or act(gate) when up is null. out may be gate.
   virtual void activate(Act act, Matrix gate, const Matrix* up, Matrix out) = 0;
   /// x += y
@@ -202,6 +202,8 @@ class Backend {
 
   /// "cpu (avx512)", for people.
   virtual std::string description() const = 0;
+  /// Threads of the host that it computes with.
+  virtual int threads() const = 0;
   /// `bias` is null or has `rows` elements. Dense weights are f32, f16 or bf16 [N, K]; the tensor's memory is kept
   /// and used in place where the backend can.
   virtual std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const = 0;

@@ -25,21 +25,23 @@ QTensor slice_rows(const QTensor& q, int64_t begin, int64_t end) {
   s.codes.assign(q.codes.begin() + begin * q.cols, q.codes.begin() + end * q.cols);
   s.group_of = q.group_of;
   for (int64_t g = 0; g < q.groups; ++g) {
-    s.scales.insert(s.scales.end(), q.scales.begin() + g * q.rows + begin, q.scales.begin() + g * q.rows + end);
+    s.scales.insert(s.scales.end(), q.scales.begin() + g * q.rows + begin,
+                    q.scales.begin() + g * q.rows + end);
     s.zeros.insert(s.zeros.end(), q.zeros.begin() + g * q.rows + begin, q.zeros.begin() + g * q.rows + end);
   }
   return s;
 }
 
 void validate(const QTensor& q, std::string_view what) {
-  const auto n = static_cast<size_t>(q.rows), k = static_cast<size_t>(q.cols), g = static_cast<size_t>(q.groups);
+  const auto n = static_cast<size_t>(q.rows), k = static_cast<size_t>(q.cols),
+             g = static_cast<size_t>(q.groups);
   if (q.bits != 2 && q.bits != 3 && q.bits != 4 && q.bits != 8) {
     throw Error(Fault::unsupported, cat(what, ": ", q.bits, " bits, wanted 2, 3, 4 or 8"));
   }
   if (q.rows <= 0 || q.cols <= 0 || q.groups <= 0 || q.codes.size() != n * k || q.scales.size() != g * n ||
       q.zeros.size() != g * n || q.group_of.size() != k) {
-    throw Error(Fault::mismatch, cat(what, ": sizes of codes, scales, zeros and groups do not fit [", q.rows, ", ",
-                                     q.cols, "] in ", q.groups, " groups"));
+    throw Error(Fault::mismatch, cat(what, ": sizes of codes, scales, zeros and groups do not fit [", q.rows,
+                                     ", ", q.cols, "] in ", q.groups, " groups"));
   }
   const int limit = 1 << q.bits;
   if (std::any_of(q.codes.begin(), q.codes.end(), [&](uint8_t c) { return c >= limit; })) {
@@ -50,7 +52,8 @@ void validate(const QTensor& q, std::string_view what) {
   }
   for (size_t i = 0; i < k; ++i) {
     if (q.group_of[i] < 0 || q.group_of[i] >= q.groups) {
-      throw Error(Fault::range, cat(what, ": g_idx[", i, "] is ", q.group_of[i], ", wanted 0 to ", q.groups - 1));
+      throw Error(Fault::range,
+                  cat(what, ": g_idx[", i, "] is ", q.group_of[i], ", wanted 0 to ", q.groups - 1));
     }
   }
   for (size_t i = 0; i < q.scales.size(); ++i) {

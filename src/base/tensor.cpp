@@ -17,17 +17,28 @@ struct DTypeRow {
 };
 
 constexpr std::array<DTypeRow, 22> kDTypes{{
-    {DType::f32, 32, "F32"},         {DType::f16, 16, "F16"},
-    {DType::bf16, 16, "BF16"},       {DType::i32, 32, "I32"},
-    {DType::f64, 64, "F64"},         {DType::i64, 64, "I64"},
-    {DType::i16, 16, "I16"},         {DType::i8, 8, "I8"},
-    {DType::u8, 8, "U8"},            {DType::boolean, 8, "BOOL"},
-    {DType::u16, 16, "U16"},         {DType::u32, 32, "U32"},
-    {DType::u64, 64, "U64"},         {DType::f8_e4m3, 8, "F8_E4M3"},
-    {DType::f8_e5m2, 8, "F8_E5M2"},  {DType::f8_e8m0, 8, "F8_E8M0"},
-    {DType::f8_e4m3fnuz, 8, "F8_E4M3FNUZ"}, {DType::f8_e5m2fnuz, 8, "F8_E5M2FNUZ"},
-    {DType::f6_e2m3, 6, "F6_E2M3"},  {DType::f6_e3m2, 6, "F6_E3M2"},
-    {DType::f4, 4, "F4"},            {DType::c64, 64, "C64"},
+    {DType::f32, 32, "F32"},
+    {DType::f16, 16, "F16"},
+    {DType::bf16, 16, "BF16"},
+    {DType::i32, 32, "I32"},
+    {DType::f64, 64, "F64"},
+    {DType::i64, 64, "I64"},
+    {DType::i16, 16, "I16"},
+    {DType::i8, 8, "I8"},
+    {DType::u8, 8, "U8"},
+    {DType::boolean, 8, "BOOL"},
+    {DType::u16, 16, "U16"},
+    {DType::u32, 32, "U32"},
+    {DType::u64, 64, "U64"},
+    {DType::f8_e4m3, 8, "F8_E4M3"},
+    {DType::f8_e5m2, 8, "F8_E5M2"},
+    {DType::f8_e8m0, 8, "F8_E8M0"},
+    {DType::f8_e4m3fnuz, 8, "F8_E4M3FNUZ"},
+    {DType::f8_e5m2fnuz, 8, "F8_E5M2FNUZ"},
+    {DType::f6_e2m3, 6, "F6_E2M3"},
+    {DType::f6_e3m2, 6, "F6_E3M2"},
+    {DType::f4, 4, "F4"},
+    {DType::c64, 64, "C64"},
 }};
 
 template <class T>
@@ -54,7 +65,8 @@ Tensor make_tensor(DType dtype, std::vector<int64_t> shape, std::byte** writable
 
 void to_float(const Tensor& tensor, int64_t begin, int64_t count, float* out) {
   const auto n = static_cast<size_t>(count);
-  const std::byte* p = tensor.data + static_cast<size_t>(begin) * static_cast<size_t>(dtype_bits(tensor.dtype)) / 8;
+  const std::byte* p =
+      tensor.data + static_cast<size_t>(begin) * static_cast<size_t>(dtype_bits(tensor.dtype)) / 8;
   switch (tensor.dtype) {
     case DType::f32:
       if (n != 0) std::memcpy(out, p, n * sizeof(float));
@@ -69,7 +81,8 @@ void to_float(const Tensor& tensor, int64_t begin, int64_t count, float* out) {
       for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(load<double>(p + 8 * i));
       return;
     default:
-      throw Error(Fault::unsupported, cat("weights of type ", dtype_name(tensor.dtype), ", wanted F32, F16, BF16 or F64"));
+      throw Error(Fault::unsupported,
+                  cat("weights of type ", dtype_name(tensor.dtype), ", wanted F32, F16, BF16 or F64"));
   }
 }
 

@@ -11,8 +11,28 @@ namespace gptq {
 
 /// Element types a checkpoint may hold; those that the library computes with come first.
 enum class DType : uint8_t {
-  f32, f16, bf16, i32, f64, i64, i16, i8, u8, boolean, u16, u32, u64,
-  f8_e4m3, f8_e5m2, f8_e8m0, f8_e4m3fnuz, f8_e5m2fnuz, f6_e2m3, f6_e3m2, f4, c64,
+  f32,
+  f16,
+  bf16,
+  i32,
+  f64,
+  i64,
+  i16,
+  i8,
+  u8,
+  boolean,
+  u16,
+  u32,
+  u64,
+  f8_e4m3,
+  f8_e5m2,
+  f8_e8m0,
+  f8_e4m3fnuz,
+  f8_e5m2fnuz,
+  f6_e2m3,
+  f6_e3m2,
+  f4,
+  c64,
 };
 
 /// Bits of one element: 4 for f4, 6 for the f6 types, 8 and up for the rest.
@@ -23,7 +43,7 @@ std::string_view dtype_name(DType dtype);
 struct Tensor {
   DType dtype = DType::f32;
   std::vector<int64_t> shape;
-  const std::byte* data = nullptr;    // row major; aligned for any dtype when owned, maybe not when mapped
+  const std::byte* data = nullptr;  // row major; aligned for any dtype when owned, maybe not when mapped
   size_t bytes = 0;
   std::shared_ptr<const void> owner;  // keeps `data` alive
 

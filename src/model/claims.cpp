@@ -18,7 +18,8 @@ std::string list(const std::vector<std::string>& names) {
 }  // namespace
 
 void Claims::check(const TensorInfo& tensor, const std::vector<int64_t>& shape) {
-  const bool floating = tensor.dtype == DType::f32 || tensor.dtype == DType::f16 || tensor.dtype == DType::bf16;
+  const bool floating =
+      tensor.dtype == DType::f32 || tensor.dtype == DType::f16 || tensor.dtype == DType::bf16;
   if (!floating) {
     throw Error(Fault::unsupported, cat(tensor.file, ": tensor ", quoted(tensor.name), " has type ",
                                         dtype_name(tensor.dtype), ", wanted F32, F16 or BF16"));
@@ -54,16 +55,17 @@ void Claims::claim_quantized(const std::string& module) {
 
 void Claims::finish() {
   if (!missing_.empty()) {
-    throw Error(Fault::mismatch, cat("the checkpoint lacks ", missing_.size(), " of the tensors that config.json wants: ",
-                                     list(missing_)));
+    throw Error(Fault::mismatch, cat("the checkpoint lacks ", missing_.size(),
+                                     " of the tensors that config.json wants: ", list(missing_)));
   }
   std::vector<std::string> unknown;
   for (const TensorInfo& tensor : checkpoint_.tensors()) {
     if (!claimed_.contains(tensor.name)) unknown.push_back(tensor.name);
   }
   if (!unknown.empty()) {
-    throw Error(Fault::mismatch, cat("the checkpoint has ", unknown.size(),
-                                     " tensors that the architecture of config.json does not: ", list(unknown)));
+    throw Error(Fault::mismatch,
+                cat("the checkpoint has ", unknown.size(),
+                    " tensors that the architecture of config.json does not: ", list(unknown)));
   }
 }
 

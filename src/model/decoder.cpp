@@ -14,14 +14,20 @@ Matrix first_rows(Matrix m, int64_t rows) { return {.data = m.data, .rows = rows
 }  // namespace
 
 Decoder::Decoder(const Spec& spec, Stream& stream, int64_t max_rows)
-    : spec_(spec), stream_(stream), rope_(spec.rope), max_rows_(max_rows), element_bytes_(stream.element_bytes()) {
+    : spec_(spec),
+      stream_(stream),
+      rope_(spec.rope),
+      max_rows_(max_rows),
+      element_bytes_(stream.element_bytes()) {
   const int64_t query = spec.heads * spec.head_dim, key = spec.kv_heads * spec.head_dim;
-  const int64_t cols[] = {spec.hidden, spec.hidden, query, key, key, query, spec.intermediate, spec.intermediate, spec.hidden};
+  const int64_t cols[] = {spec.hidden,       spec.hidden,       query,      key, key, query,
+                          spec.intermediate, spec.intermediate, spec.hidden};
   Matrix* const matrices[] = {&x_, &h_, &q_, &k_, &v_, &a_, &gate_, &up_, &out_};
   size_t bytes = 0;
   for (int64_t c : cols) bytes += aligned(static_cast<size_t>(max_rows * c) * element_bytes_);
   workspace_ = stream.allocate(bytes);
-  for (size_t i = 0; i < std::size(cols); ++i) *matrices[i] = {.data = take(cols[i]), .rows = 0, .cols = cols[i]};
+  for (size_t i = 0; i < std::size(cols); ++i)
+    *matrices[i] = {.data = take(cols[i]), .rows = 0, .cols = cols[i]};
 }
 
 std::byte* Decoder::take(int64_t cols) {
@@ -31,7 +37,10 @@ std::byte* Decoder::take(int64_t cols) {
 }
 
 CacheShape Decoder::cache_shape(int64_t layers, int64_t sequences) const {
-  return {.layers = layers, .kv_heads = spec_.kv_heads, .key_dim = spec_.head_dim, .value_dim = spec_.head_dim,
+  return {.layers = layers,
+          .kv_heads = spec_.kv_heads,
+          .key_dim = spec_.head_dim,
+          .value_dim = spec_.head_dim,
           .sequences = sequences};
 }
 
@@ -53,7 +62,8 @@ void Decoder::embed(const Weights& weights, const Batch& batch) {
 }
 
 void Decoder::norm(const NormWeights& weights, Matrix x, Matrix out) {
-  stream_.norm(spec_.family->norm, x, *weights.weight, weights.bias.get(), static_cast<float>(spec_.norm_eps), out);
+  stream_.norm(spec_.family->norm, x, *weights.weight, weights.bias.get(), static_cast<float>(spec_.norm_eps),
+               out);
 }
 
 Matrix Decoder::attention_input(const Layer& layer) {
@@ -128,7 +138,9 @@ void Decoder::logits(const Weights& weights, int64_t begin, int64_t count, float
   const size_t hidden_bytes = static_cast<size_t>(spec_.hidden) * element_bytes_;
   for (int64_t done = 0; done < count; done += slice) {
     const int64_t rows = std::min(slice, count - done);
-    const Matrix x{.data = x_.data + static_cast<size_t>(begin + done) * hidden_bytes, .rows = rows, .cols = spec_.hidden};
+    const Matrix x{.data = x_.data + static_cast<size_t>(begin + done) * hidden_bytes,
+                   .rows = rows,
+                   .cols = spec_.hidden};
     const Matrix h = first_rows(h_, rows);
     const Matrix y{.data = logits_->data(), .rows = rows, .cols = spec_.vocab};
     norm(weights.final_norm, x, h);

@@ -11,8 +11,9 @@ namespace {
 using enum Role;
 
 constexpr Module kSeparate[] = {
-    {"self_attn.q_proj", {q}}, {"self_attn.k_proj", {k}},  {"self_attn.v_proj", {v}}, {"self_attn.o_proj", {o}},
-    {"mlp.gate_proj", {gate}}, {"mlp.up_proj", {up}},      {"mlp.down_proj", {down}},
+    {"self_attn.q_proj", {q}}, {"self_attn.k_proj", {k}}, {"self_attn.v_proj", {v}},
+    {"self_attn.o_proj", {o}}, {"mlp.gate_proj", {gate}}, {"mlp.up_proj", {up}},
+    {"mlp.down_proj", {down}},
 };
 constexpr std::string_view kLlamaIgnored[] = {"self_attn.rotary_emb.inv_freq"};
 constexpr Names kLlama{
@@ -53,8 +54,14 @@ constexpr Family kFamilies[] = {
     {.name = "llama", .model_types = kLlamaTypes, .names = &kLlama},
     {.name = "mistral", .model_types = kMistralTypes, .names = &kLlama},
     {.name = "qwen2", .model_types = kQwen2Types, .names = &kLlama},
-    {.name = "gpt2", .model_types = kGpt2Types, .names = &kGpt2, .norm = Norm::layer, .mlp = Mlp::plain,
-     .positions = Positions::learned, .storage = Storage::in_out, .tied_by_default = Tied::yes},
+    {.name = "gpt2",
+     .model_types = kGpt2Types,
+     .names = &kGpt2,
+     .norm = Norm::layer,
+     .mlp = Mlp::plain,
+     .positions = Positions::learned,
+     .storage = Storage::in_out,
+     .tied_by_default = Tied::yes},
 };
 
 }  // namespace

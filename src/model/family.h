@@ -20,7 +20,8 @@ inline constexpr size_t kRoles = 7;
 
 /// What Linears read: those of one input share a Hessian. Also the order in which a layer is quantized.
 enum class Input : uint8_t { attention, attention_out, mlp, mlp_out };
-inline constexpr std::array<Input, 4> kInputs{Input::attention, Input::attention_out, Input::mlp, Input::mlp_out};
+inline constexpr std::array<Input, 4> kInputs{Input::attention, Input::attention_out, Input::mlp,
+                                              Input::mlp_out};
 
 constexpr Input input_of(Role role) {
   switch (role) {
@@ -52,15 +53,15 @@ enum class Storage : uint8_t { out_in, in_out };
 enum class Tied : uint8_t { no, yes };
 
 struct Names {
-  std::string_view base;      // before every name but the head's; some GPT-2 files leave it out
+  std::string_view base;  // before every name but the head's; some GPT-2 files leave it out
   std::string_view embed, positions, layers, attention_norm, mlp_norm, final_norm;
-  std::string_view head;      // untied output head, without base
-  std::span<const Module> modules;             // of a layer, in the order of their inputs
-  std::span<const std::string_view> ignored;   // below a layer: buffers that old files carry
+  std::string_view head;                      // untied output head, without base
+  std::span<const Module> modules;            // of a layer, in the order of their inputs
+  std::span<const std::string_view> ignored;  // below a layer: buffers that old files carry
 };
 
 struct Family {
-  std::string_view name;             // "llama"
+  std::string_view name;                          // "llama"
   std::span<const std::string_view> model_types;  // of config.json
   const Names* names = nullptr;
   Norm norm = Norm::rms;

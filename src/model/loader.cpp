@@ -19,20 +19,11 @@ Tensor transposed(const Tensor& tensor) {
   Tensor result = make_tensor(tensor.dtype, {cols, rows}, &out);
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < cols; ++c) {
-      std::memcpy(out + static_cast<size_t>(c * rows + r) * size, tensor.data + static_cast<size_t>(r * cols + c) * size, size);
+      std::memcpy(out + static_cast<size_t>(c * rows + r) * size,
+                  tensor.data + static_cast<size_t>(r * cols + c) * size, size);
     }
   }
   return result;
-}
-
-/// Rows [begin, begin + count) of a tensor of rank 1 or 2, sharing its memory.
-Tensor row_slice(const Tensor& tensor, int64_t begin, int64_t count) {
-  Tensor slice = tensor;
-  slice.shape[0] = count;
-  const size_t row_bytes = tensor.bytes / static_cast<size_t>(tensor.shape[0]);
-  slice.data = tensor.data + static_cast<size_t>(begin) * row_bytes;
-  slice.bytes = static_cast<size_t>(count) * row_bytes;
-  return slice;
 }
 
 }  // namespace
@@ -51,7 +42,8 @@ Loader::Loader(const fs::path& folder)
   const bool has_head = checkpoint_->find(cat(names.head, ".weight")) != nullptr;
   tied_ = spec_.tied ? *spec_.tied == Tied::yes : spec_.family->tied_by_default == Tied::yes || !has_head;
   if (tied_ && has_head) {
-    log(LogLevel::info, cat("config.json ties the output head to the embedding: ", names.head, ".weight is not used"));
+    log(LogLevel::info,
+        cat("config.json ties the output head to the embedding: ", names.head, ".weight is not used"));
   }
   check_tensors();
 }
@@ -62,7 +54,9 @@ std::string Loader::layer_name(int64_t layer, std::string_view suffix) const {
   return cat(base_, spec_.family->names->layers, layer, ".", suffix);
 }
 
-std::string Loader::module_name(int64_t layer, const Module& module) const { return layer_name(layer, module.name); }
+std::string Loader::module_name(int64_t layer, const Module& module) const {
+  return layer_name(layer, module.name);
+}
 
 bool Loader::is_quantized(const std::string& module) const {
   return checkpoint_->find(module + ".qweight") != nullptr;
@@ -72,7 +66,8 @@ void Loader::check_tensors() {
   const Names& names = *spec_.family->names;
   Claims claims(*checkpoint_);
   claims.require(name(names.embed) + ".weight", {spec_.vocab, spec_.hidden});
-  if (!names.positions.empty()) claims.require(name(names.positions) + ".weight", {spec_.context, spec_.hidden});
+  if (!names.positions.empty())
+    claims.require(name(names.positions) + ".weight", {spec_.context, spec_.hidden});
   const auto claim_norm = [&](const std::string& norm) {
     claims.require(norm + ".weight", {spec_.hidden});
     if (spec_.family->norm == Norm::layer) claims.require(norm + ".bias", {spec_.hidden});
@@ -89,8 +84,10 @@ void Loader::check_tensors() {
       claims.allow(path + ".bias", {out});
       if (is_quantized(path)) {
         if (!quantization_) {
-          throw Error(Fault::mismatch, cat(path, ".qweight is there, but neither quantize_config.json nor config.json "
-                                                 "has a quantization_config"));
+          throw Error(Fault::mismatch,
+                      cat(path,
+                          ".qweight is there, but neither quantize_config.json nor config.json "
+                          "has a quantization_config"));
         }
         claims.claim_quantized(path);
       } else if (spec_.family->storage == Storage::in_out) {
@@ -136,31 +133,17 @@ std::optional<Tensor> Loader::bias(const std::string& module, Access access) con
   return checkpoint_->read(module + ".bias", access);
 }
 
-void Loader::load_module(const Backend& backend, int64_t layer, const Module& module, Access access, Layer& into) const {
+void Loader::load_module(const Backend& backend, int64_t layer, const Module& module, Access access,
+                         Layer& into) const {
   const std::string path = module_name(layer, module);
-  const std::optional<Tensor> whole_bias = bias(path, Access::read);
-  std::optional<QTensor> quantized;
-  Tensor dense;
+  const std::optional<Tensor> bias_tensor = bias(path, Access::read);
+  const Tensor* bias_pointer = bias_tensor ? &*bias_tensor : nullptr;
   if (is_quantized(path)) {
-    quantized = read_gptq_module(*checkpoint_, path, *quantization_, spec_.in_features(module), spec_.out_features(module));
+    const QTensor q = read_gptq_module(*checkpoint_, path, *quantization_, spec_.in_features(module),
+                                       spec_.out_features(module));
+    set_module(into, backend, spec_, module, q, bias_pointer);
   } else {
-    dense = dense_weight(path, access);
-  }
-  int64_t begin = 0;
-  for (Role role : module.all_roles()) {
-    const int64_t rows = spec_.out_features(role);
-    std::optional<Tensor> bias_part;
-    if (whole_bias) bias_part = row_slice(*whole_bias, begin, rows);
-    const Tensor* bias_pointer = bias_part ? &*bias_part : nullptr;
-    auto& slot = into.linears[static_cast<size_t>(role)];
-    if (!quantized) {
-      slot = backend.prepare(row_slice(dense, begin, rows), bias_pointer);
-    } else if (module.role_count == 1) {
-      slot = backend.prepare(*quantized, bias_pointer);
-    } else {
-      slot = backend.prepare(slice_rows(*quantized, begin, begin + rows), bias_pointer);
-    }
-    begin += rows;
+    set_module(into, backend, spec_, module, dense_weight(path, access), bias_pointer);
   }
 }
 

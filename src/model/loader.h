@@ -40,11 +40,12 @@ class Loader {
   std::optional<Tensor> bias(const std::string& module, Access access) const;
 
  private:
-  std::string name(std::string_view suffix) const;                        // with base
+  std::string name(std::string_view suffix) const;  // with base
   std::string layer_name(int64_t layer, std::string_view suffix) const;
   void check_tensors();
   NormWeights load_norm(const Backend& backend, const std::string& name) const;
-  void load_module(const Backend& backend, int64_t layer, const Module& module, Access access, Layer& into) const;
+  void load_module(const Backend& backend, int64_t layer, const Module& module, Access access,
+                   Layer& into) const;
 
   fs::path folder_;
   Spec spec_;

@@ -15,7 +15,8 @@ std::vector<float> base_frequencies(double theta, int64_t dim) {
   std::vector<float> f(static_cast<size_t>(dim / 2));
   for (size_t i = 0; i < f.size(); ++i) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(dim);
-    f[i] = 1.0f / static_cast<float>(std::pow(static_cast<double>(static_cast<float>(theta)), static_cast<double>(exponent)));
+    f[i] = 1.0f / static_cast<float>(std::pow(static_cast<double>(static_cast<float>(theta)),
+                                              static_cast<double>(exponent)));
   }
   return f;
 }
@@ -36,7 +37,8 @@ void stretch_yarn(const RopeSpec& spec, std::vector<float>& f) {
   high = std::min(high, dim - 1);
   if (low == high) high += 0.001;
   for (size_t i = 0; i < f.size(); ++i) {
-    const float ramp = std::clamp(static_cast<float>((static_cast<double>(i) - low) / (high - low)), 0.0f, 1.0f);
+    const float ramp =
+        std::clamp(static_cast<float>((static_cast<double>(i) - low) / (high - low)), 0.0f, 1.0f);
     f[i] = f[i] / static_cast<float>(spec.factor) * ramp + f[i] * (1.0f - ramp);
   }
 }
@@ -72,8 +74,9 @@ const std::vector<float>& Rope::frequencies(int64_t length) {
   if (spec_.kind != RopeKind::dynamic || length <= spec_.original_context || spec_.dim <= 2) return fixed_;
   if (length != stretched_length_) {
     const auto dim = static_cast<double>(spec_.dim);
-    const double stretch = spec_.factor * static_cast<double>(length) / static_cast<double>(spec_.original_context) -
-                           (spec_.factor - 1);
+    const double stretch =
+        spec_.factor * static_cast<double>(length) / static_cast<double>(spec_.original_context) -
+        (spec_.factor - 1);
     stretched_ = base_frequencies(spec_.theta * std::pow(stretch, dim / (dim - 2)), spec_.dim);
     stretched_length_ = length;
   }

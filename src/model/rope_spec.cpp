@@ -23,7 +23,9 @@ RopeKind read_kind(const JsonObject& rope) {
 
 /// Yarn's attention temperature: as given, or from mscale (DeepSeek), or 0.1 ln(factor) + 1.
 double yarn_attention_factor(const JsonObject& rope, double factor) {
-  const auto temperature = [&](double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; };
+  const auto temperature = [&](double mscale) {
+    return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+  };
   const double given = rope.number_or({"attention_factor"}, 0, kHuge, 0);
   if (given > 0) return given;
   const double mscale = rope.number_or({"mscale"}, 0, kHuge, 0);

@@ -25,12 +25,14 @@ int64_t count(const JsonObject& config, JsonObject::Keys keys, int64_t most) {
 }
 
 Act read_act(const JsonObject& config, std::string_view otherwise) {
-  const std::string name = config.string_or({"hidden_act", "activation_function", "hidden_activation"}, otherwise);
+  const std::string name =
+      config.string_or({"hidden_act", "activation_function", "hidden_activation"}, otherwise);
   if (name == "silu" || name == "swish") return Act::silu;
   if (name == "gelu") return Act::gelu;
   if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Act::gelu_tanh;
   if (name == "relu") return Act::relu;
-  throw Error(Fault::unsupported, cat(config.name(), ": activation ", quoted(name), ", wanted silu, gelu, gelu_new, "
+  throw Error(Fault::unsupported, cat(config.name(), ": activation ", quoted(name),
+                                      ", wanted silu, gelu, gelu_new, "
                                       "gelu_pytorch_tanh, gelu_fast or relu"));
 }
 
@@ -50,7 +52,8 @@ std::vector<int64_t> read_windows(const JsonObject& config, const Spec& spec) {
     return windows;
   }
   if (!types->is_array() || types->size() != windows.size()) {
-    config.refuse(Fault::mismatch, "layer_types", cat("an array of ", spec.layers, " entries, one per layer"));
+    config.refuse(Fault::mismatch, "layer_types",
+                  cat("an array of ", spec.layers, " entries, one per layer"));
   }
   for (size_t i = 0; i < windows.size(); ++i) {
     const Json& type = (*types)[i];
@@ -58,7 +61,8 @@ std::vector<int64_t> read_windows(const JsonObject& config, const Spec& spec) {
     if (type != "sliding_attention") {
       config.refuse(Fault::unsupported, "layer_types", "'full_attention' or 'sliding_attention'");
     }
-    if (!width) config.refuse(Fault::mismatch, "sliding_window", "a width, since layer_types has sliding_attention");
+    if (!width)
+      config.refuse(Fault::mismatch, "sliding_window", "a width, since layer_types has sliding_attention");
     windows[i] = *width;
   }
   return windows;
@@ -85,9 +89,11 @@ std::vector<int32_t> read_ids(const JsonObject& config, std::string_view key) {
 /// What would change the mathematics and is not built.
 void refuse_unsupported(const JsonObject& config) {
   if (config.has({"auto_map"})) {
-    throw Error(Fault::unsupported, cat(config.name(), ": 'auto_map' asks for code from the folder, which is never run"));
+    throw Error(Fault::unsupported,
+                cat(config.name(), ": 'auto_map' asks for code from the folder, which is never run"));
   }
-  for (std::string_view key : {"add_cross_attention", "scale_attn_by_inverse_layer_idx", "is_encoder_decoder"}) {
+  for (std::string_view key :
+       {"add_cross_attention", "scale_attn_by_inverse_layer_idx", "is_encoder_decoder"}) {
     if (config.boolean_or({key}, false)) config.refuse(Fault::unsupported, key, "false");
   }
 }
@@ -101,7 +107,8 @@ void read_sizes(const JsonObject& config, Spec& spec) {
   spec.kv_heads = bounded(config, "num_key_value_heads",
                           config.integer_or({"num_key_value_heads"}, 1, kAny, spec.heads), kMaxHeads);
   if (spec.heads % spec.kv_heads != 0) {
-    config.refuse(Fault::mismatch, "num_key_value_heads", cat("a divisor of the ", spec.heads, " attention heads"));
+    config.refuse(Fault::mismatch, "num_key_value_heads",
+                  cat("a divisor of the ", spec.heads, " attention heads"));
   }
   const auto head_dim = config.maybe_integer({"head_dim"}, 1, kAny);
   if (!head_dim && spec.hidden % spec.heads != 0) {
@@ -147,7 +154,8 @@ Spec read_spec(const Json& json, const std::string& name) {
   refuse_unsupported(config);
   spec.family = &find_family(config.string({"model_type"}), name);
   const bool gpt2 = spec.family->positions == Positions::learned;
-  if (const Json* list = config.find({"architectures"}); list && list->is_array() && !list->empty() && list->front().is_string()) {
+  if (const Json* list = config.find({"architectures"});
+      list && list->is_array() && !list->empty() && list->front().is_string()) {
     spec.architecture = list->front().get<std::string>();
   }
   spec.dtype = config.string_or({"dtype", "torch_dtype"}, "");

@@ -17,13 +17,13 @@ enum class RopeKind : uint8_t { plain, linear, dynamic, yarn, llama3 };
 /// Rotary embedding (arXiv 2104.09864) and its context extensions, as transformers names and computes them.
 struct RopeSpec {
   RopeKind kind = RopeKind::plain;
-  int64_t dim = 0;                 // elements of a head that rotate
+  int64_t dim = 0;  // elements of a head that rotate
   double theta = 10000.0;
-  double factor = 1.0;             // by which the context is stretched
-  int64_t original_context = 0;    // positions before stretching
-  double attention_factor = 1.0;   // yarn (arXiv 2309.00071): on cos and sin
+  double factor = 1.0;            // by which the context is stretched
+  int64_t original_context = 0;   // positions before stretching
+  double attention_factor = 1.0;  // yarn (arXiv 2309.00071): on cos and sin
   double beta_fast = 32.0, beta_slow = 1.0;
-  bool truncate = true;            // yarn: correction range rounded to whole dimensions
+  bool truncate = true;                                  // yarn: correction range rounded to whole dimensions
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  // llama3
   RopeLayout layout = RopeLayout::half;
 };
@@ -41,7 +41,7 @@ struct Spec {
   std::vector<int64_t> window;  // per layer; 0: no sliding window
   std::optional<Tied> tied;     // empty: config.json does not say, the presence of the head decides
   std::optional<int32_t> bos;
-  std::vector<int32_t> eos;     // any of them ends a text
+  std::vector<int32_t> eos;  // any of them ends a text
 
   /// Output rows of the Linear in `role`, and its input columns.
   int64_t out_features(Role role) const;

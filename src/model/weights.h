@@ -8,6 +8,7 @@
 
 #include "backend/backend.h"
 #include "model/family.h"
+#include "model/spec.h"
 
 namespace gptq {
 
@@ -27,7 +28,14 @@ struct Weights {
   std::shared_ptr<const Linear> positions;  // [context, hidden], learned positions only
   std::vector<Layer> layers;
   NormWeights final_norm;
-  std::shared_ptr<const Linear> head;       // [vocab, hidden]; the embedding when tied
+  std::shared_ptr<const Linear> head;  // [vocab, hidden]; the embedding when tied
 };
+
+/// Prepares the Linears of a module. `weight` [out_features, in_features] has the rows of its roles, stacked; `bias`
+/// is null or has as many elements.
+void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module,
+                const Tensor& weight, const Tensor* bias);
+void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module,
+                const QTensor& weight, const Tensor* bias);
 
 }  // namespace gptq

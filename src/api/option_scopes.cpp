@@ -1,0 +1,70 @@
+// Options by key -> the structures that the layers below take.
+#include "api/guard.h"
+#include "api/options.h"
+
+namespace gptq::api {
+ModelOptions model_options(const gptq_options* given) {
+  const gptq_options none;
+  const gptq_options& o = given != nullptr ? *given : none;
+  ModelOptions options;
+  options.device = o.text(GPTQ_KEY_DEVICE);
+  options.backend.threads = static_cast<int>(o.integer(GPTQ_KEY_THREADS));
+  options.backend.compute = o.text(GPTQ_KEY_COMPUTE) == "exact" ? Compute::exact : Compute::fast;
+  options.weights = o.integer(GPTQ_KEY_LOAD_WEIGHTS) != 0 ? LoadWeights::yes : LoadWeights::no;
+  options.access = o.integer(GPTQ_KEY_MMAP) != 0 ? Access::map : Access::read;
+  return options;
+}
+
+int64_t context_length(const gptq_options* given) {
+  return given != nullptr ? given->integer(GPTQ_KEY_CONTEXT_LENGTH) : 0;
+}
+
+GenerationOptions generation_options(const gptq_options* given) {
+  const gptq_options none;
+  const gptq_options& o = given != nullptr ? *given : none;
+  return {.sampler = {.temperature = o.real(GPTQ_KEY_TEMPERATURE),
+                      .top_k = o.integer(GPTQ_KEY_TOP_K),
+                      .top_p = o.real(GPTQ_KEY_TOP_P),
+                      .min_p = o.real(GPTQ_KEY_MIN_P),
+                      .repetition_penalty = o.real(GPTQ_KEY_REPETITION_PENALTY),
+                      .seed = static_cast<uint64_t>(o.integer(GPTQ_KEY_SEED))},
+          .max_tokens = o.integer(GPTQ_KEY_MAX_TOKENS),
+          .ignore_eos = o.integer(GPTQ_KEY_IGNORE_EOS) != 0 ? IgnoreEos::yes : IgnoreEos::no};
+}
+
+QuantOptions quant_options(const gptq_options* given) {
+  const gptq_options none;
+  const gptq_options& o = given != nullptr ? *given : none;
+  QuantOptions options;
+  options.solver.bits = static_cast<int>(o.integer(GPTQ_KEY_BITS));
+  options.solver.group_size = o.integer(GPTQ_KEY_GROUP_SIZE);
+  options.solver.symmetric = o.integer(GPTQ_KEY_SYM) != 0 ? Symmetric::yes : Symmetric::no;
+  const std::string order = o.text(GPTQ_KEY_ORDER);
+  options.solver.order = order == "act" ? Order::act : order == "gar" ? Order::gar : Order::none;
+  options.solver.static_groups =
+      o.integer(GPTQ_KEY_STATIC_GROUPS) != 0 ? StaticGroups::yes : StaticGroups::no;
+  options.solver.damp_percent = o.real(GPTQ_KEY_DAMP_PERCENT);
+  options.solver.damp_auto_increment = o.real(GPTQ_KEY_DAMP_AUTO_INCREMENT);
+  options.true_sequential =
+      o.integer(GPTQ_KEY_TRUE_SEQUENTIAL) != 0 ? TrueSequential::yes : TrueSequential::no;
+  options.calibration_samples = o.integer(GPTQ_KEY_CALIBRATION_SAMPLES);
+  options.calibration_length = o.integer(GPTQ_KEY_CALIBRATION_LENGTH);
+  if (o.has(GPTQ_KEY_SEED)) options.seed = static_cast<uint64_t>(o.integer(GPTQ_KEY_SEED));
+  if (o.has(GPTQ_KEY_FORMAT)) {
+    options.format = o.text(GPTQ_KEY_FORMAT) == "gptq_v2" ? GptqFormat::v2 : GptqFormat::v1;
+  }
+  options.overwrite = o.integer(GPTQ_KEY_OVERWRITE) != 0 ? Overwrite::yes : Overwrite::no;
+  return options;
+}
+
+Progress progress_of(const gptq_options* given) {
+  if (given == nullptr || given->progress == nullptr) return [](int64_t, int64_t, const std::string&) {};
+  return [callback = given->progress, data = given->progress_data](int64_t done, int64_t total,
+                                                                   const std::string& stage) {
+    if (callback(data, done, total, stage.c_str()) != 0) {
+      throw Error(Status::cancelled, "the progress callback asked to stop");
+    }
+  };
+}
+
+}  // namespace gptq::api

@@ -1,0 +1,120 @@
+#include "api/option_table.h"
+
+#include "gptq.h"
+
+namespace gptq::api {
+namespace {
+
+constexpr double kMaxInt = 9007199254740992.0;  // 2^53: bounds are compared as doubles
+
+constexpr OptionRow integer(std::string_view key, std::string_view scope, double low, double high,
+                            std::string_view otherwise, std::string_view help) {
+  return {key, OptionType::integer, scope, low, high, false, false, {}, otherwise, help};
+}
+
+constexpr OptionRow text(std::string_view key, std::string_view scope, std::string_view values,
+                         std::string_view otherwise, std::string_view help) {
+  return {key, OptionType::text, scope, 0, 0, false, false, values, otherwise, help};
+}
+
+constexpr OptionRow kOptions[] = {
+    text(GPTQ_KEY_DEVICE, "model", "", "\"cpu\"", "where to compute: cpu"),
+    integer(GPTQ_KEY_THREADS, "model", 0, 1024, "0", "threads; 0: all CPUs that the process may use"),
+    text(GPTQ_KEY_COMPUTE, "model", "exact|fast", "\"fast\"",
+         "exact: fp32 throughout; fast: within a stated error"),
+    integer(GPTQ_KEY_LOAD_WEIGHTS, "model", 0, 1, "1", "0: tokenizer and configuration alone"),
+    integer(GPTQ_KEY_MMAP, "model", 0, 1, "1", "1: unquantized weights stay in the mapped file"),
+    integer(GPTQ_KEY_CONTEXT_LENGTH, "session", 0, 1 << 30, "0", "most tokens; 0: the model's"),
+    integer(GPTQ_KEY_MAX_TOKENS, "generation", 0, kMaxInt, "0",
+            "most new tokens; 0: until the context is full"),
+    {GPTQ_KEY_TEMPERATURE,
+     OptionType::real,
+     "generation",
+     0,
+     1e6,
+     false,
+     false,
+     {},
+     "0.0",
+     "0: the most likely token"},
+    integer(GPTQ_KEY_TOP_K, "generation", 0, kMaxInt, "0", "keep the k most likely tokens; 0: all"),
+    {GPTQ_KEY_TOP_P,
+     OptionType::real,
+     "generation",
+     0,
+     1,
+     true,
+     false,
+     {},
+     "1.0",
+     "keep the fewest tokens of this total probability"},
+    {GPTQ_KEY_MIN_P,
+     OptionType::real,
+     "generation",
+     0,
+     1,
+     false,
+     false,
+     {},
+     "0.0",
+     "drop tokens below this part of the best one's probability"},
+    {GPTQ_KEY_REPETITION_PENALTY,
+     OptionType::real,
+     "generation",
+     0,
+     1e6,
+     true,
+     false,
+     {},
+     "1.0",
+     "divides the logits of tokens seen before"},
+    integer(GPTQ_KEY_SEED, "generation, quantizer", 0, kMaxInt, "0", "of all that is random"),
+    integer(GPTQ_KEY_IGNORE_EOS, "generation", 0, 1, "0", "1: go on after an end-of-text token"),
+    integer(GPTQ_KEY_BITS, "quantizer", 2, 8, "4", "2, 3, 4 or 8"),
+    integer(GPTQ_KEY_GROUP_SIZE, "quantizer", -1, 1 << 30, "128", "inputs that share a scale; -1: all"),
+    integer(GPTQ_KEY_SYM, "quantizer", 0, 1, "1", "1: symmetric"),
+    text(GPTQ_KEY_ORDER, "quantizer", "none|act|gar", "\"gar\"", "order in which columns are quantized"),
+    integer(GPTQ_KEY_STATIC_GROUPS, "quantizer", 0, 1, "0",
+            "1: ranges of groups from the unquantized weights"),
+    {GPTQ_KEY_DAMP_PERCENT,
+     OptionType::real,
+     "quantizer",
+     0,
+     1,
+     true,
+     true,
+     {},
+     "0.05",
+     "damping, as a part of the mean diagonal of the Hessian"},
+    {GPTQ_KEY_DAMP_AUTO_INCREMENT,
+     OptionType::real,
+     "quantizer",
+     0,
+     1,
+     false,
+     true,
+     {},
+     "0.01",
+     "added to the damping until the Hessian factors"},
+    integer(GPTQ_KEY_TRUE_SEQUENTIAL, "quantizer", 0, 1, "1",
+            "1: modules see the quantized ones before them"),
+    integer(GPTQ_KEY_CALIBRATION_SAMPLES, "quantizer", 1, 1 << 24, "128", "calibration sequences"),
+    integer(GPTQ_KEY_CALIBRATION_LENGTH, "quantizer", 0, 1 << 30, "0",
+            "tokens of each; 0: 2048 or the model's context"),
+    text(GPTQ_KEY_FORMAT, "quantizer", "gptq|gptq_v2", "\"\"",
+         "how zero points are stored; default by symmetry"),
+    integer(GPTQ_KEY_OVERWRITE, "quantizer", 0, 1, "0", "1: replace an existing output folder"),
+};
+
+}  // namespace
+
+std::span<const OptionRow> option_table() { return kOptions; }
+
+const OptionRow* find_option(std::string_view key) {
+  for (const OptionRow& row : kOptions) {
+    if (row.key == key) return &row;
+  }
+  return nullptr;
+}
+
+}  // namespace gptq::api

@@ -1,0 +1,225 @@
+#include "api/options.h"
+
+#include <cmath>
+#include <vector>
+
+#include "api/buffer.h"
+#include "api/guard.h"
+#include "base/text.h"
+
+using namespace gptq;
+
+namespace {
+
+using api::OptionRow;
+using api::OptionType;
+
+[[noreturn]] void refuse(std::string message) { throw Error(Status::invalid_argument, std::move(message)); }
+
+const OptionRow& row_of(std::string_view key) {
+  if (const OptionRow* row = api::find_option(key)) return *row;
+  std::vector<std::string_view> keys;
+  for (const OptionRow& row : api::option_table()) keys.push_back(row.key);
+  const std::string_view guess = nearest(key, keys);
+  refuse(cat("unknown option ", quoted(key),
+             guess.empty() ? std::string() : cat("; the nearest is ", quoted(guess))));
+}
+
+std::string bounds_text(const OptionRow& row) {
+  const auto number = [&](double v) {
+    return row.type == OptionType::integer ? cat(static_cast<int64_t>(v)) : cat(v);
+  };
+  return cat(row.low_open ? "more than " : "at least ", number(row.low),
+             row.high_open ? " and less than " : " and at most ", number(row.high));
+}
+
+template <class Number>
+void check_bounds(const OptionRow& row, Number value) {
+  const auto v = static_cast<double>(value);
+  const bool low = row.low_open ? v > row.low : v >= row.low;
+  const bool high = row.high_open ? v < row.high : v <= row.high;
+  if (!low || !high) refuse(cat("option '", row.key, "' is ", value, ", wanted ", bounds_text(row)));
+}
+
+void check_meaning(const OptionRow& row, int64_t value) {
+  if (row.key == GPTQ_KEY_BITS && value != 2 && value != 3 && value != 4 && value != 8) {
+    refuse(cat("option 'bits' is ", value, ", wanted 2, 3, 4 or 8"));
+  }
+  if (row.key == GPTQ_KEY_GROUP_SIZE && value == 0)
+    refuse("option 'group_size' is 0, wanted -1 or at least 1");
+}
+
+void check_choice(const OptionRow& row, std::string_view value) {
+  if (row.values.empty()) return;
+  for (std::string_view rest = row.values; !rest.empty();) {
+    const size_t bar = rest.find('|');
+    if (rest.substr(0, bar) == value) return;
+    rest = bar == std::string_view::npos ? std::string_view() : rest.substr(bar + 1);
+  }
+  refuse(cat("option '", row.key, "' is ", quoted(value), ", wanted one of ", row.values));
+}
+
+}  // namespace
+
+void gptq_options::set(std::string_view key, Value value) {
+  const OptionRow& row = row_of(key);
+  static constexpr std::string_view kTypes[] = {"an integer", "a number", "a text"};
+  if (row.type == OptionType::real && std::holds_alternative<int64_t>(value)) {
+    value = static_cast<double>(std::get<int64_t>(value));
+  }
+  if (value.index() != static_cast<size_t>(row.type)) {
+    refuse(cat("option '", row.key, "' is ", kTypes[static_cast<size_t>(row.type)], ", found ",
+               kTypes[value.index()]));
+  }
+  if (const auto* i = std::get_if<int64_t>(&value)) {
+    check_bounds(row, *i);
+    check_meaning(row, *i);
+  } else if (const auto* d = std::get_if<double>(&value)) {
+    check_bounds(row, *d);
+  } else {
+    check_choice(row, std::get<std::string>(value));
+  }
+  values_[std::string(key)] = std::move(value);
+}
+
+void gptq_options::set_json(std::string_view text) {
+  const Json json = parse_json(text, "options");
+  if (!json.is_object()) refuse("options: wanted a JSON object");
+  gptq_options copy = *this;
+  for (const auto& [key, value] : json.items()) {
+    if (value.is_boolean()) {
+      copy.set(key, int64_t{value.get<bool>()});
+    } else if (value.is_number_integer()) {
+      if (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX)
+        refuse(cat("option '", key, "' is too large"));
+      copy.set(key, value.get<int64_t>());
+    } else if (value.is_number()) {
+      copy.set(key, value.get<double>());
+    } else if (value.is_string()) {
+      copy.set(key, value.get<std::string>());
+    } else {
+      refuse(cat("option ", quoted(key), " is neither a number nor a text"));
+    }
+  }
+  *this = std::move(copy);
+}
+
+Json gptq_options::to_json() const {
+  Json json = Json::object();
+  for (const auto& [key, value] : values_) {
+    std::visit([&, &name = key](const auto& v) { json[name] = v; }, value);
+  }
+  return json;
+}
+
+int64_t gptq_options::integer(std::string_view key) const {
+  const auto found = values_.find(std::string(key));
+  if (found != values_.end()) return std::get<int64_t>(found->second);
+  return Json::parse(row_of(key).default_value).get<int64_t>();
+}
+
+double gptq_options::real(std::string_view key) const {
+  const auto found = values_.find(std::string(key));
+  if (found != values_.end()) return std::get<double>(found->second);
+  return Json::parse(row_of(key).default_value).get<double>();
+}
+
+std::string gptq_options::text(std::string_view key) const {
+  const auto found = values_.find(std::string(key));
+  if (found != values_.end()) return std::get<std::string>(found->second);
+  return Json::parse(row_of(key).default_value).get<std::string>();
+}
+
+gptq_status gptq_options_create(gptq_options** out) {
+  return api::guard([&] {
+    api::require(out, "out");
+    *out = nullptr;
+    *out = new gptq_options;
+  });
+}
+
+void gptq_options_free(gptq_options* options) { delete options; }
+
+gptq_status gptq_options_set_int(gptq_options* options, const char* key, int64_t value) {
+  return api::guard([&] {
+    api::require(options, "options");
+    api::require(key, "key");
+    options->set(key, value);
+  });
+}
+
+gptq_status gptq_options_set_float(gptq_options* options, const char* key, double value) {
+  return api::guard([&] {
+    api::require(options, "options");
+    api::require(key, "key");
+    options->set(key, value);
+  });
+}
+
+gptq_status gptq_options_set_string(gptq_options* options, const char* key, const char* value) {
+  return api::guard([&] {
+    api::require(options, "options");
+    api::require(key, "key");
+    api::require(value, "value");
+    options->set(key, std::string(value));
+  });
+}
+
+gptq_status gptq_options_set_json(gptq_options* options, const char* json, int64_t len) {
+  return api::guard([&] {
+    api::require(options, "options");
+    options->set_json(api::text_argument(json, len, "json"));
+  });
+}
+
+gptq_status gptq_options_get_json(const gptq_options* options, gptq_buffer** out_json) {
+  return api::guard([&] {
+    api::require(out_json, "out_json");
+    *out_json = nullptr;
+    api::require(options, "options");
+    *out_json = api::text_buffer(print_json(options->to_json()));
+  });
+}
+
+gptq_status gptq_options_set_progress(gptq_options* options, gptq_progress_fn callback, void* user_data) {
+  return api::guard([&] {
+    api::require(options, "options");
+    options->progress = callback;
+    options->progress_data = user_data;
+  });
+}
+
+gptq_status gptq_options_reset(gptq_options* options) {
+  return api::guard([&] {
+    api::require(options, "options");
+    options->clear();
+  });
+}
+
+int64_t gptq_option_count(void) { return static_cast<int64_t>(api::option_table().size()); }
+
+gptq_status gptq_option_describe(int64_t index, gptq_buffer** out_json) {
+  return api::guard([&] {
+    api::require(out_json, "out_json");
+    *out_json = nullptr;
+    const auto table = api::option_table();
+    if (index < 0 || index >= static_cast<int64_t>(table.size())) {
+      refuse(cat("option number ", index, ", wanted 0 to ", table.size() - 1));
+    }
+    const OptionRow& row = table[static_cast<size_t>(index)];
+    static constexpr std::string_view kNames[] = {"int", "float", "string"};
+    OrderedJson json = {{"name", row.key},
+                        {"type", kNames[static_cast<size_t>(row.type)]},
+                        {"scope", row.scope},
+                        {"default", Json::parse(row.default_value)}};
+    if (row.type == OptionType::text) {
+      json["values"] = row.values;
+    } else {
+      json["min"] = row.low;
+      json["max"] = row.high;
+    }
+    json["since"] = "0.1";
+    json["help"] = row.help;
+    *out_json = api::text_buffer(print_json(json));
+  });
+}

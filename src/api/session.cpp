@@ -1,0 +1,145 @@
+#include <array>
+
+#include "api/buffer.h"
+#include "api/handles.h"
+#include "api/options.h"
+#include "base/text.h"
+
+using namespace gptq;
+
+namespace {
+
+double rate(int64_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
+
+struct StatRow {
+  std::string_view key;
+  double (*get)(const Session&);
+};
+
+constexpr std::array kStats{
+    StatRow{"prefill_tokens", [](const Session& s) { return static_cast<double>(s.stats().prefill_tokens); }},
+    StatRow{"prefill_seconds", [](const Session& s) { return s.stats().prefill_seconds; }},
+    StatRow{"prefill_tokens_per_second",
+            [](const Session& s) { return rate(s.stats().prefill_tokens, s.stats().prefill_seconds); }},
+    StatRow{"decode_tokens", [](const Session& s) { return static_cast<double>(s.stats().decode_tokens); }},
+    StatRow{"decode_seconds", [](const Session& s) { return s.stats().decode_seconds; }},
+    StatRow{"decode_tokens_per_second",
+            [](const Session& s) { return rate(s.stats().decode_tokens, s.stats().decode_seconds); }},
+    StatRow{"cache_bytes", [](const Session& s) { return static_cast<double>(s.cache_bytes()); }},
+};
+
+}  // namespace
+
+gptq_status gptq_session_create(const gptq_model* model, const gptq_options* options, gptq_session** out) {
+  return api::guard([&] {
+    api::require(out, "out");
+    *out = nullptr;
+    api::require(model, "model");
+    *out = std::make_unique<gptq_session>(model->model, api::context_length(options)).release();
+  });
+}
+
+void gptq_session_free(gptq_session* session) { delete session; }
+
+gptq_status gptq_session_reset(gptq_session* session) {
+  return api::enter(session, "session", [&] { session->session.reset(); });
+}
+
+gptq_status gptq_session_append_text(gptq_session* session, const char* text, int64_t len) {
+  return api::enter(session, "session",
+                    [&] { session->session.append_text(api::text_argument(text, len, "text")); });
+}
+
+gptq_status gptq_session_append_tokens(gptq_session* session, const int32_t* ids, int64_t count) {
+  return api::enter(session, "session", [&] {
+    if (count != 0) api::require(ids, "ids");
+    if (count < 0) throw Error(Status::invalid_argument, cat("count is ", count));
+    session->session.append_tokens({ids, static_cast<size_t>(count)});
+  });
+}
+
+gptq_status gptq_session_prefill(gptq_session* session, int32_t logits) {
+  return api::enter(session, "session", [&] {
+    if (logits < GPTQ_LOGITS_NONE || logits > GPTQ_LOGITS_ALL) {
+      throw Error(Status::invalid_argument,
+                  cat("logits is ", logits, ", wanted GPTQ_LOGITS_NONE, _LAST or _ALL"));
+    }
+    session->session.prefill(static_cast<Logits>(logits), api::progress_of(nullptr));
+  });
+}
+
+gptq_status gptq_session_begin(gptq_session* session, const gptq_options* options) {
+  return api::enter(session, "session", [&] {
+    session->session.begin(api::generation_options(options), api::progress_of(options));
+  });
+}
+
+gptq_status gptq_session_step(gptq_session* session) {
+  return api::enter(session, "session",
+                    [&] { return session->session.step() == StepResult::done ? GPTQ_DONE : GPTQ_OK; });
+}
+
+gptq_status gptq_session_cancel(const gptq_session* session) {
+  return api::guard([&] {
+    api::require(session, "session");
+    session->session.cancel();
+  });
+}
+
+const char* gptq_session_error_message(const gptq_session* session) {
+  return session != nullptr ? session->error.c_str() : "";
+}
+
+const char* gptq_session_text(const gptq_session* session) {
+  return session != nullptr ? session->session.text().c_str() : "";
+}
+
+int64_t gptq_session_text_size(const gptq_session* session) {
+  return session != nullptr ? static_cast<int64_t>(session->session.text().size()) : 0;
+}
+
+int32_t gptq_session_token(const gptq_session* session) {
+  return session != nullptr ? session->session.token() : -1;
+}
+
+const char* gptq_session_finish_reason(const gptq_session* session) {
+  return session != nullptr ? finish_reason_name(session->session.finish_reason()).data() : "";
+}
+
+gptq_status gptq_session_logits(const gptq_session* session, gptq_buffer** out) {
+  return api::guard([&] {
+    api::require(out, "out");
+    *out = nullptr;
+    api::require(session, "session");
+    const auto logits = session->session.logits();
+    if (logits.empty())
+      throw Error(Status::bad_state,
+                  "no logits were kept: ask gptq_session_prefill() for them, or begin a generation");
+    *out = api::make_buffer(logits.data(), logits.size_bytes());
+  });
+}
+
+int64_t gptq_session_token_count(const gptq_session* session) {
+  return session != nullptr ? static_cast<int64_t>(session->session.history().size()) : 0;
+}
+
+gptq_status gptq_session_get_stat(const gptq_session* session, const char* key, double* out) {
+  return api::guard([&] {
+    api::require(out, "out");
+    *out = 0;
+    api::require(session, "session");
+    api::require(key, "key");
+    std::array<std::string_view, kStats.size()> known;
+    for (size_t i = 0; i < kStats.size(); ++i) {
+      known[i] = kStats[i].key;
+      if (kStats[i].key == key) {
+        *out = kStats[i].get(session->session);
+        return;
+      }
+    }
+    const std::string_view guess = nearest(key, known);
+    throw Error(Status::not_found,
+                cat("a session has no figure ", quoted(key),
+                    guess.empty() ? std::string() : cat("; the nearest is ", quoted(guess))));
+  });
+}

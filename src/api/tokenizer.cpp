@@ -1,0 +1,70 @@
+#include <span>
+#include <string_view>
+
+#include "api/buffer.h"
+#include "api/handles.h"
+#include "base/text.h"
+
+using namespace gptq;
+
+gptq_status gptq_model_tokenize(const gptq_model* model, const char* text, int64_t len, int32_t flags,
+                                gptq_buffer** out_ids) {
+  return api::guard([&] {
+    api::require(out_ids, "out_ids");
+    *out_ids = nullptr;
+    api::require(model, "model");
+    const AddSpecial add = (flags & GPTQ_TOKENIZE_ADD_SPECIAL) != 0 ? AddSpecial::yes : AddSpecial::no;
+    const ParseSpecial parse =
+        (flags & GPTQ_TOKENIZE_PARSE_SPECIAL) != 0 ? ParseSpecial::yes : ParseSpecial::no;
+    const auto ids = model->model->tokenizer()->encode(api::text_argument(text, len, "text"), add, parse);
+    *out_ids = api::make_buffer(ids.data(), ids.size() * sizeof(int32_t));
+  });
+}
+
+gptq_status gptq_model_detokenize(const gptq_model* model, const int32_t* ids, int64_t count, int32_t flags,
+                                  gptq_buffer** out_text) {
+  return api::guard([&] {
+    api::require(out_text, "out_text");
+    *out_text = nullptr;
+    api::require(model, "model");
+    if (count != 0) api::require(ids, "ids");
+    if (count < 0) throw Error(Status::invalid_argument, cat("count is ", count));
+    const SkipSpecial skip = (flags & GPTQ_DETOKENIZE_SKIP_SPECIAL) != 0 ? SkipSpecial::yes : SkipSpecial::no;
+    *out_text = api::text_buffer(model->model->tokenizer()->decode({ids, static_cast<size_t>(count)}, skip));
+  });
+}
+
+gptq_status gptq_model_token_text(const gptq_model* model, int32_t id, gptq_buffer** out_text) {
+  return api::guard([&] {
+    api::require(out_text, "out_text");
+    *out_text = nullptr;
+    api::require(model, "model");
+    const std::string_view text = model->model->tokenizer()->token_text(id);
+    if (text.empty()) throw Error(Status::not_found, cat("no token has the id ", id));
+    *out_text = api::text_buffer(text);
+  });
+}
+
+gptq_status gptq_model_special_token(const gptq_model* model, const char* name, int32_t* out_id) {
+  return api::guard([&] {
+    api::require(out_id, "out_id");
+    *out_id = -1;
+    api::require(model, "model");
+    api::require(name, "name");
+    const std::string_view wanted = name;
+    std::optional<int32_t> id;
+    if (wanted == "bos") {
+      id = model->model->bos();
+    } else if (wanted == "eos") {
+      id = model->model->eos();
+    } else {
+      id = model->model->tokenizer()->token_id(wanted);
+    }
+    if (!id) throw Error(Status::not_found, cat("the model has no token ", quoted(wanted)));
+    *out_id = *id;
+  });
+}
+
+int32_t gptq_model_is_end_of_generation(const gptq_model* model, int32_t id) {
+  return model != nullptr && model->model->ends_text(id) ? 1 : 0;
+}

@@ -1,0 +1,101 @@
+#include "model/model.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace gptq {
+namespace {
+
+std::shared_ptr<const Tokenizer> load_tokenizer(const fs::path& folder) {
+  if (!file_exists(folder / "tokenizer.json") && !file_exists(folder / "tokenizer.model")) return nullptr;
+  return Tokenizer::load(folder);
+}
+
+}  // namespace
+
+std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOptions& options,
+                                         const Progress& progress) {
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored)) {
+    throw Error(Status::not_found, cat("no model folder at ", quoted(folder.string(), 400)));
+  }
+  std::shared_ptr<Model> model(new Model);
+  model->folder_ = folder;
+  model->backend_ = create_backend(options.device, options.backend);
+  model->tokenizer_ = load_tokenizer(folder);
+  if (options.weights == LoadWeights::yes) {
+    const Loader loader(folder);
+    model->spec_ = loader.spec();
+    model->quantization_ = loader.quantization();
+    model->load_weights(loader, options.access, progress);
+  } else if (file_exists(folder / "config.json")) {
+    model->spec_ = load_spec(folder);
+    model->quantization_ = read_quant_config(folder);
+  } else if (model->tokenizer_ == nullptr) {
+    throw Error(Status::not_found,
+                cat("neither config.json nor a tokenizer in ", quoted(folder.string(), 400)));
+  }
+  return model;
+}
+
+void Model::load_weights(const Loader& loader, Access access, const Progress& progress) {
+  const Spec& spec = *spec_;
+  progress(0, spec.layers + 1, "load");
+  Weights weights = loader.load_outer(*backend_, access);
+  progress(1, spec.layers + 1, "load");
+  parameters_ = spec.vocab * spec.hidden * (loader.tied() ? 1 : 2);
+  weight_bytes_ = weights.embed->bytes() + (loader.tied() ? 0 : weights.head->bytes());
+  weight_bytes_per_token_ = weights.head->bytes();
+  for (int64_t i = 0; i < spec.layers; ++i) {
+    weights.layers.push_back(loader.load_layer(*backend_, i, access));
+    for (const auto& linear : weights.layers.back().linears) {
+      if (!linear) continue;
+      parameters_ += linear->in_features() * linear->out_features();
+      weight_bytes_ += linear->bytes();
+      weight_bytes_per_token_ += linear->bytes();
+    }
+    progress(i + 2, spec.layers + 1, "load");
+  }
+  weights_ = std::move(weights);
+}
+
+const Spec& Model::spec() const {
+  if (!spec_) throw Error(Status::not_found, cat("no config.json in ", quoted(folder_.string(), 400)));
+  return *spec_;
+}
+
+const Weights& Model::weights() const {
+  if (!weights_)
+    throw Error(Status::bad_state, "the model was loaded without its weights (load_weights = 0)");
+  return *weights_;
+}
+
+const std::shared_ptr<const Tokenizer>& Model::tokenizer() const {
+  if (tokenizer_ == nullptr) {
+    throw Error(Status::not_found,
+                cat("no tokenizer.json or tokenizer.model in ", quoted(folder_.string(), 400)));
+  }
+  return tokenizer_;
+}
+
+int64_t Model::vocab_size() const { return spec_ ? spec_->vocab : tokenizer()->vocab_size(); }
+
+bool Model::ends_text(int32_t id) const {
+  if (spec_ && !spec_->eos.empty())
+    return std::find(spec_->eos.begin(), spec_->eos.end(), id) != spec_->eos.end();
+  return tokenizer_ != nullptr && tokenizer_->eos_id() == id;
+}
+
+std::optional<int32_t> Model::bos() const {
+  if (spec_ && spec_->bos) return spec_->bos;
+  return tokenizer_ ? tokenizer_->bos_id() : std::nullopt;
+}
+
+std::optional<int32_t> Model::eos() const {
+  if (spec_ && !spec_->eos.empty()) return spec_->eos.front();
+  return tokenizer_ ? tokenizer_->eos_id() : std::nullopt;
+}
+
+}  // namespace gptq

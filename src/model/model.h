@@ -1,0 +1,72 @@
+// A loaded folder: weights on a backend, tokenizer, and what they are. Immutable; shared by threads and sessions.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "backend/backend.h"
+#include "format/quant_config.h"
+#include "model/loader.h"
+#include "model/spec.h"
+#include "model/weights.h"
+#include "text/tokenizer.h"
+
+namespace gptq {
+
+/// Called between units of work; throws to stop.
+using Progress = std::function<void(int64_t done, int64_t total, const std::string& stage)>;
+
+enum class LoadWeights : uint8_t { no, yes };
+
+struct ModelOptions {
+  std::string device = "cpu";
+  BackendOptions backend;
+  LoadWeights weights = LoadWeights::yes;
+  Access access = Access::map;
+};
+
+class Model {
+ public:
+  static std::shared_ptr<const Model> load(const fs::path& folder, const ModelOptions& options,
+                                           const Progress& progress);
+
+  const fs::path& folder() const { return folder_; }
+  /// Without weights all that config.json would say may be missing: Status::not_found when it is needed.
+  const Spec& spec() const;
+  bool has_spec() const { return spec_.has_value(); }
+  const Weights& weights() const;
+  bool has_weights() const { return weights_.has_value(); }
+  const Backend& backend() const { return *backend_; }
+  const std::optional<QuantConfig>& quantization() const { return quantization_; }
+
+  /// Status::not_found when the folder has no tokenizer.
+  const std::shared_ptr<const Tokenizer>& tokenizer() const;
+  bool has_tokenizer() const { return tokenizer_ != nullptr; }
+
+  int64_t vocab_size() const;
+  bool ends_text(int32_t id) const;
+  std::optional<int32_t> bos() const;
+  std::optional<int32_t> eos() const;  // the first of them
+
+  int64_t parameters() const { return parameters_; }
+  uint64_t weight_bytes() const { return weight_bytes_; }
+  uint64_t weight_bytes_per_token() const { return weight_bytes_per_token_; }
+
+ private:
+  Model() = default;
+  void load_weights(const Loader& loader, Access access, const Progress& progress);
+
+  fs::path folder_;
+  std::optional<Spec> spec_;
+  std::optional<QuantConfig> quantization_;
+  std::shared_ptr<const Backend> backend_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::optional<Weights> weights_;
+  int64_t parameters_ = 0;
+  uint64_t weight_bytes_ = 0, weight_bytes_per_token_ = 0;
+};
+
+}  // namespace gptq

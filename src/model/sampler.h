@@ -1,0 +1,46 @@
+// Logits -> token: greedy, or drawn after temperature, top-k, top-p, min-p and repetition penalty, by a seed.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/random.h"
+
+namespace gptq {
+
+struct SamplerOptions {
+  double temperature = 0;         // 0: the most likely token
+  int64_t top_k = 0;              // 0: all
+  double top_p = 1;               // 1: all
+  double min_p = 0;               // 0: all
+  double repetition_penalty = 1;  // 1: none
+  uint64_t seed = 0;
+};
+
+class Sampler {
+ public:
+  explicit Sampler(const SamplerOptions& options) : options_(options), random_(options.seed) {}
+
+  /// The next token. `history` is what the repetition penalty looks at. Ties go to the smaller id.
+  /// Fault::numeric when a logit is NaN.
+  int32_t sample(std::span<const float> logits, std::span<const int32_t> history);
+
+ private:
+  struct Candidate {
+    int32_t id;
+    double weight;  // logit, then unnormalized probability
+  };
+  void penalize(std::span<const int32_t> history);
+  void keep_top_k();
+  void keep_top_p();
+
+  SamplerOptions options_;
+  Random random_;
+  std::vector<Candidate> candidates_;
+};
+
+/// Index of the largest; the first one on ties.
+int32_t argmax(std::span<const float> values);
+
+}  // namespace gptq

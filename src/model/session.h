@@ -1,0 +1,89 @@
+// One conversation: token history, key/value cache, sampler, and text as it becomes whole.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/decoder.h"
+#include "model/model.h"
+#include "model/sampler.h"
+
+namespace gptq {
+
+enum class Logits : uint8_t { none, last, all };
+enum class FinishReason : uint8_t { none, stop, length, context, cancelled };
+enum class StepResult : uint8_t { chunk, done };
+enum class IgnoreEos : uint8_t { no, yes };
+
+std::string_view finish_reason_name(FinishReason reason);
+
+struct GenerationOptions {
+  SamplerOptions sampler;
+  int64_t max_tokens = 0;  // 0: until the context is full
+  IgnoreEos ignore_eos = IgnoreEos::no;
+};
+
+struct SessionStats {
+  int64_t prefill_tokens = 0, decode_tokens = 0;
+  double prefill_seconds = 0, decode_seconds = 0;
+};
+
+/// One thread at a time, cancel() excepted. A call that throws leaves history and cache as they were.
+class Session {
+ public:
+  /// context_length 0: the model's. Learned positions cannot be exceeded; rotary ones can, at the caller's risk.
+  Session(std::shared_ptr<const Model> model, int64_t context_length);
+
+  void append_text(std::string_view text);
+  void append_tokens(std::span<const int32_t> ids);
+  void reset();
+
+  void prefill(Logits keep, const Progress& progress);
+  void begin(const GenerationOptions& options, const Progress& progress);
+  StepResult step();
+  /// Any thread: ends the running call, or the next.
+  void cancel() const { cancel_.store(true, std::memory_order_relaxed); }
+
+  const std::string& text() const { return text_; }
+  int32_t token() const { return token_; }
+  FinishReason finish_reason() const { return finish_; }
+  /// [rows, vocab] of the last prefill or step; empty if none were kept.
+  std::span<const float> logits() const { return logits_; }
+  std::span<const int32_t> history() const { return history_; }
+  const SessionStats& stats() const { return stats_; }
+  uint64_t cache_bytes() const { return cache_->bytes(); }
+  const Model& model() const { return *model_; }
+
+ private:
+  void process_pending(Logits keep, const Progress& progress);
+  void emit(int32_t token);
+  StepResult finish(FinishReason reason);
+  int64_t pending() const { return static_cast<int64_t>(history_.size()) - processed_; }
+
+  std::shared_ptr<const Model> model_;
+  int64_t context_;
+  mutable std::atomic<bool> cancel_{false};
+  std::unique_ptr<Stream> stream_;
+  Decoder decoder_;
+  std::unique_ptr<KvCache> cache_;
+  std::vector<int32_t> history_;
+  int64_t processed_ = 0;  // history_[0 .. processed_) is in the cache
+  std::vector<float> logits_;
+  SessionStats stats_;
+
+  bool generating_ = false;
+  GenerationOptions generation_;
+  std::optional<Sampler> sampler_;
+  std::optional<StreamDecoder> text_stream_;
+  int64_t generated_ = 0;
+  std::string text_;
+  int32_t token_ = -1;
+  FinishReason finish_ = FinishReason::none;
+};
+
+}  // namespace gptq

@@ -1,0 +1,205 @@
+#include "quant/job.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace gptq {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+constexpr int64_t kDefaultLength = 2048;
+constexpr auto kUnits = static_cast<int64_t>(kInputs.size());
+
+void refuse_quantized(const Loader& loader) {
+  if (!loader.quantization()) return;
+  throw Error(Fault::unsupported, cat(quoted(loader.folder().string(), 400),
+                                      " is quantized already; wanted a 16-bit or 32-bit model"));
+}
+
+}  // namespace
+
+Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& model,
+         const QuantOptions& options, Progress progress)
+    : options_(options), progress_(std::move(progress)), loader_(source) {
+  refuse_quantized(loader_);
+  const int64_t context = loader_.spec().context;
+  if (options_.calibration_length == 0) options_.calibration_length = std::min(kDefaultLength, context);
+  if (options_.calibration_length > context) {
+    throw Error(Status::invalid_argument, cat("calibration_length is ", options_.calibration_length,
+                                              ", but the model's context is ", context));
+  }
+  backend_ = create_backend(model.device, {.threads = model.backend.threads, .compute = Compute::exact});
+  output_.emplace(loader_, target, options_);
+}
+
+void Job::add_text(std::string_view text) {
+  if (next_layer_ >= 0) throw Error(Status::bad_state, "calibration text must come before the first step");
+  text_ += text;
+}
+
+void Job::add_tokens(std::span<const int32_t> ids) {
+  if (next_layer_ >= 0) throw Error(Status::bad_state, "calibration tokens must come before the first step");
+  const Spec& spec = loader_.spec();
+  const auto count = static_cast<int64_t>(ids.size());
+  if (count < 1 || count > spec.context) {
+    throw Error(Status::invalid_argument,
+                cat("a calibration sequence of ", count, " tokens, wanted 1 to ", spec.context));
+  }
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= spec.vocab) {
+      throw Error(Status::invalid_argument, cat("calibration sequence ", sequences_.size(), ": token ", i,
+                                                " is ", ids[i], ", wanted 0 to ", spec.vocab - 1));
+    }
+  }
+  sequences_.emplace_back(ids.begin(), ids.end());
+}
+
+void Job::tick() const {
+  if (cancel_.load(std::memory_order_relaxed)) throw Error(Status::cancelled, "cancelled");
+  progress_(units_done_, loader_.spec().layers * kUnits, stage_);
+}
+
+void Job::calibrate() {
+  const Spec& spec = loader_.spec();
+  Weights outer = loader_.load_outer(*backend_, Access::read);
+  if (!text_.empty()) {
+    const auto tokenizer = Tokenizer::load(loader_.folder());
+    for (auto& sequence : cut_text(*tokenizer, text_, options_.calibration_samples,
+                                   options_.calibration_length, options_.seed, spec.vocab)) {
+      sequences_.push_back(std::move(sequence));
+    }
+    calibration_source_ = "text";
+    text_ = {};
+  } else if (!sequences_.empty()) {
+    calibration_source_ = "tokens";
+  } else {
+    std::optional<int32_t> start = spec.bos;
+    if (!start && !spec.eos.empty()) start = spec.eos.front();
+    if (!start || *start >= spec.vocab) {
+      throw Error(Status::invalid_argument,
+                  "config.json names no beginning-of-text token to write calibration text from: give one");
+    }
+    for (int64_t i = 0; i < spec.layers; ++i)
+      outer.layers.push_back(loader_.load_layer(*backend_, i, Access::map));
+    sequences_ = write_own_text(spec, outer, *backend_, *start, options_.calibration_samples,
+                                options_.calibration_length, options_.seed.value_or(0), &cancel_, progress_);
+    outer.layers.clear();
+    calibration_source_ = "written by the model";
+  }
+  walk_ = std::make_unique<LayerWalk>(spec, *backend_, sequences_, &cancel_, [this] { tick(); });
+  walk_->embed(outer);
+}
+
+void Job::solve_module(Layer& layer, int64_t index, const Module& module, Solver& solver) {
+  const auto start = Clock::now();
+  const std::string path = loader_.module_name(index, module);
+  const Spec& spec = loader_.spec();
+  std::vector<float> weight = to_float(loader_.dense_weight(path, Access::read));
+  const SolveResult result = solver.quantize(weight.data(), spec.out_features(module), path);
+  weight = {};
+  output_->write_module(path, result.q);
+  const std::optional<Tensor> bias = loader_.bias(path, Access::read);
+  set_module(layer, *backend_, spec, module, result.q, bias ? &*bias : nullptr);
+  modules_.push_back({.name = path,
+                      .method = result.method,
+                      .loss = result.loss,
+                      .damp = result.damp,
+                      .seconds = seconds_since(start),
+                      .note = result.note});
+}
+
+void Job::solve_input(Layer& layer, int64_t index, Input input, const Hessian& hessian) {
+  Solver solver(walk_->stream(), hessian, options_.solver);
+  for (const Module& module : loader_.spec().family->names->modules) {
+    if (input_of(module.roles[0]) != input) continue;
+    tick();
+    solve_module(layer, index, module, solver);
+  }
+  ++units_done_;
+}
+
+void Job::quantize_layer(int64_t index) {
+  const Spec& spec = loader_.spec();
+  stage_ = cat("layer ", index + 1, "/", spec.layers);
+  Layer layer = loader_.load_layer(*backend_, index, Access::read);
+  if (options_.true_sequential == TrueSequential::no) {
+    const auto hessians = walk_->collect_all(layer, index);
+    for (size_t i = 0; i < kInputs.size(); ++i) solve_input(layer, index, kInputs[i], *hessians[i]);
+    walk_->advance_attention(layer, index);
+  } else {
+    for (Input input : kInputs) {
+      solve_input(layer, index, input, *walk_->collect(layer, index, input));
+      if (input == Input::attention_out) walk_->advance_attention(layer, index);
+    }
+  }
+  if (index + 1 < spec.layers) walk_->advance_mlp(layer);
+}
+
+JobStep Job::step() {
+  const int64_t layers = loader_.spec().layers;
+  if (next_layer_ > layers) return JobStep::done;
+  if (!output_) throw Error(Status::bad_state, "the job failed before");
+  const auto start = Clock::now();
+  try {
+    tick();
+    if (next_layer_ < 0) {
+      stage_ = "calibrate";
+      calibrate();
+    } else if (next_layer_ < layers) {
+      quantize_layer(next_layer_);
+    } else {
+      stage_ = "write";
+      tick();
+      walk_.reset();
+      output_->finish();
+    }
+  } catch (...) {
+    output_.reset();
+    walk_.reset();
+    throw;
+  }
+  seconds_ += seconds_since(start);
+  if (++next_layer_ <= layers) return JobStep::more;
+  output_.reset();
+  return JobStep::done;
+}
+
+OrderedJson Job::report() const {
+  const SolverOptions& solver = options_.solver;
+  OrderedJson report;
+  report["options"] = {{"bits", solver.bits},
+                       {"group_size", solver.group_size},
+                       {"sym", solver.symmetric == Symmetric::yes},
+                       {"order", order_name(solver.order)},
+                       {"static_groups", solver.static_groups == StaticGroups::yes},
+                       {"damp_percent", solver.damp_percent},
+                       {"damp_auto_increment", solver.damp_auto_increment},
+                       {"true_sequential", options_.true_sequential == TrueSequential::yes},
+                       {"format", gptq_format_name(output_format(options_))}};
+  int64_t tokens = 0;
+  for (const auto& sequence : sequences_) tokens += static_cast<int64_t>(sequence.size());
+  report["calibration"] = {
+      {"source", calibration_source_}, {"sequences", sequences_.size()}, {"tokens", tokens}};
+  report["modules"] = OrderedJson::array();
+  for (const ModuleReport& module : modules_) {
+    report["modules"].push_back({{"name", module.name},
+                                 {"bits", solver.bits},
+                                 {"loss", module.loss},
+                                 {"damp", module.damp},
+                                 {"method", module.method == SolveResult::Method::gptq ? "gptq" : "rounded"},
+                                 {"seconds", module.seconds},
+                                 {"note", module.note}});
+  }
+  report["seconds"] = seconds_;
+  return report;
+}
+
+}  // namespace gptq

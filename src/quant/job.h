@@ -1,0 +1,72 @@
+// A quantization job from folder to folder, one step at a time.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "model/loader.h"
+#include "model/model.h"
+#include "quant/calibration.h"
+#include "quant/layer_walk.h"
+#include "quant/options.h"
+#include "quant/output.h"
+
+namespace gptq {
+
+struct ModuleReport {
+  std::string name;
+  SolveResult::Method method = SolveResult::Method::gptq;
+  double loss = 0, damp = 0, seconds = 0;
+  std::string note;
+};
+
+enum class JobStep : uint8_t { more, done };
+
+class Job {
+ public:
+  /// Opens the source, checks the options against it and stages the output: what can fail early fails here.
+  Job(const fs::path& source, const fs::path& target, const ModelOptions& model, const QuantOptions& options,
+      Progress progress);
+
+  /// Before the first step only (Status::bad_state).
+  void add_text(std::string_view text);
+  void add_tokens(std::span<const int32_t> ids);
+
+  /// Calibration first, then a layer a call, then the closing of the folder. After an exception the job is over.
+  JobStep step();
+  /// Any thread: ends the running step, or the next.
+  void cancel() const { cancel_.store(true, std::memory_order_relaxed); }
+
+  OrderedJson report() const;
+
+ private:
+  void calibrate();
+  void quantize_layer(int64_t index);
+  void solve_input(Layer& layer, int64_t index, Input input, const Hessian& hessian);
+  void solve_module(Layer& layer, int64_t index, const Module& module, Solver& solver);
+  void tick() const;
+
+  mutable std::atomic<bool> cancel_{false};
+  QuantOptions options_;
+  Progress progress_;
+  Loader loader_;
+  std::shared_ptr<const Backend> backend_;
+  std::optional<QuantizedFolder> output_;  // gone once committed or failed
+  std::string text_;
+  Sequences sequences_;
+  std::string calibration_source_;
+  std::unique_ptr<LayerWalk> walk_;
+  int64_t next_layer_ = -1;  // -1: calibration; layers: closing; beyond: done
+  std::string stage_;
+  int64_t units_done_ = 0;  // inputs solved
+  double seconds_ = 0;
+  std::vector<ModuleReport> modules_;
+};
+
+}  // namespace gptq

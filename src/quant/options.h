@@ -1,0 +1,28 @@
+// What a quantization job is asked to do.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/file.h"
+#include "format/quant_config.h"
+#include "quant/solver.h"
+
+namespace gptq {
+
+/// Whether the modules of a layer are solved one input after another, each seeing the quantized ones before it, or
+/// all from the same unquantized pass.
+enum class TrueSequential : uint8_t { no, yes };
+
+struct QuantOptions {
+  SolverOptions solver;
+  TrueSequential true_sequential = TrueSequential::yes;
+  int64_t calibration_samples = 128;
+  int64_t calibration_length = 0;    // tokens; 0: min(2048, the model's context)
+  std::optional<uint64_t> seed;      // set: sequences are drawn at random from the text
+  std::optional<GptqFormat> format;  // empty: v1 for symmetric, v2 for asymmetric
+  Overwrite overwrite = Overwrite::no;
+};
+
+}  // namespace gptq

@@ -1,0 +1,141 @@
+#include "quant/output.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "format/gptq_layout.h"
+
+namespace gptq {
+namespace {
+
+constexpr size_t kMaxConfigBytes = size_t{16} << 20;
+
+/// Files that a loader of the quantized folder needs or its readers expect, by the start of their names. Weights and
+/// the model card stay behind.
+constexpr std::array<std::string_view, 12> kCompanions{"tokenizer.json",
+                                                       "tokenizer.model",
+                                                       "tokenizer_config.json",
+                                                       "special_tokens_map.json",
+                                                       "added_tokens.json",
+                                                       "vocab.json",
+                                                       "merges.txt",
+                                                       "generation_config.json",
+                                                       "chat_template.",
+                                                       "LICENSE",
+                                                       "NOTICE",
+                                                       "preprocessor_config.json"};
+
+struct SourceModule {
+  int64_t in = 0, out = 0;
+};
+
+std::unordered_map<std::string, SourceModule> modules_by_weight(const Loader& source) {
+  std::unordered_map<std::string, SourceModule> result;
+  const Spec& spec = source.spec();
+  for (int64_t i = 0; i < spec.layers; ++i) {
+    for (const Module& module : spec.family->names->modules) {
+      result[source.module_name(i, module) + ".weight"] = {.in = spec.in_features(module),
+                                                           .out = spec.out_features(module)};
+    }
+  }
+  return result;
+}
+
+std::vector<TensorInfo> plan(const Loader& source, const QuantOptions& options) {
+  const auto modules = modules_by_weight(source);
+  std::vector<TensorInfo> tensors;
+  for (const TensorInfo& tensor : source.checkpoint().tensors()) {
+    const auto module = modules.find(tensor.name);
+    if (module == modules.end()) {
+      tensors.push_back(tensor);
+      continue;
+    }
+    const std::string_view name = std::string_view(tensor.name).substr(0, tensor.name.size() - 7);
+    for (TensorInfo& part : gptq_module_tensors(name, module->second.in, module->second.out,
+                                                options.solver.bits, options.solver.group_size)) {
+      tensors.push_back(std::move(part));
+    }
+  }
+  return tensors;
+}
+
+QuantConfig quant_config(const QuantOptions& options) {
+  return {.bits = options.solver.bits,
+          .group_size = options.solver.group_size,
+          .symmetry = options.solver.symmetric == Symmetric::yes ? Symmetry::symmetric : Symmetry::asymmetric,
+          .desc_act = options.solver.order == Order::act,
+          .format = output_format(options)};
+}
+
+QuantDetails quant_details(const QuantOptions& options) {
+  return {.damp_percent = options.solver.damp_percent,
+          .damp_auto_increment = options.solver.damp_auto_increment,
+          .static_groups = options.solver.static_groups == StaticGroups::yes,
+          .true_sequential = options.true_sequential == TrueSequential::yes,
+          .act_group_aware = options.solver.order == Order::gar,
+          .quantizer = cat("libgptq:", GPTQ_VERSION_TEXT)};
+}
+
+}  // namespace
+
+GptqFormat output_format(const QuantOptions& options) {
+  if (options.format) return *options.format;
+  return options.solver.symmetric == Symmetric::yes ? GptqFormat::v1 : GptqFormat::v2;
+}
+
+QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const QuantOptions& options)
+    : source_(source), options_(options), folder_(target, options.overwrite) {
+  writer_ =
+      std::make_unique<SafetensorsWriter>(folder_.path() / "model.safetensors", plan(source, options),
+                                          std::vector<std::pair<std::string, std::string>>{{"format", "pt"}});
+}
+
+void QuantizedFolder::write_module(const std::string& module, const QTensor& quantized) {
+  for (const NamedBytes& part : write_gptq_module(quantized, module, output_format(options_))) {
+    writer_->write(part.name, part.bytes);
+  }
+}
+
+void QuantizedFolder::copy_tensors() {
+  const auto modules = modules_by_weight(source_);
+  for (const TensorInfo& tensor : source_.checkpoint().tensors()) {
+    if (modules.contains(tensor.name)) continue;
+    const Tensor data = source_.checkpoint().read(tensor.name, Access::read);
+    writer_->write(tensor.name, {data.data, data.bytes});
+  }
+  writer_->finish();
+}
+
+void QuantizedFolder::copy_files() {
+  for (const auto& entry : fs::directory_iterator(source_.folder())) {
+    const std::string name = entry.path().filename().string();
+    const bool wanted = std::any_of(kCompanions.begin(), kCompanions.end(),
+                                    [&](std::string_view companion) { return name.starts_with(companion); });
+    if (wanted && entry.is_regular_file()) folder_.copy_file(entry.path(), name);
+  }
+}
+
+void QuantizedFolder::write_configs() {
+  const std::string text = read_text_file(source_.folder() / "config.json", kMaxConfigBytes);
+  OrderedJson config = parse_ordered_json(text, "config.json");
+  const OrderedJson quantization = write_quant_config(quant_config(options_), quant_details(options_));
+  config["quantization_config"] = quantization;
+  folder_.write_file("quantize_config.json", print_json(quantization, 2) + "\n");
+  folder_.write_file("config.json", print_json(config, 2) + "\n");
+}
+
+void QuantizedFolder::finish() {
+  copy_tensors();
+  copy_files();
+  source_.checkpoint().check_unchanged();
+  write_configs();
+  folder_.commit();
+}
+
+}  // namespace gptq

@@ -1,0 +1,38 @@
+// The GPTQ folder that a job writes: staged, filled tensor by tensor in any order, and committed by one rename.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/file.h"
+#include "format/checkpoint.h"
+#include "model/loader.h"
+#include "quant/options.h"
+
+namespace gptq {
+
+class QuantizedFolder {
+ public:
+  /// Fixes names and sizes of all tensors, and reserves their space on disk.
+  QuantizedFolder(const Loader& source, const fs::path& target, const QuantOptions& options);
+
+  /// Replaces the module's weight by its four tensors.
+  void write_module(const std::string& module, const QTensor& quantized);
+  /// Copies all other tensors, the tokenizer and the configurations, and makes the folder appear.
+  void finish();
+
+ private:
+  void copy_tensors();
+  void copy_files();
+  void write_configs();
+
+  const Loader& source_;
+  const QuantOptions& options_;
+  StagedFolder folder_;
+  std::unique_ptr<SafetensorsWriter> writer_;
+};
+
+/// The layout that the options lead to.
+GptqFormat output_format(const QuantOptions& options);
+
+}  // namespace gptq
