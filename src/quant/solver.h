@@ -1,0 +1,85 @@
+// GPTQ (arXiv 2210.17323) for the weight matrices that read one input: damping, column order, groups, fallbacks.
+// The arithmetic is the Stream's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/qtensor.h"
+#include "quant/order.h"
+
+namespace gptq {
+
+/// Whether a group's range is that of the original weights, or of the weights as error feedback has left them when
+/// the group's first column is reached.
+enum class StaticGroups : uint8_t { no, yes };
+
+struct SolverOptions {
+  int bits = 4;              // 2, 3, 4 or 8
+  int64_t group_size = 128;  // inputs that share a scale; -1, or more than there are: all of them
+  Symmetric symmetric = Symmetric::yes;
+  Order order = Order::gar;
+  StaticGroups static_groups = StaticGroups::no;
+  double damp_percent = 0.05;         // of the mean diagonal of the Hessian, added to the diagonal
+  double damp_auto_increment = 0.01;  // added to damp_percent until the Hessian factors; 0: one attempt
+  Compat compat = Compat::none;
+  ScaleType scale_type = ScaleType::f16;
+};
+
+struct SolveResult {
+  enum class Method : uint8_t {
+    gptq,
+    rounded,  // to nearest, without error feedback: there was no usable Hessian; `note` says why
+  };
+
+  QTensor q;  // in the weight's own column order
+  /// The squared output error per token, |x (W - Q)^T|^2 summed over outputs, averaged over the tokens seen, damping
+  /// included. For Method::rounded as if inputs were uncorrelated, and 0 when no token was seen.
+  double loss = 0;
+  double damp = 0;  // the damp_percent that was used; 0 for Method::rounded
+  Method method = Method::gptq;
+  std::string note;  // empty, or what a user should know
+};
+
+class Solver {
+ public:
+  /// Orders and factors the Hessian, once for all matrices. A Hessian that is all zero, not finite, or that no
+  /// damping makes positive definite is no error: quantize() rounds then. Status::invalid_argument for options out
+  /// of range. Columns whose input was always zero keep their weights (Compat::gptqmodel zeroes them).
+  /// `stream` is used as long as the Solver lives.
+  Solver(Stream& stream, const Hessian& hessian, const SolverOptions& options);
+
+  /// `weight` is [rows, hessian.size()]. Fault::numeric naming `name`, row and column for NaN and infinity.
+  SolveResult quantize(const float* weight, int64_t rows, std::string_view name);
+
+  /// As SolveResult::damp.
+  double damp_used() const { return damp_; }
+
+ private:
+  void fix_dead_columns();
+  void find_factor(const Hessian& hessian);
+  bool try_damping(const Hessian& hessian, double floor);
+  void round_instead(std::string why);
+  std::vector<float> gather(const float* weight, int64_t rows, std::string_view name) const;
+  void set_static_ranges(const float* weight, QTensor& q) const;
+  double run(const Factor* factor, std::vector<float> weights, bool static_ranges, QTensor& q,
+             std::vector<uint8_t>& codes);
+  double weighted_loss(const float* weight, const QTensor& q) const;
+
+  Stream& stream_;
+  SolverOptions options_;
+  int64_t cols_, group_size_, groups_, tokens_;
+  std::vector<float> diagonal_;    // of the Hessian, natural order
+  std::vector<float> dead_add_;    // what makes dead columns live, natural order
+  std::vector<int32_t> order_;     // order_[i]: the column solved as i-th
+  std::vector<int32_t> group_of_;  // by processing index
+  std::unique_ptr<Factor> factor_;
+  double damp_ = 0;
+  std::string note_;
+};
+
+}  // namespace gptq
