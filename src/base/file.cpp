@@ -23,7 +23,12 @@ namespace {
 
 constexpr size_t kLargestTransfer = size_t{1} << 30;  // the system moves at most 2 GiB - 4 KiB per call
 
-int64_t nanoseconds(const timespec& t) { return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec; }
+FileIdentity identity_of(const struct stat& now) {
+  return {.size = static_cast<uint64_t>(now.st_size),
+          .device = now.st_dev,
+          .inode = now.st_ino,
+          .modified_ns = int64_t{now.st_mtim.tv_sec} * 1'000'000'000 + now.st_mtim.tv_nsec};
+}
 
 template <class Call>
 auto retry(Call call) {
@@ -72,24 +77,18 @@ File::File(const fs::path& path) : path_(absolute_or_same(path)), descriptor_(op
     throw Error(Fault::io,
                 cat(quoted(path_.native(), 400), ": is ", kind_of(now.st_mode), ", wanted a regular file"));
   }
-  size_ = static_cast<uint64_t>(now.st_size);
-  inode_ = now.st_ino;
-  modified_ns_ = nanoseconds(now.st_mtim);
+  identity_ = identity_of(now);
 }
 
 File::File(File&& other) noexcept
     : path_(std::move(other.path_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
-      size_(other.size_),
-      inode_(other.inode_),
-      modified_ns_(other.modified_ns_) {}
+      identity_(other.identity_) {}
 
 File& File::operator=(File&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(descriptor_, other.descriptor_);
-  std::swap(size_, other.size_);
-  std::swap(inode_, other.inode_);
-  std::swap(modified_ns_, other.modified_ns_);
+  std::swap(identity_, other.identity_);
   return *this;
 }
 
@@ -99,9 +98,9 @@ File::~File() {
 
 void File::read_at(uint64_t offset, std::span<std::byte> out) const {
   const auto end = checked_add(offset, out.size());
-  if (!end || *end > size_) {
+  if (!end || *end > size()) {
     throw Error(Fault::truncated, cat(quoted(path_.native(), 400), ": wanted ", out.size(),
-                                      " bytes from byte ", offset, ", the file has ", size_));
+                                      " bytes from byte ", offset, ", the file has ", size()));
   }
   while (!out.empty()) {
     const ssize_t got = retry([&] {
@@ -111,7 +110,7 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
     if (got < 0) fail(path_, "read", errno);
     if (got == 0) {
       throw Error(Fault::truncated, cat(quoted(path_.native(), 400), ": ends at byte ", offset, ", had ",
-                                        size_, " when opened"));
+                                        size(), " when opened"));
     }
     offset += static_cast<uint64_t>(got);
     out = out.subspan(static_cast<size_t>(got));
@@ -121,9 +120,8 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
 void File::check_unchanged() const {
   struct stat here, named;
   if (fstat(descriptor_, &here) != 0) fail(path_, "stat", errno);
-  const bool same = static_cast<uint64_t>(here.st_size) == size_ &&
-                    nanoseconds(here.st_mtim) == modified_ns_ && ::stat(path_.c_str(), &named) == 0 &&
-                    named.st_ino == inode_ && named.st_dev == here.st_dev;
+  const bool same =
+      identity_of(here) == identity_ && ::stat(path_.c_str(), &named) == 0 && identity_of(named) == identity_;
   if (!same) throw Error(Fault::changed, cat(quoted(path_.native(), 400), ": changed while it was in use"));
 }
 

@@ -13,6 +13,14 @@ namespace gptq {
 
 namespace fs = std::filesystem;
 
+/// What tells that a file is still the one it was.
+struct FileIdentity {
+  uint64_t size = 0, device = 0, inode = 0;
+  int64_t modified_ns = 0;
+
+  bool operator==(const FileIdentity&) const = default;
+};
+
 /// A regular file open for reading. Reads are positioned, so threads may share one File.
 class File {
  public:
@@ -23,18 +31,18 @@ class File {
   ~File();
 
   const fs::path& path() const { return path_; }
-  uint64_t size() const { return size_; }
+  uint64_t size() const { return identity_.size; }
+  const FileIdentity& identity() const { return identity_; }
   /// Fills `out` from byte `offset`. Fault::truncated past the end, Fault::io on an error of the system.
   void read_at(uint64_t offset, std::span<std::byte> out) const;
-  /// Fault::changed if size, inode or modification time differ from when it was opened.
+  /// Fault::changed if it, or the file that its path names now, is not as it was when opened.
   void check_unchanged() const;
 
  private:
   friend class Mapping;
   fs::path path_;
   int descriptor_ = -1;
-  uint64_t size_ = 0, inode_ = 0;
-  int64_t modified_ns_ = 0;
+  FileIdentity identity_;
 };
 
 /// A whole file mapped read-only. The file must not shrink while it is in use (the system would raise SIGBUS).

@@ -10,14 +10,14 @@ namespace gptq {
 
 /// W [rows, cols], as nn.Linear.weight: W[n][k] = scale(g, n) * (code(n, k) - zero(g, n)), g = group_of[k].
 struct QTensor {
-  int bits = 4;                   // 2, 3, 4 or 8
-  int64_t rows = 0;               // N, out_features
-  int64_t cols = 0;               // K, in_features
-  int64_t groups = 0;             // G
-  std::vector<uint8_t> codes;     // [rows][cols], each 0 .. 2^bits - 1
-  std::vector<float> scales;      // [groups][rows], finite
-  std::vector<uint16_t> zeros;    // [groups][rows], each 0 .. 2^bits
-  std::vector<int32_t> group_of;  // [cols], each 0 .. groups - 1
+  int bits = 4;                     // 2, 3, 4 or 8
+  int64_t rows = 0;                 // N, out_features
+  int64_t cols = 0;                 // K, in_features
+  int64_t groups = 0;               // G
+  std::vector<uint8_t> codes{};     // [rows][cols], each 0 .. 2^bits - 1
+  std::vector<float> scales{};      // [groups][rows], finite
+  std::vector<uint16_t> zeros{};    // [groups][rows], each 0 .. 2^bits
+  std::vector<int32_t> group_of{};  // [cols], each 0 .. groups - 1
 };
 
 /// out[0..cols) = W[row]

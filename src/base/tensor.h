@@ -42,10 +42,10 @@ std::string_view dtype_name(DType dtype);
 
 struct Tensor {
   DType dtype = DType::f32;
-  std::vector<int64_t> shape;
+  std::vector<int64_t> shape{};
   const std::byte* data = nullptr;  // row major; aligned for any dtype when owned, maybe not when mapped
   size_t bytes = 0;
-  std::shared_ptr<const void> owner;  // keeps `data` alive
+  std::shared_ptr<const void> owner{};  // keeps `data` alive
 
   int64_t elements() const {
     int64_t n = 1;

@@ -14,11 +14,11 @@
 namespace gptq {
 
 struct TensorInfo {
-  std::string name;
+  std::string name{};
   DType dtype = DType::f32;
-  std::vector<int64_t> shape;
+  std::vector<int64_t> shape{};
   uint64_t bytes = 0;
-  std::string file;  // name of the file in the folder, for messages
+  std::string file{};  // name of the file in the folder, for messages
 };
 
 /// How tensor bytes are handed out.

@@ -31,8 +31,8 @@ QTensor read_gptq_module(const Checkpoint& checkpoint, std::string_view module, 
                          int64_t in_features, int64_t out_features);
 
 /// Names, types and shapes of what write_gptq_module() will hand out for a module (bias not included).
-std::vector<TensorInfo> gptq_module_tensors(std::string_view module, int64_t in_features, int64_t out_features,
-                                            int bits, int64_t group_size);
+std::vector<TensorInfo> gptq_module_tensors(std::string_view module, int64_t in_features,
+                                            int64_t out_features, int bits, int64_t group_size);
 
 struct NamedBytes {
   std::string name;

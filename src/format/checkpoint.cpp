@@ -1,0 +1,137 @@
+// Which files make up the model of a folder.
+#include "format/checkpoint.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/system_text.h"
+#include "base/text.h"
+#include "format/shard_index.h"
+#include "format/tensor_files.h"
+
+namespace gptq {
+namespace {
+
+constexpr std::string_view kSingle = "model.safetensors";
+constexpr std::string_view kIndex = "model.safetensors.index.json";
+constexpr size_t kMostIndexBytes = 256u << 20;
+
+struct FolderFiles {
+  std::vector<std::string> indices, weights, pickles;  // file names, sorted
+};
+
+FolderFiles list_files(const fs::path& folder) {
+  FolderFiles files;
+  std::error_code failed;
+  fs::directory_iterator it(folder, failed);
+  if (failed) {
+    const bool absent = failed == std::errc::no_such_file_or_directory;
+    throw Error(
+        absent ? Status::not_found : Status::io,
+        cat(quoted(folder.native(), 400), ": cannot list this folder: ", system_text(failed.value())));
+  }
+  for (; !failed && it != fs::directory_iterator(); it.increment(failed)) {
+    const std::string name = it->path().filename().string();
+    if (name.ends_with(".safetensors.index.json")) files.indices.push_back(name);
+    if (name.ends_with(".safetensors")) files.weights.push_back(name);
+    if (name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth"))
+      files.pickles.push_back(name);
+  }
+  for (auto* names : {&files.indices, &files.weights, &files.pickles})
+    std::sort(names->begin(), names->end());
+  return files;
+}
+
+bool contains(const std::vector<std::string>& sorted, std::string_view name) {
+  return std::binary_search(sorted.begin(), sorted.end(), name, std::less<>());
+}
+
+/// The tensors that the index names are those the files hold, each in the file that it names.
+void check_index(const ShardIndex& index, const TensorFiles& files, const std::string& index_name) {
+  const auto& held = files.tensors();
+  size_t i = 0, h = 0;
+  while (i < index.tensors.size() || h < held.size()) {
+    const int order = i == index.tensors.size() ? 1
+                      : h == held.size()        ? -1
+                                                : index.tensors[i].first.compare(held[h].name);
+    if (order < 0) {
+      throw Error(Fault::mismatch,
+                  cat(index_name, ": says that tensor ", quoted(index.tensors[i].first), " is in ",
+                      quoted(index.files[index.tensors[i].second]), ", but no file holds it"));
+    }
+    if (order > 0) {
+      throw Error(Fault::mismatch, cat(held[h].file, ": holds tensor ", quoted(held[h].name), ", which ",
+                                       index_name, " does not name"));
+    }
+    if (index.tensors[i].second != files.file_of(h)) {
+      throw Error(Fault::mismatch,
+                  cat(index_name, ": says that tensor ", quoted(held[h].name), " is in ",
+                      quoted(index.files[index.tensors[i].second]), ", but it is in ", quoted(held[h].file)));
+    }
+    ++i;
+    ++h;
+  }
+}
+
+void compare_total_size(const ShardIndex& index, const TensorFiles& files, const std::string& index_name) {
+  if (!index.has_total_size) return;
+  uint64_t total = 0;
+  for (const TensorInfo& info : files.tensors()) total += info.bytes;  // each lies in a file: no wrap
+  if (index.total_size == total) return;
+  log(LogLevel::warning,
+      cat(index_name, ": metadata.total_size is not ", total, ", the size of the tensors; ignored"));
+}
+
+std::unique_ptr<Checkpoint> open_sharded(const fs::path& folder, const std::string& index_name,
+                                         ShardIndex index) {
+  std::vector<fs::path> paths;
+  for (const std::string& name : index.files) paths.push_back(resolve_shard(folder, name));
+  auto files = std::make_unique<TensorFiles>(index.files, std::move(paths));
+  check_index(index, *files, index_name);
+  compare_total_size(index, *files, index_name);
+  return files;
+}
+
+[[noreturn]] void nothing_found(const fs::path& folder, const FolderFiles& files) {
+  std::string found = "no *.safetensors file";
+  if (!files.weights.empty()) {
+    found = cat("several *.safetensors files (", quoted(files.weights[0]), ", ", quoted(files.weights[1]),
+                "), no ", kSingle, " and no ", kIndex);
+  } else if (!files.pickles.empty()) {
+    found += cat("; ", quoted(files.pickles[0]), " is a pickle, which this library does not read");
+  }
+  throw Error(Status::not_found, cat(quoted(folder.native(), 400), ": ", found));
+}
+
+}  // namespace
+
+std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder) {
+  const FolderFiles files = list_files(folder);
+  const bool single = contains(files.weights, kSingle);
+  std::string index_name;
+  if (contains(files.indices, kIndex)) {
+    index_name = kIndex;
+  } else if (!single && files.indices.size() == 1) {
+    index_name = files.indices[0];
+  }
+  if (!index_name.empty()) {
+    ShardIndex index = parse_shard_index(read_text_file(folder / index_name, kMostIndexBytes), index_name);
+    const bool complete = std::all_of(index.files.begin(), index.files.end(), [&](const std::string& name) {
+      std::error_code failed;
+      return fs::exists(fs::symlink_status(folder / name, failed));
+    });
+    if (!single || complete) {
+      if (single)
+        log(LogLevel::warning, cat(kSingle, " and ", kIndex, " are both there; reading the index's files"));
+      return open_sharded(folder, index_name, std::move(index));
+    }
+    log(LogLevel::warning, cat(kIndex, " names files that are not there; reading ", kSingle));
+  }
+  if (single) return open_safetensors(folder / kSingle);
+  if (files.weights.size() == 1) return open_safetensors(folder / files.weights[0]);
+  nothing_found(folder, files);
+}
+
+}  // namespace gptq

@@ -1,0 +1,219 @@
+// What a checkpoint says about its quantization, in the spellings of the programs that write such files.
+#include "format/quant_config.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "format/quant_config_parse.h"
+
+namespace gptq {
+namespace {
+
+constexpr size_t kMostBytes = 64u << 20;
+
+/// Lower case for ASCII; the values are names.
+std::string lower(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
+
+/// "version" is AutoAWQ's and "format" GPTQModel's spelling of "checkpoint_format". transformers also keeps a number
+/// under "version", for its kernels: that is no format.
+std::optional<std::string> format_text(const JsonObject& config) {
+  for (std::string_view key : {"checkpoint_format", "format", "version"}) {
+    const Json* value = config.find({key});
+    if (value == nullptr || (key == "version" && !value->is_string())) continue;
+    return lower(config.string({key}));
+  }
+  return std::nullopt;
+}
+
+void check_same_format(const JsonObject& config) {
+  const auto one = config.string_or({"checkpoint_format"}, ""), other = config.string_or({"format"}, one);
+  if (!one.empty() && lower(one) != lower(other)) {
+    throw Error(Fault::mismatch, cat(config.name(), ": 'checkpoint_format' is ", quoted(one),
+                                     ", but 'format' is ", quoted(other)));
+  }
+}
+
+void check_method(const JsonObject& config) {
+  const std::string method = lower(config.string_or({"quant_method", "method"}, "gptq"));
+  if (method != "gptq")
+    config.refuse(Fault::unsupported, config.has({"quant_method"}) ? "quant_method" : "method", "'gptq'");
+  if (config.boolean_or({"is_marlin_format"}, false))
+    config.refuse(Fault::unsupported, "is_marlin_format", "false");
+}
+
+GptqFormat read_format(const JsonObject& config) {
+  check_same_format(config);
+  const std::string format = format_text(config).value_or("gptq");
+  if (format == "gptq") return GptqFormat::v1;
+  if (format == "gptq_v2") return GptqFormat::v2;
+  throw Error(Fault::unsupported,
+              cat(config.name(), ": the format is ", quoted(format), ", wanted 'gptq' or 'gptq_v2'"));
+}
+
+/// What changes the meaning of tensors in ways that are not known here.
+void refuse_variants(const JsonObject& config) {
+  for (std::string_view key : {"dynamic", "rotation", "adapter"}) {
+    const Json* value = config.find({key});
+    const bool nothing = value == nullptr || ((value->is_object() || value->is_array()) && value->empty()) ||
+                         (value->is_string() && value->get_ref<const std::string&>().empty());
+    if (!nothing) config.refuse(Fault::unsupported, key, "none");
+  }
+  if (config.boolean_or({"lm_head"}, false)) config.refuse(Fault::unsupported, "lm_head", "false");
+  const std::string words = lower(config.string_or({"pack_dtype"}, "int32"));
+  if (words != "int32") config.refuse(Fault::unsupported, "pack_dtype", "'int32'");
+}
+
+bool made_by_gptqmodel(const JsonObject& config) {
+  const auto meta = config.object({"meta"});
+  const Json* quantizer = meta ? meta->find({"quantizer"}) : nullptr;
+  if (quantizer == nullptr) return false;
+  const auto names_it = [](const Json& value) {
+    return value.is_string() && lower(value.get<std::string>()).starts_with("gptqmodel");
+  };
+  // one string, or a list of every program that had a part in it
+  return quantizer->is_array() ? std::any_of(quantizer->begin(), quantizer->end(), names_it)
+                               : names_it(*quantizer);
+}
+
+/// What a dictionary states itself, defaults left out, to compare with another.
+struct Statement {
+  std::string_view what;
+  std::string value;  // empty: not stated
+};
+
+std::vector<Statement> statements(const JsonObject& object, const QuantConfig& config) {
+  const auto stated = [](bool given, std::string value) { return given ? std::move(value) : std::string(); };
+  return {
+      {"the number of bits", cat(config.bits)},
+      {"the group size", stated(object.has({"group_size", "q_group_size"}), cat(config.group_size))},
+      {"the format", stated(format_text(object).has_value(), std::string(gptq_format_name(config.format)))},
+  };
+}
+
+struct Source {
+  std::string name;
+  const Json* json;
+  QuantConfig config;
+};
+
+void check_agreement(std::string_view what, const std::string& a, std::string_view a_name,
+                     const std::string& b, std::string_view b_name) {
+  if (a.empty() || b.empty() || a == b) return;
+  throw Error(Fault::mismatch,
+              cat(what, " is ", quoted(a), " in ", a_name, ", but ", quoted(b), " in ", b_name));
+}
+
+void check_agreement(const Source& a, const Source& b) {
+  const auto of_a = statements(JsonObject(*a.json, a.name), a.config);
+  const auto of_b = statements(JsonObject(*b.json, b.name), b.config);
+  for (size_t i = 0; i < of_a.size(); ++i) {
+    check_agreement(of_a[i].what, of_a[i].value, a.name, of_b[i].value, b.name);
+  }
+}
+
+/// The method of a dictionary, for files that disagree on it; anything but a string is refused elsewhere.
+std::string method_text(const Json& object) {
+  if (!object.is_object()) return {};
+  for (const char* key : {"quant_method", "method"}) {
+    const auto it = object.find(key);
+    if (it != object.end() && it->is_string()) return lower(it->get<std::string>());
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view gptq_format_name(GptqFormat format) { return format == GptqFormat::v1 ? "gptq" : "gptq_v2"; }
+
+QuantConfig parse_quant_config(const Json& json, std::string name) {
+  const JsonObject config(json, std::move(name));
+  check_method(config);
+  QuantConfig result;
+  result.format = read_format(config);
+  refuse_variants(config);
+  result.bits = static_cast<int>(config.integer({"bits", "w_bit", "wbits"}, 2, 8));
+  if (result.bits > 4 && result.bits < 8) config.refuse(Fault::range, "bits", "2, 3, 4 or 8");
+  result.group_size = config.integer_or({"group_size", "q_group_size"}, -1, int64_t{1} << 30, 128);
+  if (result.group_size == 0)
+    config.refuse(Fault::range, config.has({"group_size"}) ? "group_size" : "q_group_size",
+                  "-1 or more than 0");
+  // files from before "sym" was written are symmetric; "zero_point" is its opposite
+  const bool symmetric =
+      config.has({"sym"}) ? config.boolean_or({"sym"}, true) : !config.boolean_or({"zero_point"}, false);
+  result.symmetry = symmetric ? Symmetry::symmetric : Symmetry::asymmetric;
+  result.desc_act = config.boolean_or({"desc_act"}, false);
+  result.producer_is_gptqmodel = made_by_gptqmodel(config);
+  return result;
+}
+
+std::optional<QuantConfig> merge_quant_configs(std::span<const QuantConfigText> files) {
+  std::vector<std::pair<std::string, Json>> found;  // name for messages, dictionary
+  for (const QuantConfigText& file : files) {
+    Json json = parse_json(file.text, file.name, {.max_bytes = kMostBytes});
+    if (file.kind == QuantConfigText::Kind::own_file) {
+      found.emplace_back(file.name, std::move(json));
+      continue;
+    }
+    const JsonObject model(json, file.name);
+    if (const auto part = model.object({"quantization_config"}))
+      found.emplace_back(part->name(), part->json());
+  }
+  for (size_t i = 1; i < found.size();
+       ++i) {  // before the dictionaries are read: another method has other keys
+    check_agreement("the method", method_text(found[0].second), found[0].first, method_text(found[i].second),
+                    found[i].first);
+  }
+  std::vector<Source> sources;
+  for (const auto& [name, json] : found) sources.push_back({name, &json, parse_quant_config(json, name)});
+  for (size_t i = 1; i < sources.size(); ++i) check_agreement(sources[0], sources[i]);
+  if (sources.empty()) return std::nullopt;
+  return sources[0].config;
+}
+
+std::optional<QuantConfig> read_quant_config(const fs::path& folder) {
+  std::vector<QuantConfigText> files;
+  using Kind = QuantConfigText::Kind;
+  for (const auto& [name, kind] :
+       {std::pair{"quantize_config.json", Kind::own_file}, std::pair{"quant_config.json", Kind::own_file},
+        std::pair{"config.json", Kind::model_config}}) {
+    if (file_exists(folder / name)) files.push_back({name, read_text_file(folder / name, kMostBytes), kind});
+  }
+  return merge_quant_configs(files);
+}
+
+OrderedJson write_quant_config(const QuantConfig& config, const QuantDetails& details) {
+  const std::string format(gptq_format_name(config.format));
+  OrderedJson out = OrderedJson::object();
+  out["bits"] = config.bits;
+  out["group_size"] = config.group_size;
+  out["desc_act"] = config.desc_act;
+  out["lm_head"] = false;
+  // both spellings of each: transformers, vLLM and AutoGPTQ read quant_method and checkpoint_format, GPTQModel since
+  // 5.0 prefers method and format
+  out["method"] = "gptq";
+  out["quant_method"] = "gptq";
+  out["format"] = format;
+  out["checkpoint_format"] = format;
+  out["pack_dtype"] = "int32";
+  OrderedJson& meta = out["meta"] = OrderedJson::object();
+  // a list, as GPTQModel looks through it for its own name. It refuses asymmetric v1 of any other producer, so
+  // asymmetric models are written as v2
+  meta["quantizer"] = OrderedJson::array({details.quantizer});
+  meta["uri"] = "https://github.com/libgptq/libgptq";
+  meta["damp_percent"] = details.damp_percent;
+  meta["damp_auto_increment"] = details.damp_auto_increment;
+  meta["static_groups"] = details.static_groups;
+  meta["true_sequential"] = details.true_sequential;
+  meta["act_group_aware"] = details.act_group_aware;
+  out["sym"] = config.symmetry == Symmetry::symmetric;
+  return out;
+}
+
+}  // namespace gptq

@@ -1,0 +1,125 @@
+// Writing one safetensors file whose tensors arrive in any order.
+#include <algorithm>
+#include <map>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "format/checkpoint.h"
+#include "format/safetensors.h"
+
+namespace gptq {
+namespace {
+
+uint64_t bytes_of(const TensorInfo& info) {
+  const auto elements = checked_product(info.shape);
+  const auto bits =
+      elements ? checked_mul(*elements, static_cast<uint64_t>(dtype_bits(info.dtype))) : std::nullopt;
+  if (!bits || *bits % 8 != 0) {
+    throw Error(Fault::range, cat("tensor ", quoted(info.name), ": shape ", shape_text(info.shape), " of ",
+                                  dtype_name(info.dtype), " has no size in bytes"));
+  }
+  return *bits / 8;
+}
+
+std::string json_text(std::string_view text) { return print_json(Json(text)); }
+
+/// The length and the JSON part, padded with spaces so that the data starts at a multiple of 8.
+std::string header_text(const std::vector<TensorInfo>& tensors,
+                        const std::vector<std::pair<std::string, std::string>>& metadata) {
+  std::string json = "{";
+  if (!metadata.empty()) {
+    json += "\"__metadata__\":{";
+    for (const auto& [key, value] : metadata) json += cat(json_text(key), ":", json_text(value), ",");
+    json.back() = '}';
+    json += ',';
+  }
+  uint64_t offset = 0;
+  for (const TensorInfo& info : tensors) {
+    json += cat(json_text(info.name), ":{\"dtype\":\"", dtype_name(info.dtype), "\",\"shape\":[");
+    for (size_t d = 0; d < info.shape.size(); ++d) json += cat(d == 0 ? "" : ",", info.shape[d]);
+    json += cat("],\"data_offsets\":[", offset, ",", offset + info.bytes, "]},");
+    offset += info.bytes;
+  }
+  if (json.back() == ',') json.pop_back();
+  json += '}';
+  json.append((8 - json.size() % 8) % 8, ' ');
+  std::string length;
+  for (int shift = 0; shift < 64; shift += 8) length += static_cast<char>(json.size() >> shift & 0xFF);
+  return length + json;
+}
+
+}  // namespace
+
+struct SafetensorsWriter::State {
+  struct Place {
+    uint64_t offset, bytes;
+    bool written = false;
+  };
+
+  State(const fs::path& file, std::string file_name) : writer(file), name(std::move(file_name)) {}
+
+  FileWriter writer;
+  std::string name;
+  std::map<std::string, Place, std::less<>> places;
+};
+
+SafetensorsWriter::SafetensorsWriter(const fs::path& file, std::vector<TensorInfo> tensors,
+                                     const std::vector<std::pair<std::string, std::string>>& metadata) {
+  const std::string name = file.filename().string();
+  uint64_t data_bytes = 0;
+  for (TensorInfo& info : tensors) {
+    info.bytes = bytes_of(info);
+    const auto sum = checked_add(data_bytes, info.bytes);
+    if (!sum) throw Error(Fault::range, cat(name, ": the tensors together have no size in bytes"));
+    data_bytes = *sum;
+  }
+  std::stable_sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
+    return dtype_bits(a.dtype) > dtype_bits(b.dtype);
+  });
+  const std::string header = header_text(tensors, metadata);
+  const auto header_bytes = std::as_bytes(std::span(header));
+  const auto file_bytes = checked_add(header.size(), data_bytes);
+  if (!file_bytes) throw Error(Fault::range, cat(name, ": the tensors together have no size in bytes"));
+  // nothing is written that could not be read back: names, counts and sizes have the reader's limits
+  const SafetensorsHeader checked = parse_safetensors_header(header_bytes, *file_bytes, name);
+
+  state_ = std::make_unique<State>(file, name);
+  for (const SafetensorsEntry& entry : checked.entries) {
+    state_->places.emplace(entry.name,
+                           State::Place{checked.data_start + entry.begin, entry.end - entry.begin});
+  }
+  state_->writer.reserve(*file_bytes);
+  state_->writer.write_at(0, header_bytes);
+}
+
+SafetensorsWriter::~SafetensorsWriter() = default;
+
+void SafetensorsWriter::write(std::string_view name, std::span<const std::byte> bytes) {
+  const auto it = state_->places.find(name);
+  if (it == state_->places.end()) {
+    throw Error(Status::internal, cat(state_->name, ": tensor ", quoted(name), " was not announced"));
+  }
+  State::Place& place = it->second;
+  if (place.written) {
+    throw Error(Status::internal, cat(state_->name, ": tensor ", quoted(name), " is written twice"));
+  }
+  if (bytes.size() != place.bytes) {
+    throw Error(Status::internal, cat(state_->name, ": tensor ", quoted(name), " has ", bytes.size(),
+                                      " bytes, announced were ", place.bytes));
+  }
+  state_->writer.write_at(place.offset, bytes);
+  place.written = true;
+}
+
+void SafetensorsWriter::finish() {
+  for (const auto& [name, place] : state_->places) {
+    if (!place.written) {
+      throw Error(Status::internal, cat(state_->name, ": tensor ", quoted(name), " was never written"));
+    }
+  }
+  state_->writer.finish();
+}
+
+}  // namespace gptq
