@@ -3,6 +3,7 @@
 //
 // Kernel files include this header, intrinsics and nothing of the standard library, and keep everything else in an
 // anonymous namespace: an inline function compiled for AVX-512 must never be the copy that the linker keeps.
+// Pointers need no alignment beyond that of their element, dense weights not even that. All may have zero elements.
 #pragma once
 
 #include <cstddef>
@@ -18,41 +19,50 @@ inline constexpr int64_t kUnit = 16;
 inline constexpr int64_t kTileCols = 32;
 /// Most rows that a tile of any instruction set has.
 inline constexpr int64_t kMaxTileRows = 16;
-/// Rows that quantize_block() works on at once.
-inline constexpr int64_t kSolveRows = 16;
 
 /// Element type of dense weights as they lie in memory.
 enum class Dense : uint8_t { f32, f16, bf16 };
 
-/// Packed quantized weights of one panel: [units][words of a unit][kPanel] 32-bit words, a word holding 32/bits
-/// consecutive inputs of one column, lowest bits first. bits is 2, 4 or 8 (3-bit codes are kept in 4 bits).
-/// Per group: scales [groups][kPanel] and zeros [groups][kPanel] as floats.
+/// Panels of packed quantized weights, one after the other, each [units][words of a unit][kPanel] 32-bit words. A word
+/// holds 32/bits consecutive inputs of one column, lowest bits first, each as a signed field: code - 2^(b-1) for
+/// codes of b bits. bits, the width of a field, is 2, 4 or 8 (3-bit codes lie in 4).
+/// Per panel and group: scales [groups][kPanel] and zeros [groups][kPanel], the zero point less 2^(b-1); zeros is null
+/// when all are 0.
+/// W[k][c] = scale * (field - zero), exact but for the one multiplication.
 struct QPanel {
   const uint32_t* words;
   const float* scales;
   const float* zeros;
-  const int32_t* group_ends;  // [groups] first unit after each group, ascending
+  const int32_t* group_ends;  // [groups] first unit after each group, ascending, the last one = units
   int64_t groups;
+  int64_t units;
   int bits;
 };
+
+/// Words of one panel.
+inline constexpr int64_t panel_words(int64_t units, int bits) { return units * (kUnit * bits / 32) * kPanel; }
 
 struct Kernels {
   const char* name;  // "scalar", "avx2", "avx512"
 
   /// Rows of a tile, at most kMaxTileRows.
   int64_t tile_rows;
-  /// C[r][c] (+)= sum_k A[k][r] * B[k][c] for r < rows, c < cols. A is packed [k][tile_rows]; B has row stride ldb
-  /// and kTileCols readable columns; C has row stride ldc, and only rows x cols of it are touched. sign is 1 or -1.
-  /// accumulate false: C is overwritten.
+  /// C[r][c] (+)= sign * sum_k A[k][r] * B[k][c] for r < rows, c < cols. A is packed [k][tile_rows]; B has row
+  /// stride ldb and kTileCols readable columns; C has row stride ldc, and only rows x cols of it are touched.
+  /// sign is 1 or -1. accumulate false: C is overwritten.
   void (*tile)(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
                int64_t cols, float sign, bool accumulate);
+  /// The transpose, widened: out[i][r] = float(in[r][i]) for i < k, r < rows, and 0 for rows <= r < width.
+  /// in has row stride `stride` (elements), out has row stride `width` <= kTileCols.
+  void (*pack)(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, float* out,
+               int64_t width);
 
-  /// out[k][c] = dequantized weight of input begin + k, column c of the panel; k in [0, count), count a multiple of
-  /// kUnit, begin too; row stride of out is ldo.
+  /// out[k][c] = dequantized weight of input begin + k, column c of the first panel; k in [0, count), count a
+  /// multiple of kUnit, begin too; row stride of out is ldo.
   void (*unpack)(const QPanel& panel, int64_t begin, int64_t count, float* out, int64_t ldo);
-  /// y[c] = sum_k x[k] * W[k][c], c < kPanel, over all units; x is zero where units were padded.
-  /// group_sums[g] = sum of x over group g.
-  void (*qdot)(const QPanel& panel, const float* x, const float* group_sums, float* y);
+  /// y[p][c] = sum_k x[k] * W_p[k][c], p < panels, c < kPanel, over all units; x is zero where units were padded.
+  /// group_sums[g] = sum of x over group g; not read when zeros is null.
+  void (*qdot)(const QPanel& first, int64_t panels, const float* x, const float* group_sums, float* y);
 
   /// out[i] = sum_k x[k] * w[i][k] for `rows` consecutive rows of a row-major dense matrix with `k` columns.
   void (*dot)(Dense type, const void* w, int64_t rows, int64_t k, const float* x, float* out);
@@ -62,26 +72,38 @@ struct Kernels {
   /// out = x / rms(x) * weight
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* out);
   /// out = (x - mean) / std * weight + bias; bias may be null
-  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* out);
-  /// x = exp(x - max(x)); returns the sum; n >= 1
-  float (*exp_shift)(float* x, int64_t n);
-  /// out = silu(gate) * up, and so on; up may be null
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n,
+                     float* out);
+  float (*sum)(const float* x, int64_t n);
+  /// The largest element, -infinity for none.
+  float (*max)(const float* x, int64_t n);
+  /// x = exp(x - shift), for shift >= x; returns the sum.
+  float (*exp_shift)(float* x, int64_t n, float shift);
+  /// out = silu(gate) * up, and so on; up may be null, out may be gate
   void (*silu)(const float* gate, const float* up, int64_t n, float* out);
   void (*gelu)(const float* gate, const float* up, int64_t n, float* out);
   void (*gelu_tanh)(const float* gate, const float* up, int64_t n, float* out);
   void (*relu)(const float* gate, const float* up, int64_t n, float* out);
   /// x += y
   void (*add)(float* x, const float* y, int64_t n);
+  /// x *= a
+  void (*scale)(float a, int64_t n, float* x);
   /// y += a * x
   void (*axpy)(float a, const float* x, int64_t n, float* y);
 };
 
 const Kernels& kernels_ref();
+#if defined(__x86_64__)
 const Kernels& kernels_avx2();    // AVX2, FMA, F16C
 const Kernels& kernels_avx512();  // AVX-512 F, BW, VL, DQ besides
+#endif
 
 /// The fastest set that this CPU and operating system allow. Sets named in the environment variable GPTQ_CPU_MASK
-/// ("avx512", "avx512,avx2") are hidden; it is read once.
+/// ("avx512", "avx512,avx2") are hidden, and with a set those that need it; it is read once.
 const Kernels& best_kernels();
+
+/// Every set that best_kernels() chooses from, slowest first; returns how many.
+inline constexpr int kMaxKernelSets = 3;
+int available_kernels(const Kernels* (&sets)[kMaxKernelSets]);
 
 }  // namespace gptq::cpu

@@ -57,6 +57,7 @@ class CpuStream final : public Stream {
   // For the files that define ops
   const Kernels& kernels() const { return runtime_->kernels; }
   Scratch& scratch() { return scratch_; }
+  int threads() const { return runtime_->pool.threads(); }
   /// Throws Error(Status::cancelled) once the stream's flag is set.
   void check_cancel() const;
   /// ThreadPool::parallel_for with the stream's cancel flag. Chunks should take well under 10 ms.

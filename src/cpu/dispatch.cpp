@@ -1,0 +1,84 @@
+// Which set of kernels this machine runs.
+#include <cstdlib>
+#include <string_view>
+
+#include "cpu/kernels.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace gptq::cpu {
+namespace {
+
+struct Features {
+  bool avx2 = false, avx512 = false;
+};
+
+#if defined(__x86_64__)
+uint64_t enabled_state() {
+  uint32_t low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (uint64_t{high} << 32) | low;
+}
+
+Features detect() {
+  Features found;
+  unsigned a, b, c, d;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0) return found;
+  constexpr unsigned kNeeded = bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C;
+  if ((c & kNeeded) != kNeeded) return found;
+  const uint64_t state = enabled_state();
+  constexpr uint64_t kYmm = 0x6, kZmm = 0xE6;  // SSE and AVX; mask registers and both parts of zmm besides
+  if ((state & kYmm) != kYmm || __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return found;
+  found.avx2 = (b & bit_AVX2) != 0;
+  constexpr unsigned kWide = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
+  found.avx512 = found.avx2 && (state & kZmm) == kZmm && (b & kWide) == kWide;
+  return found;
+}
+#else
+Features detect() { return {}; }
+#endif
+
+bool masked(std::string_view list, std::string_view name) {
+  while (!list.empty()) {
+    const size_t comma = list.find(',');
+    if (list.substr(0, comma) == name) return true;
+    if (comma == std::string_view::npos) break;
+    list.remove_prefix(comma + 1);
+  }
+  return false;
+}
+
+Features allowed() {
+  Features found = detect();
+  if (const char* mask = std::getenv("GPTQ_CPU_MASK"); mask != nullptr) {
+    if (masked(mask, "avx2")) found = {};
+    if (masked(mask, "avx512")) found.avx512 = false;
+  }
+  return found;
+}
+
+[[maybe_unused]] const Features& features() {
+  static const Features once = allowed();
+  return once;
+}
+
+}  // namespace
+
+int available_kernels(const Kernels* (&sets)[kMaxKernelSets]) {
+  int count = 0;
+  sets[count++] = &kernels_ref();
+#if defined(GPTQ_CPU_X86_SETS)
+  if (features().avx2) sets[count++] = &kernels_avx2();
+  if (features().avx512) sets[count++] = &kernels_avx512();
+#endif
+  return count;
+}
+
+const Kernels& best_kernels() {
+  const Kernels* sets[kMaxKernelSets];
+  return *sets[available_kernels(sets) - 1];
+}
+
+}  // namespace gptq::cpu

@@ -1,0 +1,231 @@
+// Plain C++ kernels: for CPUs without a set of their own, and the measure of all others.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/half.h"
+#include "cpu/kernels.h"
+
+namespace gptq::cpu {
+namespace {
+
+constexpr int64_t kTileRows = 4;
+
+void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
+          int64_t cols, float sign, bool accumulate) {
+  float sums[kTileRows][kTileCols] = {};
+  for (int64_t i = 0; i < k; ++i, a += kTileRows, b += ldb) {
+    for (int64_t r = 0; r < kTileRows; ++r) {
+      for (int64_t j = 0; j < kTileCols; ++j) sums[r][j] += a[r] * b[j];
+    }
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t j = 0; j < cols; ++j) {
+      float& out = c[r * ldc + j];
+      out = (accumulate ? out : 0.0f) + sign * sums[r][j];
+    }
+  }
+}
+
+/// Element i of an array that may be unaligned.
+template <Dense type>
+float load(const void* in, int64_t i) {
+  if constexpr (type == Dense::f32) {
+    float value;
+    std::memcpy(&value, static_cast<const std::byte*>(in) + 4 * i, 4);
+    return value;
+  } else {
+    uint16_t value;
+    std::memcpy(&value, static_cast<const std::byte*>(in) + 2 * i, 2);
+    return type == Dense::f16 ? fp16_to_float(value) : bf16_to_float(value);
+  }
+}
+
+template <Dense type>
+void pack_as(const void* in, int64_t stride, int64_t rows, int64_t k, float* out, int64_t width) {
+  for (int64_t i = 0; i < k; ++i) {
+    for (int64_t r = 0; r < width; ++r) out[i * width + r] = r < rows ? load<type>(in, r * stride + i) : 0.0f;
+  }
+}
+
+void pack(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, float* out, int64_t width) {
+  switch (type) {
+    case Dense::f32: return pack_as<Dense::f32>(in, stride, rows, k, out, width);
+    case Dense::f16: return pack_as<Dense::f16>(in, stride, rows, k, out, width);
+    case Dense::bf16: return pack_as<Dense::bf16>(in, stride, rows, k, out, width);
+  }
+}
+
+/// Signed field of input k, column c.
+int field(const QPanel& panel, int64_t k, int64_t c) {
+  const int per_word = 32 / panel.bits;
+  const uint32_t word = panel.words[k / per_word * kPanel + c];
+  const int shift = static_cast<int>(k % per_word) * panel.bits;
+  return static_cast<int32_t>(word << (32 - panel.bits - shift)) >> (32 - panel.bits);
+}
+
+void unpack(const QPanel& panel, int64_t begin, int64_t count, float* out, int64_t ldo) {
+  int64_t g = 0;
+  for (int64_t k = begin; k < begin + count; ++k, out += ldo) {
+    while (panel.group_ends[g] <= k / kUnit) ++g;
+    for (int64_t c = 0; c < kPanel; ++c) {
+      const int64_t at = g * kPanel + c;
+      const float zero = panel.zeros != nullptr ? panel.zeros[at] : 0.0f;
+      out[c] = panel.scales[at] * (static_cast<float>(field(panel, k, c)) - zero);
+    }
+  }
+}
+
+void qdot_panel(const QPanel& panel, const float* x, const float* group_sums, float* y) {
+  double total[kPanel] = {};
+  int64_t k = 0;
+  for (int64_t g = 0; g < panel.groups; ++g) {
+    double sums[kPanel] = {};
+    for (; k < panel.group_ends[g] * kUnit; ++k) {
+      for (int64_t c = 0; c < kPanel; ++c) sums[c] += double{x[k]} * field(panel, k, c);
+    }
+    for (int64_t c = 0; c < kPanel; ++c) {
+      const double correction =
+          panel.zeros != nullptr ? double{panel.zeros[g * kPanel + c]} * group_sums[g] : 0.0;
+      total[c] += panel.scales[g * kPanel + c] * (sums[c] - correction);
+    }
+  }
+  for (int64_t c = 0; c < kPanel; ++c) y[c] = static_cast<float>(total[c]);
+}
+
+void qdot(const QPanel& first, int64_t panels, const float* x, const float* group_sums, float* y) {
+  QPanel panel = first;
+  for (int64_t p = 0; p < panels; ++p) {
+    qdot_panel(panel, x, group_sums, y + p * kPanel);
+    panel.words += panel_words(panel.units, panel.bits);
+    panel.scales += panel.groups * kPanel;
+    if (panel.zeros != nullptr) panel.zeros += panel.groups * kPanel;
+  }
+}
+
+template <Dense type>
+void dot_as(const void* w, int64_t rows, int64_t k, const float* x, float* out) {
+  for (int64_t i = 0; i < rows; ++i) {
+    double total = 0.0;
+    for (int64_t j = 0; j < k; ++j) total += double{x[j]} * load<type>(w, i * k + j);
+    out[i] = static_cast<float>(total);
+  }
+}
+
+void dot(Dense type, const void* w, int64_t rows, int64_t k, const float* x, float* out) {
+  switch (type) {
+    case Dense::f32: return dot_as<Dense::f32>(w, rows, k, x, out);
+    case Dense::f16: return dot_as<Dense::f16>(w, rows, k, x, out);
+    case Dense::bf16: return dot_as<Dense::bf16>(w, rows, k, x, out);
+  }
+}
+
+void widen(Dense type, const void* in, int64_t n, float* out) { pack(type, in, n, 1, n, out, 1); }
+
+void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* out) {
+  double squares = 0.0;
+  for (int64_t i = 0; i < n; ++i) squares += double{x[i]} * x[i];
+  const double factor = 1.0 / std::sqrt(squares / static_cast<double>(n) + eps);
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(x[i] * factor) * weight[i];
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* out) {
+  double total = 0.0, squares = 0.0;
+  for (int64_t i = 0; i < n; ++i) total += x[i];
+  const double mean = total / static_cast<double>(n);
+  for (int64_t i = 0; i < n; ++i) squares += (x[i] - mean) * (x[i] - mean);
+  const double factor = 1.0 / std::sqrt(squares / static_cast<double>(n) + eps);
+  for (int64_t i = 0; i < n; ++i) {
+    const float y = static_cast<float>((x[i] - mean) * factor) * weight[i];
+    out[i] = bias != nullptr ? y + bias[i] : y;
+  }
+}
+
+float sum(const float* x, int64_t n) {
+  double total = 0.0;
+  for (int64_t i = 0; i < n; ++i) total += x[i];
+  return static_cast<float>(total);
+}
+
+float max(const float* x, int64_t n) {
+  float most = -std::numeric_limits<float>::infinity();
+  for (int64_t i = 0; i < n; ++i) most = std::max(most, x[i]);
+  return most;
+}
+
+float exp_shift(float* x, int64_t n, float shift) {
+  double total = 0.0;
+  for (int64_t i = 0; i < n; ++i) {
+    x[i] = std::exp(x[i] - shift);
+    total += x[i];
+  }
+  return static_cast<float>(total);
+}
+
+template <class F>
+void activate(const float* gate, const float* up, int64_t n, float* out, F act) {
+  for (int64_t i = 0; i < n; ++i) {
+    const auto y = static_cast<float>(act(double{gate[i]}));
+    out[i] = up != nullptr ? y * up[i] : y;
+  }
+}
+
+void silu(const float* gate, const float* up, int64_t n, float* out) {
+  activate(gate, up, n, out, [](double x) { return x < -700.0 ? 0.0 : x / (1.0 + std::exp(-x)); });
+}
+
+void gelu(const float* gate, const float* up, int64_t n, float* out) {
+  activate(gate, up, n, out, [](double x) { return x < -700.0 ? 0.0 : 0.5 * x * std::erfc(-x * M_SQRT1_2); });
+}
+
+void gelu_tanh(const float* gate, const float* up, int64_t n, float* out) {
+  activate(gate, up, n, out, [](double x) {
+    // x/2 (1 + tanh u) = x / (1 + exp(-2u))
+    const double u = std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x);
+    return u < -350.0 ? 0.0 : x / (1.0 + std::exp(-2.0 * u));
+  });
+}
+
+void relu(const float* gate, const float* up, int64_t n, float* out) {
+  activate(gate, up, n, out, [](double x) { return x < 0.0 ? 0.0 : x; });
+}
+
+void add(float* x, const float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] += y[i];
+}
+
+void scale(float a, int64_t n, float* x) {
+  for (int64_t i = 0; i < n; ++i) x[i] *= a;
+}
+
+void axpy(float a, const float* x, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
+}
+
+constexpr Kernels kTable{.name = "scalar",
+                         .tile_rows = kTileRows,
+                         .tile = tile,
+                         .pack = pack,
+                         .unpack = unpack,
+                         .qdot = qdot,
+                         .dot = dot,
+                         .widen = widen,
+                         .rms_norm = rms_norm,
+                         .layer_norm = layer_norm,
+                         .sum = sum,
+                         .max = max,
+                         .exp_shift = exp_shift,
+                         .silu = silu,
+                         .gelu = gelu,
+                         .gelu_tanh = gelu_tanh,
+                         .relu = relu,
+                         .add = add,
+                         .scale = scale,
+                         .axpy = axpy};
+
+}  // namespace
+
+const Kernels& kernels_ref() { return kTable; }
+
+}  // namespace gptq::cpu

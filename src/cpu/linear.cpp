@@ -1,0 +1,117 @@
+// y = x W^T + b and table look-up, and the tiled product that dense and quantized weights share.
+#include "cpu/linear.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace gptq::cpu {
+namespace {
+
+constexpr int64_t kBandRows = 528;      // rows of x packed at once: a multiple of every tile height
+constexpr int64_t kLeastItemRows = 96;  // fewer rows would not pay for widening their panel
+
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+/// Rows of x as [step][tile][depth of the step][tile_rows].
+struct PackedRows {
+  const float* data;
+  int64_t padded_rows;
+  const float* tile(int64_t first_row, int64_t k, int64_t depth) const {
+    return data + k * padded_rows + first_row * depth;
+  }
+};
+
+struct TiledProduct {
+  CpuStream& stream;
+  const Kernels& kernels;
+  int64_t inputs, outputs;
+  const float* bias;
+  const FillPanel& fill;
+
+  void band(const float* x, int64_t rows, float* y) const {
+    const int64_t height = kernels.tile_rows, padded = round_up(rows, height);
+    const Scratch::Lease lease = stream.scratch().floats(padded * inputs);
+    pack(x, rows, padded, lease.floats());
+    const PackedRows packed{lease.floats(), padded};
+    const int64_t panels = (outputs + kTileCols - 1) / kTileCols;
+    // few panels: rows are split as well. No result depends on it.
+    const int64_t wanted = (4 * stream.threads() + panels - 1) / panels;
+    const int64_t item_rows = round_up(std::max(kLeastItemRows, (rows + wanted - 1) / wanted), height);
+    const int64_t slices = (rows + item_rows - 1) / item_rows;
+    stream.parallel_for(panels * slices, 1, [&](int64_t begin, int64_t end) {
+      const Scratch::Lease panel = stream.scratch().floats(kStepInputs * kTileCols);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t first = i % slices * item_rows;
+        item(packed, first, std::min(rows, first + item_rows), i / slices * kTileCols, panel.floats(), y);
+      }
+    });
+  }
+
+  void pack(const float* x, int64_t rows, int64_t padded, float* out) const {
+    const int64_t height = kernels.tile_rows;
+    stream.parallel_for(padded / height, 2, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t first = t * height;
+        for (int64_t k = 0; k < inputs; k += kStepInputs) {
+          const int64_t depth = std::min(kStepInputs, inputs - k);
+          kernels.pack(Dense::f32, x + first * inputs + k, inputs, std::min(height, rows - first), depth,
+                       out + k * padded + first * depth, height);
+        }
+      }
+    });
+  }
+
+  void item(const PackedRows& packed, int64_t first, int64_t last, int64_t col, float* panel,
+            float* y) const {
+    const int64_t cols = std::min(kTileCols, outputs - col);
+    if (bias != nullptr) {
+      for (int64_t r = first; r < last; ++r) std::copy_n(bias + col, cols, y + r * outputs + col);
+    }
+    for (int64_t k = 0; k < inputs; k += kStepInputs) {
+      stream.check_cancel();
+      const int64_t depth = std::min(kStepInputs, inputs - k);
+      fill(col, cols, k, depth, panel);
+      for (int64_t r = first; r < last; r += kernels.tile_rows) {
+        kernels.tile(depth, packed.tile(r, k, depth), panel, kTileCols, y + r * outputs + col, outputs,
+                     std::min(kernels.tile_rows, last - r), cols, 1.0f, k > 0 || bias != nullptr);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+std::vector<float> bias_values(const Tensor* bias, int64_t rows) {
+  if (bias == nullptr) return {};
+  if (bias->elements() != rows) {
+    throw Error(Fault::mismatch, cat("a bias of ", bias->elements(), " elements, wanted ", rows));
+  }
+  return to_float(*bias);
+}
+
+void tiled_product(CpuStream& stream, const float* x, int64_t rows, int64_t inputs, int64_t outputs,
+                   const float* bias, float* y, const FillPanel& fill) {
+  const TiledProduct product{stream, stream.kernels(), inputs, outputs, bias, fill};
+  const int64_t bands = (rows + kBandRows - 1) / kBandRows;
+  const int64_t band_rows =
+      round_up((rows + bands - 1) / std::max<int64_t>(bands, 1), stream.kernels().tile_rows);
+  for (int64_t r = 0; r < rows; r += band_rows) {
+    product.band(x + r * inputs, std::min(band_rows, rows - r), y + r * outputs);
+  }
+}
+
+void CpuStream::linear(const Linear& w, Matrix x, Matrix y) {
+  if (x.rows > 0 && w.out_features() > 0) static_cast<const CpuLinear&>(w).apply(*this, x, y);
+}
+
+void CpuStream::embed(const Linear& table, std::span<const int32_t> ids, Matrix out) {
+  const auto& weights = static_cast<const CpuLinear&>(table);
+  parallel_for(static_cast<int64_t>(ids.size()), 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      weights.read_row(kernels(), ids[static_cast<size_t>(i)], row(out, i));
+  });
+}
+
+}  // namespace gptq::cpu

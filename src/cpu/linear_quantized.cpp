@@ -1,0 +1,228 @@
+// Quantized weights. Inputs are sorted by group, each group's run padded to whole units, and packed in panels of
+// columns as kernels.h draws them; what the layout does not say (the order of inputs) is kept beside it.
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "cpu/linear.h"
+
+namespace gptq::cpu {
+namespace {
+
+constexpr int64_t kDotRows = 1;  // rows of x up to which panels are multiplied as they are
+constexpr int64_t kPanelsPerChunk = 4;
+constexpr int64_t kPrepareCodes = 1 << 18;  // codes packed by one chunk
+
+class QuantizedLinear final : public CpuLinear {
+ public:
+  QuantizedLinear(Runtime& runtime, const QTensor& q, const Tensor* bias);
+
+  int64_t in_features() const override { return inputs_; }
+  int64_t out_features() const override { return outputs_; }
+  uint64_t bytes() const override {
+    return words_.bytes() + scales_.bytes() + zeros_.bytes() + order_.size() * sizeof(int32_t) +
+           bias_.size() * sizeof(float);
+  }
+  QTensor unpack() const override;
+  void apply(CpuStream& stream, Matrix x, Matrix y) const override;
+  void read_row(const Kernels& kernels, int64_t index, float* out) const override;
+
+ private:
+  void sort_inputs(const QTensor& q);
+  void pack_panel(const QTensor& q, int64_t panel);
+  void by_panels(CpuStream& stream, const float* x, float* y) const;
+
+  int64_t padded() const { return units_ * kUnit; }
+  int64_t panels() const { return (outputs_ + kPanel - 1) / kPanel; }
+  int middle() const { return 1 << (code_bits_ - 1); }
+  const float* bias() const { return bias_.empty() ? nullptr : bias_.data(); }
+  /// Input at a place of the packed order, -1 for padding.
+  int64_t input_at(int64_t place) const {
+    return order_.empty() ? place : order_[static_cast<size_t>(place)];
+  }
+  QPanel panel(int64_t index) const {
+    return {words_.as<uint32_t>() + index * panel_words(units_, field_bits_),
+            scales_.as<float>() + index * groups_ * kPanel,
+            zeros_.bytes() == 0 ? nullptr : zeros_.as<float>() + index * groups_ * kPanel,
+            group_ends_.data(),
+            groups_,
+            units_,
+            field_bits_};
+  }
+  int field(int64_t row, int64_t place) const {
+    const int64_t per_word = 32 / field_bits_;
+    const uint32_t word = panel(row / kPanel).words[place / per_word * kPanel + row % kPanel];
+    const int shift = static_cast<int>(place % per_word) * field_bits_;
+    return static_cast<int32_t>(word << (32 - field_bits_ - shift)) >> (32 - field_bits_);
+  }
+  /// x in packed order with zeros for padding, when that differs from x.
+  void gather(const float* x, float* out) const {
+    for (size_t i = 0; i < order_.size(); ++i) out[i] = order_[i] < 0 ? 0.0f : x[order_[i]];
+  }
+
+  int code_bits_, field_bits_;
+  int64_t outputs_, inputs_, groups_, units_ = 0;
+  std::vector<int32_t> group_ends_;  // [groups] in units
+  std::vector<int32_t> order_;       // [padded] input of each place; empty when it is the identity
+  AlignedBlock words_, scales_, zeros_;
+  std::vector<float> bias_;
+};
+
+QuantizedLinear::QuantizedLinear(Runtime& runtime, const QTensor& q, const Tensor* bias)
+    : code_bits_(q.bits),
+      field_bits_(q.bits == 3 ? 4 : q.bits),
+      outputs_(q.rows),
+      inputs_(q.cols),
+      groups_(q.groups) {
+  bias_ = bias_values(bias, q.rows);
+  sort_inputs(q);
+  const auto parameters = static_cast<size_t>(panels() * groups_ * kPanel) * sizeof(float);
+  words_ = AlignedBlock(static_cast<size_t>(panels() * panel_words(units_, field_bits_)) * sizeof(uint32_t));
+  scales_ = AlignedBlock(parameters);
+  const auto shifted = [&](uint16_t zero) { return zero != middle(); };
+  if (std::any_of(q.zeros.begin(), q.zeros.end(), shifted)) zeros_ = AlignedBlock(parameters);
+  const int64_t grain = std::max<int64_t>(1, kPrepareCodes / std::max<int64_t>(padded() * kPanel, 1));
+  runtime.pool.parallel_for(panels(), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) pack_panel(q, p);
+  });
+}
+
+void QuantizedLinear::sort_inputs(const QTensor& q) {
+  std::vector<int32_t> counts(static_cast<size_t>(groups_), 0);
+  for (int32_t g : q.group_of) ++counts[static_cast<size_t>(g)];
+  std::vector<int64_t> next;  // place of each group's next input
+  for (int32_t count : counts) {
+    next.push_back(units_ * kUnit);
+    units_ += (count + kUnit - 1) / kUnit;
+    group_ends_.push_back(static_cast<int32_t>(units_));
+  }
+  order_.assign(static_cast<size_t>(padded()), -1);
+  bool identity = padded() == inputs_;
+  for (size_t k = 0; k < q.group_of.size(); ++k) {
+    const auto place = static_cast<size_t>(next[static_cast<size_t>(q.group_of[k])]++);
+    order_[place] = static_cast<int32_t>(k);
+    identity = identity && place == k;
+  }
+  if (identity) std::vector<int32_t>().swap(order_);
+}
+
+void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
+  const int64_t per_word = 32 / field_bits_, words = panel_words(units_, field_bits_) / kPanel;
+  uint32_t* out = words_.as<uint32_t>() + index * words * kPanel;
+  float* scales = scales_.as<float>() + index * groups_ * kPanel;
+  float* zeros = zeros_.bytes() == 0 ? nullptr : zeros_.as<float>() + index * groups_ * kPanel;
+  const uint32_t mask = (1u << field_bits_) - 1;
+  for (int64_t c = 0; c < kPanel; ++c) {
+    const int64_t n = index * kPanel + c;
+    const bool real = n < outputs_;
+    const uint8_t* codes = q.codes.data() + (real ? n * inputs_ : 0);
+    for (int64_t w = 0; w < words; ++w) {
+      uint32_t word = 0;
+      for (int64_t i = 0; real && i < per_word; ++i) {
+        const int64_t k = input_at(w * per_word + i);
+        const int value = k < 0 ? 0 : int{codes[k]} - middle();
+        word |= (static_cast<uint32_t>(value) & mask) << (i * field_bits_);
+      }
+      out[w * kPanel + c] = word;
+    }
+    for (int64_t g = 0; g < groups_; ++g) {
+      const auto at = static_cast<size_t>(g * outputs_ + n);
+      scales[g * kPanel + c] = real ? q.scales[at] : 0.0f;
+      if (zeros != nullptr)
+        zeros[g * kPanel + c] = real ? static_cast<float>(int{q.zeros[at]} - middle()) : 0.0f;
+    }
+  }
+}
+
+QTensor QuantizedLinear::unpack() const {
+  QTensor q;
+  q.bits = code_bits_;
+  q.rows = outputs_;
+  q.cols = inputs_;
+  q.groups = groups_;
+  q.codes.resize(static_cast<size_t>(outputs_ * inputs_));
+  q.scales.resize(static_cast<size_t>(groups_ * outputs_));
+  q.zeros.resize(q.scales.size());
+  q.group_of.resize(static_cast<size_t>(inputs_));
+  int64_t g = 0;
+  for (int64_t place = 0; place < padded(); ++place) {
+    while (group_ends_[static_cast<size_t>(g)] <= place / kUnit) ++g;
+    const int64_t k = input_at(place);
+    if (k < 0) continue;
+    q.group_of[static_cast<size_t>(k)] = static_cast<int32_t>(g);
+    for (int64_t n = 0; n < outputs_; ++n) {
+      q.codes[static_cast<size_t>(n * inputs_ + k)] = static_cast<uint8_t>(field(n, place) + middle());
+    }
+  }
+  for (int64_t n = 0; n < outputs_; ++n) {
+    const QPanel p = panel(n / kPanel);
+    for (int64_t i = 0; i < groups_; ++i) {
+      const int64_t from = i * kPanel + n % kPanel;
+      const auto to = static_cast<size_t>(i * outputs_ + n);
+      q.scales[to] = p.scales[from];
+      q.zeros[to] =
+          static_cast<uint16_t>(middle() + (p.zeros != nullptr ? static_cast<int>(p.zeros[from]) : 0));
+    }
+  }
+  return q;
+}
+
+void QuantizedLinear::apply(CpuStream& stream, Matrix x, Matrix y) const {
+  const float* in = row(x, 0);
+  const Scratch::Lease gathered = stream.scratch().floats(order_.empty() ? 0 : x.rows * padded());
+  if (!order_.empty()) {
+    stream.parallel_for(x.rows, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) gather(row(x, i), gathered.floats() + i * padded());
+    });
+    in = gathered.floats();
+  }
+  if (x.rows <= kDotRows) {
+    for (int64_t i = 0; i < x.rows; ++i) by_panels(stream, in + i * padded(), row(y, i));
+    return;
+  }
+  const Kernels& kernels = stream.kernels();
+  tiled_product(stream, in, x.rows, padded(), outputs_, bias(), row(y, 0),
+                [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* out) {
+                  for (int64_t c = 0; c < cols; c += kPanel) {
+                    kernels.unpack(panel((col + c) / kPanel), k, depth, out + c, kTileCols);
+                  }
+                  if (cols > kPanel) return;
+                  for (int64_t i = 0; i < depth; ++i) std::fill_n(out + i * kTileCols + kPanel, kPanel, 0.0f);
+                });
+}
+
+void QuantizedLinear::by_panels(CpuStream& stream, const float* x, float* y) const {
+  const Kernels& kernels = stream.kernels();
+  const Scratch::Lease sums = stream.scratch().floats(groups_);
+  for (int64_t g = 0, unit = 0; zeros_.bytes() != 0 && g < groups_; ++g) {
+    const int64_t end = group_ends_[static_cast<size_t>(g)];
+    sums.floats()[g] = kernels.sum(x + unit * kUnit, (end - unit) * kUnit);
+    unit = end;
+  }
+  stream.parallel_for(panels(), kPanelsPerChunk, [&](int64_t begin, int64_t end) {
+    float out[kPanelsPerChunk * kPanel];
+    kernels.qdot(panel(begin), end - begin, x, sums.floats(), out);
+    const int64_t col = begin * kPanel, cols = std::min(end * kPanel, outputs_) - col;
+    if (bias() != nullptr) kernels.add(out, bias() + col, cols);
+    std::copy_n(out, cols, y + col);
+  });
+}
+
+void QuantizedLinear::read_row(const Kernels&, int64_t index, float* out) const {
+  const QPanel p = panel(index / kPanel);
+  int64_t g = 0;
+  for (int64_t place = 0; place < padded(); ++place) {
+    while (group_ends_[static_cast<size_t>(g)] <= place / kUnit) ++g;
+    const int64_t k = input_at(place), at = g * kPanel + index % kPanel;
+    const float zero = p.zeros != nullptr ? p.zeros[at] : 0.0f;
+    if (k >= 0) out[k] = p.scales[at] * (static_cast<float>(field(index, place)) - zero);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Linear> make_quantized_linear(Runtime& runtime, const QTensor& weight, const Tensor* bias) {
+  return std::make_unique<QuantizedLinear>(runtime, weight, bias);
+}
+
+}  // namespace gptq::cpu

@@ -1,0 +1,67 @@
+// Rotary position embedding, and storing keys and values.
+#include <cstring>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cpu/kv_cache.h"
+#include "cpu/stream_cpu.h"
+
+namespace gptq::cpu {
+namespace {
+
+void rotate_head(RopeLayout layout, const float* cos, const float* sin, int64_t half, float* head) {
+  const int64_t step = layout == RopeLayout::half ? 1 : 2;
+  const int64_t partner = layout == RopeLayout::half ? half : 1;
+  for (int64_t i = 0; i < half; ++i) {
+    float& a = head[i * step];
+    float& b = head[i * step + partner];
+    const float a0 = a, b0 = b;
+    a = a0 * cos[i] - b0 * sin[i];
+    b = b0 * cos[i] + a0 * sin[i];
+  }
+}
+
+void rotate_row(const RopeRows& rope, int64_t i, float* heads, int64_t count, int64_t head_dim) {
+  const int64_t half = rope.dim / 2;
+  for (int64_t h = 0; h < count; ++h) {
+    rotate_head(rope.layout, rope.cos + i * half, rope.sin + i * half, half, heads + h * head_dim);
+  }
+}
+
+void store(CpuKvCache& cache, int64_t layer, Row at, const float* k, const float* v) {
+  const CacheShape& shape = cache.shape();
+  const int64_t slot = at.position % kPagePositions;
+  for (int64_t h = 0; h < shape.kv_heads; ++h) {
+    float* keys = cache.keys(at.sequence, at.position, layer, h);
+    for (int64_t d = 0; d < shape.key_dim; ++d) keys[d * kPagePositions + slot] = k[h * shape.key_dim + d];
+    if (shape.value_dim == 0) continue;
+    std::memcpy(cache.values(at.sequence, at.position, layer, h) + slot * shape.value_dim,
+                v + h * shape.value_dim, static_cast<size_t>(shape.value_dim) * sizeof(float));
+  }
+}
+
+}  // namespace
+
+void CpuStream::rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
+                           KvCache& cache, int64_t layer) {
+  auto& kv = static_cast<CpuKvCache&>(cache);
+  const CacheShape& shape = kv.shape();
+  for (const Row& r : rows) {
+    if (r.position < 0 || r.position >= kv.capacity(r.sequence)) {
+      throw Error(Status::internal,
+                  cat("position ", r.position, " of sequence ", r.sequence, " is not reserved"));
+    }
+  }
+  const int64_t heads = shape.key_dim > 0 ? q.cols / shape.key_dim : 0;
+  parallel_for(static_cast<int64_t>(rows.size()), 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (rope.dim > 0) {
+        rotate_row(rope, i, row(q, i), heads, shape.key_dim);
+        rotate_row(rope, i, row(k, i), shape.kv_heads, shape.key_dim);
+      }
+      store(kv, layer, rows[static_cast<size_t>(i)], row(k, i), row(v, i));
+    }
+  });
+}
+
+}  // namespace gptq::cpu
