@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""The dependency direction, the size of files and the reach of the samples, read from the #include lines.
+
+usage: layers.py SOURCE_ROOT
+Prints one "ok" or "FAIL" line per check; fails if any failed.
+"""
+import pathlib
+import re
+import sys
+
+# A layer may include itself and these.
+MAY_INCLUDE = {
+    "api": {"quant", "model", "text", "format", "backend", "base"},
+    "quant": {"model", "text", "format", "backend", "base"},
+    "model": {"text", "format", "backend", "base"},
+    "format": {"base"},
+    "text": {"base"},
+    "backend": {"cpu", "base"},
+    "cpu": {"backend", "base"},
+    "base": set(),
+}
+MOST_LINES = 500
+PROJECT_INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
+ANY_INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]')
+CODE = {".h", ".cpp", ".c", ".inc"}
+
+
+def includes(path, pattern):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        match = pattern.match(line)
+        if match:
+            yield number, match.group(1)
+
+
+def code_files(folder):
+    return sorted(p for p in folder.rglob("*") if p.suffix in CODE) if folder.is_dir() else []
+
+
+def layer_faults(root):
+    for path in code_files(root / "src"):
+        layer = path.relative_to(root / "src").parts[0]
+        if layer not in MAY_INCLUDE:
+            yield f"{path.relative_to(root)}: layer '{layer}' is not known"
+            continue
+        for number, name in includes(path, PROJECT_INCLUDE):
+            target = name.split("/")[0]
+            if name == "gptq.h" and layer == "api":
+                continue
+            if not (root / "src" / name).is_file():
+                yield f'{path.relative_to(root)}:{number}: "{name}" is not below src/'
+            elif target != layer and target not in MAY_INCLUDE[layer]:
+                yield f"{path.relative_to(root)}:{number}: {layer} must not include {target} ({name})"
+
+
+def seam_faults(root):
+    """cpu and backend know each other by two headers alone: backend.h, and what makes the CPU backend."""
+    for path in code_files(root / "src" / "cpu"):
+        for number, name in includes(path, PROJECT_INCLUDE):
+            if name.startswith("backend/") and name != "backend/backend.h":
+                yield f"{path.relative_to(root)}:{number}: cpu may include backend/backend.h alone, not {name}"
+
+
+def size_faults(root):
+    for folder in ("src", "samples", "tests", "include"):
+        for path in code_files(root / folder):
+            lines = len(path.read_text(encoding="utf-8").splitlines())
+            if lines > MOST_LINES:
+                yield f"{path.relative_to(root)}: {lines} lines, at most {MOST_LINES} wanted"
+
+
+def sample_faults(root):
+    """Samples and the tests of the installed library use gptq.h alone."""
+    for folder in ("samples", "tests/consumer"):
+        for path in code_files(root / folder):
+            for number, name in includes(path, ANY_INCLUDE):
+                if (root / "src" / name).is_file():
+                    yield f"{path.relative_to(root)}:{number}: may include gptq.h alone, not {name}"
+
+
+def main():
+    root = pathlib.Path(sys.argv[1]).resolve()
+    if not code_files(root / "src"):
+        print(f"FAIL layers: no sources below {root}/src")
+        return 1
+    failed = 0
+    for name, faults in (
+        ("layers include downwards only", layer_faults(root)),
+        ("cpu sees the seam alone", seam_faults(root)),
+        (f"no file over {MOST_LINES} lines", size_faults(root)),
+        ("samples include gptq.h alone", sample_faults(root)),
+    ):
+        found = list(faults)
+        print(("FAIL " if found else "ok   ") + name)
+        for fault in found:
+            print("     " + fault)
+        failed += bool(found)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

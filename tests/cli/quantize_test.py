@@ -1,0 +1,197 @@
+"""quantize: what it writes, what it refuses, and what is left when it is interrupted or killed."""
+import json
+import os
+import pathlib
+import signal
+import time
+
+import harness
+from harness import MODEL, STORIES, ToolTest, start
+
+SMALL = ("--samples", "4", "--seq-len", "64")
+
+
+class Quantize(ToolTest):
+    def quantize(self, *arguments, out="out"):
+        return self.json("quantize", MODEL, self.folder / out, *SMALL, *arguments)
+
+    def divergence(self, model):
+        return self.json("perplexity", model, "--text", STORIES, "--reference", MODEL, "--context", "128")["kl"]
+
+    def test_output_is_a_model_folder(self):
+        shown = self.quantize("--bits", "4", "--group-size", "32")
+        out = self.folder / "out"
+        names = {path.name for path in out.iterdir()}
+        self.assertLessEqual({"config.json", "model.safetensors", "tokenizer.json", "quantize_config.json"}, names)
+        self.assertEqual(shown["modules"], 28)
+        self.assertLess(shown["bytes_after"], shown["bytes_before"])
+        config = json.loads((out / "quantize_config.json").read_text())
+        self.assertEqual((config["bits"], config["group_size"], config["sym"]), (4, 32, True))
+        info = self.json("info", out)
+        self.assertEqual((info["quantized"], info["bits"], info["group_size"], info["sym"]), (1, 4, 32, 1))
+        self.assertEqual(len(self.json("generate", out, "--prompt", "Once", "--max-tokens", "5")["tokens"]), 5)
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["out"])
+
+    def test_more_bits_are_closer(self):
+        distance = {}
+        for bits in (2, 3, 4, 8):
+            self.quantize("--bits", bits, out=f"q{bits}")
+            distance[bits] = self.divergence(self.folder / f"q{bits}")
+        self.assertLess(distance[8], distance[4])
+        self.assertLess(distance[4], distance[3])
+        self.assertLess(distance[3], distance[2])
+        self.assertLess(distance[8], 0.01)
+
+    def test_options_reach_the_library(self):
+        cases = {
+            "asym": ("--asym",),
+            "asym-v1": ("--asym", "--format", "gptq"),
+            "v2": ("--format", "gptq_v2"),
+            "act": ("--order", "act"),
+            "none": ("--order", "none"),
+            "static": ("--static-groups", "--order", "act"),
+            "parallel": ("--no-true-sequential",),
+            "channel": ("--group-size", "-1"),
+            "damp": ("--damp", "0.1"),
+            "text": ("--calibration", STORIES),
+        }
+        for name, options in cases.items():
+            with self.subTest(name):
+                self.quantize(*options, out=name)
+                self.assertLess(self.divergence(self.folder / name), 1)
+                config = json.loads((self.folder / name / "quantize_config.json").read_text())
+                self.assertEqual(config["sym"], not name.startswith("asym"))
+                self.assertEqual(config["desc_act"], name in ("act", "static"))
+                self.assertEqual(config["group_size"], -1 if name == "channel" else 128)
+
+    def test_same_input_same_bytes(self):
+        for out in ("a", "b"):
+            self.quantize("--seed", "7", out=out)
+        self.quantize("--seed", "7", "--threads", "1", out="c")
+        first = (self.folder / "a" / "model.safetensors").read_bytes()
+        self.assertEqual(first, (self.folder / "b" / "model.safetensors").read_bytes())
+        self.assertEqual(first, (self.folder / "c" / "model.safetensors").read_bytes())
+
+    def test_existing_output_is_refused_or_replaced(self):
+        out = self.folder / "out"
+        out.mkdir()
+        (out / "mine").write_text("keep")
+        self.fail_with(1, "quantize", MODEL, out, *SMALL, says=("out", "EXISTS"))
+        self.assertEqual([path.name for path in out.iterdir()], ["mine"])
+        self.quantize("--overwrite")
+        self.assertTrue((out / "model.safetensors").is_file())
+        self.assertFalse((out / "mine").exists())
+
+    def test_faults_leave_no_output(self):
+        out = self.folder / "out"
+        short = self.folder / "short.txt"
+        short.write_text("Once.")
+        self.fail_with(1, "quantize", MODEL, self.folder / "none" / "out", *SMALL, says=("none",))
+        self.fail_with(1, "quantize", MODEL, out, *SMALL, "--calibration", self.folder / "no.txt", says=("no.txt",))
+        self.fail_with(1, "quantize", MODEL, out, *SMALL, "--calibration", short)
+        model = self.copy_model()
+        weights = model / "model.safetensors"
+        os.truncate(weights, weights.stat().st_size - 10)
+        self.fail_with(1, "quantize", model, out, *SMALL, says=("model.safetensors", "TRUNC"))
+        (model / "config.json").write_text("{")
+        self.fail_with(1, "quantize", model, out, *SMALL, says=("config.json",))
+        (model / "config.json").unlink()
+        self.fail_with(1, "quantize", model, out, *SMALL, says=("config.json",))
+        self.assertFalse(out.exists())
+
+    def test_quantized_input_is_refused(self):
+        self.quantize(out="once")
+        self.fail_with(1, "quantize", self.folder / "once", self.folder / "twice", *SMALL)
+        self.assertFalse((self.folder / "twice").exists())
+
+    def test_unreadable_file(self):
+        if os.geteuid() == 0:
+            self.skipTest("root reads everything")
+        model = self.copy_model()
+        (model / "model.safetensors").chmod(0)
+        self.fail_with(1, "generate", model, "--prompt", "a", says=("model.safetensors",))
+
+
+class Interrupt(ToolTest):
+    def start_quantize(self):
+        """A running job whose first layer has begun."""
+        job = start("quantize", MODEL, self.folder / "out", "--calibration", STORIES, "--samples", "3", "--seq-len",
+                    "512", "--threads", "1", "--bits", "4")  # fmt: skip
+        self.addCleanup(job.wait)
+        self.addCleanup(job.kill)
+        line = job.stderr.readline()
+        while line and "layer" not in line:
+            line = job.stderr.readline()
+        self.assertIn("layer", line)
+        return job
+
+    def stop(self, job, signal_number):
+        started = time.monotonic()
+        job.send_signal(signal_number)
+        stdout, stderr = job.communicate(timeout=harness.SECONDS)
+        return stdout, stderr, time.monotonic() - started
+
+    def test_interrupt_ends_cleanly(self):
+        job = self.start_quantize()
+        stdout, stderr, seconds = self.stop(job, signal.SIGINT)
+        self.assertEqual(job.returncode, 130, stderr)
+        self.assertEqual(stdout, "")
+        self.assertLess(seconds, 5)
+        self.assertEqual(list(self.folder.iterdir()), [], "something was left")
+
+    def test_kill_leaves_nothing_that_looks_finished(self):
+        job = self.start_quantize()
+        self.stop(job, signal.SIGKILL)
+        self.assertEqual(job.returncode, -signal.SIGKILL)
+        self.assertFalse((self.folder / "out").exists())
+        for left in self.folder.rglob("model.safetensors"):
+            self.fail_with(1, "info", left.parent)
+        self.succeed("quantize", MODEL, self.folder / "out", "--samples", "2", "--seq-len", "32")
+        self.assertTrue((self.folder / "out" / "model.safetensors").is_file())
+
+    def test_interrupted_generation(self):
+        job = start("generate", MODEL, "--prompt", "Once", "--ignore-eos", "--threads", "1")
+        self.addCleanup(job.kill)
+        self.assertTrue(job.stdout.read(1))
+        _, stderr, _ = self.stop(job, signal.SIGINT)
+        self.assertEqual(job.returncode, 130, stderr)
+        self.assertIn("interrupted", stderr)
+
+
+class Progress(ToolTest):
+    def test_lines_where_there_is_no_terminal(self):
+        done = self.succeed("quantize", MODEL, self.folder / "out", *SMALL)
+        self.assertNotIn("\r", done.stderr)
+        self.assertNotIn("\x1b", done.stderr)
+        layers = [line for line in done.stderr.splitlines() if "layer" in line]
+        self.assertTrue(4 <= len(layers) <= 14, done.stderr)
+        self.assertIn("out", done.stdout)
+        self.assertEqual(pathlib.Path(self.folder / "out").is_dir(), True)
+
+    def test_bar_on_a_terminal(self):
+        for environment, colour in (({}, True), ({"NO_COLOR": "1"}, False)):
+            with self.subTest(colour):
+                text = self.on_terminal({"TERM": "xterm", **environment})
+                self.assertIn("\r", text)
+                self.assertRegex(text, r"layer [1-4]/4 +\[")
+                self.assertEqual("\x1b[32m" in text, colour)
+
+    def on_terminal(self, environment):
+        """Standard error of a job that has a terminal for it."""
+        ours, theirs = os.openpty()
+        job = harness.subprocess.Popen(
+            [harness.TOOL, "quantize", MODEL, str(self.folder / "out"), "--overwrite", "--samples", "16"],
+            stdout=harness.subprocess.DEVNULL,
+            stderr=theirs,
+            env={**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, **environment},
+        )
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 4096):
+                shown += piece
+        except OSError:
+            pass  # the other end is gone
+        os.close(ours)
+        self.assertEqual(job.wait(harness.SECONDS), 0)
+        return shown.decode()

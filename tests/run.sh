@@ -1,0 +1,154 @@
+#!/bin/bash
+# Builds and tests everything: run.sh [--quick]
+#   --quick  the dev build, its tests and the format alone
+# Every step runs, whatever failed before it. The last line is "N passed, N failed", with ", N skipped" when some were;
+# the exit code is 0 when none failed. Needs no network when tests/install-deps.sh has nothing to install.
+set -u
+cd "$(dirname "$0")/.."
+export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+
+quick=no
+case "${1:-}" in
+  "") ;;
+  --quick) quick=yes ;;
+  *) echo "usage: tests/run.sh [--quick]" >&2; exit 2 ;;
+esac
+
+jobs=$(nproc)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+passed=0 failed=0 skipped=0
+
+heading() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
+ok() { echo "ok   $1"; passed=$((passed + 1)); }
+fail() { echo "FAIL $1"; failed=$((failed + 1)); }
+skip() { echo "skip $1"; skipped=$((skipped + 1)); }
+
+# check NAME COMMAND...: one check; its output is shown when it fails.
+check() {
+  local name=$1
+  shift
+  if "$@" >"$scratch/log" 2>&1; then
+    ok "$name"
+  else
+    fail "$name"
+    tail -n 60 "$scratch/log" | sed 's/^/     /'
+    return 1
+  fi
+}
+
+# checks NAME COMMAND...: a script that prints "ok", "FAIL" and "skip" lines of its own.
+checks() {
+  local name=$1 status bad
+  shift
+  "$@" 2>&1 | tee "$scratch/log"
+  status=${PIPESTATUS[0]}
+  bad=$(grep -c '^FAIL ' "$scratch/log")
+  passed=$((passed + $(grep -c '^ok ' "$scratch/log")))
+  skipped=$((skipped + $(grep -c '^skip ' "$scratch/log")))
+  failed=$((failed + bad))
+  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then fail "$name: exit code $status"; fi
+}
+
+# cases BUILD_FOLDER OPTION...: the registered tests, counted case by case.
+cases() {
+  local counts
+  python3 tests/support/run_ctest.py "$@" 2>&1 | tee "$scratch/log" | grep -v '^counts '
+  counts=$(sed -n 's/^counts //p' "$scratch/log" | tail -n 1)
+  if [ -z "$counts" ]; then fail "tests of $1: the runner broke"; return; fi
+  set -- $counts
+  passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+# build PRESET [CMAKE_OPTION...]
+build() {
+  local preset=$1
+  shift
+  check "configure $preset" cmake --preset "$preset" "$@" && check "build $preset" cmake --build "build/$preset" --parallel "$jobs"
+}
+
+format() {
+  if ! clang-format --version 2>/dev/null | grep -q 'version 14\.'; then
+    skip "clang-format 14 is not here"
+    return
+  fi
+  # the columns of gptq.h are set by hand
+  find src samples tests \( -name '*.h' -o -name '*.cpp' -o -name '*.c' \) -print0 >"$scratch/files"
+  check "clang-format" xargs -0 -a "$scratch/files" clang-format --dry-run --Werror
+}
+
+header() {
+  local compiler
+  for compiler in gcc clang; do
+    if ! command -v $compiler >/dev/null; then skip "$compiler is not here"; continue; fi
+    for dialect in "c -std=c99" "c++ -std=c++17"; do
+      echo '#include <gptq.h>' >"$scratch/header.in"
+      # shellcheck disable=SC2086
+      check "gptq.h: $compiler -x $dialect -pedantic" \
+        $compiler -x $dialect -pedantic -Wall -Wextra -Werror -Iinclude -fsyntax-only "$scratch/header.in"
+    done
+  done
+}
+
+fuzz() {
+  local fuzzer name seeds found=0
+  if ! command -v clang++ >/dev/null; then skip "clang is not here"; return; fi
+  build fuzz -DGPTQ_BUILD_TOOL=OFF || return
+  for fuzzer in build/fuzz/tests/fuzz/*; do
+    [ -f "$fuzzer" ] && [ -x "$fuzzer" ] || continue
+    found=1
+    name=$(basename "$fuzzer")
+    mkdir -p "$scratch/corpus-$name" "$scratch/artifacts"
+    seeds=tests/fuzz/seeds/${name#fuzz_}
+    seeds=${seeds%_fuzz}
+    check "fuzz $name" "$fuzzer" -runs=20000 -seed=1 -timeout=30 -rss_limit_mb=3000 -max_total_time=120 \
+      -artifact_prefix="$scratch/artifacts/" "$scratch/corpus-$name" $([ -d "$seeds" ] && echo "$seeds")
+  done
+  [ $found = 1 ] || fail "no fuzzer was built"
+}
+
+sanitizers() {
+  heading "AddressSanitizer and UndefinedBehaviorSanitizer"
+  build asan -DGPTQ_BUILD_TOOL=OFF && cases build/asan
+  heading "ThreadSanitizer"
+  # the layers with threads
+  build tsan -DGPTQ_BUILD_TOOL=OFF && cases build/tsan --match '^(base|api)$'
+}
+
+heading "Packages"
+sh tests/install-deps.sh || echo "going on with what is installed"
+
+heading "Build and tests"
+build dev && cases build/dev
+
+heading "Format"
+format
+
+if [ $quick = no ]; then
+  heading "Structure"
+  checks "layers" python3 tests/abi/layers.py .
+  header
+  if [ -e build/dev/src/libgptq.so ]; then
+    checks "exports" python3 tests/abi/exports.py build/dev/src/libgptq.so include/gptq.h build/dev/src
+  else
+    fail "exports: there is no build/dev/src/libgptq.so"
+  fi
+
+  heading "The gptq tool"
+  checks "tool" python3 tests/cli/run.py build/dev/samples/cli/gptq
+
+  heading "Installation and programs that use it"
+  if build release && check "install" cmake --install build/release --prefix "$scratch/prefix"; then
+    checks "consumers" bash tests/consumer/run.sh "$scratch/prefix" "$scratch/consumer"
+  fi
+
+  heading "Fuzzers"
+  fuzz
+  sanitizers
+fi
+
+printf '\n%d s\n' "$SECONDS"
+summary="$passed passed, $failed failed"
+[ $skipped -eq 0 ] || summary="$summary, $skipped skipped"
+echo "$summary"
+[ $failed -eq 0 ] && [ $passed -gt 0 ]
