@@ -20,6 +20,17 @@ enum class ParseSpecial : uint8_t { no, yes };
 /// Whether decode() leaves out special tokens.
 enum class SkipSpecial : uint8_t { no, yes };
 
+/// Ids to text, one after the other; not to be used by two threads at once. StreamDecoder is its comfortable form.
+class TokenStream {
+ public:
+  virtual ~TokenStream() = default;
+  /// Fault::range as Tokenizer::decode().
+  virtual void push(int32_t id) = 0;
+  virtual void finish() = 0;
+  /// The text since the last call, as far as it is complete.
+  virtual std::string take() = 0;
+};
+
 /// Immutable after loading: any number of threads may use one at once.
 class Tokenizer {
  public:
@@ -35,6 +46,9 @@ class Tokenizer {
   /// The text of `ids` as a whole, always valid UTF-8 (broken sequences become U+FFFD).
   /// Fault::range for an id that is negative or unknown.
   virtual std::string decode(std::span<const int32_t> ids, SkipSpecial skip) const = 0;
+
+  /// decode(), bit by bit. The stream must not outlive the tokenizer.
+  virtual std::unique_ptr<TokenStream> start_decoding(SkipSpecial skip) const = 0;
 
   /// One more than the largest id.
   virtual int32_t vocab_size() const = 0;

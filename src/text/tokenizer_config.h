@@ -1,0 +1,19 @@
+// tokenizer_config.json and special_tokens_map.json: which tokens begin and end a text.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/file.h"
+
+namespace gptq {
+
+struct TokenizerConfig {
+  std::optional<std::string> bos_token, eos_token;
+  std::optional<bool> add_bos_token, add_eos_token;
+};
+
+/// Files that are not there say nothing. Fault::format for keys of the wrong kind.
+TokenizerConfig read_tokenizer_config(const fs::path& folder);
+
+}  // namespace gptq
