@@ -38,7 +38,7 @@ struct SolveResult {
 
   QTensor q;  // in the weight's own column order
   /// The squared output error per token, |x (W - Q)^T|^2 summed over outputs, averaged over the tokens seen, damping
-  /// included. For Method::rounded as if inputs were uncorrelated, and 0 when no token was seen.
+  /// included. For Method::rounded as if inputs were uncorrelated, and 0 without a finite Hessian.
   double loss = 0;
   double damp = 0;  // the damp_percent that was used; 0 for Method::rounded
   Method method = Method::gptq;
@@ -60,23 +60,28 @@ class Solver {
   double damp_used() const { return damp_; }
 
  private:
+  /// A weight matrix in processing order, and what becomes of it.
+  struct Work;
+
   void fix_dead_columns();
   void find_factor(const Hessian& hessian);
   bool try_damping(const Hessian& hessian, double floor);
-  void round_instead(std::string why);
-  std::vector<float> gather(const float* weight, int64_t rows, std::string_view name) const;
-  void set_static_ranges(const float* weight, QTensor& q) const;
-  double run(const Factor* factor, std::vector<float> weights, bool static_ranges, QTensor& q,
-             std::vector<uint8_t>& codes);
-  double weighted_loss(const float* weight, const QTensor& q) const;
+  void round_instead(std::string_view why);
+  void gather(const float* weight, std::string_view name, Work& work) const;
+  void find_static_ranges(Work& work) const;
+  double run(const Factor* factor, Work& work);
+  double loss_of_rounding(const float* weight, const QTensor& q) const;
 
   Stream& stream_;
   SolverOptions options_;
+  SolveParams params_;
   int64_t cols_, group_size_, groups_, tokens_;
-  std::vector<float> diagonal_;    // of the Hessian, natural order
-  std::vector<float> dead_add_;    // what makes dead columns live, natural order
-  std::vector<int32_t> order_;     // order_[i]: the column solved as i-th
-  std::vector<int32_t> group_of_;  // by processing index
+  // natural order
+  std::vector<float> measured_;  // diagonal of the Hessian
+  std::vector<float> diagonal_;  // without zeros
+  // by processing index
+  std::vector<int32_t> order_;  // the column solved as i-th
+  std::vector<int32_t> group_of_;
   std::unique_ptr<Factor> factor_;
   double damp_ = 0;
   std::string note_;

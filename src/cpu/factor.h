@@ -1,0 +1,30 @@
+// The factor of an inverse Hessian in host memory.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "backend/backend.h"
+#include "cpu/upper_panels.h"
+#include "cpu/workers.h"
+
+namespace gptq::cpu {
+
+class CpuFactor final : public Factor {
+ public:
+  explicit CpuFactor(UpperPanels u) : u_(std::move(u)) {}
+  int64_t size() const override { return u_.size(); }
+  const UpperPanels& u() const { return u_; }
+
+ private:
+  UpperPanels u_;
+};
+
+enum class Definite : uint8_t { no, yes };
+
+/// Replaces the upper triangle of a symmetric matrix by U, upper triangular, with U^T U its inverse. Padding must be
+/// that of the identity. Definite::no leaves garbage: a pivot was not positive, or not finite.
+Definite factor_inverse(const Workers& workers, UpperPanels& a);
+
+}  // namespace gptq::cpu

@@ -1,0 +1,64 @@
+// GPTQ within a block of columns, for 16 rows of weights side by side. Included by one file per instruction set,
+// hence the anonymous namespace.
+#pragma once
+
+#include <cstdint>
+
+namespace gptq::cpu {
+
+inline constexpr int64_t kLanes = 16;
+
+/// Columns [begin, end) of a block of `size`, all of one group.
+struct ColumnStep {
+  int64_t begin, end, size;
+  const float* u;  // [size][stride], upper triangular; null: no feedback
+  int64_t stride;
+  const float* scales;  // [kLanes]
+  const float* zeros;   // [kLanes]
+  float max_code;
+  float*
+      weights;    // [size][kLanes]: columns of the step become dequantized codes, later ones get their errors
+  float* errors;  // [size][kLanes] out: (w - q) / u_jj
+  uint8_t* codes;  // [size][kLanes] out
+  float* loss;     // [kLanes] += errors^2
+};
+
+namespace {
+
+inline void quantize_columns(const ColumnStep& step) {
+  constexpr float kShift = 0x1.8p23f;  // adding it rounds to an integer, half to even
+  float least[kLanes], most[kLanes], error[kLanes];
+  for (int64_t l = 0; l < kLanes; ++l) {
+    least[l] = -step.zeros[l];
+    most[l] = step.max_code - step.zeros[l];
+  }
+  for (int64_t j = step.begin; j < step.end; ++j) {
+    float* w = step.weights + j * kLanes;
+    const float* u = step.u != nullptr ? step.u + j * step.stride : nullptr;
+    const float pivot = u != nullptr ? u[j] : 1.0f;
+    float code[kLanes];
+    for (int64_t l = 0; l < kLanes; ++l) {
+      float steps = w[l] / step.scales[l];
+      steps = steps > least[l] ? steps : least[l];
+      steps = steps < most[l] ? steps : most[l];
+      steps = (steps + kShift) - kShift;
+      code[l] = steps + step.zeros[l];
+      const float q = step.scales[l] * steps;
+      error[l] = (w[l] - q) / pivot;
+      w[l] = q;
+      step.errors[j * kLanes + l] = error[l];
+      step.loss[l] += error[l] * error[l];
+    }
+    for (int64_t l = 0; l < kLanes; ++l)
+      step.codes[j * kLanes + l] = static_cast<uint8_t>(static_cast<int>(code[l]));
+    if (u == nullptr) continue;
+    for (int64_t i = j + 1; i < step.size; ++i) {
+      float* later = step.weights + i * kLanes;
+      const float factor = u[i];
+      for (int64_t l = 0; l < kLanes; ++l) later[l] -= error[l] * factor;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gptq::cpu

@@ -1,0 +1,238 @@
+#include "quant/solver.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <span>
+#include <utility>
+
+#include "backend/range.h"
+#include "base/error.h"
+#include "base/text.h"
+
+namespace gptq {
+namespace {
+
+/// Times that a floor below the diagonal is tried, each ten times the one before, when damping alone fails.
+constexpr int kFloors = 6;
+
+void check(const SolverOptions& options) {
+  const auto refuse = [](std::string_view name, auto found, std::string_view wanted) {
+    throw Error(Status::invalid_argument, cat(name, " is ", found, ", wanted ", wanted));
+  };
+  if (options.bits != 2 && options.bits != 3 && options.bits != 4 && options.bits != 8) {
+    refuse("bits", options.bits, "2, 3, 4 or 8");
+  }
+  if (options.group_size != -1 && options.group_size < 1)
+    refuse("group_size", options.group_size, "-1 or at least 1");
+  if (!(options.damp_percent >= 0 && options.damp_percent < 1)) {
+    refuse("damp_percent", options.damp_percent, "at least 0 and below 1");
+  }
+  if (!(options.damp_auto_increment >= 0 && options.damp_auto_increment < 1)) {
+    refuse("damp_auto_increment", options.damp_auto_increment, "at least 0 and below 1");
+  }
+}
+
+double mean(std::span<const float> values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+bool is_zero(float x) { return x == 0.0f; }
+bool is_finite(float x) { return std::isfinite(x); }
+
+}  // namespace
+
+struct Solver::Work {
+  int64_t rows = 0;
+  std::vector<float> weights;  // [rows][cols] in processing order
+  std::vector<uint8_t> codes;  // likewise
+  QTensor q;                   // all but the codes
+};
+
+Solver::Solver(Stream& stream, const Hessian& hessian, const SolverOptions& options)
+    : stream_(stream),
+      options_(options),
+      params_{.bits = options.bits,
+              .symmetric = options.symmetric,
+              .compat = options.compat,
+              .scale_type = options.scale_type},
+      cols_(hessian.size()),
+      tokens_(hessian.rows_seen()) {
+  check(options);
+  group_size_ = options.group_size == -1 ? cols_ : std::min(options.group_size, cols_);
+  groups_ = (cols_ + group_size_ - 1) / group_size_;
+  measured_ = stream.hessian_diagonal(hessian);
+  if (!std::all_of(measured_.begin(), measured_.end(), is_finite)) {
+    round_instead("rounded to nearest: the inputs were not finite");
+  } else if (std::all_of(measured_.begin(), measured_.end(), is_zero)) {
+    round_instead(tokens_ == 0 ? "rounded to nearest: no token came by"
+                               : "rounded to nearest: all inputs were zero");
+  } else {
+    fix_dead_columns();
+    find_factor(hessian);
+  }
+}
+
+void Solver::round_instead(std::string_view why) {
+  factor_ = nullptr;
+  damp_ = 0;
+  note_ = why;
+  order_ = processing_order(Order::none, measured_, group_size_);
+  group_of_ = groups_in_sequence(cols_, group_size_);
+}
+
+void Solver::fix_dead_columns() {
+  diagonal_ = measured_;
+  const auto dead = std::count_if(measured_.begin(), measured_.end(), is_zero);
+  if (dead == 0) return;
+  // The reference puts 1 into 2/T X^T X.
+  const double live_mean = mean(measured_) * static_cast<double>(cols_) / static_cast<double>(cols_ - dead);
+  const double value = params_.compat == Compat::none ? live_mean : static_cast<double>(tokens_) / 2;
+  std::replace_if(diagonal_.begin(), diagonal_.end(), is_zero, static_cast<float>(value));
+  note_ = cat(dead, " of ", cols_, " inputs were always zero");
+}
+
+void Solver::find_factor(const Hessian& hessian) {
+  order_ =
+      processing_order(options_.order, params_.compat == Compat::none ? measured_ : diagonal_, group_size_);
+  group_of_ = groups_in_sequence(cols_, group_size_);
+  if (options_.order != Order::act || options_.static_groups == StaticGroups::yes) {
+    std::transform(order_.begin(), order_.end(), group_of_.begin(),
+                   [&](int32_t column) { return static_cast<int32_t>(column / group_size_); });
+  }
+  const double largest = *std::max_element(diagonal_.begin(), diagonal_.end());
+  if (try_damping(hessian, 0)) return;
+  double floor = largest * 1e-6;
+  for (int i = 0; i < kFloors; ++i, floor *= 10) {
+    if (!try_damping(hessian, floor)) continue;
+    note_ += cat(note_.empty() ? "" : "; ", "the Hessian's diagonal was raised by ", floor / largest,
+                 " of its largest");
+    return;
+  }
+  round_instead("rounded to nearest: no damping made the Hessian positive definite");
+}
+
+bool Solver::try_damping(const Hessian& hessian, double floor) {
+  const double average = mean(diagonal_) + floor;
+  std::vector<float> add(static_cast<size_t>(cols_));
+  for (int step = 0;; ++step) {
+    damp_ = options_.damp_percent + step * options_.damp_auto_increment;
+    if (damp_ >= 1 || (step > 0 && options_.damp_auto_increment == 0)) return false;
+    for (size_t i = 0; i < add.size(); ++i) {
+      const auto column = static_cast<size_t>(order_[i]);
+      add[i] = static_cast<float>(double{diagonal_[column]} - measured_[column] + floor + damp_ * average);
+    }
+    factor_ = stream_.factor(hessian, order_, add);
+    if (factor_ != nullptr) return true;
+  }
+}
+
+void Solver::gather(const float* weight, std::string_view name, Work& work) const {
+  for (int64_t r = 0; r < work.rows; ++r) {
+    const float* from = weight + r * cols_;
+    float* to = work.weights.data() + r * cols_;
+    for (int64_t i = 0; i < cols_; ++i) {
+      const auto column = static_cast<size_t>(order_[static_cast<size_t>(i)]);
+      if (!std::isfinite(from[column])) {
+        throw Error(Fault::numeric,
+                    cat(name, ": the weight in row ", r, ", column ", column, " is ", from[column]));
+      }
+      const bool dropped =
+          factor_ != nullptr && params_.compat == Compat::gptqmodel && is_zero(measured_[column]);
+      to[i] = dropped ? 0.0f : from[column];
+    }
+  }
+}
+
+void Solver::find_static_ranges(Work& work) const {
+  std::vector<float> low(static_cast<size_t>(groups_)), high(low.size());
+  for (int64_t r = 0; r < work.rows; ++r) {
+    std::fill(low.begin(), low.end(), 0.0f);
+    std::fill(high.begin(), high.end(), 0.0f);
+    for (int64_t i = 0; i < cols_; ++i) {
+      const float w = work.weights[static_cast<size_t>(r * cols_ + i)];
+      const auto g = static_cast<size_t>(group_of_[static_cast<size_t>(i)]);
+      low[g] = std::min(low[g], w);
+      high[g] = std::max(high[g], w);
+    }
+    for (size_t g = 0; g < low.size(); ++g) {
+      const Range range = range_of(low[g], high[g], params_);
+      const size_t at = g * static_cast<size_t>(work.rows) + static_cast<size_t>(r);
+      work.q.scales[at] = range.scale;
+      work.q.zeros[at] = range.zero;
+    }
+  }
+}
+
+double Solver::run(const Factor* factor, Work& work) {
+  std::vector<double> row_loss(static_cast<size_t>(work.rows));
+  SolveProblem problem{.rows = work.rows,
+                       .cols = cols_,
+                       .groups = groups_,
+                       .weights = work.weights.data(),
+                       .group_of = group_of_.data(),
+                       .codes = work.codes.data(),
+                       .scales = work.q.scales.data(),
+                       .zeros = work.q.zeros.data(),
+                       .static_ranges = options_.static_groups == StaticGroups::yes,
+                       .row_loss = row_loss.data()};
+  if (problem.static_ranges) find_static_ranges(work);
+  stream_.solve(factor, params_, problem);
+  // H = X^T X, without the customary 2/T
+  return 2 * std::accumulate(row_loss.begin(), row_loss.end(), 0.0) /
+         static_cast<double>(std::max<int64_t>(tokens_, 1));
+}
+
+double Solver::loss_of_rounding(const float* weight, const QTensor& q) const {
+  if (tokens_ == 0) return 0;
+  std::vector<float> rounded(static_cast<size_t>(cols_));
+  double loss = 0;
+  for (int64_t r = 0; r < q.rows; ++r) {
+    dequantize_row(q, r, rounded.data());
+    for (int64_t i = 0; i < cols_; ++i) {
+      const auto column = static_cast<size_t>(i);
+      const double error = double{weight[r * cols_ + i]} - rounded[column];
+      loss += error * error * measured_[column];
+    }
+  }
+  loss /= static_cast<double>(tokens_);
+  return std::isfinite(loss) ? loss : 0;
+}
+
+SolveResult Solver::quantize(const float* weight, int64_t rows, std::string_view name) {
+  const auto size = static_cast<size_t>(rows * cols_), ranges = static_cast<size_t>(groups_ * rows);
+  Work work{.rows = rows,
+            .weights = std::vector<float>(size),
+            .codes = std::vector<uint8_t>(size),
+            .q = {.bits = options_.bits, .rows = rows, .cols = cols_, .groups = groups_}};
+  work.q.scales.resize(ranges);
+  work.q.zeros.resize(ranges);
+  gather(weight, name, work);
+  SolveResult result{.q = {}, .damp = damp_, .note = note_};
+  result.loss = run(factor_.get(), work);
+  if (factor_ == nullptr) {
+    result.method = SolveResult::Method::rounded;
+  } else if (!std::isfinite(result.loss)) {
+    result.method = SolveResult::Method::rounded;
+    result.note = "rounded to nearest: error feedback overflowed";
+    gather(weight, name, work);
+    run(nullptr, work);
+  }
+
+  result.q = std::move(work.q);
+  result.q.codes.resize(size);
+  result.q.group_of.resize(static_cast<size_t>(cols_));
+  for (size_t i = 0; i < order_.size(); ++i) result.q.group_of[static_cast<size_t>(order_[i])] = group_of_[i];
+  for (int64_t r = 0; r < rows; ++r) {
+    const uint8_t* from = work.codes.data() + r * cols_;
+    uint8_t* to = result.q.codes.data() + r * cols_;
+    for (size_t i = 0; i < order_.size(); ++i) to[order_[i]] = from[i];
+  }
+  if (result.method == SolveResult::Method::rounded) {
+    result.damp = 0;
+    result.loss = loss_of_rounding(weight, result.q);
+  }
+  return result;
+}
+
+}  // namespace gptq
