@@ -139,7 +139,7 @@ gptq_status gptq_session_get_stat(const gptq_session* session, const char* key, 
     }
     const std::string_view guess = nearest(key, known);
     throw Error(Status::not_found,
-                cat("a session has no figure ", quoted(key),
+                cat("a session has no figure ", quoted(std::string_view(key)),
                     guess.empty() ? std::string() : cat("; the nearest is ", quoted(guess))));
   });
 }

@@ -18,7 +18,8 @@ RopeKind read_kind(const JsonObject& rope) {
   if (kind == "dynamic") return RopeKind::dynamic;
   if (kind == "yarn") return RopeKind::yarn;
   if (kind == "llama3") return RopeKind::llama3;
-  rope.refuse(Fault::unsupported, "rope_type", "default, linear, dynamic, yarn or llama3");
+  throw Error(Fault::unsupported, cat(rope.name(), ": rope type ", quoted(kind),
+                                      ", wanted default, linear, dynamic, yarn or llama3"));
 }
 
 /// Yarn's attention temperature: as given, or from mscale (DeepSeek), or 0.1 ln(factor) + 1.

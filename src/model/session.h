@@ -23,7 +23,7 @@ enum class IgnoreEos : uint8_t { no, yes };
 std::string_view finish_reason_name(FinishReason reason);
 
 struct GenerationOptions {
-  SamplerOptions sampler;
+  SamplerOptions sampler{};
   int64_t max_tokens = 0;  // 0: until the context is full
   IgnoreEos ignore_eos = IgnoreEos::no;
 };

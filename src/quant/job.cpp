@@ -15,6 +15,15 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+std::string_view order_name(Order order) {
+  switch (order) {
+    case Order::none: return "none";
+    case Order::act: return "act";
+    case Order::gar: return "gar";
+  }
+  return "";
+}
+
 constexpr int64_t kDefaultLength = 2048;
 constexpr auto kUnits = static_cast<int64_t>(kInputs.size());
 

@@ -38,7 +38,7 @@ std::string read_file(const fs::path& path);
 }  // namespace gptq::test
 
 /// Skips the test, saying which data it lacks; otherwise declares `name` as its path.
-#define GPTQ_EXTRA_DATA(name, relative)                                                          \
-  const auto name##_found = ::gptq::test::extra_data(relative);                                  \
-  if (!name##_found) GTEST_SKIP() << "needs " << (relative) << " below $GPTQ_TEST_DATA";         \
+#define GPTQ_EXTRA_DATA(name, relative)                                                  \
+  const auto name##_found = ::gptq::test::extra_data(relative);                          \
+  if (!name##_found) GTEST_SKIP() << "needs " << (relative) << " below $GPTQ_TEST_DATA"; \
   const ::gptq::test::fs::path name = *name##_found

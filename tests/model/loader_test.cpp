@@ -1,0 +1,144 @@
+// Strict loading: a folder whose tensors and configuration disagree is refused by name.
+#include "model/loader.h"
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "model/model.h"
+#include "support/reference.h"
+
+namespace gptq::test {
+namespace {
+
+using nlohmann::json;
+
+/// A copy of the sample model's folder whose config.json is patched.
+class Folder {
+ public:
+  explicit Folder(const std::string& patch = "{}") {
+    const fs::path from = source_dir() / "samples/model";
+    for (const auto& entry : fs::directory_iterator(from))
+      fs::copy_file(entry.path(), folder_ / entry.path().filename().string());
+    json config = json::parse(read_file(from / "config.json"));
+    config.merge_patch(json::parse(patch));
+    write_file(folder_ / "config.json", config.dump());
+  }
+  const fs::path& path() const { return folder_.path(); }
+
+  /// Writes the checkpoint again with changed names, dropping those that become empty.
+  void rename_tensors(const std::function<std::string(const std::string&)>& rename) {
+    const auto source = open_checkpoint(path());
+    std::vector<TensorInfo> infos;
+    for (TensorInfo info : source->tensors()) {
+      info.name = rename(info.name);
+      if (!info.name.empty()) infos.push_back(info);
+    }
+    {
+      SafetensorsWriter writer(folder_ / "new", infos, {});
+      for (const TensorInfo& info : source->tensors()) {
+        const Tensor data = source->read(info.name, Access::read);
+        if (const std::string name = rename(info.name); !name.empty())
+          writer.write(name, {data.data, data.bytes});
+      }
+      writer.finish();
+    }
+    fs::rename(folder_ / "new", folder_ / "model.safetensors");
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+void expect_refused(const fs::path& folder, Fault fault, const std::string& says) {
+  try {
+    load_model(folder);
+    FAIL() << "loaded; wanted an error about " << says;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), fault) << error.what();
+    EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
+  }
+}
+
+TEST(Loader, LoadsTheSampleModel) {
+  const Folder folder;
+  const auto model = load_model(folder.path());
+  EXPECT_EQ(model->spec().layers, 4);
+  EXPECT_EQ(model->parameters(), 4096 * 256 + 4 * (256 * 256 * 2 + 256 * 128 * 2 + 3 * 256 * 768));
+}
+
+TEST(Loader, VocabularyAgainstEmbedding) {
+  expect_refused(Folder(R"({"vocab_size": 5000})").path(), Fault::mismatch, "model.embed_tokens.weight");
+}
+
+TEST(Loader, SizesAgainstTensors) {
+  expect_refused(Folder(R"({"intermediate_size": 512})").path(), Fault::mismatch, "mlp.");
+  expect_refused(Folder(R"({"num_key_value_heads": 8})").path(), Fault::mismatch, "self_attn.");
+  expect_refused(Folder(R"({"num_hidden_layers": 5})").path(), Fault::mismatch, "model.layers.4.");
+}
+
+TEST(Loader, TensorsThatNobodyClaims) {
+  expect_refused(Folder(R"({"num_hidden_layers": 3})").path(), Fault::mismatch, "model.layers.3.");
+  Folder folder;
+  folder.rename_tensors([](const std::string& name) {
+    return name == "model.layers.1.mlp.up_proj.weight" ? std::string("model.layers.1.mlp.upp_proj.weight")
+                                                       : name;
+  });
+  expect_refused(folder.path(), Fault::mismatch, "model.layers.1.mlp.up_proj.weight");
+}
+
+TEST(Loader, MissingTensor) {
+  Folder folder;
+  folder.rename_tensors(
+      [](const std::string& name) { return name == "model.norm.weight" ? std::string() : name; });
+  expect_refused(folder.path(), Fault::mismatch, "model.norm.weight");
+}
+
+TEST(Loader, UntiedHeadMustBeThere) {
+  expect_refused(Folder(R"({"tie_word_embeddings": false})").path(), Fault::mismatch, "lm_head.weight");
+}
+
+TEST(Loader, HeadFollowsTheFileWhenConfigIsSilent) {
+  const Folder folder(R"({"tie_word_embeddings": null})");
+  EXPECT_NO_THROW(load_model(folder.path()));
+}
+
+TEST(Loader, QuantizedTensorsNeedAConfiguration) {
+  Folder folder;
+  folder.rename_tensors([](const std::string& name) {
+    return name == "model.layers.0.mlp.up_proj.weight" ? std::string("model.layers.0.mlp.up_proj.qweight")
+                                                       : name;
+  });
+  expect_refused(folder.path(), Fault::mismatch, "quantization_config");
+}
+
+TEST(Loader, MissingFiles) {
+  const TemporaryFolder empty;
+  EXPECT_THROW(load_model(empty.path()), Error);
+  try {
+    load_model(empty / "nowhere");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::not_found);
+  }
+  Folder folder;
+  fs::remove(folder.path() / "model.safetensors");
+  try {
+    load_model(folder.path());
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::not_found) << error.what();
+  }
+}
+
+TEST(Loader, ReadAndMappedWeightsAgree) {
+  const Folder folder;
+  const auto ids = std::vector<int32_t>{5, 80, 300, 2000, 4000, 17, 99};
+  ModelOptions options;
+  options.access = Access::read;
+  const auto copied = Model::load(folder.path(), options, [](int64_t, int64_t, const std::string&) {});
+  EXPECT_EQ(causal_logits(copied, ids, 7), causal_logits(load_model(folder.path()), ids, 7));
+}
+
+}  // namespace
+}  // namespace gptq::test

@@ -1,0 +1,96 @@
+#include "model/sampler.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "base/error.h"
+
+namespace gptq {
+namespace {
+
+constexpr int kDraws = 200'000;
+
+/// Share of each token over many draws.
+std::map<int32_t, double> shares(const SamplerOptions& options, const std::vector<float>& logits) {
+  Sampler sampler(options);
+  std::map<int32_t, double> result;
+  for (int i = 0; i < kDraws; ++i) result[sampler.sample(logits, {})] += 1.0 / kDraws;
+  return result;
+}
+
+const std::vector<float> kLogits{std::log(0.5f), std::log(0.3f), std::log(0.15f), std::log(0.05f)};
+
+TEST(Sampler, GreedyTakesTheFirstOfEqualBest) {
+  Sampler sampler({});
+  EXPECT_EQ(sampler.sample(std::vector<float>{1, 3, 3, 2}, {}), 1);
+  EXPECT_EQ(argmax(std::vector<float>{-5, -5}), 0);
+}
+
+TEST(Sampler, DrawsFromTheDistribution) {
+  const auto s = shares({.temperature = 1, .seed = 7}, kLogits);
+  EXPECT_NEAR(s.at(0), 0.5, 0.005);
+  EXPECT_NEAR(s.at(1), 0.3, 0.005);
+  EXPECT_NEAR(s.at(2), 0.15, 0.005);
+  EXPECT_NEAR(s.at(3), 0.05, 0.005);
+}
+
+TEST(Sampler, TemperatureSharpens) {
+  const auto s = shares({.temperature = 0.5, .seed = 7}, kLogits);  // proportional to p^2
+  EXPECT_NEAR(s.at(0), 0.25 / 0.365, 0.005);
+}
+
+TEST(Sampler, TopKKeepsK) {
+  const auto s = shares({.temperature = 1, .top_k = 2, .seed = 1}, kLogits);
+  EXPECT_EQ(s.size(), 2u);
+  EXPECT_NEAR(s.at(0), 0.625, 0.005);
+}
+
+TEST(Sampler, TopPKeepsTheFewestThatReachIt) {
+  EXPECT_EQ(shares({.temperature = 1, .top_p = 0.5, .seed = 1}, kLogits).size(), 1u);
+  EXPECT_EQ(shares({.temperature = 1, .top_p = 0.51, .seed = 1}, kLogits).size(), 2u);
+  EXPECT_EQ(shares({.temperature = 1, .top_p = 0.95, .seed = 1}, kLogits).size(), 3u);
+}
+
+TEST(Sampler, TopPOverManyTokens) {
+  std::vector<float> logits(5000);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i % 7) * 0.01f;
+  Sampler sampler({.temperature = 1, .top_p = 0.999, .seed = 3});
+  for (int i = 0; i < 20; ++i) EXPECT_LT(sampler.sample(logits, {}), 5000);
+}
+
+TEST(Sampler, MinPDropsBelowAPartOfTheBest) {
+  EXPECT_EQ(shares({.temperature = 1, .min_p = 0.2, .seed = 1}, kLogits).size(), 3u);
+  EXPECT_EQ(shares({.temperature = 1, .min_p = 1.0, .seed = 1}, kLogits).size(), 1u);
+}
+
+TEST(Sampler, RepetitionPenaltyLowersBothSigns) {
+  Sampler sampler({.repetition_penalty = 2});
+  EXPECT_EQ(sampler.sample(std::vector<float>{3, 2, -1}, std::vector<int32_t>{0, 0}), 1);
+  EXPECT_EQ(sampler.sample(std::vector<float>{-3, -2}, std::vector<int32_t>{1}), 0);
+}
+
+TEST(Sampler, EqualSeedsEqualTokens) {
+  Sampler a({.temperature = 1, .seed = 5}), b({.temperature = 1, .seed = 5}),
+      c({.temperature = 1, .seed = 6});
+  bool differs = false;
+  for (int i = 0; i < 100; ++i) {
+    const int32_t token = a.sample(kLogits, {});
+    EXPECT_EQ(token, b.sample(kLogits, {}));
+    differs |= token != c.sample(kLogits, {});
+  }
+  EXPECT_TRUE(differs);
+}
+
+TEST(Sampler, NanIsAnErrorInfinityIsNot) {
+  Sampler sampler({.temperature = 1});
+  EXPECT_THROW(sampler.sample(std::vector<float>{0, std::nanf("")}, {}), Error);
+  const float inf = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(sampler.sample(std::vector<float>{0, inf}, {}), 1);
+  EXPECT_EQ(sampler.sample(std::vector<float>{-inf, 0, -inf}, {}), 1);
+}
+
+}  // namespace
+}  // namespace gptq

@@ -1,0 +1,201 @@
+// Sessions on the sample model: pieces, sequences, cancelling, limits, text.
+#include "model/session.h"
+
+#include <chrono>
+#include <thread>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "support/reference.h"
+
+namespace gptq::test {
+namespace {
+
+void quiet(int64_t, int64_t, const std::string&) {}
+
+const std::shared_ptr<const Model>& sample() {
+  static const auto model = load_model(source_dir() / "samples/model");
+  return model;
+}
+
+std::vector<int32_t> story_ids(int64_t count) {
+  const auto ids = sample()->tokenizer()->encode(
+      "Once upon a time, there was a little dog who lived near the sea. Every morning he ran along the sand "
+      "and looked "
+      "at the ships. One day a big ship came, and a girl with a red hat waved at him from the deck. He "
+      "barked and ran "
+      "after her, and the captain laughed until his hat fell into the water. That was the beginning of their "
+      "friendship.",
+      AddSpecial::yes, ParseSpecial::no);
+  std::vector<int32_t> result;
+  while (static_cast<int64_t>(result.size()) < count) result.insert(result.end(), ids.begin(), ids.end());
+  result.resize(static_cast<size_t>(count));
+  return result;
+}
+
+std::string generate(Session& session, const GenerationOptions& options) {
+  session.begin(options, quiet);
+  std::string text;
+  while (session.step() == StepResult::chunk) {
+    EXPECT_TRUE(is_utf8(session.text()));
+    text += session.text();
+  }
+  return text;
+}
+
+TEST(Session, PiecesGiveTheSameLogitsAsTheWhole) {
+  const auto ids = story_ids(70);
+  const auto whole = causal_logits(sample(), ids, 70);
+  for (int64_t piece : {1, 3, 16, 69}) {
+    EXPECT_LE(relative_difference(causal_logits(sample(), ids, piece), whole), 1e-5) << piece;
+  }
+}
+
+TEST(Session, LastLogitsAreTheLastRowOfAll) {
+  const auto ids = story_ids(20);
+  const auto all = causal_logits(sample(), ids, 20);
+  Session session(sample(), 0);
+  session.append_tokens(ids);
+  session.prefill(Logits::last, quiet);
+  const std::vector<float> last(session.logits().begin(), session.logits().end());
+  EXPECT_LE(relative_difference(last, {all.end() - sample()->spec().vocab, all.end()}), 1e-6);
+  session.reset();
+  session.append_tokens(ids);
+  session.prefill(Logits::none, quiet);
+  EXPECT_TRUE(session.logits().empty());
+}
+
+TEST(Session, ThreadsDoNotChangeABit) {
+  const auto ids = story_ids(200);
+  const auto one = causal_logits(load_model(source_dir() / "samples/model", 1), ids, 200);
+  const auto three = causal_logits(load_model(source_dir() / "samples/model", 3), ids, 200);
+  EXPECT_EQ(one, three);
+}
+
+TEST(Session, SameSeedSameStory) {
+  const GenerationOptions options{.sampler = {.temperature = 0.8, .top_p = 0.9, .seed = 11},
+                                  .max_tokens = 40};
+  Session a(sample(), 0), b(sample(), 0);
+  a.append_text("Once upon a time");
+  b.append_text("Once upon a time");
+  const std::string text = generate(a, options);
+  EXPECT_EQ(text, generate(b, options));
+  EXPECT_GT(text.size(), 40u);
+  b.reset();
+  b.append_text("Once upon a time");
+  EXPECT_EQ(text, generate(b, options));
+}
+
+TEST(Session, ConversationContinues) {
+  Session session(sample(), 0);
+  session.append_text("Lily had a");
+  const std::string first = generate(session, {.max_tokens = 5});
+  EXPECT_EQ(session.finish_reason(), FinishReason::length);
+  EXPECT_EQ(session.step(), StepResult::done);
+  session.append_text(" One day");
+  const std::string second = generate(session, {.max_tokens = 5});
+  Session whole(sample(), 0);
+  whole.append_tokens(std::vector<int32_t>(session.history().begin(), session.history().end() - 5));
+  EXPECT_EQ(generate(whole, {.max_tokens = 5}), second);
+  EXPECT_FALSE(first.empty());
+}
+
+TEST(Session, BeginAgainWithoutNewTokens) {
+  Session session(sample(), 0);
+  session.append_text("Once upon a");
+  const std::string first = generate(session, {.max_tokens = 1});
+  EXPECT_EQ(first, " time");
+  const std::string second = generate(session, {.max_tokens = 3});
+  Session whole(sample(), 0);
+  whole.append_text("Once upon a");
+  EXPECT_EQ(generate(whole, {.max_tokens = 4}), first + second);
+}
+
+TEST(Session, ContextLimits) {
+  Session session(sample(), 10);
+  EXPECT_THROW(session.append_tokens(story_ids(11)), Error);
+  EXPECT_TRUE(session.history().empty());
+  session.append_tokens(story_ids(8));
+  session.begin({.ignore_eos = IgnoreEos::yes}, quiet);
+  int steps = 0;
+  while (session.step() == StepResult::chunk) ++steps;
+  EXPECT_EQ(steps, 2);
+  EXPECT_EQ(session.finish_reason(), FinishReason::context);
+  EXPECT_THROW(session.append_tokens(story_ids(1)), Error);
+}
+
+TEST(Session, RefusesWhatIsOutOfOrder) {
+  Session session(sample(), 0);
+  EXPECT_THROW(session.step(), Error);
+  EXPECT_THROW(session.begin({}, quiet), Error);
+  EXPECT_THROW(session.prefill(Logits::last, quiet), Error);
+  EXPECT_THROW(session.append_tokens(std::vector<int32_t>{-1}), Error);
+  EXPECT_THROW(session.append_tokens(std::vector<int32_t>{4096}), Error);
+}
+
+TEST(Session, CancelEndsPrefillAndLeavesTheSessionUsable) {
+  Session session(sample(), 4096);
+  const auto ids = story_ids(4096);
+  session.append_tokens(ids);
+  std::chrono::steady_clock::time_point asked;
+  std::thread other([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    asked = std::chrono::steady_clock::now();
+    session.cancel();
+  });
+  try {
+    session.prefill(Logits::last, quiet);
+    other.join();
+    GTEST_SKIP() << "this machine is through with 4,096 tokens in 60 ms";
+  } catch (const Error& error) {
+    const auto latency = std::chrono::steady_clock::now() - asked;
+    EXPECT_EQ(error.status(), Status::cancelled);
+    EXPECT_LT(latency, std::chrono::milliseconds(50));
+  }
+  if (other.joinable()) other.join();
+  session.prefill(Logits::last, quiet);
+  const std::vector<float> logits(session.logits().begin(), session.logits().end());
+  Session fresh(sample(), 4096);
+  fresh.append_tokens(ids);
+  fresh.prefill(Logits::last, quiet);
+  EXPECT_EQ(logits, std::vector<float>(fresh.logits().begin(), fresh.logits().end()));
+}
+
+TEST(Session, CancelBeforeAStepEndsThatStepOnly) {
+  Session session(sample(), 0), undisturbed(sample(), 0);
+  std::string text;
+  session.append_text("Once upon a time");
+  session.begin({.max_tokens = 12}, quiet);
+  for (int i = 0; i < 4 && session.step() == StepResult::chunk; ++i) text += session.text();
+  session.cancel();
+  EXPECT_THROW(session.step(), Error);
+  EXPECT_EQ(session.finish_reason(), FinishReason::cancelled);
+  while (session.step() == StepResult::chunk) text += session.text();
+  undisturbed.append_text("Once upon a time");
+  EXPECT_EQ(text, generate(undisturbed, {.max_tokens = 12}));
+}
+
+TEST(Session, ProgressCanStopThePrompt) {
+  Session session(sample(), 4096);
+  session.append_tokens(story_ids(2048));
+  int calls = 0;
+  const auto stop = [&](int64_t, int64_t, const std::string&) {
+    if (++calls == 3) throw Error(Status::cancelled, "stop");
+  };
+  EXPECT_THROW(session.begin({}, stop), Error);
+  EXPECT_EQ(calls, 3);
+  EXPECT_EQ(session.history().size(), 2048u);
+}
+
+TEST(Session, CacheGrowsWithUseAndIsGivenBack) {
+  Session session(sample(), 4096);
+  const uint64_t empty = session.cache_bytes();
+  session.append_tokens(story_ids(1000));
+  session.prefill(Logits::none, quiet);
+  EXPECT_GT(session.cache_bytes(), empty + 1000u * 4 * 2 * 128);
+  session.reset();
+  EXPECT_EQ(session.cache_bytes(), empty);
+}
+
+}  // namespace
+}  // namespace gptq::test

@@ -1,0 +1,132 @@
+// config.json: what is read, and what is refused by name.
+#include "model/spec.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace gptq {
+namespace {
+
+Json llama() {
+  return Json::parse(R"({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64,
+    "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "vocab_size": 320, "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "hidden_act": "silu"})");
+}
+
+Spec read(const Json& json) { return read_spec(json, "config.json"); }
+
+TEST(Spec, ReadsLlama) {
+  Json json = llama();
+  json["eos_token_id"] = {2, 7};
+  json["bos_token_id"] = 1;
+  json["rope_theta"] = 500000.0;
+  const Spec spec = read(json);
+  EXPECT_EQ(spec.family->name, "llama");
+  EXPECT_EQ(spec.head_dim, 16);
+  EXPECT_EQ(spec.out_features(Role::k), 32);
+  EXPECT_EQ(spec.in_features(Role::down), 96);
+  EXPECT_EQ(spec.eos, (std::vector<int32_t>{2, 7}));
+  EXPECT_EQ(spec.bos, 1);
+  EXPECT_EQ(spec.rope.theta, 500000.0);
+  EXPECT_FALSE(spec.tied.has_value());
+}
+
+TEST(Spec, OldAndNewSpellingOfRopeAgree) {
+  Json old = llama(), current = llama();
+  old["rope_theta"] = 1000.0;
+  old["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32}};
+  current["rope_parameters"] = {{"rope_type", "yarn"},
+                                {"factor", 4.0},
+                                {"rope_theta", 1000.0},
+                                {"original_max_position_embeddings", 32}};
+  const RopeSpec a = read(old).rope, b = read(current).rope;
+  EXPECT_EQ(a.kind, RopeKind::yarn);
+  EXPECT_EQ(b.kind, RopeKind::yarn);
+  EXPECT_EQ(a.theta, b.theta);
+  EXPECT_EQ(a.original_context, 32);
+  EXPECT_EQ(a.attention_factor, b.attention_factor);
+}
+
+TEST(Spec, WindowsOfMistralAndQwen2) {
+  Json mistral = llama();
+  mistral["model_type"] = "mistral";
+  mistral["sliding_window"] = 8;
+  EXPECT_EQ(read(mistral).window, (std::vector<int64_t>{8, 8}));
+  mistral["sliding_window"] = nullptr;
+  EXPECT_EQ(read(mistral).window, (std::vector<int64_t>{0, 0}));
+  Json qwen = llama();
+  qwen["model_type"] = "qwen2";
+  qwen["sliding_window"] = 8;
+  EXPECT_EQ(read(qwen).window, (std::vector<int64_t>{0, 0}));
+  qwen["use_sliding_window"] = true;
+  qwen["max_window_layers"] = 1;
+  EXPECT_EQ(read(qwen).window, (std::vector<int64_t>{0, 8}));
+  qwen["layer_types"] = {"sliding_attention", "full_attention"};
+  EXPECT_EQ(read(qwen).window, (std::vector<int64_t>{8, 0}));
+}
+
+struct Refused {
+  const char* name;
+  const char* patch;  // merged into a good configuration
+  Fault fault;
+  const char* says;
+};
+
+class SpecRefusal : public testing::TestWithParam<Refused> {};
+
+TEST_P(SpecRefusal, NamesKeyFoundAndWanted) {
+  Json json = llama();
+  json.merge_patch(Json::parse(GetParam().patch));
+  try {
+    read(json);
+    FAIL() << "accepted " << GetParam().patch;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), GetParam().fault) << error.what();
+    EXPECT_NE(std::string(error.what()).find(GetParam().says), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("config.json"), std::string::npos) << error.what();
+  }
+}
+
+constexpr Refused kRefused[] = {
+    {"HiddenZero", R"({"hidden_size": 0})", Fault::range, "hidden_size"},
+    {"HiddenNegative", R"({"hidden_size": -64})", Fault::range, "hidden_size"},
+    {"HiddenFloat", R"({"hidden_size": 64.0})", Fault::range, "hidden_size"},
+    {"HiddenText", R"({"hidden_size": "64"})", Fault::range, "hidden_size"},
+    {"HiddenHuge", R"({"hidden_size": 1e308})", Fault::range, "hidden_size"},
+    {"Hidden2To63", R"({"hidden_size": 9223372036854775808})", Fault::range, "hidden_size"},
+    {"HeadsDoNotDivide", R"({"num_attention_heads": 5, "num_key_value_heads": 5})", Fault::mismatch,
+     "hidden_size"},
+    {"KvHeadsDoNotDivide", R"({"num_key_value_heads": 3})", Fault::mismatch, "num_key_value_heads"},
+    {"KvHeadsZero", R"({"num_key_value_heads": 0})", Fault::range, "num_key_value_heads"},
+    {"TooManyLayers", R"({"num_hidden_layers": 1000000000})", Fault::limit, "num_hidden_layers"},
+    {"ContextHuge", R"({"max_position_embeddings": 1000000000000})", Fault::limit, "max_position_embeddings"},
+    {"VocabMissing", R"({"vocab_size": null})", Fault::format, "vocab_size"},
+    {"EpsZero", R"({"rms_norm_eps": 0})", Fault::range, "rms_norm_eps"},
+    {"EpsNegative", R"({"rms_norm_eps": -1e-5})", Fault::range, "rms_norm_eps"},
+    {"ThetaZero", R"({"rope_theta": 0})", Fault::range, "rope_theta"},
+    {"FactorZero", R"({"rope_scaling": {"type": "linear", "factor": 0}})", Fault::range, "factor"},
+    {"FactorMissing", R"({"rope_scaling": {"type": "linear"}})", Fault::format, "factor"},
+    {"RopeUnknown", R"({"rope_scaling": {"type": "spiral", "factor": 2}})", Fault::unsupported, "spiral"},
+    {"RopeNotObject", R"({"rope_scaling": 4})", Fault::format, "rope_scaling"},
+    {"Llama3Order",
+     R"({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1}})",
+     Fault::range, "high_freq_factor"},
+    {"ModelUnknown", R"({"model_type": "lama"})", Fault::unsupported, "'llama'"},
+    {"RemoteCode", R"({"auto_map": {"AutoModel": "x.Y"}})", Fault::unsupported, "auto_map"},
+    {"ActUnknown", R"({"hidden_act": "snake"})", Fault::unsupported, "snake"},
+    {"EosNegative", R"({"eos_token_id": -1})", Fault::range, "eos_token_id"},
+    {"EosText", R"({"eos_token_id": ["</s>"]})", Fault::range, "eos_token_id"},
+    {"OddHeadDim", R"({"head_dim": 15})", Fault::range, "head_dim"},
+};
+
+INSTANTIATE_TEST_SUITE_P(All, SpecRefusal, testing::ValuesIn(kRefused),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST(Spec, RefusesWhatIsNoObject) {
+  EXPECT_THROW(read(Json::parse("[]")), Error);
+  EXPECT_THROW(read(Json::parse("null")), Error);
+}
+
+}  // namespace
+}  // namespace gptq
