@@ -1,0 +1,184 @@
+// quantize_config.json and its relatives: every spelling, every contradiction.
+#include "format/quant_config.h"
+
+#include "format/format_support.h"
+#include "format/quant_config_parse.h"
+
+namespace gptq {
+namespace {
+
+using test::Outcome;
+using test::outcome_of;
+
+QuantConfig parse(std::string_view text) { return parse_quant_config(parse_json(text, "q.json"), "q.json"); }
+Outcome refusal(std::string_view text) {
+  return outcome_of([&] { parse(text); });
+}
+
+TEST(QuantConfig, Defaults) {
+  const QuantConfig config = parse(R"({"bits":4})");
+  EXPECT_EQ(config.bits, 4);
+  EXPECT_EQ(config.group_size, 128);
+  EXPECT_EQ(config.symmetry, Symmetry::symmetric);
+  EXPECT_FALSE(config.desc_act);
+  EXPECT_EQ(config.format, GptqFormat::v1);
+  EXPECT_FALSE(config.producer_is_gptqmodel);
+}
+
+TEST(QuantConfig, Spellings) {
+  EXPECT_EQ(parse(R"({"w_bit":8,"q_group_size":64})").bits, 8);
+  EXPECT_EQ(parse(R"({"wbits":2,"q_group_size":64})").group_size, 64);
+  EXPECT_EQ(parse(R"({"bits":3,"group_size":-1,"method":"GPTQ"})").group_size, -1);
+  EXPECT_EQ(parse(R"({"bits":4,"zero_point":true})").symmetry, Symmetry::asymmetric);
+  EXPECT_EQ(parse(R"({"bits":4,"zero_point":false})").symmetry, Symmetry::symmetric);
+  EXPECT_EQ(parse(R"({"bits":4,"sym":false})").symmetry, Symmetry::asymmetric);
+  EXPECT_EQ(parse(R"({"bits":4,"sym":null})").symmetry, Symmetry::symmetric);
+  EXPECT_TRUE(parse(R"({"bits":4,"desc_act":true})").desc_act);
+  for (const char* key : {"checkpoint_format", "format", "version"}) {
+    EXPECT_EQ(parse("{\"bits\":4,\"" + std::string(key) + "\":\"gptq_v2\"}").format, GptqFormat::v2) << key;
+  }
+  EXPECT_EQ(parse(R"({"bits":4,"version":1})").format, GptqFormat::v1);
+  EXPECT_EQ(parse(R"({"bits":4,"damp_percent":0.1,"meta":{"damp_percent":0.05,"static_groups":true}})").bits,
+            4);
+}
+
+TEST(QuantConfig, TheProducer) {
+  EXPECT_TRUE(parse(R"({"bits":4,"meta":{"quantizer":["gptqmodel:7.7.0"]}})").producer_is_gptqmodel);
+  EXPECT_TRUE(parse(R"({"bits":4,"meta":{"quantizer":"gptqmodel:1.0"}})").producer_is_gptqmodel);
+  EXPECT_TRUE(
+      parse(R"({"bits":4,"meta":{"quantizer":["optimum:1.2","gptqmodel:1.0"]}})").producer_is_gptqmodel);
+  EXPECT_FALSE(parse(R"({"bits":4,"meta":{"quantizer":["intel/auto-round:0.4"]}})").producer_is_gptqmodel);
+  for (const char* meta :
+       {"{}", "null", "{\"quantizer\":null}", "{\"quantizer\":[1]}", "{\"quantizer\":{}}"}) {
+    EXPECT_FALSE(parse("{\"bits\":4,\"meta\":" + std::string(meta) + "}").producer_is_gptqmodel) << meta;
+  }
+}
+
+TEST(QuantConfig, BadNumbers) {  // rows 63, 64
+  for (const char* bits : {"0", "1", "5", "6", "7", "9", "16", "-4", "3.5", "4.0", "\"4\"", "1e308",
+                           "9223372036854775808", "[4]", "true"}) {
+    const Outcome found = refusal("{\"bits\":" + std::string(bits) + "}");
+    EXPECT_EQ(found.fault, Fault::range) << bits;
+    EXPECT_TRUE(found.mentions("'bits'") && found.mentions("q.json")) << found.message;
+  }
+  EXPECT_EQ(refusal("{}").fault, Fault::format);
+  for (const char* size : {"0", "-2", "-128", "1e10", "99999999999999999999", "\"128\"", "32.5"}) {
+    const Outcome found = refusal("{\"bits\":4,\"group_size\":" + std::string(size) + "}");
+    EXPECT_EQ(found.fault, Fault::range) << size;
+    EXPECT_TRUE(found.mentions("'group_size'")) << found.message;
+  }
+}
+
+TEST(QuantConfig, UnknownVariants) {
+  for (const char* members :
+       {R"("quant_method":"awq")", R"("quant_method":"bitsandbytes")", R"("method":"qqq")",
+        R"("quant_method":"marlin")", R"("checkpoint_format":"marlin")", R"("checkpoint_format":"gptq_p")",
+        R"("format":"gemm")", R"("version":"gemv")", R"("checkpoint_format":"gptq_v3")",
+        R"("is_marlin_format":true)", R"("lm_head":true)", R"("pack_dtype":"int16")",
+        R"("dynamic":{"-:.*k_proj":{}})", R"("rotation":"hadamard")"}) {
+    const Outcome found = refusal("{\"bits\":4," + std::string(members) + "}");
+    EXPECT_EQ(found.fault, Fault::unsupported) << members << found.message;
+    EXPECT_TRUE(found.mentions("q.json")) << found.message;
+  }
+  EXPECT_TRUE(refusal(R"({"bits":4,"quant_method":"awq"})").mentions("'awq'"));
+  for (const char* members :
+       {R"("dynamic":null)", R"("dynamic":{})", R"("lm_head":false)", R"("rotation":null)",
+        R"("pack_dtype":"int32")", R"("is_marlin_format":false)", R"("unknown":[1])"}) {
+    EXPECT_EQ(refusal("{\"bits\":4," + std::string(members) + "}").message, "") << members;
+  }
+}
+
+TEST(QuantConfig, WrongTypes) {
+  for (const char* text :
+       {R"({"bits":4,"sym":1})", R"({"bits":4,"desc_act":"true"})", R"({"bits":4,"quant_method":4})",
+        R"({"bits":4,"checkpoint_format":{}})", R"({"bits":4,"meta":[]})", "[]", "null", "4"}) {
+    EXPECT_EQ(refusal(text).fault, Fault::format) << text;
+  }
+  EXPECT_EQ(refusal(R"({"bits":4,"checkpoint_format":"gptq","format":"gptq_v2"})").fault, Fault::mismatch);
+}
+
+class Folder : public testing::Test {
+ protected:
+  std::optional<QuantConfig> read() const { return read_quant_config(folder_.path()); }
+  void write(std::string_view name, std::string_view text) const { test::write_file(folder_ / name, text); }
+
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(Folder, LookupOrder) {
+  EXPECT_FALSE(read().has_value());
+  write("config.json", R"({"model_type":"llama"})");
+  EXPECT_FALSE(read().has_value());
+  write("config.json", R"({"model_type":"llama","quantization_config":null})");
+  EXPECT_FALSE(read().has_value());
+  write("config.json", R"({"quantization_config":{"quant_method":"gptq","bits":3}})");
+  EXPECT_EQ(read()->bits, 3);
+  write("quant_config.json", R"({"wbits":3,"group_size":32})");
+  EXPECT_EQ(read()->group_size, 32);  // from the first that speaks
+  write("quantize_config.json", R"({"bits":3,"group_size":32,"desc_act":true})");
+  EXPECT_TRUE(read()->desc_act);
+}
+
+TEST_F(Folder, Disagreement) {  // row 68
+  write("quantize_config.json",
+        R"({"bits":4,"group_size":32,"checkpoint_format":"gptq","quant_method":"gptq"})");
+  for (const char* other : {R"({"bits":8,"group_size":32})", R"({"bits":4,"group_size":64})",
+                            R"({"bits":4,"format":"gptq_v2"})", R"({"bits":4,"quant_method":"awq"})"}) {
+    write("config.json", "{\"quantization_config\":" + std::string(other) + "}");
+    const Outcome found = outcome_of([&] { read(); });
+    EXPECT_EQ(found.fault, Fault::mismatch) << other << found.message;
+    EXPECT_TRUE(found.mentions("quantize_config.json") && found.mentions("config.json: quantization_config"))
+        << found.message;
+  }
+  for (const char* other : {R"({"bits":4})", R"({"bits":4,"group_size":32,"version":"gptq"})"}) {
+    write("config.json", "{\"quantization_config\":" + std::string(other) + "}");
+    EXPECT_NO_THROW(read()) << other;
+  }
+}
+
+TEST_F(Folder, HostileFiles) {  // row 54
+  for (const std::string& text : {std::string(), std::string("[]"), std::string("{"),
+                                  std::string("\xFF\xFE{\0}\0", 6), std::string("{\"bits\":4}\0", 11)}) {
+    write("quantize_config.json", text);
+    EXPECT_EQ(outcome_of([&] { read(); }).fault, Fault::format) << text;
+  }
+  write("quantize_config.json", R"({"bits":4,"bits":8})");
+  EXPECT_EQ(outcome_of([&] { read(); }).fault, Fault::duplicate);
+  write("quantize_config.json", std::string(100'000, '['));
+  EXPECT_EQ(outcome_of([&] { read(); }).fault, Fault::limit);
+}
+
+TEST(WriteQuantConfig, ReadsBack) {
+  for (int bits : {2, 3, 4, 8}) {
+    for (auto symmetry : {Symmetry::symmetric, Symmetry::asymmetric}) {
+      for (auto format : {GptqFormat::v1, GptqFormat::v2}) {
+        const QuantConfig config{.bits = bits,
+                                 .group_size = bits == 8 ? -1 : 32,
+                                 .symmetry = symmetry,
+                                 .desc_act = bits == 3,
+                                 .format = format};
+        const std::string text = print_json(write_quant_config(config, {.quantizer = "libgptq:0.1.0"}), 2);
+        const QuantConfig read = parse(text);
+        EXPECT_EQ(read.bits, config.bits);
+        EXPECT_EQ(read.group_size, config.group_size);
+        EXPECT_EQ(read.symmetry, config.symmetry);
+        EXPECT_EQ(read.desc_act, config.desc_act);
+        EXPECT_EQ(read.format, config.format);
+        EXPECT_FALSE(read.producer_is_gptqmodel);
+      }
+    }
+  }
+}
+
+TEST(WriteQuantConfig, HasTheKeysInTheUsualOrder) {
+  const QuantConfig config{.group_size = 32};
+  EXPECT_EQ(
+      print_json(write_quant_config(config, {.quantizer = "libgptq:0.1.0"})),
+      R"({"bits":4,"group_size":32,"desc_act":false,"lm_head":false,"method":"gptq","quant_method":"gptq",)"
+      R"("format":"gptq","checkpoint_format":"gptq","pack_dtype":"int32","meta":{"quantizer":["libgptq:0.1.0"],)"
+      R"("uri":"https://github.com/libgptq/libgptq","damp_percent":0.05,"damp_auto_increment":0.01,)"
+      R"("static_groups":false,"true_sequential":true,"act_group_aware":true},"sym":true})");
+}
+
+}  // namespace
+}  // namespace gptq
