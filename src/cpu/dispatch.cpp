@@ -59,7 +59,7 @@ Features allowed() {
   return found;
 }
 
-[[maybe_unused]] const Features& features() {
+const Features& features() {
   static const Features once = allowed();
   return once;
 }
@@ -69,7 +69,7 @@ Features allowed() {
 int available_kernels(const Kernels* (&sets)[kMaxKernelSets]) {
   int count = 0;
   sets[count++] = &kernels_ref();
-#if defined(GPTQ_CPU_X86_SETS)
+#if defined(__x86_64__)
   if (features().avx2) sets[count++] = &kernels_avx2();
   if (features().avx512) sets[count++] = &kernels_avx512();
 #endif

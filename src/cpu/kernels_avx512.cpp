@@ -1,0 +1,23 @@
+// The kernels in AVX-512.
+#if defined(__x86_64__)
+
+#include "cpu/vec_avx512.h"
+
+namespace gptq::cpu {
+namespace {
+constexpr int64_t kTileRows = 12;
+}
+}  // namespace gptq::cpu
+
+#include "cpu/quant_simd.h"
+
+namespace gptq::cpu {
+namespace {
+constexpr Kernels kTable = make_kernels("avx512");
+}
+
+const Kernels& kernels_avx512() { return kTable; }
+
+}  // namespace gptq::cpu
+
+#endif

@@ -1,0 +1,333 @@
+// The vector kernels, written once over Vec, Words and Fields (vec_avx2.h, vec_avx512.h), which are included first,
+// as is kTileRows. Only for the kernel files of instruction sets: see kernels.h.
+#pragma once
+
+#include "cpu/kernels.h"
+
+namespace gptq::cpu {
+namespace {
+
+constexpr int64_t kW = Vec::kWidth;
+
+template <int kN>
+struct Index {
+  static constexpr int value = kN;
+};
+
+/// body(Index<0>), body(Index<1>), ...: loops over registers that must not remain loops.
+template <int kCount, int kFirst = 0, class Body>
+[[gnu::always_inline]] inline void unrolled(const Body& body) {
+  if constexpr (kFirst < kCount) {
+    body(Index<kFirst>{});
+    unrolled<kCount, kFirst + 1>(body);
+  }
+}
+
+int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/// Bytes of one element.
+constexpr int64_t element_bytes(Dense type) { return type == Dense::f32 ? 4 : 2; }
+const char* at(Dense type, const void* p, int64_t i) {
+  return static_cast<const char*>(p) + i * element_bytes(type);
+}
+
+// ---- exp and activations --------------------------------------------------------------------------------------------
+
+/// e^x: x = n ln 2 + r, then 1 + r + r^2 q(r); q interpolates at Chebyshev nodes, error 1e-8 of the result.
+Vec exp(Vec x) {
+  x = min(Vec::set(100.0f), max(Vec::set(-110.0f), x));
+  const Vec n = round(x * Vec::set(1.44269504f));
+  Vec r = fma(n, Vec::set(-0.693359375f), x);
+  r = fma(n, Vec::set(2.12194440e-4f), r);
+  Vec q = Vec::set(0.0013926213141530752f);
+  q = fma(q, r, Vec::set(0.008363203145563602f));
+  q = fma(q, r, Vec::set(0.041666556149721146f));
+  q = fma(q, r, Vec::set(0.16666576266288757f));
+  q = fma(q, r, Vec::set(0.5f));
+  return scale_by_power(fma(q * r, r, r) + Vec::set(1.0f), n);
+}
+
+/// x, but no -infinity, which times 0 is NaN: for x times something that vanishes long before.
+Vec bounded(Vec x) { return max(Vec::set(-1000.0f), x); }
+
+struct Silu {
+  static Vec act(Vec x) { return bounded(x) / (Vec::set(1.0f) + exp(Vec::zero() - x)); }
+};
+
+/// x/2 erfc(-x / sqrt 2), where erfc(z) = t Q(t) e^(-z^2), t = 1 / (1 + 0.3 z), z >= 0; Q interpolates at Chebyshev
+/// nodes, error 4e-8 of erfc.
+struct Gelu {
+  static Vec act(Vec x) {
+    const Vec z = abs(x) * Vec::set(0.707106781f);
+    const Vec t = Vec::set(1.0f) / fma(z, Vec::set(0.3f), Vec::set(1.0f));
+    Vec q = Vec::set(-0.13049282133579254f);
+    q = fma(q, t, Vec::set(0.4905715882778168f));
+    q = fma(q, t, Vec::set(-0.5233146548271179f));
+    q = fma(q, t, Vec::set(0.5612462162971497f));
+    q = fma(q, t, Vec::set(-0.10471214354038239f));
+    q = fma(q, t, Vec::set(0.21956712007522583f));
+    q = fma(q, t, Vec::set(0.14704541862010956f));
+    q = fma(q, t, Vec::set(0.1709141582250595f));
+    q = fma(q, t, Vec::set(0.16917510330677032f));
+    const Vec half_erfc = q * t * exp(Vec::zero() - z * z) * Vec::set(0.5f);
+    return bounded(x) * Vec::if_negative(x, half_erfc, Vec::set(1.0f) - half_erfc);
+  }
+};
+
+/// x/2 (1 + tanh u) = x / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3)
+struct GeluTanh {
+  static Vec act(Vec x) {
+    const Vec u = x * fma(x * x, Vec::set(0.044715f), Vec::set(1.0f));
+    return bounded(x) / (Vec::set(1.0f) + exp(u * Vec::set(-1.59576912f)));
+  }
+};
+
+struct Relu {
+  static Vec act(Vec x) { return max(Vec::zero(), x); }
+};
+
+template <class Act>
+void activate(const float* gate, const float* up, int64_t n, float* out) {
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) {
+    const Vec y = Act::act(Vec::load(gate + i));
+    (up != nullptr ? y * Vec::load(up + i) : y).store(out + i);
+  }
+  if (i == n) return;
+  const Vec y = Act::act(Vec::load(gate + i, n - i));
+  (up != nullptr ? y * Vec::load(up + i, n - i) : y).store(out + i, n - i);
+}
+
+float exp_shift(float* x, int64_t n, float shift) {
+  const Vec by = Vec::set(shift);
+  Vec total = Vec::zero();
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) {
+    const Vec y = exp(Vec::load(x + i) - by);
+    y.store(x + i);
+    total = total + y;
+  }
+  if (i < n) {
+    exp(Vec::load(x + i, n - i) - by).store(x + i, n - i);
+    total = total + Vec::load(x + i, n - i);
+  }
+  return total.sum();
+}
+
+// ---- sums and norms -------------------------------------------------------------------------------------------------
+
+/// Sum of term(v) over vectors of x; a zero padding must not count, so term is told how many elements are real.
+template <class Term>
+[[gnu::always_inline]] inline float sum_of(const float* x, int64_t n, const Term& term) {
+  Vec sums[4] = {Vec::zero(), Vec::zero(), Vec::zero(), Vec::zero()};
+  int64_t i = 0;
+  for (; i + 4 * kW <= n; i += 4 * kW) {
+    unrolled<4>([&](auto j) { sums[j.value] = term(Vec::load(x + i + j.value * kW), sums[j.value]); });
+  }
+  for (; i + kW <= n; i += kW) sums[0] = term(Vec::load(x + i), sums[0]);
+  if (i < n) {
+    Vec last = term(Vec::load(x + i, n - i), Vec::zero());
+    float rest[kW];
+    last.store(rest);
+    sums[1] = sums[1] + Vec::load(rest, n - i);
+  }
+  return (sums[0] + sums[1] + (sums[2] + sums[3])).sum();
+}
+
+float sum(const float* x, int64_t n) {
+  return sum_of(x, n, [](Vec v, Vec total) { return total + v; });
+}
+
+float max(const float* x, int64_t n) {
+  Vec most = Vec::set(-__builtin_inff());
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) most = max(Vec::load(x + i), most);
+  float result = most.max();
+  for (; i < n; ++i) result = x[i] > result ? x[i] : result;
+  return result;
+}
+
+float inverse_root(float squares, int64_t n, float eps) {
+  return 1.0f / __builtin_sqrtf(squares / static_cast<float>(n) + eps);
+}
+
+void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* out) {
+  const float squares = sum_of(x, n, [](Vec v, Vec total) { return fma(v, v, total); });
+  const Vec factor = Vec::set(inverse_root(squares, n, eps));
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) (Vec::load(x + i) * factor * Vec::load(weight + i)).store(out + i);
+  if (i < n) (Vec::load(x + i, n - i) * factor * Vec::load(weight + i, n - i)).store(out + i, n - i);
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* out) {
+  const Vec mean = Vec::set(sum(x, n) / static_cast<float>(n));
+  const float squares = sum_of(x, n, [mean](Vec v, Vec total) { return fma(v - mean, v - mean, total); });
+  const Vec factor = Vec::set(inverse_root(squares, n, eps));
+  for (int64_t i = 0; i < n; i += kW) {
+    const int64_t m = least(kW, n - i);
+    const Vec y = (Vec::load(x + i, m) - mean) * factor;
+    const Vec b = bias != nullptr ? Vec::load(bias + i, m) : Vec::zero();
+    fma(y, Vec::load(weight + i, m), b).store(out + i, m);
+  }
+}
+
+void add(float* x, const float* y, int64_t n) {
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) (Vec::load(x + i) + Vec::load(y + i)).store(x + i);
+  if (i < n) (Vec::load(x + i, n - i) + Vec::load(y + i, n - i)).store(x + i, n - i);
+}
+
+void scale(float a, int64_t n, float* x) {
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) (Vec::load(x + i) * Vec::set(a)).store(x + i);
+  if (i < n) (Vec::load(x + i, n - i) * Vec::set(a)).store(x + i, n - i);
+}
+
+void axpy(float a, const float* x, int64_t n, float* y) {
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) fma(Vec::set(a), Vec::load(x + i), Vec::load(y + i)).store(y + i);
+  if (i < n) fma(Vec::set(a), Vec::load(x + i, n - i), Vec::load(y + i, n - i)).store(y + i, n - i);
+}
+
+// ---- dense weights --------------------------------------------------------------------------------------------------
+
+void widen(Dense type, const void* in, int64_t n, float* out) {
+  int64_t i = 0;
+  for (; i + kW <= n; i += kW) Vec::load(type, at(type, in, i)).store(out + i);
+  if (i < n) Vec::load(type, at(type, in, i), n - i).store(out + i, n - i);
+}
+
+/// Products of x with kRows rows at once: as many streams of weights.
+template <Dense kType, int kRows>
+void dot_rows(const void* w, int64_t k, const float* x, float* out) {
+  Vec sums[kRows][2];
+  unrolled<kRows>([&](auto r) { sums[r.value][0] = sums[r.value][1] = Vec::zero(); });
+  int64_t i = 0;
+  for (; i + 2 * kW <= k; i += 2 * kW) {
+    const Vec x0 = Vec::load(x + i), x1 = Vec::load(x + i + kW);
+    unrolled<kRows>([&](auto r) {
+      const char* p = at(kType, w, r.value * k + i);
+      sums[r.value][0] = fma(Vec::load(kType, p), x0, sums[r.value][0]);
+      sums[r.value][1] = fma(Vec::load(kType, at(kType, p, kW)), x1, sums[r.value][1]);
+    });
+  }
+  for (; i < k; i += kW) {
+    const int64_t n = least(kW, k - i);
+    const Vec x0 = Vec::load(x + i, n);
+    unrolled<kRows>([&](auto r) {
+      sums[r.value][0] = fma(Vec::load(kType, at(kType, w, r.value * k + i), n), x0, sums[r.value][0]);
+    });
+  }
+  unrolled<kRows>([&](auto r) { out[r.value] = (sums[r.value][0] + sums[r.value][1]).sum(); });
+}
+
+template <Dense kType>
+void dot_as(const void* w, int64_t rows, int64_t k, const float* x, float* out) {
+  int64_t i = 0;
+  for (; i + 4 <= rows; i += 4) dot_rows<kType, 4>(at(kType, w, i * k), k, x, out + i);
+  for (; i < rows; ++i) dot_rows<kType, 1>(at(kType, w, i * k), k, x, out + i);
+}
+
+void dot(Dense type, const void* w, int64_t rows, int64_t k, const float* x, float* out) {
+  switch (type) {
+    case Dense::f32: return dot_as<Dense::f32>(w, rows, k, x, out);
+    case Dense::f16: return dot_as<Dense::f16>(w, rows, k, x, out);
+    case Dense::bf16: return dot_as<Dense::bf16>(w, rows, k, x, out);
+  }
+}
+
+/// kW inputs of up to kW rows.
+template <Dense kType>
+[[gnu::always_inline]] inline void pack_square(const char* in, int64_t stride, int64_t rows, int64_t inputs,
+                                               float* out, int64_t width, int64_t columns) {
+  Vec v[kW];
+  if (rows == kW && inputs == kW) {
+    unrolled<kW>([&](auto r) { v[r.value] = Vec::load(kType, at(kType, in, r.value * stride)); });
+  } else {
+    for (int64_t r = 0; r < kW; ++r) {
+      v[r] = r < rows ? Vec::load(kType, at(kType, in, r * stride), inputs) : Vec::zero();
+    }
+  }
+  transpose(v);
+  if (columns == kW && inputs == kW) {
+    unrolled<kW>([&](auto i) { v[i.value].store(out + i.value * width); });
+  } else {
+    for (int64_t i = 0; i < inputs; ++i) v[i].store(out + i * width, columns);
+  }
+}
+
+template <Dense kType>
+void pack_as(const void* in, int64_t stride, int64_t rows, int64_t k, float* out, int64_t width) {
+  for (int64_t i = 0; i < k; i += kW) {
+    for (int64_t r = 0; r < width; r += kW) {
+      const int64_t real = rows - r < 0 ? 0 : least(kW, rows - r);
+      pack_square<kType>(at(kType, in, r * stride + i), stride, real, least(kW, k - i), out + i * width + r,
+                         width, least(kW, width - r));
+    }
+  }
+}
+
+void pack(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, float* out, int64_t width) {
+  switch (type) {
+    case Dense::f32: return pack_as<Dense::f32>(in, stride, rows, k, out, width);
+    case Dense::f16: return pack_as<Dense::f16>(in, stride, rows, k, out, width);
+    case Dense::bf16: return pack_as<Dense::bf16>(in, stride, rows, k, out, width);
+  }
+}
+
+// ---- the tile -------------------------------------------------------------------------------------------------------
+
+/// kRows x 2 vectors of C, starting at column 0 of b and c; cols <= 2 kW.
+template <int kRows>
+void tile_rows(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t cols,
+               float sign, bool accumulate) {
+  Vec sums[kRows][2];
+  unrolled<kRows>([&](auto r) { sums[r.value][0] = sums[r.value][1] = Vec::zero(); });
+  for (int64_t i = 0; i < k; ++i, a += kTileRows, b += ldb) {
+    const Vec b0 = Vec::load(b), b1 = Vec::load(b + kW);
+    unrolled<kRows>([&](auto r) {
+      const Vec x = Vec::set(a[r.value]);
+      sums[r.value][0] = fma(x, b0, sums[r.value][0]);
+      sums[r.value][1] = fma(x, b1, sums[r.value][1]);
+    });
+  }
+  const Vec by = Vec::set(sign);
+  const auto finish = [&](Vec total, float* out, int64_t n) {
+    const Vec before = accumulate ? Vec::load(out, n) : Vec::zero();
+    fma(total, by, before).store(out, n);
+  };
+  const int64_t low = least(cols, kW), high = cols - low;
+  unrolled<kRows>([&](auto r) {
+    finish(sums[r.value][0], c + r.value * ldc, low);
+    if (high > 0) finish(sums[r.value][1], c + r.value * ldc + kW, high);
+  });
+}
+
+using TileRows = void (*)(int64_t, const float*, const float*, int64_t, float*, int64_t, int64_t, float,
+                          bool);
+struct TileTable {
+  TileRows rows[kTileRows];
+};
+
+template <int kRows = 1>
+constexpr void fill(TileTable& table) {
+  table.rows[kRows - 1] = tile_rows<kRows>;
+  if constexpr (kRows < kTileRows) fill<kRows + 1>(table);
+}
+constexpr TileTable make_tile_table() {
+  TileTable table{};
+  fill(table);
+  return table;
+}
+constexpr TileTable kTileTable = make_tile_table();
+
+void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
+          int64_t cols, float sign, bool accumulate) {
+  if (rows <= 0) return;
+  for (int64_t j = 0; j < cols; j += 2 * kW) {
+    kTileTable.rows[rows - 1](k, a, b + j, ldb, c + j, ldc, least(2 * kW, cols - j), sign, accumulate);
+  }
+}
+
+}  // namespace
+}  // namespace gptq::cpu

@@ -1,0 +1,207 @@
+// Tiles, packing and products of every instruction set against double arithmetic, at sizes around vector widths.
+#include <cmath>
+
+#include "ops_support.h"
+
+namespace gptq::test {
+namespace {
+
+using cpu::kPanel;
+using cpu::kTileCols;
+using cpu::kUnit;
+
+class MatrixKernels : public testing::TestWithParam<const cpu::Kernels*> {
+ protected:
+  const cpu::Kernels& k = *GetParam();
+  Random random{11};
+};
+
+TEST_P(MatrixKernels, TileTouchesItsRowsAndColumnsOnly) {
+  ASSERT_LE(k.tile_rows, cpu::kMaxTileRows);
+  for (int64_t depth : {0, 1, 2, 5, 33}) {
+    const auto a = random_floats(random, depth * k.tile_rows);
+    const int64_t ldb = 37, ldc = 41;
+    const auto b = random_floats(random, (depth + 1) * ldb);
+    for (int64_t rows = 1; rows <= k.tile_rows; ++rows) {
+      for (int64_t cols : {1, 7, 8, 9, 15, 16, 17, 24, 25, 31, 32}) {
+        for (float sign : {1.0f, -1.0f}) {
+          for (bool accumulate : {false, true}) {
+            const auto before = random_floats(random, k.tile_rows * ldc);
+            auto c = before;
+            k.tile(depth, a.data(), b.data(), ldb, c.data(), ldc, rows, cols, sign, accumulate);
+            for (int64_t r = 0; r < k.tile_rows; ++r) {
+              for (int64_t j = 0; j < ldc; ++j) {
+                const auto at = static_cast<size_t>(r * ldc + j);
+                if (r >= rows || j >= cols) {
+                  ASSERT_EQ(c[at], before[at]) << rows << "x" << cols;
+                  continue;
+                }
+                double want = 0.0;
+                for (int64_t i = 0; i < depth; ++i) {
+                  want += double{a[static_cast<size_t>(i * k.tile_rows + r)]} *
+                          b[static_cast<size_t>(i * ldb + j)];
+                }
+                want = want * sign + (accumulate ? before[at] : 0.0f);
+                ASSERT_NEAR(c[at], want, 4e-6) << rows << "x" << cols << " k " << depth;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MatrixKernels, PackTransposesAndPads) {
+  for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    const auto type = dtype == DType::f32   ? cpu::Dense::f32
+                      : dtype == DType::f16 ? cpu::Dense::f16
+                                            : cpu::Dense::bf16;
+    for (int64_t width : {k.tile_rows, kTileCols, int64_t{1}}) {
+      for (int64_t rows : {int64_t{0}, int64_t{1}, int64_t{5}, width - 1, width}) {
+        for (int64_t depth : {0, 1, 7, 8, 15, 16, 17, 35}) {
+          if (rows > width) continue;
+          const int64_t stride = depth + 3;
+          const DenseWeights in = random_dense(random, dtype, std::max<int64_t>(rows, 1), stride, Place::odd);
+          Guarded out(depth * width, 9.0f);
+          k.pack(type, in.tensor.data, stride, rows, depth, out.data(), width);
+          ASSERT_TRUE(out.intact());
+          for (int64_t i = 0; i < depth * width; ++i) {
+            const int64_t r = i % width;
+            ASSERT_EQ(out[i], r < rows ? in.values[static_cast<size_t>(r * stride + i / width)] : 0.0f)
+                << rows << " of " << width << ", depth " << depth;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MatrixKernels, DotAndWiden) {
+  for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    const auto type = dtype == DType::f32   ? cpu::Dense::f32
+                      : dtype == DType::f16 ? cpu::Dense::f16
+                                            : cpu::Dense::bf16;
+    for (int64_t rows : {1, 3, 4, 5, 9}) {
+      for (int64_t n : {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 65, 260}) {
+        const DenseWeights w = random_dense(random, dtype, rows, n, Place::odd);
+        const auto x = random_floats(random, n);
+        Guarded out(rows), wide(rows * n);
+        k.dot(type, w.tensor.data, rows, n, x.data(), out.data());
+        k.widen(type, w.tensor.data, rows * n, wide.data());
+        ASSERT_TRUE(out.intact() && wide.intact());
+        for (int64_t i = 0; i < rows * n; ++i) ASSERT_EQ(wide[i], w.values[static_cast<size_t>(i)]);
+        const Product want = product_of(x, w.values, {}, 1, n, rows);
+        expect_close({out.data(), out.data() + rows}, want, 1e-6, "dot");
+      }
+    }
+  }
+}
+
+/// Packed panels, and the weights [inputs][panels * kPanel] they stand for.
+struct Panels {
+  std::vector<uint32_t> words;
+  std::vector<float> scales, zeros, weights;
+  std::vector<int32_t> group_ends;
+  cpu::QPanel first{};
+  int64_t count = 0;
+};
+
+Panels random_panels(Random& random, int bits, int64_t count, std::vector<int32_t> group_ends,
+                     bool with_zeros) {
+  Panels p;
+  p.count = count;
+  p.group_ends = std::move(group_ends);
+  const int64_t units = p.group_ends.back(), groups = static_cast<int64_t>(p.group_ends.size());
+  const int64_t words = cpu::panel_words(units, bits), inputs = units * kUnit;
+  for (int64_t i = 0; i < count * words; ++i) p.words.push_back(static_cast<uint32_t>(random.next()));
+  p.words.resize(p.words.size() + 4096);  // what prefetches may look at
+  p.scales = random_floats(random, count * groups * kPanel);
+  for (int64_t i = 0; i < count * groups * kPanel && with_zeros; ++i) {
+    p.zeros.push_back(static_cast<float>(static_cast<int>(random.below(1u << bits)) - (1 << (bits - 1))));
+  }
+  p.weights.resize(static_cast<size_t>(inputs * count * kPanel));
+  const int per_word = 32 / bits;
+  for (int64_t n = 0; n < count * kPanel; ++n) {
+    int64_t g = 0;
+    for (int64_t i = 0; i < inputs; ++i) {
+      while (p.group_ends[static_cast<size_t>(g)] <= i / kUnit) ++g;
+      const auto word = p.words[static_cast<size_t>(n / kPanel * words + i / per_word * kPanel + n % kPanel)];
+      int value = static_cast<int>(word >> (i % per_word * bits)) & ((1 << bits) - 1);
+      if (value >= 1 << (bits - 1)) value -= 1 << bits;
+      const auto at = static_cast<size_t>((n / kPanel * groups + g) * kPanel + n % kPanel);
+      const float zero = with_zeros ? p.zeros[at] : 0.0f;
+      p.weights[static_cast<size_t>(i * count * kPanel + n)] =
+          p.scales[at] * (static_cast<float>(value) - zero);
+    }
+  }
+  p.first = {p.words.data(),
+             p.scales.data(),
+             with_zeros ? p.zeros.data() : nullptr,
+             p.group_ends.data(),
+             groups,
+             units,
+             bits};
+  return p;
+}
+
+const std::vector<std::vector<int32_t>> kGroups{{1}, {2}, {1, 2, 3}, {2, 2, 5}, {8, 16, 17}, {0, 3}};
+
+TEST_P(MatrixKernels, UnpackIsExact) {
+  for (int bits : {2, 4, 8}) {
+    for (const auto& ends : kGroups) {
+      for (bool with_zeros : {false, true}) {
+        const Panels p = random_panels(random, bits, 1, ends, with_zeros);
+        for (int64_t begin = 0; begin < p.first.units; ++begin) {
+          const int64_t count = (p.first.units - begin) * kUnit, ldo = 19;
+          Guarded out((count - 1) * ldo + kPanel, 5.0f);
+          k.unpack(p.first, begin * kUnit, count, out.data(), ldo);
+          ASSERT_TRUE(out.intact());
+          for (int64_t i = 0; i < count; ++i) {
+            for (int64_t c = 0; c < kPanel; ++c) {
+              ASSERT_EQ(out[i * ldo + c], p.weights[static_cast<size_t>((begin * kUnit + i) * kPanel + c)])
+                  << bits << " bits, input " << i;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MatrixKernels, ProductWithPackedWeights) {
+  for (int bits : {2, 4, 8}) {
+    for (const auto& ends : kGroups) {
+      for (int64_t panels : {1, 2, 3, 4, 5, 7}) {
+        const Panels p = random_panels(random, bits, panels, ends, panels % 2 == 0);
+        const int64_t inputs = p.first.units * kUnit;
+        const auto x = random_floats(random, inputs);
+        std::vector<float> sums;
+        for (size_t g = 0; g < ends.size(); ++g) {
+          double sum = 0.0;
+          for (int64_t i = (g == 0 ? 0 : ends[g - 1]) * kUnit; i < ends[g] * kUnit; ++i)
+            sum += x[static_cast<size_t>(i)];
+          sums.push_back(static_cast<float>(sum));
+        }
+        Guarded y(panels * kPanel);
+        k.qdot(p.first, panels, x.data(), sums.data(), y.data());
+        ASSERT_TRUE(y.intact());
+        for (int64_t n = 0; n < panels * kPanel; ++n) {
+          double want = 0.0;
+          for (int64_t i = 0; i < inputs; ++i) {
+            want +=
+                double{x[static_cast<size_t>(i)]} * p.weights[static_cast<size_t>(i * panels * kPanel + n)];
+          }
+          ASSERT_NEAR(y[n], want, 3e-6 * static_cast<double>(inputs) * (1 << (bits - 1)) / 4.0)
+              << bits << " bits";
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sets, MatrixKernels, testing::ValuesIn(kernel_sets()),
+                         [](const auto& info) { return std::string(info.param->name); });
+
+}  // namespace
+}  // namespace gptq::test
