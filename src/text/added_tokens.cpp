@@ -74,7 +74,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizers& norm
     : tokens_(std::move(tokens)) {
   EncodeScratch scratch;
   for (size_t i = 0; i < tokens_.size(); ++i) {
-    const AddedToken& token = tokens_[i];
+    AddedToken& token = tokens_[i];
     std::string text = token.content;
     for (const auto& normalizer : normalizers) {
       if (token.normalized) normalizer->apply(text, scratch);
@@ -83,6 +83,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizers& norm
       throw Error(Fault::limit, cat("added token ", quoted(token.content), " has ", text.size(),
                                     " bytes, wanted at most ", kLongestToken));
     }
+    token.shown = text;
     (token.normalized ? normalized_ : original_)
         .entries.push_back({std::move(text), static_cast<uint32_t>(i)});
   }

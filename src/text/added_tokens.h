@@ -19,6 +19,7 @@ struct AddedToken {
   bool rstrip = false;       // and behind it
   bool normalized = false;   // sought in the normalized text instead of the original
   bool special = false;
+  std::string shown;  // what decoding makes of it: `content`, normalized if `normalized`; set by AddedTokens
 };
 
 /// A part of a text: plain (id < 0), or an added token.

@@ -50,7 +50,8 @@ class PipelineTokenizer : public Tokenizer {
     return id ? id : parts_.vocabulary->find(token);
   }
   bool is_special(int32_t id) const override {
-    return id >= 0 && static_cast<size_t>(id) < special_.size() && special_[static_cast<size_t>(id)];
+    const AddedToken* token = added_token(id);
+    return token != nullptr && token->special;
   }
   std::optional<int32_t> bos_id() const override { return parts_.bos_id; }
   std::optional<int32_t> eos_id() const override { return parts_.eos_id; }
@@ -64,10 +65,16 @@ class PipelineTokenizer : public Tokenizer {
                        std::vector<int32_t>& ids) const;
   void encode_normalized(const Piece& piece, EncodeScratch& scratch, std::vector<int32_t>& ids) const;
 
+  const AddedToken* added_token(int32_t id) const {
+    if (id < 0 || static_cast<size_t>(id) >= added_by_id_.size()) return nullptr;
+    const int32_t index = added_by_id_[static_cast<size_t>(id)];
+    return index < 0 ? nullptr : &added_.tokens()[static_cast<size_t>(index)];
+  }
+
   TokenizerParts parts_;
   AddedTokens added_;
   Vocabulary added_vocabulary_;
-  std::vector<bool> special_;  // by id
+  std::vector<int32_t> added_by_id_;  // indices into added_.tokens(), -1 for other tokens
 };
 
 class PipelineStream : public TokenStream {
@@ -92,8 +99,10 @@ PipelineTokenizer::PipelineTokenizer(TokenizerParts parts)
       added_vocabulary_(added_.tokens().size() + static_cast<size_t>(parts_.vocabulary->size()),
                         parts_.name) {
   for (const AddedToken& token : added_.tokens()) added_vocabulary_.add(token.content, token.id);
-  special_.resize(static_cast<size_t>(vocab_size()));
-  for (const AddedToken& token : added_.tokens()) special_[static_cast<size_t>(token.id)] = token.special;
+  added_by_id_.resize(static_cast<size_t>(vocab_size()), -1);
+  for (size_t i = 0; i < added_.tokens().size(); ++i) {
+    added_by_id_[static_cast<size_t>(added_.tokens()[i].id)] = static_cast<int32_t>(i);
+  }
 }
 
 void PipelineTokenizer::encode_normalized(const Piece& piece, EncodeScratch& scratch,
@@ -164,12 +173,15 @@ std::vector<int32_t> PipelineTokenizer::encode(std::string_view text, AddSpecial
 }
 
 std::optional<std::string_view> PipelineTokenizer::shown(int32_t id, SkipSpecial skip) const {
-  if (!added_vocabulary_.has(id) && !parts_.vocabulary->has(id)) {
+  if (const AddedToken* token = added_token(id)) {
+    return skip == SkipSpecial::yes && token->special ? std::nullopt
+                                                      : std::optional<std::string_view>(token->shown);
+  }
+  if (!parts_.vocabulary->has(id)) {
     throw Error(Fault::range,
                 cat("decode: token id ", id, " is not in ", parts_.name, ", wanted 0 to ", vocab_size() - 1));
   }
-  if (skip == SkipSpecial::yes && is_special(id)) return std::nullopt;
-  return token_text(id);
+  return parts_.vocabulary->text(id);
 }
 
 std::unique_ptr<TokenStream> PipelineTokenizer::start_decoding(SkipSpecial skip) const {

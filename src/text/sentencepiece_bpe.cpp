@@ -27,7 +27,6 @@ class SpaceNormalizer : public Normalizer {
   void apply(std::string& text, EncodeScratch&) const override {
     std::string_view in = text;
     while (join_ && in.starts_with(' ')) in.remove_prefix(1);
-    while (join_ && in.ends_with(' ')) in.remove_suffix(1);
     std::string out;
     out.reserve(in.size() + in.size() / 2 + 3);
     if (prefix_ && !in.empty()) out += space_;
@@ -38,6 +37,7 @@ class SpaceNormalizer : public Normalizer {
         out += space_;
       }
     }
+    while (join_ && out.ends_with(space_)) out.resize(out.size() - space_.size());
     text = std::move(out);
   }
 
