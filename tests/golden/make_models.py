@@ -42,7 +42,7 @@ MODELS = Path(__file__).resolve().parent / "models"
 STEPS = 8  # of the greedy continuation
 FIRST_ORDINARY_ID = 3  # 0, 1, 2 are special ids in every config
 LEAST_EFFECT = 0.01  # of the largest logit, for every misreading
-MOST_NOISE = 2e-5
+MOST_NOISE = 4e-6
 LEAST_MARGIN = 0.01  # between the two largest logits of a greedy step, of the largest logit
 MOST_FILE_BYTES = 100_000
 MOST_FOLDER_BYTES = 120_000
@@ -158,16 +158,19 @@ def answers(make_model, ids):
 
 
 def difference(found, wanted):
-    """Largest difference of the logits, prompt and continuation, relative to the largest logit."""
+    """Largest difference of the prompt's logits, relative to the largest logit."""
     return float((found["logits"] - wanted["logits"]).abs().max() / wanted["logits"].abs().max())
 
 
-def sensitivity(case, tensors, wanted, ids):
-    rows = {}
+def noise(case, tensors, wanted, ids):
+    """Float32 against float64."""
     double = answers(lambda: load_model(case.config, tensors, torch.float64), ids)
-    rows["noise"] = max(difference(double, wanted), float(
-        (double["greedy_logits"] - wanted["greedy_logits"]).abs().max() / wanted["logits"].abs().max()))
-    assert rows["noise"] < MOST_NOISE, (case.name, rows)
+    greedy = (double["greedy_logits"] - wanted["greedy_logits"]).abs().max() / wanted["logits"].abs().max()
+    return max(difference(double, wanted), float(greedy))
+
+
+def sensitivity(case, tensors, wanted, ids):
+    rows = {"noise": noise(case, tensors, wanted, ids)}
     for label, misread in case.misreadings.items():
         config, changed = copy.deepcopy(case.config), dict(tensors)
         misread(config, changed)
@@ -188,15 +191,15 @@ def greedy_margin(wanted):
 
 
 def choose_weights(case):
-    """The first seed whose continuation is clear at every step."""
+    """The first seed whose continuation is clear at every step and whose values are well conditioned."""
     for case.seed in range(1, 100):
         tensors = stored_tensors(case)
         rng = np.random.default_rng([case.seed, zlib.crc32(b"input_ids")])
         ids = torch.from_numpy(rng.integers(FIRST_ORDINARY_ID, case.config["vocab_size"], (2, case.length)))
         wanted = answers(lambda: load_model(case.config, tensors), ids)
-        if greedy_margin(wanted) > LEAST_MARGIN:
+        if greedy_margin(wanted) > LEAST_MARGIN and noise(case, tensors, wanted, ids) < MOST_NOISE:
             return tensors, ids, wanted
-    raise AssertionError(f"{case.name}: no seed gives a clear continuation")
+    raise AssertionError(f"{case.name}: no seed will do")
 
 
 def make(case):
@@ -224,7 +227,7 @@ def check(folder):
     quantized = "quantization_config" in config
     found = answers(lambda: load_model(config, tensors) if quantized
                     else load_by_transformers(folder, torch.float32), wanted["input_ids"].long())
-    assert difference(found, wanted) < MOST_NOISE, folder
+    assert difference(found, wanted) < 5 * MOST_NOISE, folder
     assert torch.equal(found["greedy_ids"], wanted["greedy_ids"]), folder
 
 

@@ -35,8 +35,8 @@ LLAMA = {
 WIDE_HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
 GPT2 = {
     "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 64, "n_positions": 48,
-    "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 64, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5,
-    "bos_token_id": 1, "eos_token_id": 2, "dtype": "bfloat16",
+    "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 64, "activation_function": "gelu_new",
+    "layer_norm_epsilon": 1e-5, "bos_token_id": 1, "eos_token_id": 2, "dtype": "bfloat16",
 }
 
 
@@ -231,8 +231,8 @@ def window_cases():
                                     "window 5": setting(sliding_window=5),
                                     "window 7": setting(sliding_window=7)})
     qwen2 = changed(LLAMA, "attention_bias", "mlp_bias", architectures=["Qwen2ForCausalLM"],
-                    model_type="qwen2", rms_norm_eps=1e-6, rope_theta=1000000.0, tie_word_embeddings=True, sliding_window=4,
-                    use_sliding_window=False, max_window_layers=1)
+                    model_type="qwen2", rms_norm_eps=1e-6, rope_theta=1000000.0, tie_word_embeddings=True,
+                    sliding_window=4, use_sliding_window=False, max_window_layers=1)
     yield Case("qwen2", qwen2, {"window used": setting(use_sliding_window=True),
                                 "no q, k bias": zeroed("q_proj.bias", "k_proj.bias"),
                                 "no v bias": zeroed("v_proj.bias"),
@@ -281,7 +281,8 @@ def gptq_cases():
                            **by_gptqmodel),
                {"zeros as v1": quantization(checkpoint_format="gptq"), "g_idx ignored": natural_groups},
                **half)
-    yield Case("gptq-b3-g32-v1-asym", gptq_config(changed(llama, num_key_value_heads=4), 3, 32, sym=False, **by_gptqmodel),
+    yield Case("gptq-b3-g32-v1-asym",
+               gptq_config(changed(llama, num_key_value_heads=4), 3, 32, sym=False, **by_gptqmodel),
                {"zeros as v2": quantization(checkpoint_format="gptq_v2"), "one group": one_group}, **half)
     yield Case("gptq-b8-perchannel", gptq_config(llama, 8, -1, **by_autogptq),
                {"zeros as v2": quantization(checkpoint_format="gptq_v2")}, **half,
