@@ -70,7 +70,8 @@ const AddedTokens::Entry* AddedTokens::Set::longest_at(std::string_view text, si
   return longest;
 }
 
-AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizers& normalizers)
+AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizers& normalizers,
+                         std::string_view file)
     : tokens_(std::move(tokens)) {
   EncodeScratch scratch;
   for (size_t i = 0; i < tokens_.size(); ++i) {
@@ -80,7 +81,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizers& norm
       if (token.normalized) normalizer->apply(text, scratch);
     }
     if (text.size() > kLongestToken) {
-      throw Error(Fault::limit, cat("added token ", quoted(token.content), " has ", text.size(),
+      throw Error(Fault::limit, cat(file, ": added token ", quoted(token.content), " has ", text.size(),
                                     " bytes, wanted at most ", kLongestToken));
     }
     token.shown = text;

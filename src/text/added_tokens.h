@@ -30,8 +30,8 @@ struct Segment {
 
 class AddedTokens {
  public:
-  /// Fault::limit for tokens that are too long to be sought for everywhere.
-  AddedTokens(std::vector<AddedToken> tokens, const Normalizers& normalizers);
+  /// Fault::limit, naming `file`, for tokens that are too long to be sought everywhere.
+  AddedTokens(std::vector<AddedToken> tokens, const Normalizers& normalizers, std::string_view file);
 
   const std::vector<AddedToken>& tokens() const { return tokens_; }
   /// Cuts `text` at the tokens that are sought before normalizing; `out` is cleared.

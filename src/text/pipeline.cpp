@@ -12,6 +12,12 @@ namespace {
 
 void check_added(const TokenizerParts& parts) {
   TextTable contents(parts.added.size());
+  std::vector<int32_t> ids;
+  for (const AddedToken& token : parts.added) ids.push_back(token.id);
+  std::sort(ids.begin(), ids.end());
+  if (const auto twice = std::adjacent_find(ids.begin(), ids.end()); twice != ids.end()) {
+    throw Error(Fault::duplicate, cat(parts.name, ": added_tokens has two tokens with id ", *twice));
+  }
   const Vocabulary& vocabulary = *parts.vocabulary;
   for (size_t i = 0; i < parts.added.size(); ++i) {
     const AddedToken& token = parts.added[i];
@@ -95,7 +101,7 @@ class PipelineStream : public TokenStream {
 
 PipelineTokenizer::PipelineTokenizer(TokenizerParts parts)
     : parts_(std::move(parts)),
-      added_(std::move(parts_.added), parts_.normalizers),
+      added_(std::move(parts_.added), parts_.normalizers, parts_.name),
       added_vocabulary_(added_.tokens().size() + static_cast<size_t>(parts_.vocabulary->size()),
                         parts_.name) {
   for (const AddedToken& token : added_.tokens()) added_vocabulary_.add(token.content, token.id);
