@@ -1,0 +1,37 @@
+// GPTQ as a textbook has it, in fp64, one column at a time: what the solver is measured against.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace gptq::test {
+
+enum class OracleOrder { none, act, gar };
+
+struct OracleOptions {
+  int bits = 4;
+  int group_size = 128;  // -1: all columns
+  bool symmetric = true;
+  OracleOrder order = OracleOrder::none;
+  bool static_groups = false;
+  double damp = 0.05;
+  bool half_scales = false;  // rounded to fp16
+};
+
+struct OracleResult {
+  std::vector<int> codes;              // [rows][cols], the weight's own order
+  std::vector<int> group_of;           // [cols]
+  std::vector<double> scales;          // [groups][rows]
+  std::vector<int> zeros;              // [groups][rows]
+  double loss = 0;                     // (W - Q) (H + damping) (W - Q)^T / tokens, summed over rows
+  std::vector<std::vector<double>> u;  // upper triangular, processing order
+};
+
+/// X^T X of inputs [tokens][cols]
+std::vector<std::vector<double>> gram(const std::vector<float>& inputs, int cols);
+
+/// weights [rows][cols]
+OracleResult solve_by_the_book(const std::vector<float>& weights, std::vector<std::vector<double>> hessian,
+                               int tokens, const OracleOptions& options);
+
+}  // namespace gptq::test
