@@ -2,7 +2,8 @@
 // kernels_ref.cpp is the plain C++ that every other set is tested against.
 //
 // Kernel files include this header, intrinsics and nothing of the standard library, and keep everything else in an
-// anonymous namespace: an inline function compiled for AVX-512 must never be the copy that the linker keeps.
+// anonymous namespace: an inline function compiled for AVX-512 must never be the copy that the linker keeps. What this
+// header defines has internal linkage for the same reason.
 // Pointers need no alignment beyond that of their element, dense weights not even that. All may have zero elements.
 #pragma once
 
@@ -12,13 +13,13 @@
 namespace gptq::cpu {
 
 /// Output columns of one panel of packed quantized weights.
-inline constexpr int64_t kPanel = 16;
+constexpr int64_t kPanel = 16;
 /// Inputs of one unit of packed quantized weights; group boundaries fall on units.
-inline constexpr int64_t kUnit = 16;
+constexpr int64_t kUnit = 16;
 /// Columns of a tile of the matrix product: two panels.
-inline constexpr int64_t kTileCols = 32;
+constexpr int64_t kTileCols = 32;
 /// Most rows that a tile of any instruction set has.
-inline constexpr int64_t kMaxTileRows = 16;
+constexpr int64_t kMaxTileRows = 16;
 
 /// Element type of dense weights as they lie in memory.
 enum class Dense : uint8_t { f32, f16, bf16 };
@@ -40,7 +41,9 @@ struct QPanel {
 };
 
 /// Words of one panel.
-inline constexpr int64_t panel_words(int64_t units, int bits) { return units * (kUnit * bits / 32) * kPanel; }
+static inline constexpr int64_t panel_words(int64_t units, int bits) {
+  return units * (kUnit * bits / 32) * kPanel;
+}
 
 struct Kernels {
   const char* name;  // "scalar", "avx2", "avx512"
@@ -103,7 +106,7 @@ const Kernels& kernels_avx512();  // AVX-512 F, BW, VL, DQ besides
 const Kernels& best_kernels();
 
 /// Every set that best_kernels() chooses from, slowest first; returns how many.
-inline constexpr int kMaxKernelSets = 3;
+constexpr int kMaxKernelSets = 3;
 int available_kernels(const Kernels* (&sets)[kMaxKernelSets]);
 
 }  // namespace gptq::cpu
