@@ -80,7 +80,9 @@ void MergeTable::push_candidate(std::span<const Symbol> symbols, size_t left, si
 // the length of its pair is no longer what it was: pairs only ever grow.
 size_t MergeTable::merge_many(std::span<Symbol> symbols, MergeScratch& scratch) const {
   const size_t n = symbols.size();
-  auto& [heap, previous, next] = scratch;
+  auto& heap = scratch.heap;
+  auto& previous = scratch.previous;
+  auto& next = scratch.next;
   heap.clear();
   previous.resize(n);
   next.resize(n);
