@@ -17,11 +17,13 @@ constexpr std::string_view kSpace =
 constexpr std::string_view kNotSpace =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027})"
     R"(\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
-// Alphabetic, marks, decimal digits, connectors, joiners, and Latin-1's superscripts and fractions, which Oniguruma counts
-// too; the last four ranges are the symbols that are Alphabetic.
+// Alphabetic, marks, decimal digits, connectors; the last four ranges are the symbols that are Alphabetic.
+constexpr std::string_view kWordInSet =
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
+// Outside a set Oniguruma counts Latin-1's superscripts and fractions too.
 constexpr std::string_view kWord =
-    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}\x{200c}\x{200d})"
-    R"(\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})"
+    R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
 constexpr std::string_view kHex = "0-9a-fA-F";
 
 class Translator {
@@ -168,7 +170,7 @@ class Translator {
     switch (peek(1)) {
       case 's': return replace(2, kSpace);
       case 'S': return replace(2, kNotSpace);
-      case 'w': return replace(2, kWord);
+      case 'w': return replace(2, kWordInSet);
       case 'h': return replace(2, kHex);
       case 'b': return copy(2);
       case 'H':

@@ -36,6 +36,8 @@ TEST(Regex, SpaceIsUnicodeWhiteSpace) {
 TEST(Regex, WordCharacters) {
   EXPECT_EQ(matches("\\w+", "a\xCC\x81_1\xC2\xBD x"), (Texts{"a\xCC\x81_1\xC2\xBD", "x"}));
   EXPECT_EQ(matches("\\w", "\xE2\x82\x80"), Texts{}) << "U+2080";
+  EXPECT_EQ(matches("[\\w]", "\xC2\xBD"), Texts{}) << "in a set";
+  EXPECT_EQ(matches("\\w", "\xE2\x80\x8D"), Texts{}) << "U+200D";
   EXPECT_EQ(matches("\\b.", "ab cd"), (Texts{"a", " ", "c"}));
 }
 
