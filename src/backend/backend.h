@@ -131,6 +131,7 @@ struct SolveParams {
   Symmetric symmetric = Symmetric::yes;
   Compat compat = Compat::none;
   ScaleType scale_type = ScaleType::f16;
+  int least_zero = 0;   // of asymmetric zero points: 1 where the file's format can't hold 0
   int64_t block = 128;  // columns solved before their error is pushed to the rest
 };
 

@@ -37,7 +37,12 @@ inline Range range_of(float low, float high, const SolveParams& params) {
   float scale = std::clamp((high - low) / steps, FLT_MIN, FLT_MAX);
   if (params.scale_type == ScaleType::f16) scale = usable_fp16(scale);
   if (params.symmetric == Symmetric::yes) return {scale, static_cast<uint16_t>(1 << (params.bits - 1))};
-  return {scale, static_cast<uint16_t>(std::clamp(std::nearbyint(-low / scale), 0.0f, steps))};
+  const float zero = std::clamp(std::nearbyint(-low / scale), 0.0f, steps);
+  const auto least = static_cast<float>(params.least_zero);
+  if (zero >= least) return {scale, static_cast<uint16_t>(zero)};
+  scale = std::max(scale, high / (steps - least));
+  if (params.scale_type == ScaleType::f16) scale = usable_fp16(scale);
+  return {scale, static_cast<uint16_t>(least)};
 }
 
 }  // namespace gptq

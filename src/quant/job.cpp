@@ -45,6 +45,9 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
     throw Error(Status::invalid_argument, cat("calibration_length is ", options_.calibration_length,
                                               ", but the model's context is ", context));
   }
+  if (options_.solver.symmetric == Symmetric::no && output_format(options_) == GptqFormat::v1) {
+    options_.solver.least_zero = 1;  // v1 stores zero - 1
+  }
   backend_ = create_backend(model.device, {.threads = model.backend.threads, .compute = Compute::exact});
   output_.emplace(loader_, target, options_);
 }

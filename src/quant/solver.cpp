@@ -55,7 +55,8 @@ Solver::Solver(Stream& stream, const Hessian& hessian, const SolverOptions& opti
       params_{.bits = options.bits,
               .symmetric = options.symmetric,
               .compat = options.compat,
-              .scale_type = options.scale_type},
+              .scale_type = options.scale_type,
+              .least_zero = options.least_zero},
       cols_(hessian.size()),
       tokens_(hessian.rows_seen()) {
   check(options);

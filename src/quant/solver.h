@@ -28,6 +28,7 @@ struct SolverOptions {
   double damp_auto_increment = 0.01;  // added to damp_percent until the Hessian factors; 0: one attempt
   Compat compat = Compat::none;
   ScaleType scale_type = ScaleType::f16;
+  int least_zero = 0;  // SolveParams::least_zero
 };
 
 struct SolveResult {

@@ -1,0 +1,245 @@
+// What holds for every problem: thread counts, scaling, degenerate inputs, refusals.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "backend/range.h"
+#include "base/error.h"
+#include "base/half.h"
+#include "quant/solver_bench.h"
+
+namespace gptq {
+namespace {
+
+bool same(const QTensor& a, const QTensor& b) {
+  return a.codes == b.codes && a.scales == b.scales && a.zeros == b.zeros && a.group_of == b.group_of;
+}
+
+SolveResult solve(const test::CpuBench& bench, const std::vector<float>& x, int64_t cols,
+                  const std::vector<float>& w, const SolverOptions& options) {
+  const auto hessian = bench.hessian(x, cols);
+  Solver solver(*bench.stream, *hessian, options);
+  return solver.quantize(w.data(), static_cast<int64_t>(w.size()) / cols, "layer.weight");
+}
+
+double squared_error(const std::vector<float>& x, int64_t cols, const std::vector<float>& w,
+                     const QTensor& q) {
+  const std::vector<float> rounded = test::dequantized(q);
+  double total = 0;
+  for (size_t t = 0; t < x.size(); t += static_cast<size_t>(cols)) {
+    for (size_t r = 0; r < w.size(); r += static_cast<size_t>(cols)) {
+      double y = 0;
+      for (size_t i = 0; i < static_cast<size_t>(cols); ++i)
+        y += double{x[t + i]} * (double{w[r + i]} - rounded[r + i]);
+      total += y * y;
+    }
+  }
+  return total / (static_cast<double>(x.size()) / static_cast<double>(cols));
+}
+
+TEST(SolverProperty, ThreadsDontMatter) {
+  const std::vector<float> x = test::correlated_inputs(700, 333, 1), w = test::normal(601 * 333, 2);
+  const SolverOptions options{.group_size = 48, .order = Order::act};
+  const SolveResult one = solve(test::CpuBench(1), x, 333, w, options);
+  for (int threads : {2, 3}) {
+    const SolveResult many = solve(test::CpuBench(threads), x, 333, w, options);
+    EXPECT_TRUE(same(one.q, many.q)) << threads;
+    EXPECT_EQ(one.loss, many.loss) << threads;
+  }
+}
+
+TEST(SolverProperty, RowsDontMatterToEachOther) {
+  const test::CpuBench bench;
+  const std::vector<float> x = test::correlated_inputs(300, 96, 1), w = test::normal(37 * 96, 2);
+  const SolveResult all = solve(bench, x, 96, w, {.group_size = 32});
+  for (int64_t r : {0, 5, 36}) {
+    const SolveResult one =
+        solve(bench, x, 96, {w.begin() + r * 96, w.begin() + (r + 1) * 96}, {.group_size = 32});
+    EXPECT_TRUE(same(one.q, slice_rows(all.q, r, r + 1))) << r;
+  }
+}
+
+TEST(SolverProperty, SamplesTwiceChangeNothing) {
+  const test::CpuBench bench;
+  const std::vector<float> x = test::correlated_inputs(400, 160, 1), w = test::normal(40 * 160, 2);
+  std::vector<float> twice = x;
+  twice.insert(twice.end(), x.begin(), x.end());
+  const SolveResult once = solve(bench, x, 160, w, {}), again = solve(bench, twice, 160, w, {});
+  EXPECT_EQ(once.q.codes, again.q.codes);
+  EXPECT_NEAR(once.loss, again.loss, 1e-4 * once.loss);
+}
+
+TEST(SolverProperty, LossIsOutputErrorPerToken) {
+  const test::CpuBench bench;
+  const std::vector<float> x = test::correlated_inputs(500, 96, 4), w = test::normal(30 * 96, 2);
+  const SolveResult result = solve(bench, x, 96, w, {.bits = 3, .group_size = 32, .damp_percent = 1e-4});
+  const double error = squared_error(x, 96, w, result.q);
+  EXPECT_NEAR(result.loss, error, 0.02 * error);
+}
+
+TEST(SolverProperty, BeatsRounding) {
+  const test::CpuBench bench;
+  const std::vector<float> x = test::correlated_inputs(800, 128, 4), w = test::normal(64 * 128, 2);
+  const SolveResult solved = solve(bench, x, 128, w, {.group_size = 32, .order = Order::gar});
+  const auto empty = bench.stream->create_hessian(128);
+  const SolveResult rounded = Solver(*bench.stream, *empty, {.group_size = 32}).quantize(w.data(), 64, "w");
+  EXPECT_LT(squared_error(x, 128, w, solved.q), 0.5 * squared_error(x, 128, w, rounded.q));
+}
+
+TEST(SolverProperty, NoTokens) {
+  const test::CpuBench bench;
+  const auto hessian = bench.stream->create_hessian(40);
+  const std::vector<float> w = test::normal(3 * 40, 2);
+  for (Compat compat : {Compat::none, Compat::gptqmodel}) {
+    Solver solver(*bench.stream, *hessian,
+                  {.bits = 8, .group_size = 16, .order = Order::act, .compat = compat});
+    const SolveResult result = solver.quantize(w.data(), 3, "w");
+    EXPECT_EQ(result.method, SolveResult::Method::rounded);
+    EXPECT_NE(result.note, "");
+    EXPECT_EQ(result.loss, 0);
+    const std::vector<float> back = test::dequantized(result.q);
+    for (size_t i = 0; i < w.size(); ++i) EXPECT_NEAR(back[i], w[i], 0.03f);
+  }
+}
+
+TEST(SolverProperty, ZeroAndInfiniteInputs) {
+  const test::CpuBench bench;
+  const std::vector<float> w = test::normal(3 * 8, 2);
+  std::vector<float> x(5 * 8);
+  EXPECT_EQ(solve(bench, x, 8, w, {}).method, SolveResult::Method::rounded);
+  x[9] = std::numeric_limits<float>::infinity();
+  const SolveResult result = solve(bench, x, 8, w, {});
+  EXPECT_EQ(result.method, SolveResult::Method::rounded);
+  EXPECT_NE(result.note.find("finite"), std::string::npos) << result.note;
+  EXPECT_TRUE(std::isfinite(result.loss));
+}
+
+TEST(SolverProperty, RankOne) {
+  const test::CpuBench bench;
+  const std::vector<float> direction = test::normal(64, 3), w = test::normal(4 * 64, 2);
+  std::vector<float> x;
+  for (int t = 0; t < 50; ++t) {
+    for (float d : direction) x.push_back(d * static_cast<float>(t % 7 - 3));
+  }
+  const SolveResult result = solve(bench, x, 64, w, {.group_size = 32});
+  EXPECT_EQ(result.method, SolveResult::Method::gptq);
+  EXPECT_DOUBLE_EQ(result.damp, 0.05);
+  // one direction to get right, with 64 roundings to do it
+  EXPECT_LT(squared_error(x, 64, w, result.q), 0.02 * static_cast<double>(w.size()));
+}
+
+TEST(SolverProperty, DampingClimbs) {
+  // Of 64 equal columns H is singular; without damping fp32 can't factor it, with 0.05 it can.
+  const test::CpuBench bench;
+  std::vector<float> x;
+  for (float v : test::normal(100, 8)) x.insert(x.end(), 64, v);
+  const std::vector<float> w = test::normal(4 * 64, 2);
+  const SolveResult climbed = solve(bench, x, 64, w, {.damp_percent = 0, .damp_auto_increment = 0.05});
+  EXPECT_EQ(climbed.method, SolveResult::Method::gptq);
+  EXPECT_DOUBLE_EQ(climbed.damp, 0.05);
+  const SolveResult floored = solve(bench, x, 64, w, {.damp_percent = 0, .damp_auto_increment = 0});
+  EXPECT_EQ(floored.method, SolveResult::Method::gptq);
+  EXPECT_EQ(floored.damp, 0);
+  EXPECT_NE(floored.note.find("raised"), std::string::npos) << floored.note;
+}
+
+TEST(SolverProperty, DeadColumns) {
+  const test::CpuBench bench;
+  std::vector<float> x = test::correlated_inputs(100, 32, 1);
+  const std::vector<float> w = test::normal(2 * 32, 2);
+  for (size_t i = 5; i < x.size(); i += 32) x[i] = 0;
+  for (Order order : {Order::none, Order::act, Order::gar}) {
+    const SolveResult kept = solve(bench, x, 32, w, {.bits = 8, .group_size = 16, .order = order});
+    EXPECT_NE(kept.note.find("1 of 32"), std::string::npos) << kept.note;
+    EXPECT_NEAR(test::dequantized(kept.q)[5], w[5], 0.03);
+    const SolveResult dropped =
+        solve(bench, x, 32, w, {.bits = 8, .group_size = 16, .order = order, .compat = Compat::gptqmodel});
+    EXPECT_EQ(test::dequantized(dropped.q)[5], 0);
+  }
+}
+
+TEST(SolverProperty, RefusesNonFiniteWeights) {
+  const test::CpuBench bench;
+  const std::vector<float> x = test::correlated_inputs(20, 16, 1);
+  for (float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    std::vector<float> w = test::normal(3 * 16, 2);
+    w[2 * 16 + 11] = bad;
+    try {
+      solve(bench, x, 16, w, {.order = Order::act});
+      FAIL();
+    } catch (const Error& e) {
+      EXPECT_EQ(e.fault(), Fault::numeric);
+      EXPECT_NE(std::string(e.what()).find("layer.weight: the weight in row 2, column 11"), std::string::npos)
+          << e.what();
+    }
+  }
+}
+
+TEST(SolverProperty, RefusesOptions) {
+  const test::CpuBench bench;
+  const auto hessian = bench.stream->create_hessian(8);
+  const double nan = std::nan("");
+  for (const SolverOptions& bad :
+       {SolverOptions{.bits = 5}, SolverOptions{.group_size = 0}, SolverOptions{.group_size = -2},
+        SolverOptions{.damp_percent = 1}, SolverOptions{.damp_percent = nan},
+        SolverOptions{.damp_auto_increment = -0.1}}) {
+    EXPECT_THROW(Solver(*bench.stream, *hessian, bad), Error);
+  }
+}
+
+TEST(SolverProperty, GroupsOfZerosAndExtremes) {
+  const test::CpuBench bench;
+  const std::vector<float> x = test::correlated_inputs(50, 16, 1);
+  for (float size : {0.0f, 1e-45f, 1e-30f, 1e-6f, 3e38f}) {
+    const std::vector<float> w(2 * 16, size);
+    for (Symmetric symmetric : {Symmetric::yes, Symmetric::no}) {
+      for (ScaleType type : {ScaleType::f16, ScaleType::f32}) {
+        const SolveResult result =
+            solve(bench, x, 16, w, {.group_size = 8, .symmetric = symmetric, .scale_type = type});
+        EXPECT_NO_THROW(validate(result.q, "w"));
+        EXPECT_TRUE(std::isfinite(result.loss)) << size;
+        for (float s : result.q.scales) {
+          EXPECT_GT(s, 0) << size;
+          if (type == ScaleType::f16) {
+            EXPECT_EQ(s, fp16_to_float(float_to_fp16(s)));
+          }
+        }
+        if (size == 0) {
+          EXPECT_EQ(test::dequantized(result.q), w);
+        }
+      }
+    }
+  }
+}
+
+TEST(Range, SymmetricCoversBothSigns) {
+  const SolveParams fixed{.scale_type = ScaleType::f32};
+  const SolveParams faulty{.compat = Compat::gptqmodel, .scale_type = ScaleType::f32};
+  EXPECT_FLOAT_EQ(range_of(0.1f, 0.9f, fixed).scale, 0.12f);
+  EXPECT_FLOAT_EQ(range_of(0.1f, 0.9f, faulty).scale, 0.06f);
+  EXPECT_FLOAT_EQ(range_of(-0.1f, 0.9f, faulty).scale, 0.12f);
+  EXPECT_EQ(range_of(-0.1f, 0.9f, fixed).zero, 8);
+}
+
+TEST(SolverProperty, GroupLargerThanTheRow) {
+  const test::CpuBench bench;
+  const std::vector<float> x = test::correlated_inputs(60, 24, 1), w = test::normal(5 * 24, 2);
+  const SolveResult large = solve(bench, x, 24, w, {.group_size = 128}),
+                    all = solve(bench, x, 24, w, {.group_size = -1});
+  EXPECT_TRUE(same(large.q, all.q));
+  EXPECT_EQ(large.q.groups, 1);
+}
+
+TEST(SolverProperty, OneSolverForSeveralMatrices) {
+  const test::CpuBench bench;
+  const std::vector<float> x = test::correlated_inputs(200, 64, 1), a = test::normal(20 * 64, 2),
+                           b = test::normal(9 * 64, 3);
+  const auto hessian = bench.hessian(x, 64);
+  Solver solver(*bench.stream, *hessian, {});
+  solver.quantize(a.data(), 20, "a");
+  EXPECT_TRUE(same(solver.quantize(b.data(), 9, "b").q, solve(bench, x, 64, b, {}).q));
+}
+
+}  // namespace
+}  // namespace gptq
