@@ -45,6 +45,17 @@ static inline constexpr int64_t panel_words(int64_t units, int bits) {
   return units * (kUnit * bits / 32) * kPanel;
 }
 
+/// Rows of a product with packed panels, row strides in elements: x [rows][ldx], y [rows][ldy] and
+/// group_sums [rows][groups].
+struct QRows {
+  int64_t rows;
+  const float* x;
+  int64_t ldx;
+  const float* group_sums;
+  float* y;
+  int64_t ldy;
+};
+
 struct Kernels {
   const char* name;  // "scalar", "avx2", "avx512"
 
@@ -63,12 +74,14 @@ struct Kernels {
   /// out[k][c] = dequantized weight of input begin + k, column c of the first panel; k in [0, count), count a
   /// multiple of kUnit, begin too; row stride of out is ldo.
   void (*unpack)(const QPanel& panel, int64_t begin, int64_t count, float* out, int64_t ldo);
-  /// y[p][c] = sum_k x[k] * W_p[k][c], p < panels, c < kPanel, over all units; x is zero where units were padded.
-  /// group_sums[g] = sum of x over group g; not read when zeros is null.
-  void (*qdot)(const QPanel& first, int64_t panels, const float* x, const float* group_sums, float* y);
+  /// y_r[p][c] = sum_k x_r[k] * W_p[k][c] for r < rows, p < panels, c < kPanel, over all units; x is zero where units
+  /// were padded. group_sums_r[g] = sum of x_r over group g; not read when zeros is null.
+  void (*qdot)(const QPanel& first, int64_t panels, const QRows& rows);
 
-  /// out[i] = sum_k x[k] * w[i][k] for `rows` consecutive rows of a row-major dense matrix with `k` columns.
-  void (*dot)(Dense type, const void* w, int64_t rows, int64_t k, const float* x, float* out);
+  /// y[r][i] = sum_k x[r][k] * w[i][k] for r < x_rows and w_rows consecutive rows of a dense matrix with k columns;
+  /// x has row stride k, y row stride ldy.
+  void (*dot)(Dense type, const void* w, int64_t w_rows, int64_t k, const float* x, int64_t x_rows, float* y,
+              int64_t ldy);
   /// out[i] = float(in[i])
   void (*widen)(Dense type, const void* in, int64_t n, float* out);
 

@@ -6,7 +6,8 @@
 namespace gptq::cpu {
 namespace {
 constexpr int64_t kTileRows = 12;
-}
+constexpr int64_t kDotRows = 4;
+}  // namespace
 }  // namespace gptq::cpu
 
 #include "cpu/quant_simd.h"

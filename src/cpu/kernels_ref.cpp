@@ -94,10 +94,13 @@ void qdot_panel(const QPanel& panel, const float* x, const float* group_sums, fl
   for (int64_t c = 0; c < kPanel; ++c) y[c] = static_cast<float>(total[c]);
 }
 
-void qdot(const QPanel& first, int64_t panels, const float* x, const float* group_sums, float* y) {
+void qdot(const QPanel& first, int64_t panels, const QRows& rows) {
   QPanel panel = first;
   for (int64_t p = 0; p < panels; ++p) {
-    qdot_panel(panel, x, group_sums, y + p * kPanel);
+    for (int64_t r = 0; r < rows.rows; ++r) {
+      qdot_panel(panel, rows.x + r * rows.ldx, rows.group_sums + r * panel.groups,
+                 rows.y + r * rows.ldy + p * kPanel);
+    }
     panel.words += panel_words(panel.units, panel.bits);
     panel.scales += panel.groups * kPanel;
     if (panel.zeros != nullptr) panel.zeros += panel.groups * kPanel;
@@ -113,11 +116,14 @@ void dot_as(const void* w, int64_t rows, int64_t k, const float* x, float* out) 
   }
 }
 
-void dot(Dense type, const void* w, int64_t rows, int64_t k, const float* x, float* out) {
-  switch (type) {
-    case Dense::f32: return dot_as<Dense::f32>(w, rows, k, x, out);
-    case Dense::f16: return dot_as<Dense::f16>(w, rows, k, x, out);
-    case Dense::bf16: return dot_as<Dense::bf16>(w, rows, k, x, out);
+void dot(Dense type, const void* w, int64_t w_rows, int64_t k, const float* x, int64_t x_rows, float* y,
+         int64_t ldy) {
+  for (int64_t r = 0; r < x_rows; ++r) {
+    switch (type) {
+      case Dense::f32: dot_as<Dense::f32>(w, w_rows, k, x + r * k, y + r * ldy); break;
+      case Dense::f16: dot_as<Dense::f16>(w, w_rows, k, x + r * k, y + r * ldy); break;
+      case Dense::bf16: dot_as<Dense::bf16>(w, w_rows, k, x + r * k, y + r * ldy); break;
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 // The vector kernels, written once over Vec, Words and Fields (vec_avx2.h, vec_avx512.h), which are included first,
-// as is kTileRows. Only for the kernel files of instruction sets: see kernels.h.
+// as are kTileRows and kDotRows (rows of x that dot() takes at once). Only for the kernel files of instruction sets: see kernels.h.
 #pragma once
 
 #include "cpu/kernels.h"
@@ -197,72 +197,110 @@ void widen(Dense type, const void* in, int64_t n, float* out) {
   if (i < n) Vec::load(type, at(type, in, i), n - i).store(out + i, n - i);
 }
 
-/// Products of x with kRows rows at once: as many streams of weights.
-template <Dense kType, int kRows>
-void dot_rows(const void* w, int64_t k, const float* x, float* out) {
-  Vec sums[kRows][2];
-  unrolled<kRows>([&](auto r) { sums[r.value][0] = sums[r.value][1] = Vec::zero(); });
+/// kX rows of x with kRows rows of weights: as many streams of weights, each widened once.
+template <Dense kType, int kRows, int kX>
+void dot_block(const void* w, int64_t k, const float* x, float* y, int64_t ldy) {
+  Vec sums[kX][kRows];
+  unrolled<kX * kRows>([&](auto i) { sums[i.value / kRows][i.value % kRows] = Vec::zero(); });
+  const auto step = [&](int64_t i, auto load_w, auto load_x) {
+    Vec weights[kRows];
+    unrolled<kRows>([&](auto r) { weights[r.value] = load_w(at(kType, w, r.value * k + i)); });
+    unrolled<kX>([&](auto m) {
+      const Vec v = load_x(x + m.value * k + i);
+      unrolled<kRows>(
+          [&](auto r) { sums[m.value][r.value] = fma(weights[r.value], v, sums[m.value][r.value]); });
+    });
+  };
   int64_t i = 0;
-  for (; i + 2 * kW <= k; i += 2 * kW) {
-    const Vec x0 = Vec::load(x + i), x1 = Vec::load(x + i + kW);
-    unrolled<kRows>([&](auto r) {
-      const char* p = at(kType, w, r.value * k + i);
-      sums[r.value][0] = fma(Vec::load(kType, p), x0, sums[r.value][0]);
-      sums[r.value][1] = fma(Vec::load(kType, at(kType, p, kW)), x1, sums[r.value][1]);
-    });
+  for (; i + kW <= k; i += kW) {
+    step(
+        i, [](const char* p) { return Vec::load(kType, p); }, [](const float* p) { return Vec::load(p); });
   }
-  for (; i < k; i += kW) {
-    const int64_t n = least(kW, k - i);
-    const Vec x0 = Vec::load(x + i, n);
-    unrolled<kRows>([&](auto r) {
-      sums[r.value][0] = fma(Vec::load(kType, at(kType, w, r.value * k + i), n), x0, sums[r.value][0]);
-    });
+  if (i < k) {
+    const int64_t n = k - i;
+    step(
+        i, [n](const char* p) { return Vec::load(kType, p, n); },
+        [n](const float* p) { return Vec::load(p, n); });
   }
-  unrolled<kRows>([&](auto r) { out[r.value] = (sums[r.value][0] + sums[r.value][1]).sum(); });
+  unrolled<kX * kRows>([&](auto j) {
+    y[j.value / kRows * ldy + j.value % kRows] = sums[j.value / kRows][j.value % kRows].sum();
+  });
+}
+
+template <Dense kType, int kX>
+void dot_rows(const void* w, int64_t w_rows, int64_t k, const float* x, float* y, int64_t ldy) {
+  int64_t i = 0;
+  for (; i + 4 <= w_rows; i += 4) dot_block<kType, 4, kX>(at(kType, w, i * k), k, x, y + i, ldy);
+  for (; i < w_rows; ++i) dot_block<kType, 1, kX>(at(kType, w, i * k), k, x, y + i, ldy);
 }
 
 template <Dense kType>
-void dot_as(const void* w, int64_t rows, int64_t k, const float* x, float* out) {
-  int64_t i = 0;
-  for (; i + 4 <= rows; i += 4) dot_rows<kType, 4>(at(kType, w, i * k), k, x, out + i);
-  for (; i < rows; ++i) dot_rows<kType, 1>(at(kType, w, i * k), k, x, out + i);
+void dot_as(const void* w, int64_t w_rows, int64_t k, const float* x, int64_t x_rows, float* y, int64_t ldy) {
+  int64_t r = 0;
+  for (; r + kDotRows <= x_rows; r += kDotRows) {
+    dot_rows<kType, kDotRows>(w, w_rows, k, x + r * k, y + r * ldy, ldy);
+  }
+  for (; r + 2 <= x_rows; r += 2) dot_rows<kType, 2>(w, w_rows, k, x + r * k, y + r * ldy, ldy);
+  for (; r < x_rows; ++r) dot_rows<kType, 1>(w, w_rows, k, x + r * k, y + r * ldy, ldy);
 }
 
-void dot(Dense type, const void* w, int64_t rows, int64_t k, const float* x, float* out) {
+void dot(Dense type, const void* w, int64_t w_rows, int64_t k, const float* x, int64_t x_rows, float* y,
+         int64_t ldy) {
   switch (type) {
-    case Dense::f32: return dot_as<Dense::f32>(w, rows, k, x, out);
-    case Dense::f16: return dot_as<Dense::f16>(w, rows, k, x, out);
-    case Dense::bf16: return dot_as<Dense::bf16>(w, rows, k, x, out);
+    case Dense::f32: return dot_as<Dense::f32>(w, w_rows, k, x, x_rows, y, ldy);
+    case Dense::f16: return dot_as<Dense::f16>(w, w_rows, k, x, x_rows, y, ldy);
+    case Dense::bf16: return dot_as<Dense::bf16>(w, w_rows, k, x, x_rows, y, ldy);
   }
 }
 
-/// kW inputs of up to kW rows.
+/// Inputs that one square of pack() covers: 16-bit elements are transposed in pairs.
+constexpr int64_t square_inputs(Dense type) { return type == Dense::f32 ? kW : 2 * kW; }
+
+/// Up to square_inputs of up to kW rows.
 template <Dense kType>
 [[gnu::always_inline]] inline void pack_square(const char* in, int64_t stride, int64_t rows, int64_t inputs,
                                                float* out, int64_t width, int64_t columns) {
+  constexpr int64_t kInputs = square_inputs(kType);
+  const bool whole = inputs == kInputs && rows == kW;
   Vec v[kW];
-  if (rows == kW && inputs == kW) {
-    unrolled<kW>([&](auto r) { v[r.value] = Vec::load(kType, at(kType, in, r.value * stride)); });
+  if (whole) {
+    unrolled<kW>([&](auto r) { v[r.value] = Vec::load_raw(at(kType, in, r.value * stride)); });
   } else {
-    for (int64_t r = 0; r < kW; ++r) {
-      v[r] = r < rows ? Vec::load(kType, at(kType, in, r * stride), inputs) : Vec::zero();
-    }
+    const int64_t bytes = inputs * element_bytes(kType);
+    for (int64_t r = 0; r < kW; ++r)
+      v[r] = r < rows ? Vec::load_raw(at(kType, in, r * stride), bytes) : Vec::zero();
   }
   transpose(v);
-  if (columns == kW && inputs == kW) {
-    unrolled<kW>([&](auto i) { v[i.value].store(out + i.value * width); });
-  } else {
-    for (int64_t i = 0; i < inputs; ++i) v[i].store(out + i * width, columns);
+  if (inputs == kInputs && columns == kW) {
+    unrolled<kInputs>([&](auto i) {
+      constexpr int kI = i.value;
+      if constexpr (kType == Dense::f32) {
+        v[kI].store(out + kI * width);
+      } else {
+        v[kI / 2].template half<kType, kI % 2>().store(out + kI * width);
+      }
+    });
+    return;
   }
+  unrolled<kInputs>([&](auto i) {
+    constexpr int kI = i.value;
+    if (kI >= inputs) return;
+    if constexpr (kType == Dense::f32) {
+      v[kI].store(out + kI * width, columns);
+    } else {
+      v[kI / 2].template half<kType, kI % 2>().store(out + kI * width, columns);
+    }
+  });
 }
 
 template <Dense kType>
 void pack_as(const void* in, int64_t stride, int64_t rows, int64_t k, float* out, int64_t width) {
-  for (int64_t i = 0; i < k; i += kW) {
+  constexpr int64_t kInputs = square_inputs(kType);
+  for (int64_t i = 0; i < k; i += kInputs) {
     for (int64_t r = 0; r < width; r += kW) {
       const int64_t real = rows - r < 0 ? 0 : least(kW, rows - r);
-      pack_square<kType>(at(kType, in, r * stride + i), stride, real, least(kW, k - i), out + i * width + r,
-                         width, least(kW, width - r));
+      pack_square<kType>(at(kType, in, r * stride + i), stride, real, least(kInputs, k - i),
+                         out + i * width + r, width, least(kW, width - r));
     }
   }
 }

@@ -10,9 +10,14 @@ namespace gptq::cpu {
 namespace {
 
 constexpr int64_t kBandRows = 528;      // rows of x packed at once: a multiple of every tile height
+constexpr int64_t kMostPanels = 8;      // panels of one item
 constexpr int64_t kLeastItemRows = 96;  // fewer rows would not pay for widening their panel
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+struct Span {
+  int64_t begin, end;
+};
 
 /// Rows of x as [step][tile][depth of the step][tile_rows].
 struct PackedRows {
@@ -36,15 +41,19 @@ struct TiledProduct {
     pack(x, rows, padded, lease.floats());
     const PackedRows packed{lease.floats(), padded};
     const int64_t panels = (outputs + kTileCols - 1) / kTileCols;
-    // few panels: rows are split as well. No result depends on it.
-    const int64_t wanted = (4 * stream.threads() + panels - 1) / panels;
-    const int64_t item_rows = round_up(std::max(kLeastItemRows, (rows + wanted - 1) / wanted), height);
+    // an item is some panels and, where those are few, some of the rows: no result depends on the split
+    const int64_t wanted = 4 * stream.threads();
+    const int64_t group = std::clamp<int64_t>(panels / wanted, 1, kMostPanels),
+                  groups = (panels + group - 1) / group;
+    const int64_t cuts = (wanted + groups - 1) / groups;
+    const int64_t item_rows = round_up(std::max(kLeastItemRows, (rows + cuts - 1) / cuts), height);
     const int64_t slices = (rows + item_rows - 1) / item_rows;
-    stream.parallel_for(panels * slices, 1, [&](int64_t begin, int64_t end) {
+    stream.parallel_for(groups * slices, 1, [&](int64_t begin, int64_t end) {
       const Scratch::Lease panel = stream.scratch().floats(kStepInputs * kTileCols);
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t first = i % slices * item_rows;
-        item(packed, first, std::min(rows, first + item_rows), i / slices * kTileCols, panel.floats(), y);
+        const int64_t first_row = i % slices * item_rows, first_panel = i / slices * group;
+        item(packed, {first_row, std::min(rows, first_row + item_rows)},
+             {first_panel, std::min(panels, first_panel + group)}, panel.floats(), y);
       }
     });
   }
@@ -63,19 +72,22 @@ struct TiledProduct {
     });
   }
 
-  void item(const PackedRows& packed, int64_t first, int64_t last, int64_t col, float* panel,
-            float* y) const {
-    const int64_t cols = std::min(kTileCols, outputs - col);
-    if (bias != nullptr) {
-      for (int64_t r = first; r < last; ++r) std::copy_n(bias + col, cols, y + r * outputs + col);
+  /// Steps of the inputs outside, panels inside: the rows of a step stay in the cache for all panels.
+  void item(const PackedRows& packed, Span rows, Span panels, float* panel, float* y) const {
+    for (int64_t r = rows.begin; bias != nullptr && r < rows.end; ++r) {
+      const int64_t first = panels.begin * kTileCols, last = std::min(outputs, panels.end * kTileCols);
+      std::copy(bias + first, bias + last, y + r * outputs + first);
     }
     for (int64_t k = 0; k < inputs; k += kStepInputs) {
-      stream.check_cancel();
       const int64_t depth = std::min(kStepInputs, inputs - k);
-      fill(col, cols, k, depth, panel);
-      for (int64_t r = first; r < last; r += kernels.tile_rows) {
-        kernels.tile(depth, packed.tile(r, k, depth), panel, kTileCols, y + r * outputs + col, outputs,
-                     std::min(kernels.tile_rows, last - r), cols, 1.0f, k > 0 || bias != nullptr);
+      for (int64_t p = panels.begin; p < panels.end; ++p) {
+        stream.check_cancel();
+        const int64_t col = p * kTileCols, cols = std::min(kTileCols, outputs - col);
+        fill(col, cols, k, depth, panel);
+        for (int64_t r = rows.begin; r < rows.end; r += kernels.tile_rows) {
+          kernels.tile(depth, packed.tile(r, k, depth), panel, kTileCols, y + r * outputs + col, outputs,
+                       std::min(kernels.tile_rows, rows.end - r), cols, 1.0f, k > 0 || bias != nullptr);
+        }
       }
     }
   }

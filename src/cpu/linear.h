@@ -27,7 +27,7 @@ std::vector<float> bias_values(const Tensor* bias, int64_t rows);
 using FillPanel = std::function<void(int64_t col, int64_t cols, int64_t k, int64_t depth, float* panel)>;
 
 /// Inputs of one step of the tiled product, a multiple of kUnit.
-inline constexpr int64_t kStepInputs = 512;
+inline constexpr int64_t kStepInputs = 256;
 
 /// y[i] = x_i W^T + bias for many rows; x has `inputs` columns, y `outputs`. bias may be null.
 void tiled_product(CpuStream& stream, const float* x, int64_t rows, int64_t inputs, int64_t outputs,

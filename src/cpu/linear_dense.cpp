@@ -8,7 +8,7 @@
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kDotRows = 4;            // rows of x up to which weights are read row by row
+constexpr int64_t kDotRows = 8;            // rows of x up to which weights are read row by row
 constexpr int64_t kChunkBytes = 64 << 10;  // weights of one chunk of work in decoding
 
 Dense dense_type(const Tensor& weight) {
@@ -67,10 +67,10 @@ class DenseLinear final : public CpuLinear {
     const int64_t inputs = in_features();
     const int64_t grain = std::clamp<int64_t>(kChunkBytes / std::max<int64_t>(inputs * element_, 1), 8, 1024);
     stream.parallel_for(out_features(), grain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = 0; i < x.rows; ++i) {
-        float* out = row(y, i) + begin;
-        kernels.dot(type_, at(begin, 0), end - begin, inputs, row(x, i), out);
-        if (bias() != nullptr) kernels.add(out, bias() + begin, end - begin);
+      kernels.dot(type_, at(begin, 0), end - begin, inputs, row(x, 0), x.rows, row(y, 0) + begin,
+                  out_features());
+      for (int64_t i = 0; bias() != nullptr && i < x.rows; ++i) {
+        kernels.add(row(y, i) + begin, bias() + begin, end - begin);
       }
     });
   }

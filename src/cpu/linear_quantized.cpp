@@ -9,7 +9,7 @@
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kDotRows = 1;  // rows of x up to which panels are multiplied as they are
+constexpr int64_t kDotRows = 8;  // rows of x up to which panels are multiplied as they are
 constexpr int64_t kPanelsPerChunk = 4;
 constexpr int64_t kPrepareCodes = 1 << 18;  // codes packed by one chunk
 
@@ -30,7 +30,7 @@ class QuantizedLinear final : public CpuLinear {
  private:
   void sort_inputs(const QTensor& q);
   void pack_panel(const QTensor& q, int64_t panel);
-  void by_panels(CpuStream& stream, const float* x, float* y) const;
+  void by_panels(CpuStream& stream, const float* x, Matrix y) const;
 
   int64_t padded() const { return units_ * kUnit; }
   int64_t panels() const { return (outputs_ + kPanel - 1) / kPanel; }
@@ -177,7 +177,7 @@ void QuantizedLinear::apply(CpuStream& stream, Matrix x, Matrix y) const {
     in = gathered.floats();
   }
   if (x.rows <= kDotRows) {
-    for (int64_t i = 0; i < x.rows; ++i) by_panels(stream, in + i * padded(), row(y, i));
+    by_panels(stream, in, y);
     return;
   }
   const Kernels& kernels = stream.kernels();
@@ -191,20 +191,26 @@ void QuantizedLinear::apply(CpuStream& stream, Matrix x, Matrix y) const {
                 });
 }
 
-void QuantizedLinear::by_panels(CpuStream& stream, const float* x, float* y) const {
+/// x in packed order.
+void QuantizedLinear::by_panels(CpuStream& stream, const float* x, Matrix y) const {
   const Kernels& kernels = stream.kernels();
-  const Scratch::Lease sums = stream.scratch().floats(groups_);
-  for (int64_t g = 0, unit = 0; zeros_.bytes() != 0 && g < groups_; ++g) {
-    const int64_t end = group_ends_[static_cast<size_t>(g)];
-    sums.floats()[g] = kernels.sum(x + unit * kUnit, (end - unit) * kUnit);
-    unit = end;
+  const Scratch::Lease sums = stream.scratch().floats(y.rows * groups_);
+  for (int64_t i = 0; zeros_.bytes() != 0 && i < y.rows; ++i) {
+    for (int64_t g = 0, unit = 0; g < groups_; ++g) {
+      const int64_t end = group_ends_[static_cast<size_t>(g)];
+      sums.floats()[i * groups_ + g] = kernels.sum(x + i * padded() + unit * kUnit, (end - unit) * kUnit);
+      unit = end;
+    }
   }
   stream.parallel_for(panels(), kPanelsPerChunk, [&](int64_t begin, int64_t end) {
-    float out[kPanelsPerChunk * kPanel];
-    kernels.qdot(panel(begin), end - begin, x, sums.floats(), out);
+    constexpr int64_t kColumns = kPanelsPerChunk * kPanel;
+    float out[kDotRows * kColumns];
+    kernels.qdot(panel(begin), end - begin, {y.rows, x, padded(), sums.floats(), out, kColumns});
     const int64_t col = begin * kPanel, cols = std::min(end * kPanel, outputs_) - col;
-    if (bias() != nullptr) kernels.add(out, bias() + col, cols);
-    std::copy_n(out, cols, y + col);
+    for (int64_t i = 0; i < y.rows; ++i) {
+      if (bias() != nullptr) kernels.add(out + i * kColumns, bias() + col, cols);
+      std::copy_n(out + i * kColumns, cols, row(y, i) + col);
+    }
   });
 }
 

@@ -8,6 +8,7 @@ namespace {
 
 /// Vectors that the columns of a panel take.
 constexpr int kParts = static_cast<int>(kPanel / kW);
+constexpr bool kWide = kParts == 1;
 
 template <int kBits>
 void unpack_bits(const QPanel& panel, int64_t begin, int64_t count, float* out, int64_t ldo) {
@@ -47,63 +48,86 @@ void unpack(const QPanel& panel, int64_t begin, int64_t count, float* out, int64
   }
 }
 
-/// kPanels panels at once: as many streams of weights, and chains of sums to hide the latency of their adds.
-template <int kBits, int kPanels>
-void qdot_panels(const QPanel& panel, const float* x, const float* group_sums, float* y) {
-  constexpr int kPerWord = 32 / kBits;
-  constexpr int64_t kPrefetch = 1024 / 4;  // words ahead
+/// kPanels panels and kX rows at once: as many streams of weights, each field decoded once, and as many chains of sums
+/// as hide the latency of their adds.
+template <int kBits, int kPanels, int kX>
+void qdot_block(const QPanel& panel, const QRows& rows) {
+  constexpr int kPerWord = 32 / kBits, kColumns = kPanels * kParts;  // vectors
+  constexpr int64_t kPrefetch = 1024 / 4;                            // words ahead
   const Fields<kBits> fields;
   const int64_t stride = panel_words(panel.units, panel.bits);
   const uint32_t* words = panel.words;
-  Vec total[kPanels][kParts];
-  unrolled<kPanels * kParts>([&](auto i) { total[i.value / kParts][i.value % kParts] = Vec::zero(); });
+  const float* x = rows.x;
+  Vec total[kX][kColumns];
+  unrolled<kX * kColumns>([&](auto i) { total[i.value / kColumns][i.value % kColumns] = Vec::zero(); });
   int64_t unit = 0;
   for (int64_t g = 0; g < panel.groups; ++g) {
-    Vec sums[kPanels][kParts];
-    unrolled<kPanels * kParts>([&](auto i) { sums[i.value / kParts][i.value % kParts] = Vec::zero(); });
+    Vec sums[kX][kColumns];
+    unrolled<kX * kColumns>([&](auto i) { sums[i.value / kColumns][i.value % kColumns] = Vec::zero(); });
     for (int64_t w = (panel.group_ends[g] - unit) * (kUnit / kPerWord); w > 0;
          --w, words += kPanel, x += kPerWord) {
-      unrolled<kPanels * kParts>([&](auto i) {
-        constexpr int kP = i.value / kParts, kH = i.value % kParts;
-        const uint32_t* p = words + kP * stride + kH * kW;
-        if constexpr (kH == 0) _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetch), _MM_HINT_T0);
+      unrolled<kColumns>([&](auto c) {
+        const uint32_t* p = words + c.value / kParts * stride + c.value % kParts * kW;
+        if constexpr (c.value % kParts == 0)
+          _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetch), _MM_HINT_T0);
         const Words word = Words::load(p);
         unrolled<kPerWord>([&](auto j) {
-          sums[kP][kH] = fma(fields.template get<j.value>(word), Vec::set(x[j.value]), sums[kP][kH]);
+          const Vec weights = fields.template get<j.value>(word);
+          unrolled<kX>([&](auto m) {
+            Vec& sum = sums[m.value][c.value];
+            sum = fma(weights, Vec::set(x[m.value * rows.ldx + j.value]), sum);
+          });
         });
       });
     }
     unit = panel.group_ends[g];
-    unrolled<kPanels * kParts>([&](auto i) {
-      constexpr int kP = i.value / kParts, kH = i.value % kParts;
-      const int64_t at = (kP * panel.groups + g) * kPanel + kH * kW;
-      Vec sum = sums[kP][kH];
-      if (panel.zeros != nullptr) sum = sum - Vec::load(panel.zeros + at) * Vec::set(group_sums[g]);
-      total[kP][kH] = fma(sum, Vec::load(panel.scales + at), total[kP][kH]);
+    unrolled<kX * kColumns>([&](auto i) {
+      constexpr int kM = i.value / kColumns, kC = i.value % kColumns;
+      const int64_t at = (kC / kParts * panel.groups + g) * kPanel + kC % kParts * kW;
+      Vec sum = sums[kM][kC];
+      if (panel.zeros != nullptr) {
+        sum = sum - Vec::load(panel.zeros + at) * Vec::set(rows.group_sums[kM * panel.groups + g]);
+      }
+      total[kM][kC] = fma(sum, Vec::load(panel.scales + at), total[kM][kC]);
     });
   }
-  unrolled<kPanels * kParts>(
-      [&](auto i) { total[i.value / kParts][i.value % kParts].store(y + i.value * kW); });
+  unrolled<kX * kColumns>([&](auto i) {
+    total[i.value / kColumns][i.value % kColumns].store(rows.y + i.value / kColumns * rows.ldy +
+                                                        i.value % kColumns * kW);
+  });
 }
 
-template <int kBits>
-void qdot_bits(QPanel panel, int64_t panels, const float* x, const float* group_sums, float* y) {
+template <int kBits, int kPanels, int kX>
+void qdot_panels(QPanel panel, int64_t panels, QRows rows) {
   const auto advance = [&](int64_t count) {
     panel.words += count * panel_words(panel.units, panel.bits);
     panel.scales += count * panel.groups * kPanel;
     if (panel.zeros != nullptr) panel.zeros += count * panel.groups * kPanel;
-    y += count * kPanel;
+    rows.y += count * kPanel;
     panels -= count;
   };
-  for (; panels >= 4; advance(4)) qdot_panels<kBits, 4>(panel, x, group_sums, y);
-  for (; panels > 0; advance(1)) qdot_panels<kBits, 1>(panel, x, group_sums, y);
+  for (; panels >= kPanels; advance(kPanels)) qdot_block<kBits, kPanels, kX>(panel, rows);
+  for (; panels > 0; advance(1)) qdot_block<kBits, 1, kX>(panel, rows);
 }
 
-void qdot(const QPanel& first, int64_t panels, const float* x, const float* group_sums, float* y) {
+template <int kBits>
+void qdot_bits(const QPanel& panel, int64_t panels, QRows rows) {
+  const auto advance = [&](int64_t count) {
+    rows.x += count * rows.ldx;
+    rows.group_sums += count * panel.groups;
+    rows.y += count * rows.ldy;
+    rows.rows -= count;
+  };
+  for (; rows.rows >= 4; advance(4)) qdot_panels<kBits, kWide ? 2 : 1, 4>(panel, panels, rows);
+  for (; rows.rows >= 2; advance(2)) qdot_panels<kBits, kWide ? 4 : 2, 2>(panel, panels, rows);
+  for (; rows.rows >= 1; advance(1)) qdot_panels<kBits, 4, 1>(panel, panels, rows);
+}
+
+void qdot(const QPanel& first, int64_t panels, const QRows& rows) {
   switch (first.bits) {
-    case 2: return qdot_bits<2>(first, panels, x, group_sums, y);
-    case 4: return qdot_bits<4>(first, panels, x, group_sums, y);
-    default: return qdot_bits<8>(first, panels, x, group_sums, y);
+    case 2: return qdot_bits<2>(first, panels, rows);
+    case 4: return qdot_bits<4>(first, panels, rows);
+    default: return qdot_bits<8>(first, panels, rows);
   }
 }
 

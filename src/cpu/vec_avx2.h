@@ -39,6 +39,29 @@ struct Vec {
     return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16))};
   }
 
+  /// Bits of 8 floats or of 8 pairs of 16-bit elements, the first `bytes` of them.
+  static Vec load_raw(const void* p) { return {_mm256_loadu_ps(static_cast<const float*>(p))}; }
+  static Vec load_raw(const void* p, int64_t bytes) {
+    alignas(32) unsigned char copy[32] = {};
+    for (int64_t i = 0; i < bytes; ++i) copy[i] = static_cast<const unsigned char*>(p)[i];
+    return {_mm256_castsi256_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(copy)))};
+  }
+  /// The first or second element of each pair.
+  template <Dense kType, int kSecond>
+  Vec half() const {
+    const __m256i pairs = _mm256_castps_si256(v);
+    if constexpr (kType == Dense::f16) {
+      const __m256i low =
+          kSecond ? _mm256_srli_epi32(pairs, 16) : _mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF));
+      const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
+      return {_mm256_cvtph_ps(_mm256_castsi256_si128(packed))};
+    } else if constexpr (kSecond) {
+      return {_mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xFFFF0000u))))};
+    } else {
+      return {_mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16))};
+    }
+  }
+
   Vec operator+(Vec b) const { return {_mm256_add_ps(v, b.v)}; }
   Vec operator-(Vec b) const { return {_mm256_sub_ps(v, b.v)}; }
   Vec operator*(Vec b) const { return {_mm256_mul_ps(v, b.v)}; }

@@ -39,6 +39,25 @@ struct Vec {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16))};
   }
 
+  /// Bits of 16 floats or of 16 pairs of 16-bit elements, the first `bytes` of them.
+  static Vec load_raw(const void* p) { return {_mm512_loadu_ps(p)}; }
+  static Vec load_raw(const void* p, int64_t bytes) {
+    const auto mask = static_cast<__mmask32>((uint64_t{1} << (bytes / 2)) - 1);
+    return {_mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, p))};
+  }
+  /// The first or second element of each pair.
+  template <Dense kType, int kSecond>
+  Vec half() const {
+    const __m512i pairs = _mm512_castps_si512(v);
+    if constexpr (kType == Dense::f16) {
+      return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(kSecond ? _mm512_srli_epi32(pairs, 16) : pairs))};
+    } else if constexpr (kSecond) {
+      return {_mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))))};
+    } else {
+      return {_mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16))};
+    }
+  }
+
   Vec operator+(Vec b) const { return {_mm512_add_ps(v, b.v)}; }
   Vec operator-(Vec b) const { return {_mm512_sub_ps(v, b.v)}; }
   Vec operator*(Vec b) const { return {_mm512_mul_ps(v, b.v)}; }
