@@ -32,11 +32,14 @@ std::string cat(const Parts&... parts) {
 /// Text of unknown origin made safe for a message: in single quotes, control bytes and invalid UTF-8 as
 /// \xNN, cut at `max_bytes` with "...".
 std::string quoted(std::string_view text, size_t max_bytes = 80);
-// an exact match for strings: otherwise std::quoted would be found through their namespace
+// exact matches: without them std::quoted would be found through the namespace of std::string
 inline std::string quoted(const std::string& text, size_t max_bytes = 80) {
   return quoted(std::string_view(text), max_bytes);
 }
 inline std::string quoted(std::string& text, size_t max_bytes = 80) {
+  return quoted(std::string_view(text), max_bytes);
+}
+inline std::string quoted(const char* text, size_t max_bytes = 80) {
   return quoted(std::string_view(text), max_bytes);
 }
 
