@@ -1,3 +1,4 @@
+// Sums of outer products of inputs, on the tile kernel.
 #include "cpu/hessian.h"
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-// GPTQ within a block of columns, for 16 rows of weights side by side. Included by one file per instruction set,
-// hence the anonymous namespace.
+// GPTQ within a block of columns, for 16 rows of weights side by side: loops over them become vector instructions.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +21,6 @@ struct ColumnStep {
   uint8_t* codes;  // [size][kLanes] out
   float* loss;     // [kLanes] += errors^2
 };
-
-namespace {
 
 inline void quantize_columns(const ColumnStep& step) {
   constexpr float kShift = 0x1.8p23f;  // adding it rounds to an integer, half to even
@@ -60,5 +57,4 @@ inline void quantize_columns(const ColumnStep& step) {
   }
 }
 
-}  // namespace
 }  // namespace gptq::cpu

@@ -1,3 +1,4 @@
+// Stable sorts of columns and of whole groups by the diagonal of the Hessian.
 #include "quant/order.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Damping, order and fallbacks around Stream::factor() and Stream::solve().
 #include "quant/solver.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Columns are found by Gauss-Jordan and an upper Cholesky of the inverse; nothing is shared with the library but fp16.
 #include "quant/oracle.h"
 
 #include <algorithm>

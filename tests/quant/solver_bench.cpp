@@ -1,3 +1,4 @@
+// Inputs with the correlations and outliers of a transformer.
 #include "quant/solver_bench.h"
 
 #include <algorithm>
