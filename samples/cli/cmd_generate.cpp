@@ -28,14 +28,23 @@ Options generation_options(const Arguments& arguments) {
   return options;
 }
 
-void append_prompt(const Arguments& arguments, const Session& session) {
-  if (arguments.prompt) {
-    check(gptq_session_append_text(session.get(), arguments.prompt->data(),
-                                   static_cast<int64_t>(arguments.prompt->size())));
-    return;
+std::vector<int32_t> prompt_ids(const Arguments& arguments, const Model& model) {
+  if (!arguments.prompt) return parse_ids(*arguments.tokens);
+  return tokenize(model, *arguments.prompt, GPTQ_TOKENIZE_ADD_SPECIAL | GPTQ_TOKENIZE_PARSE_SPECIAL);
+}
+
+/// Room for what was asked, beyond the model's context where its positions allow that.
+Session make_session(const Arguments& arguments, const Model& model, int64_t prompt) {
+  const int64_t context = number(model, "context_length");
+  const int64_t wanted = prompt + arguments.max_tokens.value_or(0);
+  Options options;
+  if (wanted > context && wanted <= number(model, "context_limit")) {
+    options.set(GPTQ_KEY_CONTEXT_LENGTH, wanted);
+    say("warning", "the model was made for " + std::to_string(context) + " tokens; going up to " +
+                       std::to_string(wanted) + " as asked");
   }
-  const std::vector<int32_t> ids = parse_ids(*arguments.tokens);
-  check(gptq_session_append_tokens(session.get(), ids.data(), static_cast<int64_t>(ids.size())));
+  return make<Session>(gptq_session_create, static_cast<const gptq_model*>(model.get()),
+                       static_cast<const gptq_options*>(options.get()));
 }
 
 double stat(const Session& session, const char* key) {
@@ -56,11 +65,11 @@ void run(const Arguments& arguments) {
   want_one_of(arguments.prompt.has_value(), "--prompt", arguments.tokens.has_value(), "--tokens");
   Options options = generation_options(arguments);
   const Model model = load_model(arguments.common, arguments.common.model);
-  const auto session = make<Session>(gptq_session_create, static_cast<const gptq_model*>(model.get()),
-                                     static_cast<const gptq_options*>(nullptr));
+  const std::vector<int32_t> ids = prompt_ids(arguments, model);
+  const Session session = make_session(arguments, model, static_cast<int64_t>(ids.size()));
   const CancelOnSignal guard(session.get());
   throw_if_interrupted();
-  append_prompt(arguments, session);
+  check(gptq_session_append_tokens(session.get(), ids.data(), static_cast<int64_t>(ids.size())));
   {
     Progress progress(Progress::Show::when_slow, "tokens");
     check(gptq_options_set_progress(options.get(), Progress::callback, nullptr));

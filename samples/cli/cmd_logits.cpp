@@ -24,15 +24,12 @@ void run(Arguments arguments) {
   const auto count = static_cast<int64_t>(ids.size());
   const int64_t vocab = number(model, "vocab_size");
   const int64_t context = number(model, "context_length");
-  if (count > context) {
-    throw Failure(std::to_string(count) + " tokens do not fit the model's context of " +
-                  std::to_string(context));
-  }
   const Session session = make_scoring_session(model, count);
   const CancelOnSignal guard(session.get());
   LogitsFile file(arguments.out, count, vocab);
   Progress progress(Progress::Show::when_slow, "tokens");
-  const int64_t step = slice_rows(vocab);
+  // beyond the context some models stretch their positions by the length of the pass: it must be one
+  const int64_t step = count > context ? count : slice_rows(vocab);
   for (int64_t done = 0; done < count; done += step) {
     throw_if_interrupted();
     const auto slice =

@@ -80,7 +80,10 @@ void run(const Arguments& arguments) {
   check(gptq_options_set_progress(options.get(), Progress::callback, nullptr));
   // The text first: a file that can't be read is noticed before any work.
   std::string calibration;
-  if (arguments.calibration) calibration = read_file(*arguments.calibration);
+  if (arguments.calibration) {
+    calibration = read_file(*arguments.calibration);
+    if (calibration.empty()) throw Failure(*arguments.calibration + ": it is empty, wanted calibration text");
+  }
   const auto quantizer =
       make<Quantizer>(gptq_quantizer_create, arguments.common.model.c_str(), arguments.out.c_str(),
                       static_cast<const gptq_options*>(options.get()));
@@ -109,9 +112,8 @@ void add_method_options(CLI::App& command, Arguments& arguments) {
                   "Inputs that share a scale, or -1 for one group; default 128")
       ->type_name("N")
       ->group(group);
-  command
-      .add_flag("--sym,!--asym", arguments.sym,
-                "Zero points fixed in the middle (--sym, default) or free (--asym)")
+  add_switch(command, "--sym,!--asym", arguments.sym,
+             "Zero points fixed in the middle (--sym, default) or free (--asym)")
       ->group(group);
   command
       .add_option("--format", arguments.format, "gptq or gptq_v2; default gptq for --sym, gptq_v2 for --asym")

@@ -60,7 +60,8 @@ Model load_model(const Common& common, const std::string& path, Weights weights)
   check(gptq_options_set_progress(options.get(), Progress::callback, nullptr));
   auto model = make<Model>(gptq_model_load, path.c_str(), static_cast<const gptq_options*>(options.get()));
   if (verbosity() >= Verbosity::verbose) {
-    say("info", path + ": " + text(model, "family") + ", " + text(model, "quantization"));
+    const std::string quantization = text(model, "quantization");
+    say("info", path + ": " + text(model, "family") + (quantization.empty() ? "" : ", " + quantization));
   }
   return model;
 }

@@ -104,7 +104,7 @@ int32_t Progress::callback(void*, int64_t done, int64_t total, const char* stage
 }
 
 void Progress::update(int64_t done, int64_t total, std::string_view stage) {
-  if (verbosity() == Verbosity::quiet) return;
+  if (verbosity() == Verbosity::quiet || stage.empty()) return;
   const double now = seconds();
   const bool new_stage = stage != stage_;
   if (new_stage) {

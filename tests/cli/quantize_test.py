@@ -85,10 +85,11 @@ class Quantize(ToolTest):
     def test_faults_leave_no_output(self):
         out = self.folder / "out"
         short = self.folder / "short.txt"
-        short.write_text("Once.")
         self.fail_with(1, "quantize", MODEL, self.folder / "none" / "out", *SMALL, says=("none",))
         self.fail_with(1, "quantize", MODEL, out, *SMALL, "--calibration", self.folder / "no.txt", says=("no.txt",))
-        self.fail_with(1, "quantize", MODEL, out, *SMALL, "--calibration", short)
+        for text in ("", "a"):
+            short.write_text(text)
+            self.fail_with(1, "quantize", MODEL, out, *SMALL, "--calibration", short)
         model = self.copy_model()
         weights = model / "model.safetensors"
         os.truncate(weights, weights.stat().st_size - 10)
