@@ -67,7 +67,7 @@ class MemoryCheckpoint final : public Checkpoint {
     std::byte* bytes = nullptr;
     Tensor tensor = make_tensor(dtype, shape, &bytes);
     ASSERT_EQ(tensor.bytes, values.size() * sizeof(T));
-    std::memcpy(bytes, values.data(), tensor.bytes);
+    if (tensor.bytes != 0) std::memcpy(bytes, values.data(), tensor.bytes);
     held_["m." + suffix] = tensor;
     refresh();
   }
