@@ -15,9 +15,9 @@ struct ColumnStep {
   const float* scales;  // [kLanes]
   const float* zeros;   // [kLanes]
   float max_code;
-  float*
-      weights;    // [size][kLanes]: columns of the step become dequantized codes, later ones get their errors
-  float* errors;  // [size][kLanes] out: (w - q) / u_jj
+  /// [size][kLanes]: columns of the step become dequantized codes, later ones get their errors
+  float* weights;
+  float* errors;   // [size][kLanes] out: (w - q) / u_jj
   uint8_t* codes;  // [size][kLanes] out
   float* loss;     // [kLanes] += errors^2
 };
