@@ -222,7 +222,8 @@ GPTQ_API void gptq_model_free(gptq_model *model);
 /** One more hold, to be given back with gptq_model_free().  @since 0.1  @threadsafe any */
 GPTQ_API gptq_status gptq_model_retain(const gptq_model *model);
 
-/** A number about the model: "n_layer", "hidden_size", "vocab_size", "context_length", "n_head", "n_kv_head",
+/** A number about the model: "n_layer", "hidden_size", "vocab_size", "context_length", "context_limit"
+ *  (most that a session may be given: rotary positions can go beyond context_length, learned ones not), "n_head", "n_kv_head",
  *  "head_dim", "parameters", "quantized" (0 or 1), "bits" (of the quantized modules, 0 if none), "group_size",
  *  "sym", "desc_act", "weight_bytes" (held or mapped), "weight_bytes_per_token" (read to decode one token),
  *  "bos_token_id", "eos_token_id" (the first; -1 if none), "threads".

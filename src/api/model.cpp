@@ -28,6 +28,7 @@ constexpr std::array kInts{
     IntRow{"hidden_size", [](const Model& m) { return m.spec().hidden; }},
     IntRow{"vocab_size", [](const Model& m) { return m.vocab_size(); }},
     IntRow{"context_length", [](const Model& m) { return m.spec().context; }},
+    IntRow{"context_limit", [](const Model& m) { return m.spec().context_limit(); }},
     IntRow{"n_head", [](const Model& m) { return m.spec().heads; }},
     IntRow{"n_kv_head", [](const Model& m) { return m.spec().kv_heads; }},
     IntRow{"head_dim", [](const Model& m) { return m.spec().head_dim; }},

@@ -17,9 +17,9 @@ double seconds_since(Clock::time_point start) {
 
 int64_t usable_context(const Spec& spec, int64_t wanted) {
   if (wanted == 0) return spec.context;
-  if (spec.family->positions == Positions::learned && wanted > spec.context) {
+  if (wanted > spec.context_limit()) {
     throw Error(Status::invalid_argument, cat("context_length is ", wanted, ", but the model has ",
-                                              spec.context, " learned positions"));
+                                              spec.context_limit(), " positions"));
   }
   return wanted;
 }

@@ -43,6 +43,10 @@ struct Spec {
   std::optional<int32_t> bos;
   std::vector<int32_t> eos;  // any of them ends a text
 
+  /// Most positions that can be told apart: learned ones end with the table.
+  int64_t context_limit() const {
+    return family->positions == Positions::learned ? context : int64_t{1} << 30;
+  }
   /// Output rows of the Linear in `role`, and its input columns.
   int64_t out_features(Role role) const;
   int64_t in_features(Role role) const;

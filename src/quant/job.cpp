@@ -33,12 +33,21 @@ void refuse_quantized(const Loader& loader) {
                                       " is quantized already; wanted a 16-bit or 32-bit model"));
 }
 
+void refuse_in_place(const fs::path& source, const fs::path& target) {
+  std::error_code ignored;
+  if (fs::equivalent(source, target, ignored)) {
+    throw Error(Status::invalid_argument,
+                cat("the output ", quoted(target.string(), 400), " is the model itself"));
+  }
+}
+
 }  // namespace
 
 Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& model,
          const QuantOptions& options, Progress progress)
     : options_(options), progress_(std::move(progress)), loader_(source) {
   refuse_quantized(loader_);
+  refuse_in_place(source, target);
   const int64_t context = loader_.spec().context;
   if (options_.calibration_length == 0) options_.calibration_length = std::min(kDefaultLength, context);
   if (options_.calibration_length > context) {
