@@ -8,7 +8,7 @@
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kDotRows = 8;            // rows of x up to which weights are read row by row
+constexpr int64_t kDotRows = 16;           // rows of x up to which weights are read row by row
 constexpr int64_t kChunkBytes = 64 << 10;  // weights of one chunk of work in decoding
 
 Dense dense_type(const Tensor& weight) {

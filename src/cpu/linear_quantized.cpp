@@ -9,7 +9,7 @@
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kDotRows = 8;  // rows of x up to which panels are multiplied as they are
+constexpr int64_t kDotRows = 16;  // rows of x up to which panels are multiplied as they are
 constexpr int64_t kPanelsPerChunk = 4;
 constexpr int64_t kPrepareCodes = 1 << 18;  // codes packed by one chunk
 

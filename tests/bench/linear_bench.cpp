@@ -137,7 +137,7 @@ void run(const gptq::Backend& backend, const Case& c, double flops, double bandw
     bytes += copies.back()->bytes();
     if (copies.size() == 64) break;
   }
-  for (int64_t rows : {1, 2, 4, 8, 32, 128, 512}) {
+  for (int64_t rows : {1, 2, 4, 8, 16, 32, 128, 512}) {
     std::vector<float> x(static_cast<size_t>(rows * c.inputs), 0.5f),
         y(static_cast<size_t>(rows * c.outputs));
     const gptq::Matrix in{reinterpret_cast<std::byte*>(x.data()), rows, c.inputs};
