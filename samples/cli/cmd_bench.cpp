@@ -136,14 +136,14 @@ void run(Arguments arguments) {
 
 void add_bench(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& command = add_command(
+  Command command(
       app, "bench", "Measure speed and memory: medians over repetitions.",
       {"gptq bench Llama-3.2-1B-gptq", "gptq bench Llama-3.2-1B-gptq --prompt 128 --threads 1 --json"});
   arguments->common.add_to(command, "Model folder, quantized or not");
-  command.add_option("--prompt", arguments->prompt, "Tokens of the prompt; default 512")->type_name("N");
-  command.add_option("--generate", arguments->generate, "Tokens to generate; default 64")->type_name("N");
-  command.add_option("--repeat", arguments->repeat, "Repetitions; default 5")->type_name("N");
-  command.callback([arguments] { run(*arguments); });
+  command.option("--prompt", "N", arguments->prompt, "Tokens of the prompt; default 512");
+  command.option("--generate", "N", arguments->generate, "Tokens to generate; default 64");
+  command.option("--repeat", "N", arguments->repeat, "Repetitions; default 5");
+  command.run([arguments] { run(*arguments); });
 }
 
 }  // namespace cli

@@ -98,52 +98,35 @@ void run(const Arguments& arguments) {
   }
 }
 
-void add_sampling_options(CLI::App& command, Arguments& arguments) {
-  const std::string group = "Sampling";
-  command
-      .add_option("--max-tokens", arguments.max_tokens,
-                  "Most new tokens; 0 (default) until the context is full")
-      ->type_name("N")
-      ->group(group);
-  command.add_option("--temperature", arguments.temperature, "0 (default) takes the most likely token")
-      ->type_name("X")
-      ->group(group);
-  command.add_option("--top-k", arguments.top_k, "Keep the N most likely tokens; 0 (default) all")
-      ->type_name("N")
-      ->group(group);
-  command
-      .add_option("--top-p", arguments.top_p, "Keep the fewest tokens of this total probability; default 1")
-      ->type_name("X")
-      ->group(group);
-  command
-      .add_option("--min-p", arguments.min_p, "Drop tokens below this part of the most likely one; default 0")
-      ->type_name("X")
-      ->group(group);
-  command
-      .add_option("--repetition-penalty", arguments.repetition_penalty,
-                  "As CTRL, arXiv 1909.05858; default 1, none")
-      ->type_name("X")
-      ->group(group);
-  command.add_option("--seed", arguments.seed, "Equal seeds give equal text; default 0")
-      ->type_name("N")
-      ->group(group);
-  command.add_flag("--ignore-eos", arguments.ignore_eos, "Go on after an end-of-text token")->group(group);
+void add_sampling_options(Command& command, Arguments& arguments) {
+  command.group("Sampling");
+  command.option("--max-tokens", "N", arguments.max_tokens,
+                 "Most new tokens; 0 (default) until the context is full");
+  command.option("--temperature", "X", arguments.temperature, "0 (default) takes the most likely token");
+  command.option("--top-k", "N", arguments.top_k, "Keep the N most likely tokens; 0 (default) all");
+  command.option("--top-p", "X", arguments.top_p,
+                 "Keep the fewest tokens of this total probability; default 1");
+  command.option("--min-p", "X", arguments.min_p,
+                 "Drop tokens below this part of the most likely one; default 0");
+  command.option("--repetition-penalty", "X", arguments.repetition_penalty,
+                 "As CTRL, arXiv 1909.05858; default 1, none");
+  command.option("--seed", "N", arguments.seed, "Equal seeds give equal text; default 0");
+  command.flag("--ignore-eos", arguments.ignore_eos, "Go on after an end-of-text token");
 }
 
 }  // namespace
 
 void add_generate(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& command =
-      add_command(app, "generate", "Continue a text; it is printed as it comes.",
+  Command command(app, "generate", "Continue a text; it is printed as it comes.",
                   {"gptq generate Llama-3.2-1B-gptq --prompt \"Once upon a time\"",
                    "gptq generate Llama-3.2-1B-gptq --prompt Hello --temperature 0.8 --top-p 0.9 --seed 1",
                    "gptq generate Llama-3.2-1B-gptq --tokens 1,15043 --max-tokens 20 --json"});
   arguments->common.add_to(command, "Model folder, quantized or not");
-  command.add_option("--prompt", arguments->prompt, "Text to continue")->type_name("TEXT");
-  command.add_option("--tokens", arguments->tokens, "Ids to continue, taken as they are")->type_name("IDS");
+  command.option("--prompt", "TEXT", arguments->prompt, "Text to continue");
+  command.option("--tokens", "IDS", arguments->tokens, "Ids to continue, taken as they are");
   add_sampling_options(command, *arguments);
-  command.callback([arguments] { run(*arguments); });
+  command.run([arguments] { run(*arguments); });
 }
 
 }  // namespace cli

@@ -28,11 +28,10 @@ void run(const Common& common) {
 
 void add_info(CLI::App& app) {
   auto common = std::make_shared<Common>();
-  CLI::App& command =
-      add_command(app, "info", "Print what a model folder holds, without loading its weights.",
+  Command command(app, "info", "Print what a model folder holds, without loading its weights.",
                   {"gptq info Llama-3.2-1B-gptq", "gptq info Llama-3.2-1B-gptq --json"});
   common->add_to(command, "Model folder, quantized or not");
-  command.callback([common] { run(*common); });
+  command.run([common] { run(*common); });
 }
 
 }  // namespace cli

@@ -46,18 +46,15 @@ void run(Arguments arguments) {
 
 void add_logits(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& command =
-      add_command(app, "logits", "Write the logits after each token of one causal pass, computed exactly.",
+  Command command(app, "logits", "Write the logits after each token of one causal pass, computed exactly.",
                   {"gptq logits Llama-3.2-1B --tokens 1,15043,3186 --out logits.safetensors",
                    "gptq logits Llama-3.2-1B --tokens-file ids.json --out logits.safetensors"});
   arguments->common.add_to(command, "Model folder, quantized or not");
-  command.add_option("--tokens", arguments->tokens, "Ids")->type_name("IDS");
-  command.add_option("--tokens-file", arguments->tokens_file, "JSON array of ids")->type_name("FILE");
-  command
-      .add_option("--out", arguments->out, "File to write: one tensor \"logits\", f32 [tokens, vocabulary]")
-      ->type_name("FILE")
-      ->required();
-  command.callback([arguments] { run(*arguments); });
+  command.option("--tokens", "IDS", arguments->tokens, "Ids");
+  command.option("--tokens-file", "FILE", arguments->tokens_file, "JSON array of ids");
+  command.required("--out", "FILE", arguments->out,
+                   "File to write: one tensor \"logits\", f32 [tokens, vocabulary]");
+  command.run([arguments] { run(*arguments); });
 }
 
 }  // namespace cli

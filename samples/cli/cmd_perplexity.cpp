@@ -193,27 +193,20 @@ void run(Arguments arguments) {
 
 void add_perplexity(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& command =
-      add_command(app, "perplexity",
+  Command command(app, "perplexity",
                   "Measure how well a model predicts a text, and how far it is from a reference model.",
                   {"gptq perplexity Llama-3.2-1B-gptq --text wiki.test.raw",
                    "gptq perplexity Llama-3.2-1B-gptq --text wiki.test.raw --reference Llama-3.2-1B --json"});
   arguments->common.add_to(command, "Model folder, quantized or not");
-  command.add_option("--text", arguments->text, "Text to predict, UTF-8; '-' for standard input")
-      ->type_name("FILE")
-      ->required();
-  command.add_option("--context", arguments->context, "Tokens of a chunk; each starts afresh; default 512")
-      ->type_name("N");
-  command.add_option("--chunks", arguments->chunks, "Most chunks, from the start of the text; default 20")
-      ->type_name("N");
-  command
-      .add_option("--reference", arguments->reference,
-                  "Model folder to compare with: KL divergence, best token")
-      ->type_name("MODEL");
-  command.footer(
+  command.required("--text", "FILE", arguments->text, "Text to predict, UTF-8; '-' for standard input");
+  command.option("--context", "N", arguments->context, "Tokens of a chunk; each starts afresh; default 512");
+  command.option("--chunks", "N", arguments->chunks, "Most chunks, from the start of the text; default 20");
+  command.option("--reference", "MODEL", arguments->reference,
+                 "Model folder to compare with: KL divergence, best token");
+  command.note(
       "Each chunk's mean is taken over its predictions, then the mean over chunks. --compute is exact here\n"
       "unless it is given.");
-  command.callback([arguments] { run(*arguments); });
+  command.run([arguments] { run(*arguments); });
 }
 
 }  // namespace cli

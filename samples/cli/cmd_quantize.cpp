@@ -97,83 +97,53 @@ void run(const Arguments& arguments) {
   report(arguments, quantizer);
 }
 
-/// A pair of opposite flags, or one flag; neither given leaves the library's default.
-CLI::Option* add_switch(CLI::App& command, const std::string& names, std::optional<bool>& value,
-                        const std::string& help) {
-  return command.add_flag_function(
-      names, [&value](int64_t count) { value = count > 0; }, help);
+void add_method_options(Command& command, Arguments& arguments) {
+  command.group("What is written");
+  command.option("--bits", "N", arguments.bits, "2, 3, 4 (default) or 8");
+  command.option("--group-size", "N", arguments.group_size,
+                 "Inputs that share a scale, or -1 for one group; default 128");
+  command.toggle("--sym,!--asym", arguments.sym,
+                 "Zero points fixed in the middle (--sym, default) or free (--asym)");
+  command.option("--format", "NAME", arguments.format,
+                 "gptq or gptq_v2; default gptq for --sym, gptq_v2 for --asym");
+  command.flag("--overwrite", arguments.overwrite, "Replace OUT if it exists");
+  command.group("How");
+  command.option(
+      "--order", "NAME", arguments.order,
+      "Order of the inputs: none, act (by falling activation) or gar (default: as act, inside groups "
+      "and among them, at no cost when running)");
+  command.toggle("--static-groups", arguments.static_groups, "Ranges from the weights as they were");
+  command.option("--damp", "X", arguments.damp,
+                 "Part of the Hessian's mean diagonal added to it; default 0.05");
+  command.toggle("--true-sequential,!--no-true-sequential", arguments.true_sequential,
+                 "Modules of a layer see the quantized ones before them, or not; default: they do");
 }
 
-void add_method_options(CLI::App& command, Arguments& arguments) {
-  const std::string group = "What is written";
-  command.add_option("--bits", arguments.bits, "2, 3, 4 (default) or 8")->type_name("N")->group(group);
-  command
-      .add_option("--group-size", arguments.group_size,
-                  "Inputs that share a scale, or -1 for one group; default 128")
-      ->type_name("N")
-      ->group(group);
-  add_switch(command, "--sym,!--asym", arguments.sym,
-             "Zero points fixed in the middle (--sym, default) or free (--asym)")
-      ->group(group);
-  command
-      .add_option("--format", arguments.format, "gptq or gptq_v2; default gptq for --sym, gptq_v2 for --asym")
-      ->type_name("NAME")
-      ->group(group);
-  command.add_flag("--overwrite", arguments.overwrite, "Replace OUT if it exists")->group(group);
-  const std::string method = "How";
-  command
-      .add_option(
-          "--order", arguments.order,
-          "Order of the inputs: none, act (by falling activation) or gar (default: as act, inside groups "
-          "and among them, at no cost when running)")
-      ->type_name("NAME")
-      ->group(method);
-  add_switch(command, "--static-groups", arguments.static_groups, "Ranges from the weights as they were")
-      ->group(method);
-  command
-      .add_option("--damp", arguments.damp, "Part of the Hessian's mean diagonal added to it; default 0.05")
-      ->type_name("X")
-      ->group(method);
-  add_switch(command, "--true-sequential,!--no-true-sequential", arguments.true_sequential,
-             "Modules of a layer see the quantized ones before them, or not; default: they do")
-      ->group(method);
-}
-
-void add_calibration_options(CLI::App& command, Arguments& arguments) {
-  const std::string group = "Calibration";
-  command
-      .add_option("--calibration", arguments.calibration,
-                  "Text to calibrate on, UTF-8, '-' for standard input; without it the model writes its own")
-      ->type_name("FILE")
-      ->group(group);
-  command.add_option("--samples", arguments.samples, "Sequences; default 128")->type_name("N")->group(group);
-  command
-      .add_option("--seq-len", arguments.seq_len,
-                  "Tokens of each; default 2048 or the model's context, whichever is less")
-      ->type_name("N")
-      ->group(group);
-  command
-      .add_option(
-          "--seed", arguments.seed,
-          "Take sequences at random by this seed, instead of the first ones; seeds the model's own text too")
-      ->type_name("N")
-      ->group(group);
+void add_calibration_options(Command& command, Arguments& arguments) {
+  command.group("Calibration");
+  command.option("--calibration", "FILE", arguments.calibration,
+                 "Text to calibrate on, UTF-8, '-' for standard input; without it the model writes its own");
+  command.option("--samples", "N", arguments.samples, "Sequences; default 128");
+  command.option("--seq-len", "N", arguments.seq_len,
+                 "Tokens of each; default 2048 or the model's context, whichever is less");
+  command.option(
+      "--seed", "N", arguments.seed,
+      "Take sequences at random by this seed, instead of the first ones; seeds the model's own text too");
 }
 
 }  // namespace
 
 void add_quantize(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App& command =
-      add_command(app, "quantize", "Quantize a 16-bit or 32-bit model folder with GPTQ.",
+  Command command(app, "quantize", "Quantize a 16-bit or 32-bit model folder with GPTQ.",
                   {"gptq quantize Llama-3.2-1B Llama-3.2-1B-gptq",
                    "gptq quantize Llama-3.2-1B out --bits 3 --group-size 64 --calibration wiki.txt",
                    "gptq quantize Llama-3.2-1B out --asym --order act --samples 256 --seq-len 1024"});
   arguments->common.add_to(command, "Model folder: config.json, tokenizer files, safetensors");
-  command.add_option("OUT", arguments->out, "Folder to make")->required()->type_name("");
+  command.argument("OUT", arguments->out, "Folder to make");
   add_method_options(command, *arguments);
   add_calibration_options(command, *arguments);
-  command.callback([arguments] { run(*arguments); });
+  command.run([arguments] { run(*arguments); });
 }
 
 }  // namespace cli

@@ -53,26 +53,25 @@ void run_detokenize(const DetokenizeArguments& arguments) {
 
 void add_tokenize(CLI::App& app) {
   auto arguments = std::make_shared<TokenizeArguments>();
-  CLI::App& command = add_command(app, "tokenize", "Print the token ids of a text.",
-                                  {"gptq tokenize Llama-3.2-1B --text \"Hello world\"",
-                                   "gptq tokenize Llama-3.2-1B --file story.txt --no-special --json"});
+  Command command(app, "tokenize", "Print the token ids of a text.",
+                  {"gptq tokenize Llama-3.2-1B --text \"Hello world\"",
+                   "gptq tokenize Llama-3.2-1B --file story.txt --no-special --json"});
   arguments->common.add_to(command, "Folder with tokenizer files; it needs no weights");
-  command.add_option("--text", arguments->text, "Text, UTF-8")->type_name("TEXT");
-  command.add_option("--file", arguments->file, "File to read it from; '-' for standard input")
-      ->type_name("FILE");
-  command.add_flag("--no-special", arguments->no_special,
-                   "Add no special tokens, such as a beginning-of-text token");
-  command.callback([arguments] { run_tokenize(*arguments); });
+  command.option("--text", "TEXT", arguments->text, "Text, UTF-8");
+  command.option("--file", "FILE", arguments->file, "File to read it from; '-' for standard input");
+  command.flag("--no-special", arguments->no_special,
+               "Add no special tokens, such as a beginning-of-text token");
+  command.run([arguments] { run_tokenize(*arguments); });
 }
 
 void add_detokenize(CLI::App& app) {
   auto arguments = std::make_shared<DetokenizeArguments>();
-  CLI::App& command = add_command(app, "detokenize", "Print the text of token ids.",
-                                  {"gptq detokenize Llama-3.2-1B --tokens 1,15043,3186"});
+  Command command(app, "detokenize", "Print the text of token ids.",
+                  {"gptq detokenize Llama-3.2-1B --tokens 1,15043,3186"});
   arguments->common.add_to(command, "Folder with tokenizer files; it needs no weights");
-  command.add_option("--tokens", arguments->tokens, "Ids")->type_name("IDS")->required();
-  command.add_flag("--skip-special", arguments->skip_special, "Leave special tokens out of the text");
-  command.callback([arguments] { run_detokenize(*arguments); });
+  command.required("--tokens", "IDS", arguments->tokens, "Ids");
+  command.flag("--skip-special", arguments->skip_special, "Leave special tokens out of the text");
+  command.run([arguments] { run_detokenize(*arguments); });
 }
 
 }  // namespace cli

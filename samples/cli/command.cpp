@@ -13,36 +13,20 @@ std::string describe_errno(const std::string& path) { return path + ": " + std::
 
 }  // namespace
 
-CLI::App& add_command(CLI::App& app, const std::string& name, const std::string& about,
-                      const std::vector<std::string>& examples) {
-  std::string text = "Examples:\n";
-  for (const std::string& example : examples) text += "  " + example + "\n";
-  CLI::App& command = *app.add_subcommand(name, text + "\n" + about + "\n");
-  command.get_help_ptr()->group(kCommonGroup);
-  return command;
-}
-
-void Common::add_to(CLI::App& command, const std::string& model_help) {
-  command.add_option("MODEL", model, model_help)->required()->type_name("");
-  command.add_option("--threads", threads, "CPU threads; 0 (default) takes all that this process may use")
-      ->type_name("N")
-      ->group(kCommonGroup);
-  command.add_option("--device", device, "cpu (default)")->type_name("NAME")->group(kCommonGroup);
-  command.add_option("--compute", compute, "fast (default) or exact")->type_name("MODE")->group(kCommonGroup);
-  command.add_flag("--json", json, "Print one JSON object as the last line of standard output")
-      ->group(kCommonGroup);
-  command
-      .add_flag_callback(
-          "-v,--verbose",
-          [] {
-            set_verbosity(verbosity() == Verbosity::verbose ? Verbosity::debugging : Verbosity::verbose);
-          },
-          "Say more on standard error; twice for debugging")
-      ->group(kCommonGroup);
-  command
-      .add_flag_callback(
-          "-q,--quiet", [] { set_verbosity(Verbosity::quiet); }, "No progress, no warnings")
-      ->group(kCommonGroup);
+void Common::add_to(Command& command, const std::string& model_help) {
+  command.argument("MODEL", model, model_help);
+  command.group(kCommonGroup);
+  command.option("--threads", "N", threads, "CPU threads; 0 (default) takes all that this process may use");
+  command.option("--device", "NAME", device, "cpu (default)");
+  command.option("--compute", "MODE", compute, "fast (default) or exact");
+  command.flag("--json", json, "Print one JSON object as the last line of standard output");
+  const auto say_more = [] {
+    set_verbosity(verbosity() == Verbosity::verbose ? Verbosity::debugging : Verbosity::verbose);
+  };
+  command.flag("-v,--verbose", say_more, "Say more on standard error; twice for debugging");
+  command.flag(
+      "-q,--quiet", [] { set_verbosity(Verbosity::quiet); }, "No progress, no warnings");
+  command.group("Options");
 }
 
 Options Common::to_options() const {

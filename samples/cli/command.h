@@ -1,7 +1,6 @@
 // What the commands share: the options that all of them take, the reading of their arguments, and their output.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "command_line.h"
 #include "handles.h"
 #include "terminal.h"
 
@@ -27,10 +27,7 @@ void add_detokenize(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_info(CLI::App& app);
 
-/// Heading of the options of every command.
-inline constexpr const char* kCommonGroup = "Options of every command";
-
-/// Their values.
+/// Values of the options of every command.
 struct Common {
   std::string model;
   std::optional<int64_t> threads;
@@ -39,7 +36,7 @@ struct Common {
   bool json = false;
 
   /// Adds the MODEL argument and the options to a command.
-  void add_to(CLI::App& command, const std::string& model_help);
+  void add_to(Command& command, const std::string& model_help);
   /// The part of them that the library takes.
   Options to_options() const;
 };
@@ -48,10 +45,6 @@ enum class Weights { load, leave };
 
 /// Loads a folder, with progress where that takes long.
 Model load_model(const Common& common, const std::string& path, Weights weights = Weights::load);
-
-/// Adds a command: `about` is one line, `examples` are lines that start with "gptq".
-CLI::App& add_command(CLI::App& app, const std::string& name, const std::string& about,
-                      const std::vector<std::string>& examples);
 
 template <typename T>
 void set_if_given(Options& options, const char* key, const std::optional<T>& value) {

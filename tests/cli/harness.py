@@ -70,6 +70,21 @@ class ToolTest(unittest.TestCase):
         return target
 
 
+def read_tensors(path):
+    """Name to (shape, flat values) of a small safetensors file of 32-bit floats and integers."""
+    data = pathlib.Path(path).read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    tensors = {}
+    for name, entry in json.loads(data[8 : 8 + length]).items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        kind = {"F32": "f", "I32": "i", "I64": "q"}[entry["dtype"]]
+        count = (end - begin) // struct.calcsize(kind)
+        tensors[name] = entry["shape"], struct.unpack_from(f"<{count}{kind}", data, 8 + length + begin)
+    return tensors
+
+
 def read_logits(path):
     """Rows of floats; checks the safetensors file on the way."""
     data = pathlib.Path(path).read_bytes()

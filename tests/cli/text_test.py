@@ -1,4 +1,5 @@
 """tokenize, detokenize and generate."""
+import json
 import shutil
 
 from harness import MODEL, ToolTest, run
@@ -116,7 +117,11 @@ class Generate(ToolTest):
         self.assertEqual(prompt + len(shown["tokens"]), 512)
 
     def test_prompt_longer_than_the_context(self):
-        self.fail_with(1, "generate", MODEL, "--prompt", "Once upon a time " * 200, says=("512",))
+        text = "Once upon a time " * 200
+        done = self.succeed("generate", MODEL, "--prompt", text, "--max-tokens", "3", "--ignore-eos", "--json")
+        self.assertIn("gptq: warning: ", done.stderr)
+        self.assertIn("512", done.stderr)
+        self.assertEqual(len(json.loads(done.stdout)["tokens"]), 3)
 
     def test_id_outside_the_vocabulary(self):
         self.fail_with(1, "generate", MODEL, "--tokens", "1,4096", says=("4096",))
