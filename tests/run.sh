@@ -64,7 +64,8 @@ cases() {
 build() {
   local preset=$1
   shift
-  check "configure $preset" cmake --preset "$preset" "$@" && check "build $preset" cmake --build "build/$preset" --parallel "$jobs"
+  check "configure $preset" cmake --preset "$preset" "$@" &&
+    check "build $preset" cmake --build "build/$preset" --parallel "$jobs" -- -k 0
 }
 
 format() {
@@ -109,17 +110,20 @@ fuzz() {
 
 sanitizers() {
   heading "AddressSanitizer and UndefinedBehaviorSanitizer"
-  build asan -DGPTQ_BUILD_TOOL=OFF && cases build/asan
+  build asan -DGPTQ_BUILD_TOOL=OFF
+  cases build/asan
   heading "ThreadSanitizer"
   # the layers with threads
-  build tsan -DGPTQ_BUILD_TOOL=OFF && cases build/tsan --match '^(base|api)$'
+  build tsan -DGPTQ_BUILD_TOOL=OFF
+  cases build/tsan --match '^(base|api)$'
 }
 
 heading "Packages"
 sh tests/install-deps.sh || echo "going on with what is installed"
 
 heading "Build and tests"
-build dev && cases build/dev
+build dev
+cases build/dev
 
 heading "Format"
 format
