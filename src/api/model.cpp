@@ -4,6 +4,7 @@
 #include "api/buffer.h"
 #include "api/handles.h"
 #include "api/options.h"
+#include "base/json.h"
 #include "base/text.h"
 
 using namespace gptq;

@@ -5,6 +5,7 @@
 
 #include "api/buffer.h"
 #include "api/guard.h"
+#include "base/json.h"
 #include "base/text.h"
 
 using namespace gptq;

@@ -7,7 +7,7 @@
 #include <variant>
 
 #include "api/option_table.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "gptq.h"
 #include "model/model.h"
 #include "model/session.h"

@@ -11,11 +11,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json_fwd.h"
 
 namespace gptq {
-
-using Json = nlohmann::json;                 // std::map objects: lookups stay logarithmic in hostile files
-using OrderedJson = nlohmann::ordered_json;  // keeps the writer's order: to edit and print config.json
 
 struct JsonLimits {
   size_t max_bytes = size_t{64} << 20;

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 
 namespace gptq {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "model/family.h"
 
 namespace gptq {

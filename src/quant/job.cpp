@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 
 namespace gptq {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "model/loader.h"
 #include "model/model.h"
 #include "quant/calibration.h"

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "base/json.h"
 #include "base/text.h"
 
 namespace gptq {

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "text/component.h"
 #include "text/decode_stages.h"

@@ -1,6 +1,7 @@
 // See normalizer.h.
 #include "text/normalizer.h"
 
+#include "base/json.h"
 #include "base/text.h"
 #include "text/component.h"
 #include "text/unicode.h"

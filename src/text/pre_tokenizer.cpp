@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "text/byte_level.h"
 #include "text/component.h"

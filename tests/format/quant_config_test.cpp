@@ -1,6 +1,7 @@
 // quantize_config.json and its relatives: every spelling, every contradiction.
 #include "format/quant_config.h"
 
+#include "base/json.h"
 #include "format/format_support.h"
 #include "format/quant_config_parse.h"
 

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "format/quant_config_parse.h"
 #include "format/shard_index.h"
 

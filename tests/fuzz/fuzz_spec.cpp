@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "model/rope.h"
 #include "model/spec.h"
 
