@@ -160,7 +160,6 @@ class Stream {
   /// Host floats <-> activations, converting to and from the backend's element type.
   virtual void upload(const float* host, Matrix out) = 0;
   virtual void download(Matrix x, float* host) = 0;
-  virtual void copy(Matrix x, Matrix out) = 0;
 
   /// out[i] = row ids[i] of the table's weight matrix (bias ignored). Ids are checked by the caller.
   virtual void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) = 0;
