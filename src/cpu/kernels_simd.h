@@ -116,7 +116,7 @@ float exp_shift(float* x, int64_t n, float shift) {
 
 // ---- sums and norms -------------------------------------------------------------------------------------------------
 
-/// Sum of term(v) over vectors of x; a zero padding must not count, so term is told how many elements are real.
+/// Sum of term(v, sum so far) over vectors of x. What term makes of the zeros behind the last element is dropped.
 template <class Term>
 [[gnu::always_inline]] inline float sum_of(const float* x, int64_t n, const Term& term) {
   Vec sums[4] = {Vec::zero(), Vec::zero(), Vec::zero(), Vec::zero()};

@@ -62,7 +62,6 @@ class JsonEventReader : public nlohmann::json_sax<Json> {
   void refuse(Fault fault, std::string message) {
     if (!fault_) fault_.emplace(fault, std::move(message));
   }
-  bool refused() const { return fault_.has_value(); }
 
  private:
   bool pass(const JsonEvent& event) {

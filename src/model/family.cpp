@@ -66,8 +66,6 @@ constexpr Family kFamilies[] = {
 
 }  // namespace
 
-std::span<const Family> families() { return kFamilies; }
-
 const Family& find_family(std::string_view model_type, std::string_view file) {
   std::vector<std::string_view> known;
   for (const Family& family : kFamilies) {

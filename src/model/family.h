@@ -71,8 +71,6 @@ struct Family {
   Tied tied_by_default = Tied::no;
 };
 
-std::span<const Family> families();
-
 /// By model_type of config.json. Fault::unsupported naming the nearest and all that are known.
 const Family& find_family(std::string_view model_type, std::string_view file);
 

@@ -38,7 +38,6 @@ class Model {
   const Spec& spec() const;
   bool has_spec() const { return spec_.has_value(); }
   const Weights& weights() const;
-  bool has_weights() const { return weights_.has_value(); }
   const Backend& backend() const { return *backend_; }
   const std::optional<QuantConfig>& quantization() const { return quantization_; }
 

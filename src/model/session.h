@@ -57,7 +57,6 @@ class Session {
   std::span<const int32_t> history() const { return history_; }
   const SessionStats& stats() const { return stats_; }
   uint64_t cache_bytes() const { return cache_->bytes(); }
-  const Model& model() const { return *model_; }
 
  private:
   void process_pending(Logits keep, const Progress& progress);

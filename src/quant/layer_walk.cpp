@@ -13,17 +13,18 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
       tick_(std::move(tick)),
       stream_(backend.create_stream(cancel)),
       decoder_(spec, *stream_) {
+  int64_t tokens = 0;
   for (size_t s = 0; s < sequences.size(); ++s) {
     const auto length = static_cast<int64_t>(sequences[s].size());
     if (groups_.empty() || groups_.back().tokens + length > decoder_.max_rows()) groups_.emplace_back();
     groups_.back().sequences.push_back(s);
     groups_.back().tokens += length;
-    tokens_ += length;
+    tokens += length;
   }
   size_t most = 1;
   for (const Group& group : groups_) most = std::max(most, group.sequences.size());
   cache_ = backend_.create_cache(decoder_.cache_shape(1, static_cast<int64_t>(most)));
-  states_.resize(static_cast<size_t>(tokens_ * spec.hidden));
+  states_.resize(static_cast<size_t>(tokens * spec.hidden));
 }
 
 void LayerWalk::each_part(Keep keep, const std::function<void()>& visit) {

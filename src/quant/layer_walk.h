@@ -23,12 +23,11 @@ class LayerWalk {
             const std::atomic<bool>* cancel, std::function<void()> tick);
 
   Stream& stream() { return *stream_; }
-  int64_t tokens() const { return tokens_; }
 
   /// Hidden states before layer 0.
   void embed(const Weights& outer);
-  /// X^T X of what the Linears of `input` read, with the layer as it is now. `advanced` tells how far advance() has
-  /// gone in this layer.
+  /// X^T X of what the Linears of `input` read, with the layer as it is now. For what the
+  /// attention's Linears read, before advance_attention() of the layer; for what the MLP's read, behind it.
   std::unique_ptr<Hessian> collect(const Layer& layer, int64_t index, Input input);
   /// All four at once, from one pass.
   std::array<std::unique_ptr<Hessian>, kInputs.size()> collect_all(const Layer& layer, int64_t index);
@@ -42,7 +41,7 @@ class LayerWalk {
     std::vector<size_t> sequences;
     int64_t tokens = 0;
   };
-  /// Uploads the states of each part of each group and calls visit(); stores them back when it returns true.
+  /// Uploads the states of each part of each group and calls visit(); `keep` stores them back after it.
   enum class Keep : uint8_t { no, yes };
   void each_part(Keep keep, const std::function<void()>& visit);
   std::unique_ptr<Hessian> hessian_for(Input input);
@@ -53,7 +52,6 @@ class LayerWalk {
   std::function<void()> tick_;
   std::unique_ptr<Stream> stream_;
   Decoder decoder_;
-  int64_t tokens_ = 0;
   std::vector<Group> groups_;
   std::unique_ptr<KvCache> cache_;  // one layer
   std::vector<float> states_;       // [tokens, hidden], group after group

@@ -57,9 +57,6 @@ class Solver {
   /// `weight` is [rows, hessian.size()]. Fault::numeric naming `name`, row and column for NaN and infinity.
   SolveResult quantize(const float* weight, int64_t rows, std::string_view name);
 
-  /// As SolveResult::damp.
-  double damp_used() const { return damp_; }
-
  private:
   /// A weight matrix in processing order, and what becomes of it.
   struct Work;
