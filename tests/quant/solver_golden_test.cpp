@@ -5,7 +5,7 @@
 
 #include "base/thread_pool.h"
 #include "cpu/factor.h"
-#include "quant/solver_bench.h"
+#include "quant/solver_support.h"
 
 namespace gptq {
 namespace {

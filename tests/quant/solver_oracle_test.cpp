@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "quant/oracle.h"
-#include "quant/solver_bench.h"
+#include "quant/solver_support.h"
 
 namespace gptq {
 namespace {

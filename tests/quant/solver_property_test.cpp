@@ -7,7 +7,7 @@
 #include "backend/range.h"
 #include "base/error.h"
 #include "base/half.h"
-#include "quant/solver_bench.h"
+#include "quant/solver_support.h"
 
 namespace gptq {
 namespace {

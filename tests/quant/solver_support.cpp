@@ -1,5 +1,5 @@
 // Inputs with the correlations and outliers of a transformer.
-#include "quant/solver_bench.h"
+#include "quant/solver_support.h"
 
 #include <algorithm>
 #include <cmath>
