@@ -53,6 +53,12 @@ std::string_view text_argument(const char* text, int64_t len, const char* name) 
   return len < 0 ? std::string_view(text) : std::string_view(text, static_cast<size_t>(len));
 }
 
+std::span<const int32_t> ids_argument(const int32_t* ids, int64_t count) {
+  if (count != 0) require(ids, "ids");
+  if (count < 0) throw Error(Status::invalid_argument, cat("count is ", count));
+  return {ids, static_cast<size_t>(count)};
+}
+
 }  // namespace gptq::api
 
 using namespace gptq;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <new>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -38,5 +39,8 @@ void require(const void* argument, const char* name);
 
 /// Pointer and length, or NUL-terminated when `len` is negative.
 std::string_view text_argument(const char* text, int64_t len, const char* name);
+
+/// Pointer and count of token ids; null is allowed for none.
+std::span<const int32_t> ids_argument(const int32_t* ids, int64_t count);
 
 }  // namespace gptq::api

@@ -65,10 +65,7 @@ const char* text_of(const gptq_model& handle, std::string_view key) {
 }
 
 [[noreturn]] void unknown_key(std::string_view key, std::span<const std::string_view> known) {
-  const std::string_view guess = nearest(key, known);
-  throw Error(Status::not_found,
-              cat("a model has no ", quoted(key),
-                  guess.empty() ? std::string() : cat("; the nearest is ", quoted(guess))));
+  throw Error(Status::not_found, cat("a model has no ", quoted(key), nearest_hint(key, known)));
 }
 
 }  // namespace

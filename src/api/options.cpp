@@ -6,6 +6,7 @@
 #include "api/buffer.h"
 #include "api/guard.h"
 #include "base/json.h"
+#include "base/qtensor.h"
 #include "base/text.h"
 
 using namespace gptq;
@@ -21,9 +22,7 @@ const OptionRow& row_of(std::string_view key) {
   if (const OptionRow* row = api::find_option(key)) return *row;
   std::vector<std::string_view> keys;
   for (const OptionRow& row : api::option_table()) keys.push_back(row.key);
-  const std::string_view guess = nearest(key, keys);
-  refuse(cat("unknown option ", quoted(key),
-             guess.empty() ? std::string() : cat("; the nearest is ", quoted(guess))));
+  refuse(cat("unknown option ", quoted(key), nearest_hint(key, keys)));
 }
 
 std::string bounds_text(const OptionRow& row) {
@@ -43,7 +42,7 @@ void check_bounds(const OptionRow& row, Number value) {
 }
 
 void check_meaning(const OptionRow& row, int64_t value) {
-  if (row.key == GPTQ_KEY_BITS && value != 2 && value != 3 && value != 4 && value != 8) {
+  if (row.key == GPTQ_KEY_BITS && !is_bit_width(value)) {
     refuse(cat("option 'bits' is ", value, ", wanted 2, 3, 4 or 8"));
   }
   if (row.key == GPTQ_KEY_GROUP_SIZE && value == 0)

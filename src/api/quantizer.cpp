@@ -29,11 +29,8 @@ gptq_status gptq_quantizer_add_calibration_text(gptq_quantizer* quantizer, const
 
 gptq_status gptq_quantizer_add_calibration_tokens(gptq_quantizer* quantizer, const int32_t* ids,
                                                   int64_t count) {
-  return api::enter(quantizer, "quantizer", [&] {
-    if (count != 0) api::require(ids, "ids");
-    if (count < 0) throw Error(Status::invalid_argument, cat("count is ", count));
-    quantizer->job->add_tokens({ids, static_cast<size_t>(count)});
-  });
+  return api::enter(quantizer, "quantizer",
+                    [&] { quantizer->job->add_tokens(api::ids_argument(ids, count)); });
 }
 
 gptq_status gptq_quantizer_step(gptq_quantizer* quantizer) {

@@ -51,11 +51,8 @@ gptq_status gptq_session_append_text(gptq_session* session, const char* text, in
 }
 
 gptq_status gptq_session_append_tokens(gptq_session* session, const int32_t* ids, int64_t count) {
-  return api::enter(session, "session", [&] {
-    if (count != 0) api::require(ids, "ids");
-    if (count < 0) throw Error(Status::invalid_argument, cat("count is ", count));
-    session->session.append_tokens({ids, static_cast<size_t>(count)});
-  });
+  return api::enter(session, "session",
+                    [&] { session->session.append_tokens(api::ids_argument(ids, count)); });
 }
 
 gptq_status gptq_session_prefill(gptq_session* session, int32_t logits) {
@@ -137,9 +134,6 @@ gptq_status gptq_session_get_stat(const gptq_session* session, const char* key, 
         return;
       }
     }
-    const std::string_view guess = nearest(key, known);
-    throw Error(Status::not_found,
-                cat("a session has no figure ", quoted(std::string_view(key)),
-                    guess.empty() ? std::string() : cat("; the nearest is ", quoted(guess))));
+    throw Error(Status::not_found, cat("a session has no figure ", quoted(key), nearest_hint(key, known)));
   });
 }

@@ -27,10 +27,8 @@ gptq_status gptq_model_detokenize(const gptq_model* model, const int32_t* ids, i
     api::require(out_text, "out_text");
     *out_text = nullptr;
     api::require(model, "model");
-    if (count != 0) api::require(ids, "ids");
-    if (count < 0) throw Error(Status::invalid_argument, cat("count is ", count));
     const SkipSpecial skip = (flags & GPTQ_DETOKENIZE_SKIP_SPECIAL) != 0 ? SkipSpecial::yes : SkipSpecial::no;
-    *out_text = api::text_buffer(model->model->tokenizer()->decode({ids, static_cast<size_t>(count)}, skip));
+    *out_text = api::text_buffer(model->model->tokenizer()->decode(api::ids_argument(ids, count), skip));
   });
 }
 

@@ -35,7 +35,7 @@ QTensor slice_rows(const QTensor& q, int64_t begin, int64_t end) {
 void validate(const QTensor& q, std::string_view what) {
   const auto n = static_cast<size_t>(q.rows), k = static_cast<size_t>(q.cols),
              g = static_cast<size_t>(q.groups);
-  if (q.bits != 2 && q.bits != 3 && q.bits != 4 && q.bits != 8) {
+  if (!is_bit_width(q.bits)) {
     throw Error(Fault::unsupported, cat(what, ": ", q.bits, " bits, wanted 2, 3, 4 or 8"));
   }
   if (q.rows <= 0 || q.cols <= 0 || q.groups <= 0 || q.codes.size() != n * k || q.scales.size() != g * n ||

@@ -2,6 +2,7 @@
 // backend packs for its own kernels. dequantize_row() is its meaning.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -10,7 +11,7 @@ namespace gptq {
 
 /// W [rows, cols], as nn.Linear.weight: W[n][k] = scale(g, n) * (code(n, k) - zero(g, n)), g = group_of[k].
 struct QTensor {
-  int bits = 4;                     // 2, 3, 4 or 8
+  int bits = 4;                     // one of kBitWidths
   int64_t rows = 0;                 // N, out_features
   int64_t cols = 0;                 // K, in_features
   int64_t groups = 0;               // G
@@ -19,6 +20,15 @@ struct QTensor {
   std::vector<uint16_t> zeros{};    // [groups][rows], each 0 .. 2^bits
   std::vector<int32_t> group_of{};  // [cols], each 0 .. groups - 1
 };
+
+/// The widths of codes that there are.
+inline constexpr std::array<int, 4> kBitWidths{2, 3, 4, 8};
+constexpr bool is_bit_width(int64_t bits) {
+  for (int width : kBitWidths) {
+    if (bits == width) return true;
+  }
+  return false;
+}
 
 /// out[0..cols) = W[row]
 void dequantize_row(const QTensor& q, int64_t row, float* out);

@@ -85,4 +85,9 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
   return best;
 }
 
+std::string nearest_hint(std::string_view word, std::span<const std::string_view> candidates) {
+  const std::string_view guess = nearest(word, candidates);
+  return guess.empty() ? std::string() : cat("; the nearest is ", quoted(guess));
+}
+
 }  // namespace gptq

@@ -48,6 +48,8 @@ std::string shape_text(std::span<const int64_t> shape);
 
 /// The candidate with the least edit distance to `word`; empty when none is near.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
+/// "; the nearest is 'temperature'", to end a message about an unknown word; empty when none is near.
+std::string nearest_hint(std::string_view word, std::span<const std::string_view> candidates);
 
 /// Length of the well-formed UTF-8 sequence at the start of `text`; 0 if it is ill-formed or cut short.
 size_t utf8_length(std::string_view text);

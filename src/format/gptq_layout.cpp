@@ -19,8 +19,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "words are read and written as they are in files");
 
-constexpr std::array<int, 4> kWidths{2, 3, 4, 8};
-
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t word_count(int64_t values, int bits) { return ceil_div(values * bits, 32); }
@@ -72,7 +70,7 @@ constexpr std::array kScaleTypes{DType::f16, DType::bf16, DType::f32};
 int find_bits(const Module& m, const TensorInfo& qweight, int label) {
   if (qweight.shape[1] != m.n) m.refuse_shape(qweight, cat("[", word_count(m.k, label), ", ", m.n, "]"));
   if (word_count(m.k, label) == qweight.shape[0]) return label;
-  for (int bits : kWidths) {
+  for (int bits : kBitWidths) {
     if (word_count(m.k, bits) != qweight.shape[0]) continue;
     log(LogLevel::warning,
         cat(m.name, ": the shape of qweight means ", bits, " bits, the configuration says ", label));
@@ -313,6 +311,14 @@ std::vector<uint8_t> unpack_bits(std::span<const uint32_t> words, int64_t count,
     bit += static_cast<size_t>(bits);
   }
   return values;
+}
+
+bool has_gptq_module(const Checkpoint& checkpoint, std::string_view module) {
+  return checkpoint.find(cat(module, ".qweight")) != nullptr;
+}
+
+std::array<std::string, 4> gptq_module_names(std::string_view module) {
+  return {cat(module, ".qweight"), cat(module, ".qzeros"), cat(module, ".scales"), cat(module, ".g_idx")};
 }
 
 QTensor read_gptq_module(const Checkpoint& checkpoint, std::string_view module, const QuantConfig& config,

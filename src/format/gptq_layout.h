@@ -6,6 +6,7 @@
 //   g_idx    i32 [K]                   group of each input
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -22,6 +23,11 @@ namespace gptq {
 /// Value i at bits [bits*i, bits*i + bits) of a little-endian stream of 32-bit words; ceil(n*bits/32) words.
 std::vector<uint32_t> pack_bits(std::span<const uint8_t> values, int bits);
 std::vector<uint8_t> unpack_bits(std::span<const uint32_t> words, int64_t count, int bits);
+
+/// Whether the checkpoint holds the module in this layout.
+bool has_gptq_module(const Checkpoint& checkpoint, std::string_view module);
+/// Names of the tensors that a module may have in this layout, bias not included.
+std::array<std::string, 4> gptq_module_names(std::string_view module);
 
 /// Reads "<module>.qweight" and its siblings. The tensors win over the labels: bits follow from the shape of
 /// qweight, symmetric v1 or v2 from the constant in qzeros (a warning is logged when the label disagrees), an

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/qtensor.h"
 #include "base/text.h"
 #include "format/quant_config_parse.h"
 
@@ -140,7 +141,7 @@ QuantConfig parse_quant_config(const Json& json, std::string name) {
   result.format = read_format(config);
   refuse_variants(config);
   result.bits = static_cast<int>(config.integer({"bits", "w_bit", "wbits"}, 2, 8));
-  if (result.bits > 4 && result.bits < 8) config.refuse(Fault::range, "bits", "2, 3, 4 or 8");
+  if (!is_bit_width(result.bits)) config.refuse(Fault::range, "bits", "2, 3, 4 or 8");
   result.group_size = config.integer_or({"group_size", "q_group_size"}, -1, int64_t{1} << 30, 128);
   if (result.group_size == 0)
     config.refuse(Fault::range, config.has({"group_size"}) ? "group_size" : "q_group_size",

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "format/gptq_layout.h"
 
 namespace gptq {
 namespace {
@@ -50,7 +51,7 @@ void Claims::ignore(const std::string& name) {
 }
 
 void Claims::claim_quantized(const std::string& module) {
-  for (const char* part : {".qweight", ".qzeros", ".scales", ".g_idx"}) ignore(module + part);
+  for (const std::string& name : gptq_module_names(module)) ignore(name);
 }
 
 void Claims::finish() {

@@ -19,7 +19,7 @@ class Claims {
   void allow(const std::string& name, const std::vector<int64_t>& shape);
   /// May be there and is not read.
   void ignore(const std::string& name);
-  /// qweight, qzeros, scales and g_idx of a module; the reader of the layout checks them.
+  /// The tensors of a quantized module; the reader of the layout checks them.
   void claim_quantized(const std::string& module);
   /// Fault::mismatch naming the tensors that nothing claimed, or those missing.
   void finish();

@@ -58,9 +58,7 @@ std::string Loader::module_name(int64_t layer, const Module& module) const {
   return layer_name(layer, module.name);
 }
 
-bool Loader::is_quantized(const std::string& module) const {
-  return checkpoint_->find(module + ".qweight") != nullptr;
-}
+bool Loader::is_quantized(const std::string& module) const { return has_gptq_module(*checkpoint_, module); }
 
 void Loader::check_tensors() {
   const Names& names = *spec_.family->names;

@@ -1,19 +1,13 @@
 #include "model/session.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/error.h"
+#include "base/stopwatch.h"
 #include "base/text.h"
 
 namespace gptq {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 int64_t usable_context(const Spec& spec, int64_t wanted) {
   if (wanted == 0) return spec.context;
@@ -117,11 +111,11 @@ void Session::process_pending(Logits keep, const Progress& progress) {
 
 void Session::prefill(Logits keep, const Progress& progress) {
   if (pending() == 0) throw Error(Status::bad_state, "no appended tokens to process");
-  const auto start = Clock::now();
+  const Stopwatch watch;
   const int64_t count = pending();
   process_pending(keep, progress);
   stats_.prefill_tokens += count;
-  stats_.prefill_seconds += seconds_since(start);
+  stats_.prefill_seconds += watch.seconds();
 }
 
 void Session::begin(const GenerationOptions& options, const Progress& progress) {
@@ -171,7 +165,7 @@ StepResult Session::step() {
     return StepResult::done;
   }
   if (!generating_) throw Error(Status::bad_state, "a step needs a begin before it");
-  const auto start = Clock::now();
+  const Stopwatch watch;
   finish_ = FinishReason::cancelled;  // until the step is through
   if (cancel_.exchange(false)) throw Error(Status::cancelled, "cancelled");
   if (static_cast<int64_t>(history_.size()) >= context_) return finish(FinishReason::context);
@@ -182,7 +176,7 @@ StepResult Session::step() {
   history_.push_back(token);
   emit(token);
   ++stats_.decode_tokens;
-  stats_.decode_seconds += seconds_since(start);
+  stats_.decode_seconds += watch.seconds();
   return StepResult::chunk;
 }
 

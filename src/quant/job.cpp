@@ -1,20 +1,14 @@
 #include "quant/job.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/stopwatch.h"
 #include "base/text.h"
 
 namespace gptq {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::string_view order_name(Order order) {
   switch (order) {
@@ -121,7 +115,7 @@ void Job::calibrate() {
 }
 
 void Job::solve_module(Layer& layer, int64_t index, const Module& module, Solver& solver) {
-  const auto start = Clock::now();
+  const Stopwatch watch;
   const std::string path = loader_.module_name(index, module);
   const Spec& spec = loader_.spec();
   std::vector<float> weight = to_float(loader_.dense_weight(path, Access::read));
@@ -134,7 +128,7 @@ void Job::solve_module(Layer& layer, int64_t index, const Module& module, Solver
                       .method = result.method,
                       .loss = result.loss,
                       .damp = result.damp,
-                      .seconds = seconds_since(start),
+                      .seconds = watch.seconds(),
                       .note = result.note});
 }
 
@@ -169,7 +163,7 @@ JobStep Job::step() {
   const int64_t layers = loader_.spec().layers;
   if (next_layer_ > layers) return JobStep::done;
   if (!output_) throw Error(Status::bad_state, "the job failed before");
-  const auto start = Clock::now();
+  const Stopwatch watch;
   try {
     tick();
     if (next_layer_ < 0) {
@@ -188,7 +182,7 @@ JobStep Job::step() {
     walk_.reset();
     throw;
   }
-  seconds_ += seconds_since(start);
+  seconds_ += watch.seconds();
   if (++next_layer_ <= layers) return JobStep::more;
   output_.reset();
   return JobStep::done;

@@ -21,7 +21,7 @@ void check(const SolverOptions& options) {
   const auto refuse = [](std::string_view name, auto found, std::string_view wanted) {
     throw Error(Status::invalid_argument, cat(name, " is ", found, ", wanted ", wanted));
   };
-  if (options.bits != 2 && options.bits != 3 && options.bits != 4 && options.bits != 8) {
+  if (!is_bit_width(options.bits)) {
     refuse("bits", options.bits, "2, 3, 4 or 8");
   }
   if (options.group_size != -1 && options.group_size < 1)
