@@ -52,8 +52,8 @@ constexpr std::string_view kGpt2Types[] = {"gpt2"};
 
 constexpr Family kFamilies[] = {
     {.name = "llama", .model_types = kLlamaTypes, .names = &kLlama},
-    {.name = "mistral", .model_types = kMistralTypes, .names = &kLlama},
-    {.name = "qwen2", .model_types = kQwen2Types, .names = &kLlama},
+    {.name = "mistral", .model_types = kMistralTypes, .names = &kLlama, .windows = Windows::all},
+    {.name = "qwen2", .model_types = kQwen2Types, .names = &kLlama, .windows = Windows::upper},
     {.name = "gpt2",
      .model_types = kGpt2Types,
      .names = &kGpt2,
@@ -61,7 +61,9 @@ constexpr Family kFamilies[] = {
      .mlp = Mlp::plain,
      .positions = Positions::learned,
      .storage = Storage::in_out,
-     .tied_by_default = Tied::yes},
+     .tied_by_default = Tied::yes,
+     .default_norm_eps = 1e-5,
+     .default_act = "gelu_new"},
 };
 
 }  // namespace
@@ -74,11 +76,8 @@ const Family& find_family(std::string_view model_type, std::string_view file) {
       known.push_back(type);
     }
   }
-  std::string message = cat(file, ": model_type ", quoted(model_type), " is not known");
-  if (const std::string_view guess = nearest(model_type, known); !guess.empty()) {
-    message += cat("; the nearest is ", quoted(guess));
-  }
-  message += "; known are";
+  std::string message = cat(file, ": model_type ", quoted(model_type), " is not known",
+                            nearest_hint(model_type, known), "; known are");
   for (std::string_view type : known) message += cat(type == known.front() ? " " : ", ", type);
   throw Error(Fault::unsupported, message);
 }

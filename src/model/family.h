@@ -51,6 +51,9 @@ enum class Mlp : uint8_t { gated, plain };
 /// How the weight of a Linear is stored: nn.Linear [out, in], or GPT-2's Conv1D [in, out].
 enum class Storage : uint8_t { out_in, in_out };
 enum class Tied : uint8_t { no, yes };
+/// Layers that see a window of earlier positions: none, whatever config.json says; all of them (Mistral); or, with
+/// use_sliding_window, those from max_window_layers on (Qwen2). For the last two layer_types decides where given.
+enum class Windows : uint8_t { none, all, upper };
 
 struct Names {
   std::string_view base;  // before every name but the head's; some GPT-2 files leave it out
@@ -68,7 +71,11 @@ struct Family {
   Mlp mlp = Mlp::gated;
   Positions positions = Positions::rope;
   Storage storage = Storage::out_in;
+  Windows windows = Windows::none;
+  // Where config.json is silent:
   Tied tied_by_default = Tied::no;
+  double default_norm_eps = 1e-6;
+  std::string_view default_act = "silu";
 };
 
 /// By model_type of config.json. Fault::unsupported naming the nearest and all that are known.

@@ -37,18 +37,17 @@ Act read_act(const JsonObject& config, std::string_view otherwise) {
                                       "gelu_pytorch_tanh, gelu_fast or relu"));
 }
 
-/// Sliding windows per layer: layer_types where given; else use_sliding_window with max_window_layers (Qwen2);
-/// else sliding_window on all layers (Mistral). Llama and GPT-2 have none, whatever the file says.
+/// [layers] width of the sliding window, 0 for none.
 std::vector<int64_t> read_windows(const JsonObject& config, const Spec& spec) {
   std::vector<int64_t> windows(static_cast<size_t>(spec.layers), 0);
-  const bool qwen2 = spec.family->name == "qwen2";
-  if (!qwen2 && spec.family->name != "mistral") return windows;
-  if (qwen2 && !config.boolean_or({"use_sliding_window"}, false)) return windows;
+  if (spec.family->windows == Windows::none) return windows;
+  const bool upper = spec.family->windows == Windows::upper;
+  if (upper && !config.boolean_or({"use_sliding_window"}, false)) return windows;
   const auto width = config.maybe_integer({"sliding_window"}, 1, kAny);
   const Json* types = config.find({"layer_types"});
   if (types == nullptr) {
     if (!width) return windows;
-    const int64_t first = qwen2 ? config.integer_or({"max_window_layers"}, 0, kAny, 28) : 0;
+    const int64_t first = upper ? config.integer_or({"max_window_layers"}, 0, kAny, 28) : 0;
     for (int64_t i = first; i < spec.layers; ++i) windows[static_cast<size_t>(i)] = *width;
     return windows;
   }
@@ -154,7 +153,6 @@ Spec read_spec(const Json& json, const std::string& name) {
   Spec spec;
   refuse_unsupported(config);
   spec.family = &find_family(config.string({"model_type"}), name);
-  const bool gpt2 = spec.family->positions == Positions::learned;
   if (const Json* list = config.find({"architectures"});
       list && list->is_array() && !list->empty() && list->front().is_string()) {
     spec.architecture = list->front().get<std::string>();
@@ -162,8 +160,8 @@ Spec read_spec(const Json& json, const std::string& name) {
   spec.dtype = config.string_or({"dtype", "torch_dtype"}, "");
   read_sizes(config, spec);
   spec.norm_eps = config.number_or({"rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps"}, 1e-300, 1.0,
-                                   gpt2 ? 1e-5 : 1e-6);
-  spec.act = read_act(config, gpt2 ? "gelu_new" : "silu");
+                                   spec.family->default_norm_eps);
+  spec.act = read_act(config, spec.family->default_act);
   const bool scaled = config.boolean_or({"scale_attn_weights"}, true);
   spec.attention_scale = scaled ? 1.0 / std::sqrt(static_cast<double>(spec.head_dim)) : 1.0;
   if (spec.family->positions == Positions::rope) spec.rope = read_rope(config, spec.head_dim, spec.context);
@@ -178,7 +176,6 @@ Spec read_spec(const Json& json, const std::string& name) {
 }
 
 Spec load_spec(const fs::path& folder) {
-  constexpr size_t kMaxConfigBytes = size_t{16} << 20;
   const std::string name = "config.json";
   Spec spec = read_spec(parse_json(read_text_file(folder / name, kMaxConfigBytes), name), name);
   const std::string generation = "generation_config.json";

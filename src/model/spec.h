@@ -54,6 +54,9 @@ struct Spec {
   int64_t in_features(const Module& module) const { return in_features(module.roles[0]); }
 };
 
+/// Most bytes of config.json and generation_config.json.
+inline constexpr size_t kMaxConfigBytes = size_t{16} << 20;
+
 /// `config` is the parsed config.json, `name` its name for messages. Faults: range, limit, mismatch, unsupported.
 Spec read_spec(const Json& config, const std::string& name);
 

@@ -14,8 +14,6 @@
 namespace gptq {
 namespace {
 
-constexpr size_t kMaxConfigBytes = size_t{16} << 20;
-
 /// Files that a loader of the quantized folder needs or its readers expect, by the start of their names. Weights and
 /// the model card stay behind.
 constexpr std::array<std::string_view, 12> kCompanions{"tokenizer.json",
