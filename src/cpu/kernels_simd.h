@@ -1,5 +1,6 @@
 // The vector kernels, written once over Vec, Words and Fields (vec_avx2.h, vec_avx512.h), which are included first,
-// as are kTileRows and kDotRows (rows of x that dot() takes at once). Only for the kernel files of instruction sets: see kernels.h.
+// as are kTileRows and kDotRows (rows of x that dot() takes at once). Only for the kernel files of instruction sets:
+// see kernels.h.
 #pragma once
 
 #include "cpu/kernels.h"

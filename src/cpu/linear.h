@@ -23,6 +23,9 @@ std::unique_ptr<Linear> make_quantized_linear(Runtime& runtime, const QTensor& w
 /// `bias` as floats, empty when it is null; throws Error(Fault::mismatch) unless it has `rows` elements.
 std::vector<float> bias_values(const Tensor* bias, int64_t rows);
 
+/// Rows of x up to which weights are multiplied as they lie; more pay for widening each panel once.
+inline constexpr int64_t kFewRows = 16;
+
 /// One step of the tiled product: inputs [k, k + depth) of output columns [col, col + cols) as [depth][kTileCols].
 using FillPanel = std::function<void(int64_t col, int64_t cols, int64_t k, int64_t depth, float* panel)>;
 

@@ -8,7 +8,6 @@
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kDotRows = 16;           // rows of x up to which weights are read row by row
 constexpr int64_t kChunkBytes = 64 << 10;  // weights of one chunk of work in decoding
 
 Dense dense_type(const Tensor& weight) {
@@ -43,7 +42,7 @@ class DenseLinear final : public CpuLinear {
   QTensor unpack() const override { throw Error(Status::internal, "dense weights have no quantized form"); }
 
   void apply(CpuStream& stream, Matrix x, Matrix y) const override {
-    if (x.rows <= kDotRows || in_features() == 0) return by_rows(stream, x, y);
+    if (x.rows <= kFewRows || in_features() == 0) return by_rows(stream, x, y);
     const Kernels& kernels = stream.kernels();
     const int64_t stride = in_features();
     tiled_product(stream, row(x, 0), x.rows, stride, out_features(), bias(), row(y, 0),

@@ -9,7 +9,6 @@
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kDotRows = 16;  // rows of x up to which panels are multiplied as they are
 constexpr int64_t kPanelsPerChunk = 4;
 constexpr int64_t kPrepareCodes = 1 << 18;  // codes packed by one chunk
 
@@ -176,7 +175,7 @@ void QuantizedLinear::apply(CpuStream& stream, Matrix x, Matrix y) const {
     });
     in = gathered.floats();
   }
-  if (x.rows <= kDotRows) {
+  if (x.rows <= kFewRows) {
     by_panels(stream, in, y);
     return;
   }
@@ -204,7 +203,7 @@ void QuantizedLinear::by_panels(CpuStream& stream, const float* x, Matrix y) con
   }
   stream.parallel_for(panels(), kPanelsPerChunk, [&](int64_t begin, int64_t end) {
     constexpr int64_t kColumns = kPanelsPerChunk * kPanel;
-    float out[kDotRows * kColumns];
+    float out[kFewRows * kColumns];
     kernels.qdot(panel(begin), end - begin, {y.rows, x, padded(), sums.floats(), out, kColumns});
     const int64_t col = begin * kPanel, cols = std::min(end * kPanel, outputs_) - col;
     for (int64_t i = 0; i < y.rows; ++i) {
