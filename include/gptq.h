@@ -101,7 +101,7 @@ GPTQ_API int32_t gptq_version(void);
 GPTQ_API const char *gptq_version_string(void);
 /** 1 if the library at run time has the feature: "cpu", "quantize".  @since 0.1  @threadsafe any */
 GPTQ_API int32_t gptq_has_feature(const char *name);
-/** Compiler, instruction sets and those in use, as one line of text for bug reports; static.
+/** Version, compiler and the instruction set in use, as one line of text for bug reports; static.
  *  @since 0.1  @threadsafe any */
 GPTQ_API const char *gptq_build_info(void);
 /** "GPTQ_ERROR_CORRUPT" and so on; static, never NULL.  @since 0.1  @threadsafe any */
@@ -117,7 +117,8 @@ GPTQ_API const char *gptq_last_error_message(void);
 /** Forgets both.  @since 0.1  @threadsafe any */
 GPTQ_API void gptq_clear_error(void);
 
-/** Sends messages to `callback`; NULL, the state at the start, drops them. One for the whole process.
+/** Sends messages to `callback`; NULL, the state at the start, drops them. One for the whole process. A call of the
+ *  callback before that has begun on another thread may still be running when this returns.
  *  @since 0.1  @threadsafe any */
 GPTQ_API void gptq_set_log_callback(gptq_log_fn callback, void *user_data);
 /** Least urgent level to send, 1 to 4; 2 at the start.  @since 0.1  @threadsafe any */
@@ -192,8 +193,9 @@ GPTQ_API gptq_status gptq_options_reset(gptq_options *options);
 
 /** Number of keys known.  @since 0.1  @threadsafe any */
 GPTQ_API int64_t gptq_option_count(void);
-/** Key number `index` as a JSON object: name, type ("int", "float", "string"), scope, default, min, max or values,
- *  since, help.  @since 0.1  @owner caller, gptq_buffer_free()  @threadsafe any */
+/** Key number `index` as a JSON object: name, type ("int", "float", "string"), scope, default ("" of a string that has
+ *  none), min and max or values (separated by |; "" takes any), since, help.
+ *  @since 0.1  @owner caller, gptq_buffer_free()  @threadsafe any */
 GPTQ_API gptq_status gptq_option_describe(int64_t index, gptq_buffer **out_json);
 
 /* ---- Buffer ----------------------------------------------------------------------------------------------- */
@@ -222,11 +224,12 @@ GPTQ_API void gptq_model_free(gptq_model *model);
 /** One more hold, to be given back with gptq_model_free().  @since 0.1  @threadsafe any */
 GPTQ_API gptq_status gptq_model_retain(const gptq_model *model);
 
-/** A number about the model: "n_layer", "hidden_size", "vocab_size", "context_length", "context_limit"
- *  (most that a session may be given: rotary positions can go beyond context_length, learned ones not), "n_head", "n_kv_head",
- *  "head_dim", "parameters", "quantized" (0 or 1), "bits" (of the quantized modules, 0 if none), "group_size",
- *  "sym", "desc_act", "weight_bytes" (held or mapped), "weight_bytes_per_token" (read to decode one token),
- *  "bos_token_id", "eos_token_id" (the first; -1 if none), "threads".
+/** A number about the model: "n_layer", "hidden_size", "vocab_size", "context_length", "context_limit" (most that a
+ *  session may be given: rotary positions can go beyond context_length, learned ones not), "n_head", "n_kv_head",
+ *  "head_dim", "parameters" (of embedding, head and Linears, without norms, biases and positions), "quantized"
+ *  (0 or 1), "bits" (of the quantized modules, 0 if none), "group_size", "sym", "desc_act", "weight_bytes" (held or
+ *  mapped), "weight_bytes_per_token" (read to decode one token), "bos_token_id", "eos_token_id" (the first; -1 if
+ *  none), "threads".
  *  @return GPTQ_ERROR_NOT_FOUND for another key (the message names the nearest)  @since 0.1 */
 GPTQ_API gptq_status gptq_model_get_int(const gptq_model *model, const char *key, int64_t *out);
 /** A text about the model, good as long as the model: "family", "architecture", "path", "device", "dtype",
@@ -354,19 +357,21 @@ GPTQ_API gptq_status gptq_quantizer_create(const char *model_path, const char *o
 GPTQ_API void gptq_quantizer_free(gptq_quantizer *quantizer);
 
 /** Calibration text: all texts together are tokenized and cut into consecutive sequences of calibration_length
- *  tokens, of which the first calibration_samples are taken, or that many at random where a seed is set. Without any
- *  calibration the model writes its own: sequences sampled at temperature 1 from its beginning-of-text token.
+ *  tokens, of which the first calibration_samples are taken, or that many at random where a seed is set; less text
+ *  than one sequence is taken as it is. Without any calibration the model writes its own: sequences sampled at
+ *  temperature 1 from its beginning-of-text token.
  *  @return GPTQ_ERROR_BAD_STATE after the first step   @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_add_calibration_text(gptq_quantizer *quantizer, const char *text, int64_t len);
 /** One calibration sequence, taken as it is, besides those cut from text.
- *  @return GPTQ_ERROR_INVALID_ARGUMENT for an id outside the vocabulary or more than the model's context
- *  @since 0.1  @threadsafe exclusive */
+ *  @return GPTQ_ERROR_INVALID_ARGUMENT for an id outside the vocabulary, none, or more than the model's context;
+ *          GPTQ_ERROR_BAD_STATE after the first step   @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_add_calibration_tokens(gptq_quantizer *quantizer, const int32_t *ids,
                                                            int64_t count);
 
 /** One unit of work: preparing the calibration, then a layer a call, then the closing of the output.
  *  @return GPTQ_OK; GPTQ_DONE when the output folder is complete; GPTQ_ERROR_CANCELLED, _IO, _CORRUPT,
- *          _OUT_OF_MEMORY, _INVALID_ARGUMENT (less text than one sequence): the job is then over and leaves no output
+ *          _OUT_OF_MEMORY, _INVALID_ARGUMENT (text of fewer than two tokens, or no calibration for a model that
+ *          names no token to begin with): the job is then over and leaves no output
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_step(gptq_quantizer *quantizer);
 /** Steps until the end: GPTQ_OK when the output folder is complete, else the failing step's status.
@@ -376,8 +381,9 @@ GPTQ_API gptq_status gptq_quantizer_run(gptq_quantizer *quantizer);
 GPTQ_API gptq_status gptq_quantizer_cancel(const gptq_quantizer *quantizer);
 /** Text of the last failure of this job; "" if none. Good until the next call on it.  @since 0.1 */
 GPTQ_API const char *gptq_quantizer_error_message(const gptq_quantizer *quantizer);
-/** What was done so far, as JSON: {"options": ..., "calibration": {"sequences", "tokens", "source"}, "modules": [{"name",
- *  "bits", "loss", "damp", "method", "seconds", "note"}, ...], "seconds": n}; loss is the squared output error per token.
+/** What was done so far, as JSON: {"options": ..., "calibration": {"sequences", "tokens", "source"},
+ *  "modules": [{"name", "bits", "loss", "damp", "method", "seconds", "note"}, ...], "seconds": n}; loss is the squared
+ *  output error per token.
  *  @since 0.1  @owner caller, gptq_buffer_free() */
 GPTQ_API gptq_status gptq_quantizer_report_json(const gptq_quantizer *quantizer, gptq_buffer **out_json);
 

@@ -33,7 +33,8 @@ Sequences cut_text(const Tokenizer& tokenizer, const std::string& text, int64_t 
   const std::vector<int32_t> ids = tokenizer.encode(text, AddSpecial::yes, ParseSpecial::yes);
   const auto total = static_cast<int64_t>(ids.size());
   if (total < 2)
-    throw Error(Fault::range, cat("the calibration text has ", total, " tokens, wanted at least 2"));
+    throw Error(Status::invalid_argument,
+                cat("the calibration text has ", total, " tokens, wanted at least 2"));
   const auto foreign = std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= vocab; });
   if (foreign != ids.end()) {
     throw Error(Fault::range, cat("the tokenizer gives token ", *foreign,

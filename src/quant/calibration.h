@@ -18,7 +18,8 @@ using Sequences = std::vector<std::vector<int32_t>>;
 /// Cuts `text` (tokenized once, as a whole) into consecutive sequences of `length` tokens; the first `samples` of
 /// them, or as many at random, without repetition, where a seed is given. The rest that fills no sequence is left
 /// out, unless the text is shorter than one: then it is the one sequence.
-/// Fault::range when the text has fewer than two tokens, or an id that the model's embedding lacks.
+/// Status::invalid_argument when the text has fewer than two tokens, Fault::range for an id that the model's embedding
+/// lacks: then tokenizer and weights do not belong together.
 Sequences cut_text(const Tokenizer& tokenizer, const std::string& text, int64_t samples, int64_t length,
                    std::optional<uint64_t> seed, int64_t vocab);
 

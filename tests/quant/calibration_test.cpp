@@ -38,7 +38,12 @@ TEST(Calibration, ShortTexts) {
       cut_text(*tokenizer(), "Once upon a time there was a cat.", 128, 512, std::nullopt, 4096);
   ASSERT_EQ(one.size(), 1u);
   EXPECT_LT(one[0].size(), 20u);
-  EXPECT_THROW(cut_text(*tokenizer(), "", 1, 10, std::nullopt, 4096), Error);
+  try {
+    cut_text(*tokenizer(), "", 1, 10, std::nullopt, 4096);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::invalid_argument);
+  }
 }
 
 TEST(Calibration, IdsBeyondTheEmbedding) {
