@@ -4,7 +4,7 @@
 set -eu
 
 build="cmake ninja-build g++ pkg-config nlohmann-json3-dev libpcre2-dev libutf8proc-dev libcli11-dev"
-tests="libgtest-dev libbenchmark-dev gcc clang libclang-rt-14-dev clang-format ccache python3 binutils git"
+tests="libgtest-dev gcc clang libclang-rt-14-dev clang-format ccache python3 binutils git"
 
 wanted=$build
 [ "${1:-}" = "--build-only" ] || wanted="$build $tests"

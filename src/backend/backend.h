@@ -150,6 +150,7 @@ struct SolveProblem {
 
 /// Execution on the device, in order, for one thread at a time. Ops throw Error(Status::cancelled) soon after the
 /// flag given at creation becomes true; what they were writing is then undefined, everything else intact.
+/// Host memory that an op is given (spans, RopeRows, problems) may be changed or freed as soon as the op returns.
 class Stream {
  public:
   virtual ~Stream() = default;
