@@ -194,7 +194,8 @@ GPTQ_API gptq_status gptq_options_reset(gptq_options *options);
 /** Number of keys known.  @since 0.1  @threadsafe any */
 GPTQ_API int64_t gptq_option_count(void);
 /** Key number `index` as a JSON object: name, type ("int", "float", "string"), scope, default ("" of a string that has
- *  none), min and max or values (separated by |; "" takes any), since, help.
+ *  none), min and max with exclusive_min and exclusive_max where the bound itself is out, or values (an array;
+ *  empty: any), since, help.
  *  @since 0.1  @owner caller, gptq_buffer_free()  @threadsafe any */
 GPTQ_API gptq_status gptq_option_describe(int64_t index, gptq_buffer **out_json);
 
@@ -253,7 +254,7 @@ GPTQ_API gptq_status gptq_model_tokenize(const gptq_model *model, const char *te
                                          gptq_buffer **out_ids);
 /** Ids to text, always valid UTF-8.
  *  @param[in] flags  GPTQ_DETOKENIZE_*
- *  @return GPTQ_ERROR_CORRUPT for an id outside the vocabulary   @since 0.1  @owner caller, gptq_buffer_free() */
+ *  @return GPTQ_ERROR_INVALID_ARGUMENT for an id that no token has   @since 0.1  @owner caller, gptq_buffer_free() */
 GPTQ_API gptq_status gptq_model_detokenize(const gptq_model *model, const int32_t *ids, int64_t count, int32_t flags,
                                            gptq_buffer **out_text);
 /** The token's own spelling, as in the vocabulary.

@@ -35,7 +35,11 @@ gptq_status fail_from_exception() noexcept {
   } catch (const std::bad_alloc&) {
     return fail(GPTQ_ERROR_OUT_OF_MEMORY, "out of memory");
   } catch (const std::filesystem::filesystem_error& error) {
-    return fail(GPTQ_ERROR_IO, error.what());
+    try {
+      return fail(GPTQ_ERROR_IO, Error(Fault::io, error.what()).what());
+    } catch (...) {
+      return fail(GPTQ_ERROR_OUT_OF_MEMORY, "out of memory");
+    }
   } catch (const std::exception& error) {
     return fail(GPTQ_ERROR_INTERNAL, error.what());
   } catch (...) {

@@ -1,5 +1,6 @@
 #include "api/options.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -49,13 +50,19 @@ void check_meaning(const OptionRow& row, int64_t value) {
     refuse("option 'group_size' is 0, wanted -1 or at least 1");
 }
 
-void check_choice(const OptionRow& row, std::string_view value) {
-  if (row.values.empty()) return;
+std::vector<std::string_view> choices(const OptionRow& row) {
+  std::vector<std::string_view> values;
   for (std::string_view rest = row.values; !rest.empty();) {
     const size_t bar = rest.find('|');
-    if (rest.substr(0, bar) == value) return;
+    values.push_back(rest.substr(0, bar));
     rest = bar == std::string_view::npos ? std::string_view() : rest.substr(bar + 1);
   }
+  return values;
+}
+
+void check_choice(const OptionRow& row, std::string_view value) {
+  const auto values = choices(row);
+  if (values.empty() || std::find(values.begin(), values.end(), value) != values.end()) return;
   refuse(cat("option '", row.key, "' is ", quoted(value), ", wanted one of ", row.values));
 }
 
@@ -213,10 +220,12 @@ gptq_status gptq_option_describe(int64_t index, gptq_buffer** out_json) {
                         {"scope", row.scope},
                         {"default", Json::parse(row.default_value)}};
     if (row.type == OptionType::text) {
-      json["values"] = row.values;
+      json["values"] = choices(row);
     } else {
       json["min"] = row.low;
       json["max"] = row.high;
+      if (row.low_open) json["exclusive_min"] = true;
+      if (row.high_open) json["exclusive_max"] = true;
     }
     json["since"] = "0.1";
     json["help"] = row.help;

@@ -7,12 +7,30 @@
 
 using namespace gptq;
 
+namespace {
+
+void check_flags(int32_t flags, int32_t known) {
+  if ((flags & ~known) != 0)
+    throw Error(Status::invalid_argument, cat("flags ", flags, " has bits that mean nothing here"));
+}
+
+void check_ids(const Tokenizer& tokenizer, std::span<const int32_t> ids) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (tokenizer.token_text(ids[i]).empty()) {
+      throw Error(Status::invalid_argument, cat("id ", i, " is ", ids[i], ", which no token has"));
+    }
+  }
+}
+
+}  // namespace
+
 gptq_status gptq_model_tokenize(const gptq_model* model, const char* text, int64_t len, int32_t flags,
                                 gptq_buffer** out_ids) {
   return api::guard([&] {
     api::require(out_ids, "out_ids");
     *out_ids = nullptr;
     api::require(model, "model");
+    check_flags(flags, GPTQ_TOKENIZE_ADD_SPECIAL | GPTQ_TOKENIZE_PARSE_SPECIAL);
     const AddSpecial add = (flags & GPTQ_TOKENIZE_ADD_SPECIAL) != 0 ? AddSpecial::yes : AddSpecial::no;
     const ParseSpecial parse =
         (flags & GPTQ_TOKENIZE_PARSE_SPECIAL) != 0 ? ParseSpecial::yes : ParseSpecial::no;
@@ -27,8 +45,11 @@ gptq_status gptq_model_detokenize(const gptq_model* model, const int32_t* ids, i
     api::require(out_text, "out_text");
     *out_text = nullptr;
     api::require(model, "model");
+    check_flags(flags, GPTQ_DETOKENIZE_SKIP_SPECIAL);
+    const auto all = api::ids_argument(ids, count);
+    check_ids(*model->model->tokenizer(), all);
     const SkipSpecial skip = (flags & GPTQ_DETOKENIZE_SKIP_SPECIAL) != 0 ? SkipSpecial::yes : SkipSpecial::no;
-    *out_text = api::text_buffer(model->model->tokenizer()->decode(api::ids_argument(ids, count), skip));
+    *out_text = api::text_buffer(model->model->tokenizer()->decode(all, skip));
   });
 }
 

@@ -1,6 +1,7 @@
 #include "model/session.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
 #include "base/stopwatch.h"
@@ -17,6 +18,9 @@ int64_t usable_context(const Spec& spec, int64_t wanted) {
   }
   return wanted;
 }
+
+/// Embeddings are often padded beyond the tokenizer's last id; such a token has no text.
+bool has_text(const Model& model, int32_t id) { return !model.tokenizer()->token_text(id).empty(); }
 
 }  // namespace
 
@@ -134,7 +138,10 @@ void Session::begin(const GenerationOptions& options, const Progress& progress) 
   text_stream_.reset();
   if (model_->has_tokenizer()) {
     text_stream_.emplace(model_->tokenizer(), SkipSpecial::yes);
-    text_stream_->prime(history_);
+    std::vector<int32_t> known;
+    std::copy_if(history_.begin(), history_.end(), std::back_inserter(known),
+                 [&](int32_t id) { return has_text(*model_, id); });
+    text_stream_->prime(known);
   }
   generating_ = true;
 }
@@ -149,7 +156,7 @@ StepResult Session::finish(FinishReason reason) {
 
 void Session::emit(int32_t token) {
   token_ = token;
-  text_ = text_stream_ ? text_stream_->push(token) : std::string();
+  text_ = text_stream_ && has_text(*model_, token) ? text_stream_->push(token) : std::string();
   ++generated_;
   const bool full = static_cast<int64_t>(history_.size()) >= context_;
   if (generated_ != generation_.max_tokens && !full) return;
@@ -166,12 +173,16 @@ StepResult Session::step() {
   }
   if (!generating_) throw Error(Status::bad_state, "a step needs a begin before it");
   const Stopwatch watch;
-  finish_ = FinishReason::cancelled;  // until the step is through
-  if (cancel_.exchange(false)) throw Error(Status::cancelled, "cancelled");
-  if (static_cast<int64_t>(history_.size()) >= context_) return finish(FinishReason::context);
-  if (pending() > 0) process_pending(Logits::last, [](int64_t, int64_t, const std::string&) {});
-  const int32_t token = sampler_->sample(logits_, history_);
   finish_ = FinishReason::none;
+  if (static_cast<int64_t>(history_.size()) >= context_) return finish(FinishReason::context);
+  try {
+    if (cancel_.exchange(false)) throw Error(Status::cancelled, "cancelled");
+    if (pending() > 0) process_pending(Logits::last, [](int64_t, int64_t, const std::string&) {});
+  } catch (const Error& error) {
+    if (error.status() == Status::cancelled) finish_ = FinishReason::cancelled;
+    throw;
+  }
+  const int32_t token = sampler_->sample(logits_, history_);
   if (generation_.ignore_eos == IgnoreEos::no && model_->ends_text(token)) return finish(FinishReason::stop);
   history_.push_back(token);
   emit(token);

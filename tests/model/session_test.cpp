@@ -111,6 +111,22 @@ TEST(Session, BeginAgainWithoutNewTokens) {
   EXPECT_EQ(generate(whole, {.max_tokens = 4}), first + second);
 }
 
+TEST(Session, TokensBeyondTheTokenizerHaveNoText) {
+  const TemporaryFolder folder;  // 96 tokens in the embedding, fewer in the tokenizer
+  const fs::path model = source_dir() / "tests/golden/models/llama";
+  for (const auto& entry : fs::directory_iterator(model)) {
+    if (entry.path().filename() != "expected.safetensors")
+      fs::copy_file(entry.path(), folder / entry.path().filename().string());
+  }
+  write_file(
+      folder / "tokenizer.json",
+      R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}, "decoder": {"type": "ByteLevel"}})");
+  Session session(load_model(folder.path()), 0);
+  session.append_tokens(std::vector<int32_t>{0, 60, 1});
+  EXPECT_NO_THROW(generate(session, {.max_tokens = 8, .ignore_eos = IgnoreEos::yes}));
+  EXPECT_EQ(session.history().size(), 11u);
+}
+
 TEST(Session, ContextLimits) {
   Session session(sample(), 10);
   EXPECT_THROW(session.append_tokens(story_ids(11)), Error);
