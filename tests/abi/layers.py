@@ -52,15 +52,6 @@ def layer_faults(root):
                 yield f"{path.relative_to(root)}:{number}: {layer} must not include {target} ({name})"
 
 
-def seam_faults(root):
-    """cpu knows the seam alone: backend.h, and range.h, the arithmetic that all backends share."""
-    seam = {"backend/backend.h", "backend/range.h"}
-    for path in code_files(root / "src" / "cpu"):
-        for number, name in includes(path, PROJECT_INCLUDE):
-            if name.startswith("backend/") and name not in seam:
-                yield f"{path.relative_to(root)}:{number}: cpu may include backend.h and range.h, not {name}"
-
-
 def size_faults(root):
     for folder in ("src", "samples", "tests", "include"):
         for path in code_files(root / folder):
@@ -86,7 +77,6 @@ def main():
     failed = 0
     for name, faults in (
         ("layers include downwards only", layer_faults(root)),
-        ("cpu sees the seam alone", seam_faults(root)),
         (f"no file over {MOST_LINES} lines", size_faults(root)),
         ("samples include gptq.h alone", sample_faults(root)),
     ):

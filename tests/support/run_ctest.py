@@ -1,10 +1,8 @@
-#!/ usr / bin / env python3
-""
-    "Runs the tests that CMake registered in a build folder, and counts their cases.
+#!/usr/bin/env python3
+"""Runs the tests that CMake registered in a build folder, and counts their cases.
 
-    usage : run_ctest
-                .py BUILD_FOLDER[--match REGEX][--label LABEL][--jobs N] Prints a line per entry and the
-                    output of those that fail.GoogleTest cases are counted one by one; any other entry
+usage: run_ctest.py BUILD_FOLDER [--match REGEX] [--label LABEL] [--jobs N]
+Prints a line per entry and the output of those that fail. GoogleTest cases are counted one by one; any other entry
 counts as one case. The last line is "counts PASSED FAILED SKIPPED".
 """
 import argparse
