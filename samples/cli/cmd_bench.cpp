@@ -42,7 +42,7 @@ int64_t peak_rss_bytes() {
 void clamp_to_context(Arguments& arguments, int64_t context) {
   const int64_t prompt = arguments.prompt;
   const int64_t generate = arguments.generate;
-  arguments.generate = std::clamp<int64_t>(generate, 1, std::max<int64_t>(1, context / 2));
+  arguments.generate = std::clamp<int64_t>(generate, 2, std::max<int64_t>(2, context / 2));
   arguments.prompt = std::clamp<int64_t>(prompt, 1, std::max<int64_t>(1, context - arguments.generate));
   if (prompt == arguments.prompt && generate == arguments.generate) return;
   say("note", "the model's context is " + std::to_string(context) + " tokens: prompt " +
@@ -60,7 +60,8 @@ std::vector<int32_t> prompt_ids(int64_t count, int64_t vocab) {
   return ids;
 }
 
-/// Prefill is timed to the logits of the last token, decoding from there to the last of the new tokens.
+/// Prefill is timed to the logits of the last token; decoding from the first new token, which those logits give, to the
+/// last: one pass through the model for each token between.
 void repeat_once(const Session& session, const Arguments& arguments, const std::vector<int32_t>& ids,
                  Speeds& speeds) {
   Options options;
@@ -71,13 +72,15 @@ void repeat_once(const Session& session, const Arguments& arguments, const std::
   const double start = seconds_now();
   check(gptq_session_begin(session.get(), options.get()));
   const double prefilled = seconds_now();
-  int64_t generated = 0;
+  check(gptq_session_step(session.get()));
+  const double first = seconds_now();
+  int64_t passes = 0;
   while (check(gptq_session_step(session.get())) == GPTQ_OK) {
-    if (gptq_session_token(session.get()) >= 0) ++generated;
+    if (gptq_session_token(session.get()) >= 0) ++passes;
   }
   const double end = seconds_now();
   speeds.prefill.push_back(static_cast<double>(ids.size()) / (prefilled - start));
-  speeds.decode.push_back(static_cast<double>(generated) / (end - prefilled));
+  speeds.decode.push_back(static_cast<double>(passes) / (end - first));
 }
 
 void print(const Arguments& arguments, const Model& model, const Speeds& speeds, double load_seconds) {
@@ -111,7 +114,14 @@ void print(const Arguments& arguments, const Model& model, const Speeds& speeds,
 }
 
 void run(Arguments arguments) {
-  if (arguments.repeat < 1) throw UsageError("--repeat: wanted at least 1");
+  const auto want = [](const char* flag, int64_t value, int64_t least) {
+    if (value >= least) return;
+    throw UsageError(std::string(flag) + " is " + std::to_string(value) + ", wanted at least " +
+                     std::to_string(least));
+  };
+  want("--prompt", arguments.prompt, 1);
+  want("--generate", arguments.generate, 2);
+  want("--repeat", arguments.repeat, 1);
   const double start = seconds_now();
   const Model model = load_model(arguments.common, arguments.common.model);
   const double load_seconds = seconds_now() - start;
@@ -141,7 +151,7 @@ void add_bench(CLI::App& app) {
       {"gptq bench Llama-3.2-1B-gptq", "gptq bench Llama-3.2-1B-gptq --prompt 128 --threads 1 --json"});
   arguments->common.add_to(command, "Model folder, quantized or not");
   command.option("--prompt", "N", arguments->prompt, "Tokens of the prompt; default 512");
-  command.option("--generate", "N", arguments->generate, "Tokens to generate; default 64");
+  command.option("--generate", "N", arguments->generate, "Tokens to generate, at least 2; default 64");
   command.option("--repeat", "N", arguments->repeat, "Repetitions; default 5");
   command.run([arguments] { run(*arguments); });
 }
