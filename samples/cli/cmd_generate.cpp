@@ -9,7 +9,7 @@ namespace {
 
 struct Arguments {
   Common common;
-  std::optional<std::string> prompt, tokens;
+  std::optional<std::string> prompt, prompt_file, tokens;
   std::optional<int64_t> max_tokens, top_k, seed;
   std::optional<double> temperature, top_p, min_p, repetition_penalty;
   bool ignore_eos = false;
@@ -17,20 +17,23 @@ struct Arguments {
 
 Options generation_options(const Arguments& arguments) {
   Options options;
-  set_if_given(options, GPTQ_KEY_MAX_TOKENS, arguments.max_tokens);
-  set_if_given(options, GPTQ_KEY_TEMPERATURE, arguments.temperature);
-  set_if_given(options, GPTQ_KEY_TOP_K, arguments.top_k);
-  set_if_given(options, GPTQ_KEY_TOP_P, arguments.top_p);
-  set_if_given(options, GPTQ_KEY_MIN_P, arguments.min_p);
-  set_if_given(options, GPTQ_KEY_REPETITION_PENALTY, arguments.repetition_penalty);
-  set_if_given(options, GPTQ_KEY_SEED, arguments.seed);
+  set_if_given(options, "--max-tokens", GPTQ_KEY_MAX_TOKENS, arguments.max_tokens);
+  set_if_given(options, "--temperature", GPTQ_KEY_TEMPERATURE, arguments.temperature);
+  set_if_given(options, "--top-k", GPTQ_KEY_TOP_K, arguments.top_k);
+  set_if_given(options, "--top-p", GPTQ_KEY_TOP_P, arguments.top_p);
+  set_if_given(options, "--min-p", GPTQ_KEY_MIN_P, arguments.min_p);
+  set_if_given(options, "--repetition-penalty", GPTQ_KEY_REPETITION_PENALTY, arguments.repetition_penalty);
+  set_if_given(options, "--seed", GPTQ_KEY_SEED, arguments.seed);
   if (arguments.ignore_eos) options.set(GPTQ_KEY_IGNORE_EOS, int64_t{1});
   return options;
 }
 
-std::vector<int32_t> prompt_ids(const Arguments& arguments, const Model& model) {
-  if (!arguments.prompt) return parse_ids(*arguments.tokens);
-  return tokenize(model, *arguments.prompt, GPTQ_TOKENIZE_ADD_SPECIAL | GPTQ_TOKENIZE_PARSE_SPECIAL);
+std::vector<int32_t> prompt_ids(const Arguments& arguments, const std::string& prompt, const Model& model) {
+  const std::vector<int32_t> ids =
+      arguments.tokens ? parse_ids(*arguments.tokens)
+                       : tokenize(model, prompt, GPTQ_TOKENIZE_ADD_SPECIAL | GPTQ_TOKENIZE_PARSE_SPECIAL);
+  if (ids.empty()) throw Failure("the prompt is empty, wanted at least one token to continue");
+  return ids;
 }
 
 /// Room for what was asked, beyond the model's context where its positions allow that.
@@ -62,10 +65,14 @@ void say_speed(const Session& session) {
 }
 
 void run(const Arguments& arguments) {
-  want_one_of(arguments.prompt.has_value(), "--prompt", arguments.tokens.has_value(), "--tokens");
+  want_one_of({{"--prompt", arguments.prompt.has_value()},
+               {"--prompt-file", arguments.prompt_file.has_value()},
+               {"--tokens", arguments.tokens.has_value()}});
   Options options = generation_options(arguments);
+  const std::string prompt =
+      arguments.prompt_file ? read_file(*arguments.prompt_file) : arguments.prompt.value_or("");
   const Model model = load_model(arguments.common, arguments.common.model);
-  const std::vector<int32_t> ids = prompt_ids(arguments, model);
+  const std::vector<int32_t> ids = prompt_ids(arguments, prompt, model);
   const Session session = make_session(arguments, model, static_cast<int64_t>(ids.size()));
   const CancelOnSignal guard(session.get());
   throw_if_interrupted();
@@ -121,9 +128,12 @@ void add_generate(CLI::App& app) {
   Command command(app, "generate", "Continue a text; it is printed as it comes.",
                   {"gptq generate Llama-3.2-1B-gptq --prompt \"Once upon a time\"",
                    "gptq generate Llama-3.2-1B-gptq --prompt Hello --temperature 0.8 --top-p 0.9 --seed 1",
+                   "gptq generate Llama-3.2-1B-gptq --prompt-file - --max-tokens 200 < story.txt",
                    "gptq generate Llama-3.2-1B-gptq --tokens 1,15043 --max-tokens 20 --json"});
   arguments->common.add_to(command, "Model folder, quantized or not");
   command.option("--prompt", "TEXT", arguments->prompt, "Text to continue");
+  command.option("--prompt-file", "FILE", arguments->prompt_file,
+                 "File to read it from, byte for byte; '-' for standard input");
   command.option("--tokens", "IDS", arguments->tokens, "Ids to continue, taken as they are");
   add_sampling_options(command, *arguments);
   command.run([arguments] { run(*arguments); });

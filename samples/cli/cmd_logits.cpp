@@ -15,7 +15,8 @@ struct Arguments {
 };
 
 void run(Arguments arguments) {
-  want_one_of(arguments.tokens.has_value(), "--tokens", arguments.tokens_file.has_value(), "--tokens-file");
+  want_one_of(
+      {{"--tokens", arguments.tokens.has_value()}, {"--tokens-file", arguments.tokens_file.has_value()}});
   arguments.common.compute = "exact";
   const std::vector<int32_t> ids =
       arguments.tokens ? parse_ids(*arguments.tokens) : read_ids_file(*arguments.tokens_file);

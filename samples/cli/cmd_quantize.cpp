@@ -22,14 +22,14 @@ Options quantizer_options(const Arguments& arguments) {
   const auto set_switch = [&](const char* key, const std::optional<bool>& value) {
     if (value) options.set(key, int64_t{*value ? 1 : 0});
   };
-  set_if_given(options, GPTQ_KEY_BITS, arguments.bits);
-  set_if_given(options, GPTQ_KEY_GROUP_SIZE, arguments.group_size);
-  set_if_given(options, GPTQ_KEY_ORDER, arguments.order);
-  set_if_given(options, GPTQ_KEY_DAMP_PERCENT, arguments.damp);
-  set_if_given(options, GPTQ_KEY_CALIBRATION_SAMPLES, arguments.samples);
-  set_if_given(options, GPTQ_KEY_CALIBRATION_LENGTH, arguments.seq_len);
-  set_if_given(options, GPTQ_KEY_SEED, arguments.seed);
-  set_if_given(options, GPTQ_KEY_FORMAT, arguments.format);
+  set_if_given(options, "--bits", GPTQ_KEY_BITS, arguments.bits);
+  set_if_given(options, "--group-size", GPTQ_KEY_GROUP_SIZE, arguments.group_size);
+  set_if_given(options, "--order", GPTQ_KEY_ORDER, arguments.order);
+  set_if_given(options, "--damp", GPTQ_KEY_DAMP_PERCENT, arguments.damp);
+  set_if_given(options, "--samples", GPTQ_KEY_CALIBRATION_SAMPLES, arguments.samples);
+  set_if_given(options, "--seq-len", GPTQ_KEY_CALIBRATION_LENGTH, arguments.seq_len);
+  set_if_given(options, "--seed", GPTQ_KEY_SEED, arguments.seed);
+  set_if_given(options, "--format", GPTQ_KEY_FORMAT, arguments.format);
   set_switch(GPTQ_KEY_SYM, arguments.sym);
   set_switch(GPTQ_KEY_STATIC_GROUPS, arguments.static_groups);
   set_switch(GPTQ_KEY_TRUE_SEQUENTIAL, arguments.true_sequential);
@@ -76,7 +76,6 @@ void report(const Arguments& arguments, const Quantizer& quantizer) {
 
 void run(const Arguments& arguments) {
   Options options = quantizer_options(arguments);
-  Progress progress(Progress::Show::always);
   check(gptq_options_set_progress(options.get(), Progress::callback, nullptr));
   // The text first: a file that can't be read is noticed before any work.
   std::string calibration;
@@ -93,7 +92,10 @@ void run(const Arguments& arguments) {
     check(gptq_quantizer_add_calibration_text(quantizer.get(), calibration.data(),
                                               static_cast<int64_t>(calibration.size())));
   }
-  check(gptq_quantizer_run(quantizer.get()));
+  {
+    Progress progress(Progress::Show::always);
+    check(gptq_quantizer_run(quantizer.get()));
+  }
   report(arguments, quantizer);
 }
 

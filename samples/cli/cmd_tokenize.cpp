@@ -19,7 +19,7 @@ struct DetokenizeArguments {
 };
 
 void run_tokenize(const TokenizeArguments& arguments) {
-  want_one_of(arguments.text.has_value(), "--text", arguments.file.has_value(), "--file");
+  want_one_of({{"--text", arguments.text.has_value()}, {"--file", arguments.file.has_value()}});
   const std::string text = arguments.text ? *arguments.text : read_file(*arguments.file);
   const Model model = load_model(arguments.common, arguments.common.model, Weights::leave);
   const int32_t flags = GPTQ_TOKENIZE_PARSE_SPECIAL | (arguments.no_special ? 0 : GPTQ_TOKENIZE_ADD_SPECIAL);

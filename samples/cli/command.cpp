@@ -1,15 +1,49 @@
 // Options, files and output, as all commands treat them.
 #include "command.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
 
+#include "interrupt.h"
+
 namespace cli {
 namespace {
 
 std::string describe_errno(const std::string& path) { return path + ": " + std::strerror(errno); }
+
+/// Returns when `file` has bytes or its end; a terminal or a pipe may take for ever.
+void wait_for_bytes(int file) {
+  constexpr int kMilliseconds = 50;
+  pollfd wanted{.fd = file, .events = POLLIN, .revents = 0};
+  while (poll(&wanted, 1, kMilliseconds) == 0) throw_if_interrupted();
+  throw_if_interrupted();
+}
+
+/// Closes what it opened.
+class InputFile {
+ public:
+  explicit InputFile(const std::string& path)
+      : standard_input_(path == "-"),
+        file_(standard_input_ ? STDIN_FILENO : open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (file_ < 0) throw Failure(describe_errno(path));
+  }
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+  ~InputFile() {
+    if (!standard_input_) close(file_);
+  }
+  int get() const { return file_; }
+
+ private:
+  bool standard_input_;
+  int file_;
+};
 
 }  // namespace
 
@@ -31,9 +65,9 @@ void Common::add_to(Command& command, const std::string& model_help) {
 
 Options Common::to_options() const {
   Options options;
-  set_if_given(options, GPTQ_KEY_THREADS, threads);
-  set_if_given(options, GPTQ_KEY_DEVICE, device);
-  set_if_given(options, GPTQ_KEY_COMPUTE, compute);
+  set_if_given(options, "--threads", GPTQ_KEY_THREADS, threads);
+  set_if_given(options, "--device", GPTQ_KEY_DEVICE, device);
+  set_if_given(options, "--compute", GPTQ_KEY_COMPUTE, compute);
   return options;
 }
 
@@ -50,10 +84,17 @@ Model load_model(const Common& common, const std::string& path, Weights weights)
   return model;
 }
 
-void want_one_of(bool first_given, const char* first, bool second_given, const char* second) {
-  if (first_given != second_given) return;
-  throw UsageError(std::string(first_given ? "not both: " : "one of these is needed: ") + first + ", " +
-                   second);
+void want_one_of(std::initializer_list<Given> options) {
+  int given = 0;
+  std::string all, chosen;
+  for (const Given& option : options) {
+    all += (all.empty() ? "" : ", ") + std::string(option.flag);
+    if (!option.given) continue;
+    chosen += (given++ == 0 ? "" : ", ") + std::string(option.flag);
+  }
+  if (given == 1) return;
+  throw UsageError(given == 0 ? "one of these is needed: " + all
+                              : "only one of these can be given: " + chosen);
 }
 
 std::vector<int32_t> parse_ids(std::string_view list) {
@@ -94,18 +135,17 @@ std::vector<int32_t> read_ids_file(const std::string& path) {
 }
 
 std::string read_file(const std::string& path) {
-  const bool standard_input = path == "-";
-  std::FILE* file = standard_input ? stdin : std::fopen(path.c_str(), "rb");
-  if (file == nullptr) throw Failure(describe_errno(path));
+  const InputFile file(path);
   std::string contents;
   char piece[1 << 16];
-  size_t size = 0;
-  while ((size = std::fread(piece, 1, sizeof piece, file)) > 0) contents.append(piece, size);
-  const bool failed = std::ferror(file) != 0;
-  const std::string reason = failed ? describe_errno(path) : "";
-  if (!standard_input) std::fclose(file);
-  if (failed) throw Failure(reason);
-  return contents;
+  for (;;) {
+    wait_for_bytes(file.get());
+    const ssize_t size = read(file.get(), piece, sizeof piece);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) throw Failure(describe_errno(path == "-" ? "standard input" : path));
+    if (size == 0) return contents;
+    contents.append(piece, static_cast<size_t>(size));
+  }
 }
 
 void put(std::string_view text) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -47,18 +48,23 @@ enum class Weights { load, leave };
 Model load_model(const Common& common, const std::string& path, Weights weights = Weights::load);
 
 template <typename T>
-void set_if_given(Options& options, const char* key, const std::optional<T>& value) {
-  if (value) options.set(key, *value);
+void set_if_given(Options& options, const char* flag, const char* key, const std::optional<T>& value) {
+  if (value) options.set_from(flag, key, *value);
 }
 
-/// Ends in a UsageError unless one of two options was given, and not the other.
-void want_one_of(bool first_given, const char* first, bool second_given, const char* second);
+struct Given {
+  const char* flag;
+  bool given;
+};
+
+/// Ends in a UsageError unless exactly one of these options was given.
+void want_one_of(std::initializer_list<Given> options);
 
 /// "1,2,3" or "1 2 3".
 std::vector<int32_t> parse_ids(std::string_view list);
 /// A JSON array of ids.
 std::vector<int32_t> read_ids_file(const std::string& path);
-/// The bytes of a file; "-" reads standard input.
+/// The bytes of a file; "-" reads standard input. Waiting for them ends with Ctrl-C.
 std::string read_file(const std::string& path);
 
 /// Writes to standard output; a failure to write ends the command.

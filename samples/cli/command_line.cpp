@@ -2,9 +2,31 @@
 #include "command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+
+#include "handles.h"
 
 namespace cli {
 namespace {
+
+/// The number that `text` is, all of it; CLI11's own conversion clips what is too large.
+template <typename Number>
+Number parse_number(const std::string& names, const char* wanted, const std::string& text) {
+  const char* const end = text.data() + text.size();
+  Number value{};
+  const auto [next, error] = std::from_chars(text.data(), end, value);
+  if (error == std::errc() && next == end && !text.empty()) return value;
+  const bool large = error == std::errc::result_out_of_range && next == end;
+  throw UsageError(names + " is '" + text + "', wanted " + (large ? "a number of 64 bits" : wanted));
+}
+
+int64_t parse_integer(const std::string& names, const std::string& text) {
+  return parse_number<int64_t>(names, "a whole number", text);
+}
+
+double parse_real(const std::string& names, const std::string& text) {
+  return parse_number<double>(names, "a number such as 0.7", text);
+}
 
 CLI::App* add_subcommand(CLI::App& app, const std::string& name, const std::string& about,
                          const std::vector<std::string>& examples) {
@@ -23,6 +45,8 @@ Command::Command(CLI::App& app, const std::string& name, const std::string& abou
 
 CLI::Option& Command::finish(CLI::Option* option, const char* type) {
   if (type != nullptr) option->type_name(type);
+  // so that a script can put its own options behind its defaults
+  if (option->nonpositional()) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   return *option->group(group_);
 }
 
@@ -32,12 +56,14 @@ void Command::argument(const std::string& name, std::string& value, const std::s
 
 void Command::option(const std::string& names, const char* type, std::optional<int64_t>& value,
                      const std::string& help) {
-  finish(app_.add_option(names, value, help), type);
+  const auto take = [&value, names](const std::string& text) { value = parse_integer(names, text); };
+  finish(app_.add_option_function<std::string>(names, take, help), type);
 }
 
 void Command::option(const std::string& names, const char* type, std::optional<double>& value,
                      const std::string& help) {
-  finish(app_.add_option(names, value, help), type);
+  const auto take = [&value, names](const std::string& text) { value = parse_real(names, text); };
+  finish(app_.add_option_function<std::string>(names, take, help), type);
 }
 
 void Command::option(const std::string& names, const char* type, std::optional<std::string>& value,
@@ -46,7 +72,8 @@ void Command::option(const std::string& names, const char* type, std::optional<s
 }
 
 void Command::option(const std::string& names, const char* type, int64_t& value, const std::string& help) {
-  finish(app_.add_option(names, value, help), type);
+  const auto take = [&value, names](const std::string& text) { value = parse_integer(names, text); };
+  finish(app_.add_option_function<std::string>(names, take, help), type);
 }
 
 void Command::required(const std::string& names, const char* type, std::string& value,

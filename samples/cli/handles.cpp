@@ -9,9 +9,10 @@ gptq_status check(gptq_status status) {
   return status;
 }
 
-void Options::accept(gptq_status status) {
-  if (status == GPTQ_ERROR_INVALID_ARGUMENT) throw UsageError(gptq_last_error_message());
-  check(status);
+void Options::throw_usage(const char* flag, const char* key, std::string message) {
+  const std::string named = "option '" + std::string(key) + "'";
+  if (!message.starts_with(named)) throw UsageError(std::string(flag) + ": " + message);
+  throw UsageError(flag + message.substr(named.size()));
 }
 
 std::string_view text_of(const Buffer& buffer) {

@@ -57,17 +57,25 @@ Owner make(Function function, Arguments... arguments) {
 class Options {
  public:
   Options() : handle_(make<Handle>(gptq_options_create)) {}
-  /// A value that the library refuses is a mistake in the command line.
-  void set(const char* key, int64_t value) { accept(gptq_options_set_int(get(), key, value)); }
-  void set(const char* key, double value) { accept(gptq_options_set_float(get(), key, value)); }
+  void set(const char* key, int64_t value) { check(gptq_options_set_int(get(), key, value)); }
+  void set(const char* key, double value) { check(gptq_options_set_float(get(), key, value)); }
   void set(const char* key, const std::string& value) {
-    accept(gptq_options_set_string(get(), key, value.c_str()));
+    check(gptq_options_set_string(get(), key, value.c_str()));
+  }
+  /// A value from the command line: one that the library refuses is a UsageError that names `flag`.
+  template <typename Value>
+  void set_from(const char* flag, const char* key, const Value& value) {
+    try {
+      set(key, value);
+    } catch (const Failure& failure) {
+      throw_usage(flag, key, failure.what());
+    }
   }
   gptq_options* get() const { return handle_.get(); }
 
  private:
   using Handle = std::unique_ptr<gptq_options, Freer<gptq_options_free>>;
-  static void accept(gptq_status status);
+  [[noreturn]] static void throw_usage(const char* flag, const char* key, std::string message);
   Handle handle_;
 };
 

@@ -19,7 +19,7 @@ Examples:
 
 Usage:
   gptq COMMAND [arguments]
-  gptq COMMAND --help
+  gptq COMMAND --help    or gptq help COMMAND
   gptq --version
 
 Commands:
@@ -37,10 +37,13 @@ Options of every command:
   --threads N     CPU threads; 0 (default) takes all that this process may use
   --device NAME   cpu (default)
   --compute MODE  fast (default) or exact
-  --json          the last line of standard output is one JSON object, and the only one
+  --json          the last line of standard output is one JSON object, and the only one; on
+                  failure there is none
   -v, --verbose   say more on standard error; twice for debugging
   -q, --quiet     no progress, no warnings
   -h, --help      help of the command
+
+  Options stand after the command. One that is given twice counts as it was given last.
 
 Output:
   Results go to standard output, progress and messages to standard error. A model is a folder with

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 namespace cli {
@@ -36,6 +37,8 @@ Buffer append_and_score(const Session& session, std::span<const int32_t> ids) {
 
 LogitsFile::LogitsFile(std::string path, int64_t rows, int64_t vocab)
     : path_(std::move(path)), temporary_(path_ + ".tmp-" + std::to_string(getpid())) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path_, ignored)) throw Failure(path_ + ": is a folder, wanted a file");
   file_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (file_ < 0) fail("can't create it");
   const nlohmann::ordered_json header = {

@@ -1,7 +1,10 @@
 // gptq: quantize language models with GPTQ and run them.
+#include <algorithm>
+
 #include "command.h"
 #include "help.h"
 #include "interrupt.h"
+#include "suggest.h"
 
 namespace cli {
 namespace {
@@ -41,6 +44,49 @@ void print_manual() {
   flush_output();
 }
 
+std::vector<std::string> commands_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+  }
+  return names;
+}
+
+std::vector<std::string> flags_of(const CLI::App& app) {
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+  }
+  return flags;
+}
+
+std::string unknown_command(const CLI::App& app, const std::string& name) {
+  return "unknown command '" + name + "'" + suggestion(name, commands_of(app));
+}
+
+/// What to say of the first argument that looks like an option, or else of the first, among those that nothing took.
+std::string unexpected(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  const bool early = !app.remaining().empty();  // before the command
+  const CLI::App& command = early || chosen.empty() ? app : *chosen.front();
+  const std::vector<std::string> rest = command.remaining();
+  for (const std::string& argument : rest) {
+    if (argument.size() < 2 || argument[0] != '-') continue;
+    const std::string flag = argument.substr(0, argument.find('='));
+    const std::string guess = suggestion(flag, flags_of(command));
+    const bool misplaced = early && guess.empty();
+    return "unknown option '" + flag + "'" + (misplaced ? "; options of a command stand after it" : guess);
+  }
+  return rest.empty() ? "an argument was not expected" : "argument '" + rest.front() + "' was not expected";
+}
+
+std::string describe(const CLI::App& app, const CLI::ParseError& error) {
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) return unexpected(app);
+  const std::string text = error.what();
+  const bool lacks = dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr;
+  return lacks ? text.substr(0, text.find(':')) + ": its value is missing" : text;
+}
+
 int usage_error(const CLI::App& app, const std::string& message) {
   say("error", message);
   const auto chosen = app.get_subcommands();
@@ -62,16 +108,31 @@ int finish(const CLI::App& app, const CLI::Success& success) {
   return 0;
 }
 
-int run(CLI::App& app, int argc, char** argv) {
+/// "gptq help COMMAND" is "gptq COMMAND --help".
+std::vector<std::string> arguments_of(int argc, char** argv) {
+  std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  if (!arguments.empty() && arguments.front() == "help") {
+    arguments.erase(arguments.begin());
+    arguments.resize(std::min<size_t>(arguments.size(), 1));
+    arguments.push_back("--help");
+  }
+  return arguments;
+}
+
+int run(CLI::App& app, std::vector<std::string> arguments) {
+  const std::string first = arguments.empty() ? "" : arguments.front();
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(arguments));
     if (app.get_subcommands().empty()) print_manual();
     return 0;
   } catch (const CLI::Success& success) {
-    return finish(app, success);
+    const bool known = first.starts_with('-') || !app.get_subcommands().empty();
+    return known ? finish(app, success) : usage_error(app, unknown_command(app, first));
   } catch (const CLI::ParseError& error) {
-    const bool no_command = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
-    return usage_error(app, no_command ? "unknown command '" + std::string(argv[1]) + "'" : error.what());
+    const bool no_command = app.get_subcommands().empty() && !first.empty() && first[0] != '-';
+    if (no_command) return usage_error(app, unknown_command(app, first));
+    return usage_error(app, describe(app, error));
   } catch (const UsageError& error) {
     return usage_error(app, error.what());
   } catch (const Interrupted&) {
@@ -92,7 +153,7 @@ int main(int argc, char** argv) {
   try {
     CLI::App app("", "gptq");
     cli::fill(app);
-    return cli::run(app, argc, argv);
+    return cli::run(app, cli::arguments_of(argc, argv));
   } catch (const std::exception& error) {
     cli::say("error", error.what());
     return cli::kFailure;

@@ -71,6 +71,7 @@ class Scoring(ToolTest):
         self.fail_with(1, "logits", MODEL, "--tokens", "4096", "--out", out, says=("4096",))
         self.fail_with(2, "logits", MODEL, "--tokens", "", "--out", out)
         self.fail_with(1, "logits", MODEL, "--tokens", "1", "--out", self.folder / "none" / "out", says=("none",))
+        self.fail_with(1, "logits", MODEL, "--tokens", "1", "--out", self.folder, says=("is a folder",))
         for text in ('{"a": 1}', "[1, 2", '[1, "2"]', "[1.5]", "[4294967296]", ""):
             bad.write_text(text)
             self.fail_with(1, "logits", MODEL, "--tokens-file", bad, "--out", out, says=("ids.json",))

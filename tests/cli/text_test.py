@@ -1,8 +1,12 @@
 """tokenize, detokenize and generate."""
 import json
 import shutil
+import signal
+import subprocess
+import time
 
-from harness import MODEL, ToolTest, run
+import harness
+from harness import MODEL, ToolTest
 
 TEXTS = (
     "Once upon a time",
@@ -16,6 +20,17 @@ TEXTS = (
     "'",
     "a" * 5000,
 )
+
+
+def wait_for_idle(process):
+    """Until it has its second thread, which takes signals, and waits."""
+    for _ in range(6000):
+        with open(f"/proc/{process}/status") as status:
+            lines = dict(line.split(":\t", 1) for line in status.read().splitlines() if ":\t" in line)
+        if int(lines["Threads"]) >= 2 and lines["State"].startswith("S"):
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never waited")
 
 
 class Tokenizer(ToolTest):
@@ -127,9 +142,32 @@ class Generate(ToolTest):
         self.fail_with(1, "generate", MODEL, "--tokens", "1,4096", says=("4096",))
 
     def test_empty_prompt_needs_a_token(self):
-        done = run("generate", MODEL, "--prompt", "", "--max-tokens", "2")
-        self.assertIn(done.returncode, (0, 1))
-        self.assertTrue(done.returncode == 0 or done.stderr.startswith("gptq: error: "), done.stderr)
+        for option in ("--prompt", "--tokens"):
+            self.fail_with(1, "generate", MODEL, option, "", says=("the prompt is empty",))
+
+    def test_prompt_from_a_file(self):
+        path = self.folder / "prompt"
+        path.write_text("Once upon a time")
+        arguments = ("generate", MODEL, "--max-tokens", "8")
+        by_argument = self.json(*arguments, "--prompt", "Once upon a time")
+        self.assertEqual(self.json(*arguments, "--prompt-file", path), by_argument)
+        self.assertEqual(self.json(*arguments, "--prompt-file", "-", stdin="Once upon a time"), by_argument)
+        self.fail_with(1, *arguments, "--prompt-file", self.folder / "none", says=("none",))
+
+    def test_interrupt_while_waiting_for_standard_input(self):
+        job = subprocess.Popen(
+            [harness.TOOL, "tokenize", MODEL, "--file", "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        self.addCleanup(job.kill)
+        wait_for_idle(job.pid)
+        job.send_signal(signal.SIGINT)
+        self.assertEqual(job.wait(timeout=60), 130)
+        stdout, stderr = job.communicate()
+        self.assertEqual((stdout, stderr), ("", "gptq: interrupted\n"))
 
     def test_repetition_penalty_changes_the_text(self):
         plain = self.json("generate", MODEL, "--prompt", "Once", "--max-tokens", "60", "--ignore-eos")["tokens"]

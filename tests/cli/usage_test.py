@@ -1,6 +1,7 @@
 """Help, exit codes, and what goes to which stream."""
 import json
 import os
+import pathlib
 import re
 
 import harness
@@ -40,25 +41,63 @@ class Usage(ToolTest):
             (("--frobnicate",), "--frobnicate"),
             (("quantize", MODEL), "OUT"),
             (("quantize", MODEL, "out", "--bits", "x"), "--bits"),
-            (("quantize", MODEL, "out", "--bits", "5"), "bits"),
-            (("quantize", MODEL, "out", "--order", "best"), "order"),
-            (("quantize", MODEL, "out", "--damp", "2"), "damp"),
-            (("quantize", MODEL, "out", "--format", "gguf"), "format"),
+            (("quantize", MODEL, "out", "--bits", "5"), "--bits is 5"),
+            (("quantize", MODEL, "out", "--order", "best"), "--order is 'best'"),
+            (("quantize", MODEL, "out", "--damp", "2"), "--damp is 2"),
+            (("quantize", MODEL, "out", "--format", "gguf"), "--format"),
             (("generate", MODEL), "--prompt"),
             (("generate", MODEL, "--prompt", "a", "--tokens", "1"), "--tokens"),
             (("generate", MODEL, "--tokens", "1,x"), "x"),
-            (("generate", MODEL, "--prompt", "a", "--top-p", "0"), "top_p"),
-            (("generate", MODEL, "--prompt", "a", "--temperature", "-1"), "temperature"),
+            (("generate", MODEL, "--prompt", "a", "--top-p", "0"), "--top-p is 0"),
+            (("generate", MODEL, "--prompt", "a", "--temperature", "-1"), "--temperature is -1"),
             (("perplexity", MODEL), "--text"),
             (("perplexity", MODEL, "--text", "x", "--context", "1"), "--context"),
             (("tokenize", MODEL), "--text"),
             (("logits", MODEL, "--out", "x"), "--tokens"),
-            (("info", MODEL, "--threads", "-3"), "threads"),
-            (("info", MODEL, "--compute", "sloppy"), "compute"),
-            (("bench", MODEL, "--repeat", "0"), "--repeat"),
+            (("info", MODEL, "--threads", "-3"), "--threads is -3"),
+            (("info", MODEL, "--compute", "sloppy"), "--compute"),
+            (("bench", MODEL, "--repeat", "0"), "--repeat is 0"),
+            (("bench", MODEL, "--prompt", "-5"), "--prompt is -5"),
+            (("bench", MODEL, "--generate", "1"), "at least 2"),
+            (("quantize", MODEL, "out", "--samples", "0"), "--samples is 0"),
+            (("quantize", MODEL, "out", "--bits"), "--bits: its value is missing"),
+            (("generate", MODEL, "--prompt", "a", "--max-tokens", "9" * 20), "9" * 20),
+            (("generate", MODEL, "--prompt", "a", "--max-tokens", "1e3"), "a whole number"),
+            (("generate", MODEL, "--prompt", "a", "--temperature", "0,7"), "such as 0.7"),
+            (("generate", MODEL, "--prompt", "a", "--prompt-file", "b"), "only one of these"),
+            (("generate", MODEL, "once"), "argument 'once' was not expected"),
         ):
             with self.subTest(" ".join(arguments)):
                 self.fail_with(2, *arguments, says=(says, "--help"))
+
+    def test_misspelled(self):
+        for arguments, meant in (
+            (("quantise",), "'quantize'"),
+            (("help", "quantise"), "'quantize'"),
+            (("--versoin",), "'--version'"),
+            (("quantize", MODEL, "out", "--bit", "4"), "'--bits'"),
+            (("quantize", MODEL, "out", "--group_size=64"), "'--group-size'"),
+            (("quantize", MODEL, "out", "--calib", "x"), "'--calibration'"),
+            (("generate", MODEL, "--promt", "a"), "'--prompt'"),
+        ):
+            with self.subTest(" ".join(arguments)):
+                self.fail_with(2, *arguments, says=("did you mean " + meant,))
+        self.assertNotIn("did you mean", run("frobnicate").stderr)
+        self.fail_with(2, "--json", "info", MODEL, says=("'--json'; options of a command stand after it",))
+
+    def test_help_of_a_command(self):
+        self.assertEqual(self.succeed("help").stdout, self.succeed().stdout)
+        self.assertEqual(self.succeed("help", "info").stdout, self.succeed("info", "--help").stdout)
+
+    def test_the_last_of_two_counts(self):
+        shown = self.json("generate", MODEL, "--prompt", "Once", "--max-tokens", "9", "--max-tokens", "2")
+        self.assertEqual(len(shown["tokens"]), 2)
+
+    def test_file_for_a_folder(self):
+        for command in (("info",), ("bench",), ("tokenize", "--text", "a"), ("quantize", self.folder / "out")):
+            with self.subTest(command[0]):
+                where = f"{MODEL}/config.json"
+                self.fail_with(1, command[0], where, *command[1:], says=("config.json' is not a folder",))
 
     def test_missing_model(self):
         missing = str(self.folder / "nothing-here")
@@ -98,5 +137,7 @@ class Usage(ToolTest):
         self.assertEqual(shown["vocab_size"], config["vocab_size"])
         self.assertEqual(shown["context_length"], config["max_position_embeddings"])
         self.assertEqual((shown["quantized"], shown["bits"], shown["family"]), (0, 0, "llama"))
+        self.assertEqual(shown["folder_bytes"], sum(path.stat().st_size for path in pathlib.Path(MODEL).iterdir()))
+        self.assertNotIn("parameters", shown)  # only the weights tell, and info does not read them
         plain = self.succeed("info", MODEL).stdout
         self.assertRegex(plain, rf"(?m)^hidden_size +{config['hidden_size']}$")
