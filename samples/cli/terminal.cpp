@@ -2,6 +2,7 @@
 #include "terminal.h"
 
 #include <gptq.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,6 +40,12 @@ bool coloured() {
   return on_terminal() && (no_color == nullptr || *no_color == '\0');
 }
 
+size_t columns() {
+  constexpr size_t kUsual = 80;
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kUsual;
+}
+
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -61,11 +68,12 @@ std::string clock_text(double duration) {
   return print("%ld:%02ld", whole / 60, whole % 60);
 }
 
+constexpr int64_t kBarWidth = 24;
+
 std::string bar(int64_t done, int64_t total) {
-  constexpr int64_t kWidth = 24;
-  const int64_t filled = std::clamp<int64_t>(total > 0 ? done * kWidth / total : 0, 0, kWidth);
+  const int64_t filled = std::clamp<int64_t>(total > 0 ? done * kBarWidth / total : 0, 0, kBarWidth);
   const std::string fill(static_cast<size_t>(filled), '#');
-  const std::string rest(static_cast<size_t>(kWidth - filled), '.');
+  const std::string rest(static_cast<size_t>(kBarWidth - filled), '.');
   return coloured() ? "[\x1b[32m" + fill + "\x1b[0m" + rest + "]" : "[" + fill + rest + "]";
 }
 
@@ -127,8 +135,13 @@ void Progress::update(int64_t done, int64_t total, std::string_view stage) {
 }
 
 void Progress::draw(int64_t done, int64_t total, double now) {
+  // a line that wraps could not be erased: a narrow terminal gets no bar, then no more than fits
+  const std::string stage = print("%-12s ", stage_.c_str());
+  const std::string numbers = figures(done, total, now);
+  const size_t room = columns() - 1;
+  const bool wide = stage.size() + kBarWidth + 3 + numbers.size() <= room;
   const std::string line =
-      print("\r\x1b[K%-12s ", stage_.c_str()) + bar(done, total) + " " + figures(done, total, now);
+      "\r\x1b[K" + (wide ? stage + bar(done, total) + " " + numbers : (stage + numbers).substr(0, room));
   std::fwrite(line.data(), 1, line.size(), stderr);
   std::fflush(stderr);
   bar_is_drawn = true;

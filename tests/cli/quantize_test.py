@@ -1,8 +1,11 @@
 """quantize: what it writes, what it refuses, and what is left when it is interrupted or killed."""
+import fcntl
 import json
 import os
 import pathlib
 import signal
+import struct
+import termios
 import time
 
 import harness
@@ -177,12 +180,24 @@ class Progress(ToolTest):
                 self.assertRegex(text, r"layer [1-4]/4 +\[")
                 self.assertEqual("\x1b[32m" in text, colour)
 
-    def on_terminal(self, environment):
-        """Standard error of a job that has a terminal for it."""
+    def test_the_result_stands_on_its_own_line(self):
+        shown = self.on_terminal({"TERM": "xterm"}, both=True)
+        self.assertRegex(shown, r"[\r\n](\x1b\[K)?\S*out: 28 modules")
+
+    def test_a_narrow_terminal_gets_no_line_that_wraps(self):
+        for columns in (16, 40):
+            shown = self.on_terminal({"TERM": "xterm", "NO_COLOR": "1"}, columns=columns)
+            self.assertIn("layer", shown)
+            for line in shown.replace("\x1b[K", "").replace("\n", "\r").split("\r"):
+                self.assertLess(len(line), columns, line)
+
+    def on_terminal(self, environment, columns=80, both=False):
+        """Standard error of a job that has a terminal for it, or both of its streams."""
         ours, theirs = os.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         job = harness.subprocess.Popen(
             [harness.TOOL, "quantize", MODEL, str(self.folder / "out"), "--overwrite", "--samples", "16"],
-            stdout=harness.subprocess.DEVNULL,
+            stdout=theirs if both else harness.subprocess.DEVNULL,
             stderr=theirs,
             env={**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, **environment},
         )
