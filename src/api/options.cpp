@@ -34,6 +34,19 @@ std::string bounds_text(const OptionRow& row) {
              row.high_open ? " and less than " : " and at most ", number(row.high));
 }
 
+Json bound(const OptionRow& row, double value) {
+  return row.type == OptionType::integer ? Json(static_cast<int64_t>(value)) : Json(value);
+}
+
+/// A text that is no JSON is here an argument's fault, not a file's.
+Json parse_settings(std::string_view text) {
+  try {
+    return parse_json(text, "options");
+  } catch (const Error& error) {
+    refuse(error.what());
+  }
+}
+
 template <class Number>
 void check_bounds(const OptionRow& row, Number value) {
   const auto v = static_cast<double>(value);
@@ -90,7 +103,7 @@ void gptq_options::set(std::string_view key, Value value) {
 }
 
 void gptq_options::set_json(std::string_view text) {
-  const Json json = parse_json(text, "options");
+  const Json json = parse_settings(text);
   if (!json.is_object()) refuse("options: wanted a JSON object");
   gptq_options copy = *this;
   for (const auto& [key, value] : json.items()) {
@@ -222,8 +235,8 @@ gptq_status gptq_option_describe(int64_t index, gptq_buffer** out_json) {
     if (row.type == OptionType::text) {
       json["values"] = choices(row);
     } else {
-      json["min"] = row.low;
-      json["max"] = row.high;
+      json["min"] = bound(row, row.low);
+      json["max"] = bound(row, row.high);
       if (row.low_open) json["exclusive_min"] = true;
       if (row.high_open) json["exclusive_max"] = true;
     }

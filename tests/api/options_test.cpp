@@ -1,0 +1,60 @@
+// What gptq.h says of options and of the texts about them, as a binding reads it.
+#include <gptq.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace {
+
+using Json = nlohmann::json;
+
+std::string take_text(gptq_buffer* buffer) {
+  std::string text = static_cast<const char*>(gptq_buffer_data(buffer));
+  EXPECT_EQ(static_cast<int64_t>(text.size()), gptq_buffer_size(buffer)) << text;
+  gptq_buffer_free(buffer);
+  return text;
+}
+
+std::string described(int64_t index) {
+  gptq_buffer* json = nullptr;
+  EXPECT_EQ(gptq_option_describe(index, &json), GPTQ_OK) << gptq_last_error_message();
+  return take_text(json);
+}
+
+TEST(Options, TextsEndInNul) {
+  for (int round = 0; round < 20; ++round) {
+    // memory that was in use before: what the allocator hands out next is not zero by chance
+    { const std::vector<std::string> used(50, std::string(static_cast<size_t>(100 + 10 * round), 'x')); }
+    for (int64_t i = 0; i < gptq_option_count(); ++i) EXPECT_TRUE(Json::accept(described(i)));
+  }
+}
+
+TEST(Options, BoundsOfIntegersAreIntegers) {
+  for (int64_t i = 0; i < gptq_option_count(); ++i) {
+    const Json row = Json::parse(described(i));
+    if (row.at("type") == "string") continue;
+    const bool whole = row.at("type") == "int";
+    for (const char* key : {"default", "min", "max"})
+      EXPECT_EQ(row.at(key).is_number_integer(), whole) << row;
+    EXPECT_LE(row.at("min"), row.at("default"));
+    EXPECT_LE(row.at("default"), row.at("max"));
+  }
+}
+
+TEST(Options, TextThatIsNoJsonIsAnArgumentsFault) {
+  gptq_options* options = nullptr;
+  ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);
+  for (const char* json :
+       {"", "{bits: 4}", "{\"bits\": 4", "[1]", "{\"bits\": 4, \"bits\": 8}", "{\"bits\": null}"}) {
+    EXPECT_EQ(gptq_options_set_json(options, json, -1), GPTQ_ERROR_INVALID_ARGUMENT) << json;
+    EXPECT_NE(std::string(gptq_last_error_message()).find("option"), std::string::npos) << json;
+  }
+  gptq_buffer* json = nullptr;
+  ASSERT_EQ(gptq_options_get_json(options, &json), GPTQ_OK);
+  EXPECT_EQ(take_text(json), "{}");
+  gptq_options_free(options);
+}
+
+}  // namespace
