@@ -1,5 +1,5 @@
+#include <algorithm>
 #include <array>
-#include <vector>
 
 #include "api/buffer.h"
 #include "api/handles.h"
@@ -64,9 +64,23 @@ const char* text_of(const gptq_model& handle, std::string_view key) {
   return nullptr;
 }
 
-[[noreturn]] void unknown_key(std::string_view key, std::span<const std::string_view> known) {
-  throw Error(Status::not_found, cat("a model has no ", quoted(key), nearest_hint(key, known)));
+/// @param kind   "number" or "text"
+/// @param known  the keys of this kind
+/// @param other  the keys of the other kind, and the function for them
+[[noreturn]] void unknown_key(std::string_view key, std::string_view kind,
+                              std::span<const std::string_view> known,
+                              std::span<const std::string_view> other, std::string_view other_function) {
+  if (std::find(other.begin(), other.end(), key) != other.end()) {
+    throw Error(Status::not_found, cat(quoted(key), " is no ", kind, ": ask ", other_function, "()"));
+  }
+  throw Error(Status::not_found, cat("a model has no ", kind, " ", quoted(key), nearest_hint(key, known)));
 }
+
+constexpr auto kIntKeys = [] {
+  std::array<std::string_view, kInts.size()> keys;
+  for (size_t i = 0; i < keys.size(); ++i) keys[i] = kInts[i].key;
+  return keys;
+}();
 
 }  // namespace
 
@@ -101,15 +115,13 @@ gptq_status gptq_model_get_int(const gptq_model* model, const char* key, int64_t
     *out = 0;
     api::require(model, "model");
     api::require(key, "key");
-    std::vector<std::string_view> known;
     for (const IntRow& row : kInts) {
       if (row.key == key) {
         *out = row.get(*model->model);
         return;
       }
-      known.push_back(row.key);
     }
-    unknown_key(key, known);
+    unknown_key(key, "number", kIntKeys, kTexts, "gptq_model_get_string");
   });
 }
 
@@ -120,7 +132,7 @@ gptq_status gptq_model_get_string(const gptq_model* model, const char* key, cons
     api::require(model, "model");
     api::require(key, "key");
     *out = text_of(*model, key);
-    if (*out == nullptr) unknown_key(key, kTexts);
+    if (*out == nullptr) unknown_key(key, "text", kTexts, kIntKeys, "gptq_model_get_int");
   });
 }
 

@@ -135,7 +135,8 @@ void check_target(const fs::path& target, Overwrite overwrite) {
     throw Error(Fault::exists, cat(quoted(target.native(), 400), ": is there already and is not a folder"));
   }
   if (overwrite == Overwrite::no && holds_something(target)) {
-    throw Error(Fault::exists, cat(quoted(target.native(), 400), ": is there already and not empty"));
+    throw Error(Fault::exists, cat(quoted(target.native(), 400),
+                                   ": is there already and not empty; overwrite = 1 replaces it"));
   }
 }
 

@@ -28,8 +28,17 @@ Tensor transposed(const Tensor& tensor) {
 
 }  // namespace
 
+const fs::path& check_model_folder(const fs::path& folder) {
+  std::error_code ignored;
+  if (fs::is_directory(folder, ignored)) return folder;
+  const std::string shown = quoted(folder.string(), 400);
+  throw Error(Status::not_found, fs::exists(folder, ignored)
+                                     ? cat(shown, " is not a folder, wanted one with config.json and weights")
+                                     : cat("no model folder at ", shown));
+}
+
 Loader::Loader(const fs::path& folder)
-    : folder_(folder),
+    : folder_(check_model_folder(folder)),
       spec_(load_spec(folder)),
       quantization_(read_quant_config(folder)),
       checkpoint_(open_checkpoint(folder)) {

@@ -17,10 +17,7 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const fs::path& folder) {
 
 std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOptions& options,
                                          const Progress& progress) {
-  std::error_code ignored;
-  if (!fs::is_directory(folder, ignored)) {
-    throw Error(Status::not_found, cat("no model folder at ", quoted(folder.string(), 400)));
-  }
+  check_model_folder(folder);
   std::shared_ptr<Model> model(new Model);
   model->folder_ = folder;
   model->backend_ = create_backend(options.device, options.backend);
