@@ -89,7 +89,8 @@ typedef struct gptq_quantizer gptq_quantizer; /* one quantization job */
  *  @return 0 to go on; anything else cancels (GPTQ_ERROR_CANCELLED) */
 typedef int32_t (*gptq_progress_fn)(void *user_data, int64_t done, int64_t total, const char *stage);
 
-/** @param level  1 error, 2 warning, 3 information, 4 debugging
+/** Messages of the library; it needs none to be read: what fails says so by its status.
+ *  @param level  1 error, 2 warning, 3 information, 4 debugging
  *  @param text   NUL-terminated, `len` bytes; good during the call. May be called from any thread. */
 typedef void (*gptq_log_fn)(void *user_data, int32_t level, const char *text, int64_t len);
 
@@ -125,13 +126,17 @@ GPTQ_API void gptq_set_log_callback(gptq_log_fn callback, void *user_data);
 GPTQ_API void gptq_set_log_level(int32_t level);
 
 /* ---- Options ---------------------------------------------------------------------------------------------- */
-/* One object may hold settings of every scope: each function takes those that it knows and leaves the rest.    */
+/* One object may hold settings of every scope: each function takes those that it knows and leaves the rest. It
+   copies them: the object may be changed or freed as soon as the function returns.                            */
 
 /* Scope "model": gptq_model_load(), gptq_quantizer_create() */
 #define GPTQ_KEY_DEVICE "device"             /* string: "cpu" (default) */
-#define GPTQ_KEY_THREADS "threads"           /* int >= 0: 0 (default) takes all CPUs the process may use */
+#define GPTQ_KEY_THREADS "threads"           /* int >= 0: 0 (default) takes all CPUs the process may use. Sessions
+                                                of a model share them: one call at a time has all of them, calls
+                                                beside it run on the threads that make them */
 #define GPTQ_KEY_COMPUTE "compute"           /* string: "fast" (default) or "exact"; both are exact fp32 in 0.1 */
-#define GPTQ_KEY_LOAD_WEIGHTS "load_weights" /* int 0 or 1 (default): 0 reads tokenizer and configuration alone */
+#define GPTQ_KEY_LOAD_WEIGHTS "load_weights" /* int 0 or 1 (default): 0 reads tokenizer and configuration alone,
+                                                for gptq_model_tokenize() and the like: it can't make sessions */
 #define GPTQ_KEY_MMAP "mmap"                 /* int 0 or 1 (default): 16-bit and 32-bit weights stay in the mapped
                                                 file, which must not shrink meanwhile; 0 copies them */
 
@@ -145,12 +150,14 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_TOP_P "top_p"               /* float in (0, 1]: keep the fewest tokens of this total; 1 (default) all */
 #define GPTQ_KEY_MIN_P "min_p"               /* float in [0, 1]: drop tokens below this part of the best; 0 (default) */
 #define GPTQ_KEY_REPETITION_PENALTY "repetition_penalty" /* float > 0: as CTRL, arXiv 1909.05858; 1 (default) none */
-#define GPTQ_KEY_SEED "seed"                 /* int >= 0, default 0: equal seeds give equal text; also "quantizer" */
+#define GPTQ_KEY_SEED "seed"                 /* int >= 0, default 0: equal seeds give equal text, so set another one
+                                                for another text; also "quantizer" */
 #define GPTQ_KEY_IGNORE_EOS "ignore_eos"     /* int 0 (default) or 1: go on after an end-of-text token */
 
 /* Scope "quantizer": gptq_quantizer_create() */
 #define GPTQ_KEY_BITS "bits"                 /* int: 2, 3, 4 (default) or 8 */
-#define GPTQ_KEY_GROUP_SIZE "group_size"     /* int: -1 (one group) or >= 1 inputs share a scale; default 128 */
+#define GPTQ_KEY_GROUP_SIZE "group_size"     /* int: -1 (one group) or >= 1 inputs share a scale; default 128.
+                                                vLLM's fast kernels take -1, 32, 64 and 128 */
 #define GPTQ_KEY_SYM "sym"                   /* int 0 or 1 (default): zero points fixed in the middle */
 #define GPTQ_KEY_ORDER "order"               /* string: "none", "act" (by falling activation) or "gar" (default: the
                                                 same inside groups and among them, at no cost when running) */
@@ -164,7 +171,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
                                                               model's context, whichever is less */
 #define GPTQ_KEY_FORMAT "format"             /* string: "gptq" or "gptq_v2"; the default is "gptq" for symmetric
                                                 and "gptq_v2" for asymmetric */
-#define GPTQ_KEY_OVERWRITE "overwrite"       /* int 0 (default) or 1: replace an existing output folder */
+#define GPTQ_KEY_OVERWRITE "overwrite"       /* int 0 (default) or 1: replace an existing output folder, when the
+                                                new one is complete; an empty one is no obstacle to either */
 
 /** An empty set: every key has its default.  @since 0.1  @owner caller, gptq_options_free()  @threadsafe any */
 GPTQ_API gptq_status gptq_options_create(gptq_options **out);
@@ -180,7 +188,9 @@ GPTQ_API gptq_status gptq_options_set_float(gptq_options *options, const char *k
 /** Sets a text key; the NUL-terminated value is copied; errors as gptq_options_set_int().
  *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_options_set_string(gptq_options *options, const char *key, const char *value);
-/** Sets several keys from a JSON object such as {"bits": 4, "order": "act"}; all of them, or none on an error.
+/** Sets several keys from a JSON object such as {"bits": 4, "order": "act", "sym": true}, in which true and false are
+ *  1 and 0; all of them, or none on an error.
+ *  @return errors as gptq_options_set_int(), also for a text that is no JSON object
  *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_options_set_json(gptq_options *options, const char *json, int64_t len);
 /** The keys that were set, as a JSON object.  @since 0.1  @owner caller, gptq_buffer_free() */
@@ -228,16 +238,17 @@ GPTQ_API gptq_status gptq_model_retain(const gptq_model *model);
 /** A number about the model: "n_layer", "hidden_size", "vocab_size", "context_length", "context_limit" (most that a
  *  session may be given: rotary positions can go beyond context_length, learned ones not), "n_head", "n_kv_head",
  *  "head_dim", "parameters" (of embedding, head and Linears, without norms, biases and positions), "quantized"
- *  (0 or 1), "bits" (of the quantized modules, 0 if none), "group_size", "sym", "desc_act", "weight_bytes" (held or
- *  mapped), "weight_bytes_per_token" (read to decode one token), "bos_token_id", "eos_token_id" (the first; -1 if
- *  none), "threads".
+ *  (0 or 1), "bits" (of the quantized modules, 0 if none), "group_size" (-1: one group; 0 if none), "sym", "desc_act",
+ *  "weight_bytes" (held or mapped), "weight_bytes_per_token" (read to decode one token), "bos_token_id",
+ *  "eos_token_id" (the first; -1 if none), "threads". "parameters" and the bytes are 0 where load_weights is 0.
  *  @return GPTQ_ERROR_NOT_FOUND for another key (the message names the nearest)  @since 0.1 */
 GPTQ_API gptq_status gptq_model_get_int(const gptq_model *model, const char *key, int64_t *out);
 /** A text about the model, good as long as the model: "family", "architecture", "path", "device", "dtype",
  *  "quantization" ("gptq 4-bit g128 sym", or "" ).
  *  @return GPTQ_ERROR_NOT_FOUND for another key; *out is then NULL  @since 0.1 */
 GPTQ_API gptq_status gptq_model_get_string(const gptq_model *model, const char *key, const char **out);
-/** All of the above as one JSON object.  @since 0.1  @owner caller, gptq_buffer_free() */
+/** All of the above as one JSON object; of a folder without config.json, what is known without it.
+ *  @since 0.1  @owner caller, gptq_buffer_free() */
 GPTQ_API gptq_status gptq_model_metadata_json(const gptq_model *model, gptq_buffer **out_json);
 
 /* ---- Tokenizer -------------------------------------------------------------------------------------------- */
@@ -278,7 +289,10 @@ GPTQ_API void gptq_session_free(gptq_session *session);
 GPTQ_API gptq_status gptq_session_reset(gptq_session *session);
 
 /** Adds text to the history; it is processed by the next begin or prefill. Text that starts a history gets the
- *  tokenizer's special tokens (GPTQ_TOKENIZE_ADD_SPECIAL); special tokens written in it stay text.
+ *  tokenizer's special tokens (GPTQ_TOKENIZE_ADD_SPECIAL); special tokens written in it stay text: a chat's own
+ *  markers go through gptq_model_tokenize() with GPTQ_TOKENIZE_PARSE_SPECIAL and gptq_session_append_tokens().
+ *  Appending ends a generation that is under way.
+ *  @return GPTQ_ERROR_CONTEXT_FULL when it does not fit; the history is then as before
  *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_session_append_text(gptq_session *session, const char *text, int64_t len);
 /** Adds ids as they are.
@@ -298,7 +312,8 @@ GPTQ_API gptq_status gptq_session_append_tokens(gptq_session *session, const int
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_session_prefill(gptq_session *session, int32_t logits);
 
-/** Starts a generation: processes the appended tokens and sets up the sampler.
+/** Starts a generation: processes the appended tokens, if there are any, and sets up the sampler. After a generation
+ *  it starts the next one where the history ends, with a fresh sampler.
  *  @param[in] options  scope "generation", and a progress callback for the prompt; NULL for the defaults
  *  @return as gptq_session_prefill(); GPTQ_ERROR_BAD_STATE when the history is empty
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
@@ -307,17 +322,18 @@ GPTQ_API gptq_status gptq_session_begin(gptq_session *session, const gptq_option
  *  @param[in] session  after gptq_session_begin(). Exclusive: one thread at a time; only gptq_session_cancel() may
  *                      overlap
  *  @return GPTQ_OK        a chunk is ready: gptq_session_text(), gptq_session_token()
- *          GPTQ_DONE      finished; see gptq_session_finish_reason(); the history keeps the text
+ *          GPTQ_DONE      finished, and so until the next begin; see gptq_session_finish_reason(). The history
+ *                         keeps what was generated, without the end-of-text token
  *          GPTQ_ERROR_CANCELLED, _OUT_OF_MEMORY, _DEVICE, _BUSY: the history is as before this call;
  *          _BAD_STATE without a begin
  *  @note a chunk is valid UTF-8, and empty while a character is incomplete
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_session_step(gptq_session *session);
 /** Ends the call that is running on this session, prefill included, within 50 ms; if none is, the next one. The
- *  session stays usable.  @since 0.1  @threadsafe any */
+ *  session stays usable. Sets a flag and no more: a signal handler may call it.  @since 0.1  @threadsafe any */
 GPTQ_API gptq_status gptq_session_cancel(const gptq_session *session);
 /** Text of the last failure on this session; "" if none. Good until the next call on it. Unlike
- *  gptq_last_error_message() it may be read from another thread.  @since 0.1 */
+ *  gptq_last_error_message() it may be read on another thread, once the call has returned.  @since 0.1 */
 GPTQ_API const char *gptq_session_error_message(const gptq_session *session);
 
 /** Text of the last chunk: NUL-terminated valid UTF-8, good until the next call on this session; "" if none.
@@ -345,7 +361,8 @@ GPTQ_API gptq_status gptq_session_get_stat(const gptq_session *session, const ch
 
 /** A job that quantizes a folder's Linear layers with GPTQ (arXiv 2210.17323) and writes a folder that
  *  transformers, GPTQModel and vLLM load. Weights are read one layer at a time. The output folder appears by one
- *  rename when all of it is on disk; until then, and after a failure, a cancel or a crash, there is none.
+ *  rename when all of it is on disk; until then, and after a failure, a cancel or a crash, there is none, or the
+ *  old one where "overwrite" is 1.
  *  @param[in] model_path   a 16-bit or 32-bit model folder
  *  @param[in] output_path  the folder to make; its parent must exist
  *  @param[in] options      scopes "model" and "quantizer", and a progress callback; NULL for the defaults
@@ -372,13 +389,15 @@ GPTQ_API gptq_status gptq_quantizer_add_calibration_tokens(gptq_quantizer *quant
 /** One unit of work: preparing the calibration, then a layer a call, then the closing of the output.
  *  @return GPTQ_OK; GPTQ_DONE when the output folder is complete; GPTQ_ERROR_CANCELLED, _IO, _CORRUPT,
  *          _OUT_OF_MEMORY, _INVALID_ARGUMENT (text of fewer than two tokens, or no calibration for a model that
- *          names no token to begin with): the job is then over and leaves no output
+ *          names no token to begin with): the job is then over and leaves no output; further calls give
+ *          _BAD_STATE
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_step(gptq_quantizer *quantizer);
-/** Steps until the end: GPTQ_OK when the output folder is complete, else the failing step's status.
+/** Steps until the end: GPTQ_OK (not GPTQ_DONE) when the output folder is complete, else the failing step's status.
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_run(gptq_quantizer *quantizer);
-/** Ends the step that is running, or the next one.  @since 0.1  @threadsafe any */
+/** Ends the step that is running, or the next one, and with it the job. Sets a flag and no more: a signal handler may
+ *  call it.  @since 0.1  @threadsafe any */
 GPTQ_API gptq_status gptq_quantizer_cancel(const gptq_quantizer *quantizer);
 /** Text of the last failure of this job; "" if none. Good until the next call on it.  @since 0.1 */
 GPTQ_API const char *gptq_quantizer_error_message(const gptq_quantizer *quantizer);
