@@ -136,6 +136,7 @@ void add_generate(CLI::App& app) {
                  "File to read it from, byte for byte; '-' for standard input");
   command.option("--tokens", "IDS", arguments->tokens, "Ids to continue, taken as they are");
   add_sampling_options(command, *arguments);
+  command.note("Special tokens that a prompt spells out, such as <|eot_id|>, become those tokens.");
   command.run([arguments] { run(*arguments); });
 }
 
