@@ -389,7 +389,7 @@ GPTQ_API gptq_status gptq_quantizer_add_calibration_tokens(gptq_quantizer *quant
 /** One unit of work: preparing the calibration, then a layer a call, then the closing of the output.
  *  @return GPTQ_OK; GPTQ_DONE when the output folder is complete; GPTQ_ERROR_CANCELLED, _IO, _CORRUPT,
  *          _OUT_OF_MEMORY, _INVALID_ARGUMENT (text of fewer than two tokens, or no calibration for a model that
- *          names no token to begin with): the job is then over and leaves no output; further calls give
+ *          names no token to begin with): the job is then over and leaves no output; further steps give
  *          _BAD_STATE
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_step(gptq_quantizer *quantizer);
