@@ -332,6 +332,9 @@ GPTQ_API gptq_status gptq_session_step(gptq_session *session);
 /** Ends the call that is running on this session, prefill included, within 50 ms; if none is, the next one. The
  *  session stays usable. Sets a flag and no more: a signal handler may call it.  @since 0.1  @threadsafe any */
 GPTQ_API gptq_status gptq_session_cancel(const gptq_session *session);
+/** Forgets a cancel that came too late for the call it was meant for, so that the next call runs.
+ *  @since 0.1  @threadsafe any */
+GPTQ_API gptq_status gptq_session_clear_cancel(const gptq_session *session);
 /** Text of the last failure on this session; "" if none. Good until the next call on it. Unlike
  *  gptq_last_error_message() it may be read on another thread, once the call has returned.  @since 0.1 */
 GPTQ_API const char *gptq_session_error_message(const gptq_session *session);
@@ -399,6 +402,11 @@ GPTQ_API gptq_status gptq_quantizer_run(gptq_quantizer *quantizer);
 /** Ends the step that is running, or the next one, and with it the job. Sets a flag and no more: a signal handler may
  *  call it.  @since 0.1  @threadsafe any */
 GPTQ_API gptq_status gptq_quantizer_cancel(const gptq_quantizer *quantizer);
+/** How far the job is; may be asked while another thread steps: "progress" (0 to 1), "layer" (being quantized, counted
+ *  from 1; 0 before the first), "n_layer", "seconds" (since the first step), "seconds_left" (an estimate; -1 while
+ *  there is none).
+ *  @return GPTQ_ERROR_NOT_FOUND for another key   @since 0.1  @threadsafe any */
+GPTQ_API gptq_status gptq_quantizer_get_stat(const gptq_quantizer *quantizer, const char *key, double *out);
 /** Text of the last failure of this job; "" if none. Good until the next call on it.  @since 0.1 */
 GPTQ_API const char *gptq_quantizer_error_message(const gptq_quantizer *quantizer);
 /** What was done so far, as JSON: {"options": ..., "calibration": {"sequences", "tokens", "source"},

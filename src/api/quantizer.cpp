@@ -1,10 +1,25 @@
 #include "api/buffer.h"
 #include "api/handles.h"
 #include "api/options.h"
+#include "api/stats.h"
 #include "base/json.h"
 #include "base/text.h"
 
 using namespace gptq;
+
+namespace {
+
+using StatRow = api::StatRow<JobProgress>;
+
+constexpr std::array kStats{
+    StatRow{"progress", [](const JobProgress& p) { return p.fraction; }},
+    StatRow{"layer", [](const JobProgress& p) { return static_cast<double>(p.layer); }},
+    StatRow{"n_layer", [](const JobProgress& p) { return static_cast<double>(p.layers); }},
+    StatRow{"seconds", [](const JobProgress& p) { return p.seconds; }},
+    StatRow{"seconds_left", [](const JobProgress& p) { return p.seconds_left; }},
+};
+
+}  // namespace
 
 gptq_status gptq_quantizer_create(const char* model_path, const char* output_path,
                                   const gptq_options* options, gptq_quantizer** out) {
@@ -48,6 +63,16 @@ gptq_status gptq_quantizer_cancel(const gptq_quantizer* quantizer) {
   return api::guard([&] {
     api::require(quantizer, "quantizer");
     quantizer->job->cancel();
+  });
+}
+
+gptq_status gptq_quantizer_get_stat(const gptq_quantizer* quantizer, const char* key, double* out) {
+  return api::guard([&] {
+    api::require(out, "out");
+    *out = 0;
+    api::require(quantizer, "quantizer");
+    api::require(key, "key");
+    *out = api::stat(kStats, key, quantizer->job->progress(), "a quantizer");
   });
 }
 

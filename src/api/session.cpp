@@ -3,6 +3,7 @@
 #include "api/buffer.h"
 #include "api/handles.h"
 #include "api/options.h"
+#include "api/stats.h"
 #include "base/text.h"
 
 using namespace gptq;
@@ -11,10 +12,7 @@ namespace {
 
 double rate(int64_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
 
-struct StatRow {
-  std::string_view key;
-  double (*get)(const Session&);
-};
+using StatRow = api::StatRow<Session>;
 
 constexpr std::array kStats{
     StatRow{"prefill_tokens", [](const Session& s) { return static_cast<double>(s.stats().prefill_tokens); }},
@@ -83,6 +81,13 @@ gptq_status gptq_session_cancel(const gptq_session* session) {
   });
 }
 
+gptq_status gptq_session_clear_cancel(const gptq_session* session) {
+  return api::guard([&] {
+    api::require(session, "session");
+    session->session.clear_cancel();
+  });
+}
+
 const char* gptq_session_error_message(const gptq_session* session) {
   return session != nullptr ? session->error.c_str() : "";
 }
@@ -126,14 +131,6 @@ gptq_status gptq_session_get_stat(const gptq_session* session, const char* key, 
     *out = 0;
     api::require(session, "session");
     api::require(key, "key");
-    std::array<std::string_view, kStats.size()> known;
-    for (size_t i = 0; i < kStats.size(); ++i) {
-      known[i] = kStats[i].key;
-      if (kStats[i].key == key) {
-        *out = kStats[i].get(session->session);
-        return;
-      }
-    }
-    throw Error(Status::not_found, cat("a session has no figure ", quoted(key), nearest_hint(key, known)));
+    *out = api::stat(kStats, key, session->session, "a session");
   });
 }

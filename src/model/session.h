@@ -48,6 +48,7 @@ class Session {
   StepResult step();
   /// Any thread: ends the running call, or the next.
   void cancel() const { cancel_.store(true, std::memory_order_relaxed); }
+  void clear_cancel() const { cancel_.store(false, std::memory_order_relaxed); }
 
   const std::string& text() const { return text_; }
   int32_t token() const { return token_; }

@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/stopwatch.h"
 #include "base/text.h"
 
 namespace gptq {
@@ -164,11 +163,13 @@ JobStep Job::step() {
   if (next_layer_ > layers) return JobStep::done;
   if (!output_) throw Error(Status::bad_state, "the job failed before");
   const Stopwatch watch;
+  if (first_step_at_ < 0) first_step_at_ = clock_.seconds();
   try {
     tick();
     if (next_layer_ < 0) {
       stage_ = "calibrate";
       calibrate();
+      first_layer_at_ = clock_.seconds();
     } else if (next_layer_ < layers) {
       quantize_layer(next_layer_);
     } else {
@@ -180,12 +181,26 @@ JobStep Job::step() {
   } catch (...) {
     output_.reset();
     walk_.reset();
+    ended_at_ = clock_.seconds();
     throw;
   }
   seconds_ += watch.seconds();
   if (++next_layer_ <= layers) return JobStep::more;
   output_.reset();
+  ended_at_ = clock_.seconds();
   return JobStep::done;
+}
+
+JobProgress Job::progress() const {
+  const int64_t layers = loader_.spec().layers;
+  const auto done = static_cast<double>(units_done_), total = static_cast<double>(layers * kUnits);
+  const double end = ended_at_, now = end < 0 ? clock_.seconds() : end;
+  JobProgress progress{.fraction = done / total,
+                       .layer = std::min(next_layer_ + 1, layers),
+                       .layers = layers,
+                       .seconds = first_step_at_ < 0 ? 0 : now - first_step_at_};
+  if (done > 0) progress.seconds_left = end < 0 ? (now - first_layer_at_) * (total - done) / done : 0;
+  return progress;
 }
 
 OrderedJson Job::report() const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/json_fwd.h"
+#include "base/stopwatch.h"
 #include "model/loader.h"
 #include "model/model.h"
 #include "quant/calibration.h"
@@ -24,6 +25,14 @@ struct ModuleReport {
   SolveResult::Method method = SolveResult::Method::gptq;
   double loss = 0, damp = 0, seconds = 0;
   std::string note;
+};
+
+/// How far a job is. Layers are counted from 1; 0 is the calibration before them.
+struct JobProgress {
+  double fraction = 0;  // of the solves
+  int64_t layer = 0, layers = 0;
+  double seconds = 0;        // since the first step
+  double seconds_left = -1;  // -1: no estimate yet
 };
 
 enum class JobStep : uint8_t { more, done };
@@ -43,6 +52,8 @@ class Job {
   /// Any thread: ends the running step, or the next.
   void cancel() const { cancel_.store(true, std::memory_order_relaxed); }
 
+  /// Any thread, while another one steps.
+  JobProgress progress() const;
   OrderedJson report() const;
 
  private:
@@ -62,9 +73,12 @@ class Job {
   Sequences sequences_;
   std::string calibration_source_;
   std::unique_ptr<LayerWalk> walk_;
-  int64_t next_layer_ = -1;  // -1: calibration; layers: closing; beyond: done
+  std::atomic<int64_t> next_layer_{-1};  // -1: calibration; layers: closing; beyond: done
   std::string stage_;
-  int64_t units_done_ = 0;  // inputs solved
+  std::atomic<int64_t> units_done_{0};  // inputs solved
+  Stopwatch clock_;
+  // by clock_; negative: not yet
+  std::atomic<double> first_step_at_{-1}, first_layer_at_{-1}, ended_at_{-1};
   double seconds_ = 0;
   std::vector<ModuleReport> modules_;
 };

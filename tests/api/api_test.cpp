@@ -114,6 +114,8 @@ TEST(Api, EveryFunctionTakesNull) {
   EXPECT_EQ(gptq_quantizer_cancel(nullptr), bad);
   EXPECT_STREQ(gptq_quantizer_error_message(nullptr), "");
   EXPECT_EQ(gptq_quantizer_report_json(nullptr, &buffer), bad);
+  EXPECT_EQ(gptq_quantizer_get_stat(nullptr, "progress", &figure), bad);
+  EXPECT_EQ(gptq_session_clear_cancel(nullptr), bad);
   gptq_options_free(nullptr);
   gptq_buffer_free(nullptr);
   gptq_model_free(nullptr);
@@ -283,6 +285,8 @@ TEST(Api, SessionStatusesAndTexts) {
   EXPECT_EQ(gptq_session_get_stat(session, "prefil_tokens", &figure), GPTQ_ERROR_NOT_FOUND);
   EXPECT_EQ(gptq_session_cancel(session), GPTQ_OK);
   EXPECT_EQ(gptq_session_begin(session, nullptr), GPTQ_ERROR_CANCELLED);
+  EXPECT_EQ(gptq_session_cancel(session), GPTQ_OK);
+  EXPECT_EQ(gptq_session_clear_cancel(session), GPTQ_OK);
   EXPECT_EQ(gptq_session_begin(session, nullptr), GPTQ_OK);
   gptq_session_free(session);
 }
