@@ -1,0 +1,140 @@
+// Made by bindings/generate.sh from gptq_option_describe(); not to be edited.
+
+package io.github.libgptq;
+
+/** The setters of {@link Options}, one per option of the library. */
+abstract class OptionSetters {
+  abstract Options setInt(String key, long value);
+  abstract Options setFloat(String key, double value);
+  abstract Options setString(String key, String value);
+
+  /** Where to compute: cpu; default "cpu". Scope: model. */
+  public Options device(String value) {
+    return setString("device", value);
+  }
+
+  /** Threads; 0: all CPUs that the process may use; from 0 to 1024; default 0. Scope: model. */
+  public Options threads(long value) {
+    return setInt("threads", value);
+  }
+
+  /** Exact: fp32 throughout; fast: within a stated error; one of "exact", "fast"; default "fast". Scope: model. */
+  public Options compute(String value) {
+    return setString("compute", value);
+  }
+
+  /** 0: tokenizer and configuration alone; default true. Scope: model. */
+  public Options loadWeights(boolean value) {
+    return setInt("load_weights", value ? 1 : 0);
+  }
+
+  /** 1: unquantized weights stay in the mapped file; default true. Scope: model. */
+  public Options mmap(boolean value) {
+    return setInt("mmap", value ? 1 : 0);
+  }
+
+  /** Most tokens; 0: the model's; from 0 to 1.07374e+09; default 0. Scope: session. */
+  public Options contextLength(long value) {
+    return setInt("context_length", value);
+  }
+
+  /** Most new tokens; 0: until the context is full; from 0 to 9.0072e+15; default 0. Scope: generation. */
+  public Options maxTokens(long value) {
+    return setInt("max_tokens", value);
+  }
+
+  /** 0: the most likely token; from 0 to 1e+06; default 0. Scope: generation. */
+  public Options temperature(double value) {
+    return setFloat("temperature", value);
+  }
+
+  /** Keep the k most likely tokens; 0: all; from 0 to 9.0072e+15; default 0. Scope: generation. */
+  public Options topK(long value) {
+    return setInt("top_k", value);
+  }
+
+  /** Keep the fewest tokens of this total probability; above 0 to 1; default 1. Scope: generation. */
+  public Options topP(double value) {
+    return setFloat("top_p", value);
+  }
+
+  /** Drop tokens below this part of the best one's probability; from 0 to 1; default 0. Scope: generation. */
+  public Options minP(double value) {
+    return setFloat("min_p", value);
+  }
+
+  /** Divides the logits of tokens seen before; above 0 to 1e+06; default 1. Scope: generation. */
+  public Options repetitionPenalty(double value) {
+    return setFloat("repetition_penalty", value);
+  }
+
+  /** Of all that is random; from 0 to 9.0072e+15; default 0. Scope: generation, quantizer. */
+  public Options seed(long value) {
+    return setInt("seed", value);
+  }
+
+  /** 1: go on after an end-of-text token; default false. Scope: generation. */
+  public Options ignoreEos(boolean value) {
+    return setInt("ignore_eos", value ? 1 : 0);
+  }
+
+  /** 2, 3, 4 or 8; from 2 to 8; default 4. Scope: quantizer. */
+  public Options bits(long value) {
+    return setInt("bits", value);
+  }
+
+  /** Inputs that share a scale; -1: all; from -1 to 1.07374e+09; default 128. Scope: quantizer. */
+  public Options groupSize(long value) {
+    return setInt("group_size", value);
+  }
+
+  /** 1: symmetric; default true. Scope: quantizer. */
+  public Options sym(boolean value) {
+    return setInt("sym", value ? 1 : 0);
+  }
+
+  /** Order in which columns are quantized; one of "none", "act", "gar"; default "gar". Scope: quantizer. */
+  public Options order(String value) {
+    return setString("order", value);
+  }
+
+  /** 1: ranges of groups from the unquantized weights; default false. Scope: quantizer. */
+  public Options staticGroups(boolean value) {
+    return setInt("static_groups", value ? 1 : 0);
+  }
+
+  /** Damping, as a part of the mean diagonal of the Hessian; above 0 below 1; default 0.05. Scope: quantizer. */
+  public Options dampPercent(double value) {
+    return setFloat("damp_percent", value);
+  }
+
+  /** Added to the damping until the Hessian factors; from 0 below 1; default 0.01. Scope: quantizer. */
+  public Options dampAutoIncrement(double value) {
+    return setFloat("damp_auto_increment", value);
+  }
+
+  /** 1: modules see the quantized ones before them; default true. Scope: quantizer. */
+  public Options trueSequential(boolean value) {
+    return setInt("true_sequential", value ? 1 : 0);
+  }
+
+  /** Calibration sequences; from 1 to 1.67772e+07; default 128. Scope: quantizer. */
+  public Options calibrationSamples(long value) {
+    return setInt("calibration_samples", value);
+  }
+
+  /** Tokens of each; 0: 2048 or the model's context; from 0 to 1.07374e+09; default 0. Scope: quantizer. */
+  public Options calibrationLength(long value) {
+    return setInt("calibration_length", value);
+  }
+
+  /** How zero points are stored; default by symmetry; one of "gptq", "gptq_v2". Scope: quantizer. */
+  public Options format(String value) {
+    return setString("format", value);
+  }
+
+  /** 1: replace an existing output folder; default false. Scope: quantizer. */
+  public Options overwrite(boolean value) {
+    return setInt("overwrite", value ? 1 : 0);
+  }
+}
