@@ -356,7 +356,8 @@ GPTQ_API gptq_status gptq_session_logits(const gptq_session *session, gptq_buffe
 /** Number of tokens in the history, pending ones included.  @since 0.1 */
 GPTQ_API int64_t gptq_session_token_count(const gptq_session *session);
 /** A figure since creation or reset: "prefill_tokens", "prefill_seconds", "prefill_tokens_per_second",
- *  "decode_tokens", "decode_seconds", "decode_tokens_per_second", "cache_bytes".
+ *  "decode_tokens", "decode_seconds", "decode_tokens_per_second", "cache_bytes". The first token of a generation comes
+ *  from the prompt's logits: it counts among the tokens, but not in the seconds and the rate.
  *  @return GPTQ_ERROR_NOT_FOUND for another key   @since 0.1 */
 GPTQ_API gptq_status gptq_session_get_stat(const gptq_session *session, const char *key, double *out);
 
@@ -365,7 +366,8 @@ GPTQ_API gptq_status gptq_session_get_stat(const gptq_session *session, const ch
 /** A job that quantizes a folder's Linear layers with GPTQ (arXiv 2210.17323) and writes a folder that
  *  transformers, GPTQModel and vLLM load. Weights are read one layer at a time. The output folder appears by one
  *  rename when all of it is on disk; until then, and after a failure, a cancel or a crash, there is none, or the
- *  old one where "overwrite" is 1.
+ *  old one where "overwrite" is 1. A crash may leave a hidden folder beside it, which the next job for the same output
+ *  removes.
  *  @param[in] model_path   a 16-bit or 32-bit model folder
  *  @param[in] output_path  the folder to make; its parent must exist
  *  @param[in] options      scopes "model" and "quantizer", and a progress callback; NULL for the defaults

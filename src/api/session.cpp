@@ -22,7 +22,7 @@ constexpr std::array kStats{
     StatRow{"decode_tokens", [](const Session& s) { return static_cast<double>(s.stats().decode_tokens); }},
     StatRow{"decode_seconds", [](const Session& s) { return s.stats().decode_seconds; }},
     StatRow{"decode_tokens_per_second",
-            [](const Session& s) { return rate(s.stats().decode_tokens, s.stats().decode_seconds); }},
+            [](const Session& s) { return rate(s.stats().decode_passes, s.stats().decode_seconds); }},
     StatRow{"cache_bytes", [](const Session& s) { return static_cast<double>(s.cache_bytes()); }},
 };
 

@@ -173,6 +173,7 @@ StepResult Session::step() {
   }
   if (!generating_) throw Error(Status::bad_state, "a step needs a begin before it");
   const Stopwatch watch;
+  const int64_t passes = pending() > 0 ? 1 : 0;
   finish_ = FinishReason::none;
   if (static_cast<int64_t>(history_.size()) >= context_) return finish(FinishReason::context);
   try {
@@ -187,7 +188,8 @@ StepResult Session::step() {
   history_.push_back(token);
   emit(token);
   ++stats_.decode_tokens;
-  stats_.decode_seconds += watch.seconds();
+  stats_.decode_passes += passes;
+  if (passes > 0) stats_.decode_seconds += watch.seconds();
   return StepResult::chunk;
 }
 

@@ -30,6 +30,7 @@ struct GenerationOptions {
 
 struct SessionStats {
   int64_t prefill_tokens = 0, decode_tokens = 0;
+  int64_t decode_passes = 0;  // one less than the tokens of a generation: the prompt's logits give the first
   double prefill_seconds = 0, decode_seconds = 0;
 };
 

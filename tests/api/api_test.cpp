@@ -291,6 +291,33 @@ TEST(Api, SessionStatusesAndTexts) {
   gptq_session_free(session);
 }
 
+TEST(Api, RatesCountPassesThroughTheModel) {
+  const ModelHandle m;
+  gptq_session* session = nullptr;
+  gptq_options* options = nullptr;
+  ASSERT_EQ(gptq_session_create(m.model, nullptr, &session), GPTQ_OK);
+  ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);
+  const auto stat = [&](const char* key) {
+    double figure = -1;
+    EXPECT_EQ(gptq_session_get_stat(session, key, &figure), GPTQ_OK);
+    return figure;
+  };
+  gptq_options_set_int(options, "ignore_eos", 1);
+  gptq_session_append_text(session, "Once upon a time", -1);
+  gptq_options_set_int(options, "max_tokens", 1);
+  generate(session, options);
+  EXPECT_EQ(stat("decode_tokens"), 1);
+  EXPECT_EQ(stat("decode_tokens_per_second"), 0);  // the prompt's logits gave it
+  gptq_session_reset(session);
+  gptq_session_append_text(session, "Once upon a time", -1);
+  gptq_options_set_int(options, "max_tokens", 5);
+  generate(session, options);
+  EXPECT_EQ(stat("decode_tokens"), 5);
+  EXPECT_NEAR(stat("decode_tokens_per_second") * stat("decode_seconds"), 4, 1e-9);
+  gptq_options_free(options);
+  gptq_session_free(session);
+}
+
 TEST(Api, BusyInsteadOfUndefined) {
   const ModelHandle m;
   gptq_session* session = nullptr;
