@@ -161,7 +161,7 @@ void Job::quantize_layer(int64_t index) {
 JobStep Job::step() {
   const int64_t layers = loader_.spec().layers;
   if (next_layer_ > layers) return JobStep::done;
-  if (!output_) throw Error(Status::bad_state, "the job failed before");
+  if (!output_) throw Error(Status::bad_state, "the job is over: it failed or was cancelled");
   const Stopwatch watch;
   if (first_step_at_ < 0) first_step_at_ = clock_.seconds();
   try {
