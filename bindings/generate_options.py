@@ -45,7 +45,7 @@ def camel(name):
 
 
 def number(value):
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(int(value)) if value == int(value) else f"{value:g}"
 
 
 def doc(option):
@@ -56,7 +56,8 @@ def doc(option):
     elif kind(option) != "bool" and "min" in option and "max" in option:
         low = "above " if option.get("exclusive_min") else "from "
         high = "below " if option.get("exclusive_max") else "to "
-        parts.append(f"{low}{number(option['min'])} {high}{number(option['max'])}")
+        bounded = f" {high}{number(option['max'])}" if option["max"] < 2**53 else ""
+        parts.append(f"{low}{number(option['min'])}{bounded}" + ("" if bounded else " up"))
     default = option["default"]
     if kind(option) == "bool":
         parts.append("default true" if default else "default false")
@@ -69,7 +70,7 @@ def rust(options):
     types = {"int": "i64", "float": "f64", "string": "&str", "bool": "bool"}
     lines = [f"// {NOTICE}", "", "use crate::Options;", "", "impl Options {"]
     for option in options:
-        lines += [
+        lines += [""] * (option is not options[0]) + [
             f"    /// {doc(option)}",
             "    #[must_use]",
             f"    pub fn {option['name']}(self, value: {types[kind(option)]}) -> Self {{",

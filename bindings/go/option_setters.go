@@ -27,22 +27,22 @@ func WithMmap(value bool) Option {
 	return Set("mmap", value)
 }
 
-// WithContextLength sets context_length. Most tokens; 0: the model's; from 0 to 1.07374e+09; default 0. Scope: session.
+// WithContextLength sets context_length. Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session.
 func WithContextLength(value int64) Option {
 	return Set("context_length", value)
 }
 
-// WithMaxTokens sets max_tokens. Most new tokens; 0: until the context is full; from 0 to 9.0072e+15; default 0. Scope: generation.
+// WithMaxTokens sets max_tokens. Most new tokens; 0: until the context is full; from 0 up; default 0. Scope: generation.
 func WithMaxTokens(value int64) Option {
 	return Set("max_tokens", value)
 }
 
-// WithTemperature sets temperature. 0: the most likely token; from 0 to 1e+06; default 0. Scope: generation.
+// WithTemperature sets temperature. 0: the most likely token; from 0 to 1000000; default 0. Scope: generation.
 func WithTemperature(value float64) Option {
 	return Set("temperature", value)
 }
 
-// WithTopK sets top_k. Keep the k most likely tokens; 0: all; from 0 to 9.0072e+15; default 0. Scope: generation.
+// WithTopK sets top_k. Keep the k most likely tokens; 0: all; from 0 up; default 0. Scope: generation.
 func WithTopK(value int64) Option {
 	return Set("top_k", value)
 }
@@ -57,12 +57,12 @@ func WithMinP(value float64) Option {
 	return Set("min_p", value)
 }
 
-// WithRepetitionPenalty sets repetition_penalty. Divides the logits of tokens seen before; above 0 to 1e+06; default 1. Scope: generation.
+// WithRepetitionPenalty sets repetition_penalty. Divides the logits of tokens seen before; above 0 to 1000000; default 1. Scope: generation.
 func WithRepetitionPenalty(value float64) Option {
 	return Set("repetition_penalty", value)
 }
 
-// WithSeed sets seed. Of all that is random; from 0 to 9.0072e+15; default 0. Scope: generation, quantizer.
+// WithSeed sets seed. Of all that is random; from 0 up; default 0. Scope: generation, quantizer.
 func WithSeed(value int64) Option {
 	return Set("seed", value)
 }
@@ -77,7 +77,7 @@ func WithBits(value int64) Option {
 	return Set("bits", value)
 }
 
-// WithGroupSize sets group_size. Inputs that share a scale; -1: all; from -1 to 1.07374e+09; default 128. Scope: quantizer.
+// WithGroupSize sets group_size. Inputs that share a scale; -1: all; from -1 to 1073741824; default 128. Scope: quantizer.
 func WithGroupSize(value int64) Option {
 	return Set("group_size", value)
 }
@@ -112,12 +112,12 @@ func WithTrueSequential(value bool) Option {
 	return Set("true_sequential", value)
 }
 
-// WithCalibrationSamples sets calibration_samples. Calibration sequences; from 1 to 1.67772e+07; default 128. Scope: quantizer.
+// WithCalibrationSamples sets calibration_samples. Calibration sequences; from 1 to 16777216; default 128. Scope: quantizer.
 func WithCalibrationSamples(value int64) Option {
 	return Set("calibration_samples", value)
 }
 
-// WithCalibrationLength sets calibration_length. Tokens of each; 0: 2048 or the model's context; from 0 to 1.07374e+09; default 0. Scope: quantizer.
+// WithCalibrationLength sets calibration_length. Tokens of each; 0: 2048 or the model's context; from 0 to 1073741824; default 0. Scope: quantizer.
 func WithCalibrationLength(value int64) Option {
 	return Set("calibration_length", value)
 }

@@ -29,22 +29,22 @@ namespace Gptq
         {
             set { Set("mmap", value); }
         }
-        /// <summary>Most tokens; 0: the model's; from 0 to 1.07374e+09; default 0. Scope: session.</summary>
+        /// <summary>Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session.</summary>
         public long ContextLength
         {
             set { Set("context_length", value); }
         }
-        /// <summary>Most new tokens; 0: until the context is full; from 0 to 9.0072e+15; default 0. Scope: generation.</summary>
+        /// <summary>Most new tokens; 0: until the context is full; from 0 up; default 0. Scope: generation.</summary>
         public long MaxTokens
         {
             set { Set("max_tokens", value); }
         }
-        /// <summary>0: the most likely token; from 0 to 1e+06; default 0. Scope: generation.</summary>
+        /// <summary>0: the most likely token; from 0 to 1000000; default 0. Scope: generation.</summary>
         public double Temperature
         {
             set { Set("temperature", value); }
         }
-        /// <summary>Keep the k most likely tokens; 0: all; from 0 to 9.0072e+15; default 0. Scope: generation.</summary>
+        /// <summary>Keep the k most likely tokens; 0: all; from 0 up; default 0. Scope: generation.</summary>
         public long TopK
         {
             set { Set("top_k", value); }
@@ -59,12 +59,12 @@ namespace Gptq
         {
             set { Set("min_p", value); }
         }
-        /// <summary>Divides the logits of tokens seen before; above 0 to 1e+06; default 1. Scope: generation.</summary>
+        /// <summary>Divides the logits of tokens seen before; above 0 to 1000000; default 1. Scope: generation.</summary>
         public double RepetitionPenalty
         {
             set { Set("repetition_penalty", value); }
         }
-        /// <summary>Of all that is random; from 0 to 9.0072e+15; default 0. Scope: generation, quantizer.</summary>
+        /// <summary>Of all that is random; from 0 up; default 0. Scope: generation, quantizer.</summary>
         public long Seed
         {
             set { Set("seed", value); }
@@ -79,7 +79,7 @@ namespace Gptq
         {
             set { Set("bits", value); }
         }
-        /// <summary>Inputs that share a scale; -1: all; from -1 to 1.07374e+09; default 128. Scope: quantizer.</summary>
+        /// <summary>Inputs that share a scale; -1: all; from -1 to 1073741824; default 128. Scope: quantizer.</summary>
         public long GroupSize
         {
             set { Set("group_size", value); }
@@ -114,12 +114,12 @@ namespace Gptq
         {
             set { Set("true_sequential", value); }
         }
-        /// <summary>Calibration sequences; from 1 to 1.67772e+07; default 128. Scope: quantizer.</summary>
+        /// <summary>Calibration sequences; from 1 to 16777216; default 128. Scope: quantizer.</summary>
         public long CalibrationSamples
         {
             set { Set("calibration_samples", value); }
         }
-        /// <summary>Tokens of each; 0: 2048 or the model's context; from 0 to 1.07374e+09; default 0. Scope: quantizer.</summary>
+        /// <summary>Tokens of each; 0: 2048 or the model's context; from 0 to 1073741824; default 0. Scope: quantizer.</summary>
         public long CalibrationLength
         {
             set { Set("calibration_length", value); }

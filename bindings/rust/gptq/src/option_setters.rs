@@ -8,126 +8,151 @@ impl Options {
     pub fn device(self, value: &str) -> Self {
         self.set("device", value)
     }
+
     /// Threads; 0: all CPUs that the process may use; from 0 to 1024; default 0. Scope: model.
     #[must_use]
     pub fn threads(self, value: i64) -> Self {
         self.set("threads", value)
     }
+
     /// Exact: fp32 throughout; fast: within a stated error; one of "exact", "fast"; default "fast". Scope: model.
     #[must_use]
     pub fn compute(self, value: &str) -> Self {
         self.set("compute", value)
     }
+
     /// 0: tokenizer and configuration alone; default true. Scope: model.
     #[must_use]
     pub fn load_weights(self, value: bool) -> Self {
         self.set("load_weights", value)
     }
+
     /// 1: unquantized weights stay in the mapped file; default true. Scope: model.
     #[must_use]
     pub fn mmap(self, value: bool) -> Self {
         self.set("mmap", value)
     }
-    /// Most tokens; 0: the model's; from 0 to 1.07374e+09; default 0. Scope: session.
+
+    /// Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session.
     #[must_use]
     pub fn context_length(self, value: i64) -> Self {
         self.set("context_length", value)
     }
-    /// Most new tokens; 0: until the context is full; from 0 to 9.0072e+15; default 0. Scope: generation.
+
+    /// Most new tokens; 0: until the context is full; from 0 up; default 0. Scope: generation.
     #[must_use]
     pub fn max_tokens(self, value: i64) -> Self {
         self.set("max_tokens", value)
     }
-    /// 0: the most likely token; from 0 to 1e+06; default 0. Scope: generation.
+
+    /// 0: the most likely token; from 0 to 1000000; default 0. Scope: generation.
     #[must_use]
     pub fn temperature(self, value: f64) -> Self {
         self.set("temperature", value)
     }
-    /// Keep the k most likely tokens; 0: all; from 0 to 9.0072e+15; default 0. Scope: generation.
+
+    /// Keep the k most likely tokens; 0: all; from 0 up; default 0. Scope: generation.
     #[must_use]
     pub fn top_k(self, value: i64) -> Self {
         self.set("top_k", value)
     }
+
     /// Keep the fewest tokens of this total probability; above 0 to 1; default 1. Scope: generation.
     #[must_use]
     pub fn top_p(self, value: f64) -> Self {
         self.set("top_p", value)
     }
+
     /// Drop tokens below this part of the best one's probability; from 0 to 1; default 0. Scope: generation.
     #[must_use]
     pub fn min_p(self, value: f64) -> Self {
         self.set("min_p", value)
     }
-    /// Divides the logits of tokens seen before; above 0 to 1e+06; default 1. Scope: generation.
+
+    /// Divides the logits of tokens seen before; above 0 to 1000000; default 1. Scope: generation.
     #[must_use]
     pub fn repetition_penalty(self, value: f64) -> Self {
         self.set("repetition_penalty", value)
     }
-    /// Of all that is random; from 0 to 9.0072e+15; default 0. Scope: generation, quantizer.
+
+    /// Of all that is random; from 0 up; default 0. Scope: generation, quantizer.
     #[must_use]
     pub fn seed(self, value: i64) -> Self {
         self.set("seed", value)
     }
+
     /// 1: go on after an end-of-text token; default false. Scope: generation.
     #[must_use]
     pub fn ignore_eos(self, value: bool) -> Self {
         self.set("ignore_eos", value)
     }
+
     /// 2, 3, 4 or 8; from 2 to 8; default 4. Scope: quantizer.
     #[must_use]
     pub fn bits(self, value: i64) -> Self {
         self.set("bits", value)
     }
-    /// Inputs that share a scale; -1: all; from -1 to 1.07374e+09; default 128. Scope: quantizer.
+
+    /// Inputs that share a scale; -1: all; from -1 to 1073741824; default 128. Scope: quantizer.
     #[must_use]
     pub fn group_size(self, value: i64) -> Self {
         self.set("group_size", value)
     }
+
     /// 1: symmetric; default true. Scope: quantizer.
     #[must_use]
     pub fn sym(self, value: bool) -> Self {
         self.set("sym", value)
     }
+
     /// Order in which columns are quantized; one of "none", "act", "gar"; default "gar". Scope: quantizer.
     #[must_use]
     pub fn order(self, value: &str) -> Self {
         self.set("order", value)
     }
+
     /// 1: ranges of groups from the unquantized weights; default false. Scope: quantizer.
     #[must_use]
     pub fn static_groups(self, value: bool) -> Self {
         self.set("static_groups", value)
     }
+
     /// Damping, as a part of the mean diagonal of the Hessian; above 0 below 1; default 0.05. Scope: quantizer.
     #[must_use]
     pub fn damp_percent(self, value: f64) -> Self {
         self.set("damp_percent", value)
     }
+
     /// Added to the damping until the Hessian factors; from 0 below 1; default 0.01. Scope: quantizer.
     #[must_use]
     pub fn damp_auto_increment(self, value: f64) -> Self {
         self.set("damp_auto_increment", value)
     }
+
     /// 1: modules see the quantized ones before them; default true. Scope: quantizer.
     #[must_use]
     pub fn true_sequential(self, value: bool) -> Self {
         self.set("true_sequential", value)
     }
-    /// Calibration sequences; from 1 to 1.67772e+07; default 128. Scope: quantizer.
+
+    /// Calibration sequences; from 1 to 16777216; default 128. Scope: quantizer.
     #[must_use]
     pub fn calibration_samples(self, value: i64) -> Self {
         self.set("calibration_samples", value)
     }
-    /// Tokens of each; 0: 2048 or the model's context; from 0 to 1.07374e+09; default 0. Scope: quantizer.
+
+    /// Tokens of each; 0: 2048 or the model's context; from 0 to 1073741824; default 0. Scope: quantizer.
     #[must_use]
     pub fn calibration_length(self, value: i64) -> Self {
         self.set("calibration_length", value)
     }
+
     /// How zero points are stored; default by symmetry; one of "gptq", "gptq_v2". Scope: quantizer.
     #[must_use]
     pub fn format(self, value: &str) -> Self {
         self.set("format", value)
     }
+
     /// 1: replace an existing output folder; default false. Scope: quantizer.
     #[must_use]
     pub fn overwrite(self, value: bool) -> Self {

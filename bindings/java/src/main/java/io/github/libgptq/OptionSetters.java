@@ -33,22 +33,22 @@ abstract class OptionSetters {
     return setInt("mmap", value ? 1 : 0);
   }
 
-  /** Most tokens; 0: the model's; from 0 to 1.07374e+09; default 0. Scope: session. */
+  /** Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session. */
   public Options contextLength(long value) {
     return setInt("context_length", value);
   }
 
-  /** Most new tokens; 0: until the context is full; from 0 to 9.0072e+15; default 0. Scope: generation. */
+  /** Most new tokens; 0: until the context is full; from 0 up; default 0. Scope: generation. */
   public Options maxTokens(long value) {
     return setInt("max_tokens", value);
   }
 
-  /** 0: the most likely token; from 0 to 1e+06; default 0. Scope: generation. */
+  /** 0: the most likely token; from 0 to 1000000; default 0. Scope: generation. */
   public Options temperature(double value) {
     return setFloat("temperature", value);
   }
 
-  /** Keep the k most likely tokens; 0: all; from 0 to 9.0072e+15; default 0. Scope: generation. */
+  /** Keep the k most likely tokens; 0: all; from 0 up; default 0. Scope: generation. */
   public Options topK(long value) {
     return setInt("top_k", value);
   }
@@ -63,12 +63,12 @@ abstract class OptionSetters {
     return setFloat("min_p", value);
   }
 
-  /** Divides the logits of tokens seen before; above 0 to 1e+06; default 1. Scope: generation. */
+  /** Divides the logits of tokens seen before; above 0 to 1000000; default 1. Scope: generation. */
   public Options repetitionPenalty(double value) {
     return setFloat("repetition_penalty", value);
   }
 
-  /** Of all that is random; from 0 to 9.0072e+15; default 0. Scope: generation, quantizer. */
+  /** Of all that is random; from 0 up; default 0. Scope: generation, quantizer. */
   public Options seed(long value) {
     return setInt("seed", value);
   }
@@ -83,7 +83,7 @@ abstract class OptionSetters {
     return setInt("bits", value);
   }
 
-  /** Inputs that share a scale; -1: all; from -1 to 1.07374e+09; default 128. Scope: quantizer. */
+  /** Inputs that share a scale; -1: all; from -1 to 1073741824; default 128. Scope: quantizer. */
   public Options groupSize(long value) {
     return setInt("group_size", value);
   }
@@ -118,12 +118,12 @@ abstract class OptionSetters {
     return setInt("true_sequential", value ? 1 : 0);
   }
 
-  /** Calibration sequences; from 1 to 1.67772e+07; default 128. Scope: quantizer. */
+  /** Calibration sequences; from 1 to 16777216; default 128. Scope: quantizer. */
   public Options calibrationSamples(long value) {
     return setInt("calibration_samples", value);
   }
 
-  /** Tokens of each; 0: 2048 or the model's context; from 0 to 1.07374e+09; default 0. Scope: quantizer. */
+  /** Tokens of each; 0: 2048 or the model's context; from 0 to 1073741824; default 0. Scope: quantizer. */
   public Options calibrationLength(long value) {
     return setInt("calibration_length", value);
   }
