@@ -21,7 +21,8 @@ swig_to() {  # swig_to FOLDER C_FILE SWIG_OPTION...: the files of the language t
 }
 
 swig_to go/internal/capi go/internal/capi/capi_wrap.c -go -intgosize 64 -package capi
-swig_to csharp/src/generated csharp/native/gptq_csharp.c -csharp -namespace Gptq -dllimport gptq-csharp
+swig_to csharp/src/generated csharp/native/gptq_csharp.c -csharp -namespace Gptq -dllimport gptq-csharp \
+  -DSWIG_CSHARP_NO_EXCEPTION_HELPER -DSWIG_CSHARP_NO_STRING_HELPER -DSWIG_CSHARP_NO_IMCLASS_STATIC_CONSTRUCTOR
 swig_to java/src/main/java/io/github/libgptq java/src/main/native/gptq_java.c -java -package io.github.libgptq
 swig_to rust rust/gptq.xml -xml
 mkdir -p "$out/rust/gptq-sys/src"

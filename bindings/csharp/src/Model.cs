@@ -1,0 +1,155 @@
+// A model: weights and tokenizer.
+using System;
+
+namespace Gptq
+{
+    /// <summary>How text becomes ids; may be combined.</summary>
+    [Flags]
+    public enum TokenizeFlags
+    {
+        /// <summary>The text alone.</summary>
+        None = 0,
+        /// <summary>Add what the tokenizer puts around a text, such as a beginning-of-text token.</summary>
+        AddSpecial = GptqApi.GPTQ_TOKENIZE_ADD_SPECIAL,
+        /// <summary>Let the text "&lt;|eot_id|&gt;" become that token: not for text that users write.</summary>
+        ParseSpecial = GptqApi.GPTQ_TOKENIZE_PARSE_SPECIAL,
+    }
+
+    /// <summary>How ids become text.</summary>
+    [Flags]
+    public enum DetokenizeFlags
+    {
+        /// <summary>Special tokens are written out.</summary>
+        None = 0,
+        /// <summary>Leave special tokens out of the text.</summary>
+        SkipSpecial = GptqApi.GPTQ_DETOKENIZE_SKIP_SPECIAL,
+    }
+
+    /// <summary>A model: immutable, to be used by any number of threads and sessions at once. Sessions keep what they need
+    /// of it: it may be closed before them.</summary>
+    public sealed class Model : IDisposable
+    {
+        private readonly Handle handle;
+
+        private Model(Handle handle)
+        {
+            this.handle = handle;
+        }
+
+        /// <summary>Loads a folder: config.json, tokenizer files and safetensors weights (F32, F16, BF16, or GPTQ v1 and
+        /// v2). Everything is checked before it is used. Blocks until it is done.</summary>
+        /// <param name="path">The folder.</param>
+        /// <param name="options">Scope "model"; null for the defaults.</param>
+        /// <exception cref="GptqException">NotFound, Io, Corrupt, Unsupported (an architecture or option not known here),
+        /// OutOfMemory.</exception>
+        public static Model Load(string path, Options options = null)
+        {
+            IntPtr model;
+            using (var settings = Options.Enter(options))
+                GptqException.Check(GptqApi.gptq_model_load(path, settings.Pointer, out model));
+            return new Model(new Handle("model", model, GptqApi.gptq_model_free));
+        }
+
+        /// <summary>A conversation with this model.</summary>
+        /// <param name="options">Scope "session"; null for the defaults.</param>
+        public Session CreateSession(Options options = null)
+        {
+            IntPtr session;
+            using (var use = handle.Enter())
+            using (var settings = Options.Enter(options))
+                GptqException.Check(GptqApi.gptq_session_create(use.Pointer, settings.Pointer, out session));
+            return new Session(new Handle("session", session, GptqApi.gptq_session_free), (int)GetInt("vocab_size"));
+        }
+
+        /// <summary>Text to ids. A lone surrogate counts as U+FFFD.</summary>
+        public int[] Tokenize(string text, TokenizeFlags flags = TokenizeFlags.None)
+        {
+            IntPtr ids;
+            byte[] bytes = Utf8.Bytes(text);
+            using (var use = handle.Enter())
+                GptqException.Check(GptqApi.gptq_model_tokenize(use.Pointer, bytes, bytes == null ? 0 : bytes.Length,
+                                                                (int)flags, out ids));
+            return NativeBuffer.Ids(ids);
+        }
+
+        /// <summary>Ids to text.</summary>
+        /// <exception cref="GptqException">InvalidArgument for an id that no token has.</exception>
+        public string Detokenize(int[] ids, DetokenizeFlags flags = DetokenizeFlags.None)
+        {
+            IntPtr text;
+            using (var use = handle.Enter())
+                GptqException.Check(GptqApi.gptq_model_detokenize(use.Pointer, ids, ids == null ? 0 : ids.Length,
+                                                                  (int)flags, out text));
+            return NativeBuffer.Text(text);
+        }
+
+        /// <summary>The token's own spelling, as in the vocabulary.</summary>
+        /// <exception cref="GptqException">NotFound for an id without a token.</exception>
+        public string TokenText(int id)
+        {
+            IntPtr text;
+            using (var use = handle.Enter())
+                GptqException.Check(GptqApi.gptq_model_token_text(use.Pointer, id, out text));
+            return NativeBuffer.Text(text);
+        }
+
+        /// <summary>The id of "bos", "eos", or of a token by its own spelling; null if there is none.</summary>
+        public int? SpecialToken(string name)
+        {
+            int id;
+            using (var use = handle.Enter())
+            {
+                int status = GptqApi.gptq_model_special_token(use.Pointer, name, out id);
+                if (status == GptqApi.GPTQ_ERROR_NOT_FOUND) return null;
+                GptqException.Check(status);
+            }
+            return id;
+        }
+
+        /// <summary>Whether generation ends at this id.</summary>
+        public bool IsEndOfGeneration(int id)
+        {
+            using (var use = handle.Enter()) return GptqApi.gptq_model_is_end_of_generation(use.Pointer, id) == 1;
+        }
+
+        /// <summary>A number about the model: "n_layer", "hidden_size", "vocab_size", "context_length", "context_limit"
+        /// (most that a session may be given), "n_head", "n_kv_head", "head_dim", "parameters", "quantized" (0 or 1),
+        /// "bits" (0 if not quantized), "group_size" (-1: one group), "sym", "desc_act", "weight_bytes",
+        /// "weight_bytes_per_token", "bos_token_id", "eos_token_id" (-1 if none), "threads".</summary>
+        /// <exception cref="GptqException">NotFound for another key; the message names the nearest.</exception>
+        public long GetInt(string key)
+        {
+            long value;
+            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_model_get_int(use.Pointer, key, out value));
+            return value;
+        }
+
+        /// <summary>A text about the model: "family", "architecture", "path", "device", "dtype", "quantization"
+        /// ("gptq 4-bit g128 sym", or "").</summary>
+        /// <exception cref="GptqException">NotFound for another key; the message names the nearest.</exception>
+        public string GetString(string key)
+        {
+            IntPtr text;
+            using (var use = handle.Enter())
+            {
+                GptqException.Check(GptqApi.gptq_model_get_string(use.Pointer, key, out text));
+                return Utf8.Read(text);
+            }
+        }
+
+        /// <summary>All of these as one JSON object.</summary>
+        public string Metadata()
+        {
+            IntPtr json;
+            using (var use = handle.Enter())
+                GptqException.Check(GptqApi.gptq_model_metadata_json(use.Pointer, out json));
+            return NativeBuffer.Text(json);
+        }
+
+        /// <summary>Closes the model; its sessions live on. A call that is running on another thread ends first.</summary>
+        public void Dispose()
+        {
+            handle.Dispose();
+        }
+    }
+}

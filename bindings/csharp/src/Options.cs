@@ -1,0 +1,105 @@
+// Settings by key; the properties by name are in generated/OptionSetters.cs.
+using System;
+
+namespace Gptq
+{
+    /// <summary>Settings for models, sessions, generations and quantizations: <c>new Options { Temperature = 0.7 }</c>.
+    /// One object may hold settings of every scope: each call takes those that it knows, and copies them, so the object
+    /// may be changed or closed as soon as the call returns. What is not set has its default. One thread at a time may
+    /// change it.</summary>
+    /// <remarks>Every property and <c>Set</c> throws <see cref="GptqException"/> with
+    /// <see cref="ErrorCode.InvalidArgument"/> for an unknown key (the message names the nearest), a value of another type
+    /// or out of its bounds; the options are then as before.</remarks>
+    public sealed partial class Options : IDisposable
+    {
+        private readonly Handle handle;
+
+        /// <summary>An empty set: every key has its default.</summary>
+        public Options()
+        {
+            IntPtr options;
+            GptqException.Check(GptqApi.gptq_options_create(out options));
+            handle = new Handle("set of options", options, GptqApi.gptq_options_free);
+        }
+
+        /// <summary>A set from a JSON object such as <c>{"bits": 4, "order": "act", "sym": true}</c>.</summary>
+        public static Options FromJson(string json)
+        {
+            var options = new Options();
+            options.SetJson(json);
+            return options;
+        }
+
+        /// <summary>Sets an integer key. A key of type float takes it too.</summary>
+        public void Set(string key, long value)
+        {
+            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_options_set_int(use.Pointer, key, value));
+        }
+
+        /// <summary>Sets a floating-point key.</summary>
+        public void Set(string key, double value)
+        {
+            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_options_set_float(use.Pointer, key, value));
+        }
+
+        /// <summary>Sets an integer key to 1 or 0.</summary>
+        public void Set(string key, bool value)
+        {
+            Set(key, value ? 1L : 0L);
+        }
+
+        /// <summary>Sets a text key.</summary>
+        public void Set(string key, string value)
+        {
+            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_options_set_string(use.Pointer, key, value));
+        }
+
+        /// <summary>Sets several keys from a JSON object; all of them, or none on an error.</summary>
+        public void SetJson(string json)
+        {
+            byte[] text = Utf8.Bytes(json);
+            using (var use = handle.Enter())
+                GptqException.Check(GptqApi.gptq_options_set_json(use.Pointer, text, text == null ? 0 : text.Length));
+        }
+
+        /// <summary>The keys that were set, as a JSON object.</summary>
+        public string ToJson()
+        {
+            IntPtr json;
+            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_options_get_json(use.Pointer, out json));
+            return NativeBuffer.Text(json);
+        }
+
+        /// <summary>Back to the empty set.</summary>
+        public void Reset()
+        {
+            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_options_reset(use.Pointer));
+        }
+
+        /// <summary>Every key there is, each as a JSON object: name, type ("int", "float", "string"), scope, default, min
+        /// and max with exclusive_min and exclusive_max where the bound itself is out, or values, since, help.</summary>
+        public static string[] Describe()
+        {
+            var keys = new string[GptqApi.gptq_option_count()];
+            for (int i = 0; i < keys.Length; ++i)
+            {
+                IntPtr json;
+                GptqException.Check(GptqApi.gptq_option_describe(i, out json));
+                keys[i] = NativeBuffer.Text(json);
+            }
+            return keys;
+        }
+
+        /// <summary>Frees the set; what was made with it stays.</summary>
+        public void Dispose()
+        {
+            handle.Dispose();
+        }
+
+        // NULL for null: the defaults.
+        internal static Handle.Use Enter(Options options)
+        {
+            return options == null ? default(Handle.Use) : options.handle.Enter();
+        }
+    }
+}

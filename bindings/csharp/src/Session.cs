@@ -1,0 +1,200 @@
+// A conversation with a model.
+using System;
+using System.Collections.Generic;
+using System.Text;
+using System.Threading;
+using System.Threading.Tasks;
+
+namespace Gptq
+{
+    /// <summary>Which logits a prefill keeps for <see cref="Session.GetLogits"/>.</summary>
+    public enum LogitsKind
+    {
+        /// <summary>None.</summary>
+        None = GptqApi.GPTQ_LOGITS_NONE,
+        /// <summary>Those after the last token.</summary>
+        Last = GptqApi.GPTQ_LOGITS_LAST,
+        /// <summary>Those after each token of the call: tokens x vocabulary floats; append in pieces to bound the
+        /// memory.</summary>
+        All = GptqApi.GPTQ_LOGITS_ALL,
+    }
+
+    /// <summary>A conversation: token history, key/value cache (memory grows with use) and sampler. It belongs to one thread
+    /// at a time; a second one that enters gets <see cref="ErrorCode.Busy"/>. Only <see cref="Cancel"/> and
+    /// <see cref="Dispose"/> may be called by any thread at any time.</summary>
+    public sealed class Session : IDisposable
+    {
+        private readonly Handle handle;
+        private readonly int vocabulary;
+
+        internal Session(Handle handle, int vocabulary)
+        {
+            this.handle = handle;
+            this.vocabulary = vocabulary;
+        }
+
+        /// <summary>Adds text to the history, to be processed by the next generation or prefill. Text that starts a history
+        /// gets the tokenizer's special tokens; special tokens written in it stay text: a chat's own markers go through
+        /// <see cref="Model.Tokenize"/> with <see cref="TokenizeFlags.ParseSpecial"/>. Appending ends a generation that is
+        /// under way.</summary>
+        /// <exception cref="GptqException">ContextFull when it does not fit; the history is then as before.</exception>
+        public void Append(string text)
+        {
+            byte[] bytes = Utf8.Bytes(text);
+            using (var use = handle.Enter())
+                GptqException.Check(GptqApi.gptq_session_append_text(use.Pointer, bytes, bytes == null ? 0 : bytes.Length));
+        }
+
+        /// <summary>Adds ids as they are.</summary>
+        /// <exception cref="GptqException">InvalidArgument for an id outside the vocabulary, ContextFull when they do not
+        /// fit; the history is then as before.</exception>
+        public void Append(int[] ids)
+        {
+            using (var use = handle.Enter())
+                GptqException.Check(GptqApi.gptq_session_append_tokens(use.Pointer, ids, ids == null ? 0 : ids.Length));
+        }
+
+        /// <summary>Processes the appended tokens now, without generating. Blocks until it is done.</summary>
+        /// <exception cref="GptqException">OutOfMemory, Device: the cache is then as before, and the tokens are still
+        /// pending; BadState when nothing is pending.</exception>
+        /// <exception cref="OperationCanceledException">Cancelled; the tokens are still pending.</exception>
+        public void Prefill(LogitsKind logits = LogitsKind.None,
+                            CancellationToken cancellationToken = default(CancellationToken))
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            using (var scope = new CancelScope(this, cancellationToken))
+            using (var use = handle.Enter())
+                scope.Check(GptqApi.gptq_session_prefill(use.Pointer, (int)logits));
+        }
+
+        /// <summary>Generates, chunk by chunk as they are pulled. The work is done by the thread that pulls: the prompt with
+        /// the first chunk, then one token each. Each enumeration is a generation of its own, where the history ends;
+        /// leaving it early just stops pulling.</summary>
+        /// <param name="prompt">Appended first; null to go on from what was appended.</param>
+        /// <param name="options">Scope "generation"; null for the defaults. To stay open until the first chunk.</param>
+        /// <param name="cancellationToken">Ends it within 100 ms, in the prompt too; the session stays usable.</param>
+        /// <exception cref="GptqException">When pulling. ContextFull when the prompt does not fit, BadState when the history
+        /// is empty, OutOfMemory, Device; the history is then as before the chunk.</exception>
+        /// <exception cref="OperationCanceledException">When pulling, after a cancel.</exception>
+        public IEnumerable<Chunk> Generate(string prompt = null, Options options = null,
+                                           CancellationToken cancellationToken = default(CancellationToken))
+        {
+            using (var generation = new Generation(this, prompt, options, cancellationToken))
+                while (generation.MoveNext()) yield return generation.Current;
+        }
+
+        /// <summary>The same for <c>await foreach</c>: the work is done on threads of the pool. Another token may be given
+        /// with WithCancellation: either of them cancels.</summary>
+        public IAsyncEnumerable<Chunk> GenerateAsync(string prompt = null, Options options = null,
+                                                     CancellationToken cancellationToken = default(CancellationToken))
+        {
+            return new AsyncChunks(this, prompt, options, cancellationToken);
+        }
+
+        /// <summary>The whole text of a generation; errors as <see cref="Generate"/>.</summary>
+        public string Complete(string prompt = null, Options options = null,
+                               CancellationToken cancellationToken = default(CancellationToken))
+        {
+            var text = new StringBuilder();
+            foreach (Chunk chunk in Generate(prompt, options, cancellationToken)) text.Append(chunk.Text);
+            return text.ToString();
+        }
+
+        /// <summary>The whole text of a generation, made on a thread of the pool; errors as <see cref="Generate"/>.</summary>
+        public async Task<string> CompleteAsync(string prompt = null, Options options = null,
+                                                CancellationToken cancellationToken = default(CancellationToken))
+        {
+            return await Task.Run(() => Complete(prompt, options, cancellationToken)).ConfigureAwait(false);
+        }
+
+        /// <summary>Why the last generation ended: "stop" (an end-of-text token), "length" (max_tokens), "context" (the
+        /// context is full), "cancelled"; "" while it has not.</summary>
+        public string FinishReason
+        {
+            get { using (var use = handle.Enter()) return GptqApi.gptq_session_finish_reason(use.Pointer); }
+        }
+
+        /// <summary>Number of tokens in the history, pending ones included.</summary>
+        public long TokenCount
+        {
+            get { using (var use = handle.Enter()) return GptqApi.gptq_session_token_count(use.Pointer); }
+        }
+
+        /// <summary>Logits [rows][vocabulary] kept by the last prefill or chunk, before sampling settings; one row in a
+        /// generation.</summary>
+        /// <exception cref="GptqException">BadState when none were kept.</exception>
+        public float[][] GetLogits()
+        {
+            IntPtr rows;
+            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_session_logits(use.Pointer, out rows));
+            return NativeBuffer.Rows(rows, vocabulary);
+        }
+
+        /// <summary>A figure since creation or reset: "prefill_tokens", "prefill_seconds", "prefill_tokens_per_second",
+        /// "decode_tokens", "decode_seconds", "decode_tokens_per_second", "cache_bytes". The first token of a generation
+        /// comes from the prompt's logits: it counts among the tokens, but not in the seconds and the rate.</summary>
+        /// <exception cref="GptqException">NotFound for another key.</exception>
+        public double GetStat(string key)
+        {
+            double value;
+            using (var use = handle.Enter())
+                GptqException.Check(GptqApi.gptq_session_get_stat(use.Pointer, key, out value));
+            return value;
+        }
+
+        /// <summary>Ends the call that is running on this session, prompt processing included; if none is, the next one.
+        /// From any thread; on a closed session it does nothing. The session stays usable.</summary>
+        public void Cancel()
+        {
+            Handle.Use use;
+            if (!handle.TryEnter(out use)) return;
+            using (use) GptqApi.gptq_session_cancel(use.Pointer);
+        }
+
+        /// <summary>Forgets a <see cref="Cancel"/> that came too late for the call it was meant for, so that the next call
+        /// runs. A CancellationToken needs none of this.</summary>
+        public void ClearCancel()
+        {
+            Handle.Use use;
+            if (!handle.TryEnter(out use)) return;
+            using (use) GptqApi.gptq_session_clear_cancel(use.Pointer);
+        }
+
+        /// <summary>Back to an empty history; the memory of the cache is given back.</summary>
+        public void Reset()
+        {
+            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_session_reset(use.Pointer));
+        }
+
+        /// <summary>Closes the session; what runs on another thread is cancelled, and the memory goes when it has
+        /// ended.</summary>
+        public void Dispose()
+        {
+            Handle.Use use;
+            if (!handle.TryEnter(out use)) return;
+            handle.Dispose();  // nobody enters any more
+            using (use) GptqApi.gptq_session_cancel(use.Pointer);
+        }
+
+        internal void Begin(Options options, CancelScope scope)
+        {
+            using (var use = handle.Enter())
+            using (var settings = Options.Enter(options))
+                scope.Check(GptqApi.gptq_session_begin(use.Pointer, settings.Pointer));
+        }
+
+        // False at the end of the generation.
+        internal bool Step(CancelScope scope, out Chunk chunk)
+        {
+            using (var use = handle.Enter())
+            {
+                int status = GptqApi.gptq_session_step(use.Pointer);
+                scope.Check(status);
+                chunk = status == GptqApi.GPTQ_DONE
+                    ? default(Chunk)
+                    : new Chunk(GptqApi.gptq_session_text(use.Pointer), GptqApi.gptq_session_token(use.Pointer));
+                return status != GptqApi.GPTQ_DONE;
+            }
+        }
+    }
+}
