@@ -67,7 +67,7 @@ namespace Gptq
             IntPtr ids;
             byte[] bytes = Utf8.Bytes(text);
             using (var use = handle.Enter())
-                GptqException.Check(GptqApi.gptq_model_tokenize(use.Pointer, bytes, bytes == null ? 0 : bytes.Length,
+                GptqException.Check(GptqApi.gptq_model_tokenize(use.Pointer, bytes, Utf8.Count(bytes),
                                                                 (int)flags, out ids));
             return NativeBuffer.Ids(ids);
         }
@@ -78,7 +78,7 @@ namespace Gptq
         {
             IntPtr text;
             using (var use = handle.Enter())
-                GptqException.Check(GptqApi.gptq_model_detokenize(use.Pointer, ids, ids == null ? 0 : ids.Length,
+                GptqException.Check(GptqApi.gptq_model_detokenize(use.Pointer, ids, Utf8.Count(ids),
                                                                   (int)flags, out text));
             return NativeBuffer.Text(text);
         }

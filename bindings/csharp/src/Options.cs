@@ -59,7 +59,7 @@ namespace Gptq
         {
             byte[] text = Utf8.Bytes(json);
             using (var use = handle.Enter())
-                GptqException.Check(GptqApi.gptq_options_set_json(use.Pointer, text, text == null ? 0 : text.Length));
+                GptqException.Check(GptqApi.gptq_options_set_json(use.Pointer, text, Utf8.Count(text)));
         }
 
         /// <summary>The keys that were set, as a JSON object.</summary>

@@ -51,8 +51,7 @@ namespace Gptq
         {
             byte[] bytes = Utf8.Bytes(text);
             using (var use = handle.Enter())
-                GptqException.Check(GptqApi.gptq_quantizer_add_calibration_text(use.Pointer, bytes,
-                                                                                bytes == null ? 0 : bytes.Length));
+                GptqException.Check(GptqApi.gptq_quantizer_add_calibration_text(use.Pointer, bytes, Utf8.Count(bytes)));
         }
 
         /// <summary>One calibration sequence, taken as it is, besides those cut from text.</summary>
@@ -61,8 +60,7 @@ namespace Gptq
         public void AddCalibrationTokens(int[] ids)
         {
             using (var use = handle.Enter())
-                GptqException.Check(GptqApi.gptq_quantizer_add_calibration_tokens(use.Pointer, ids,
-                                                                                  ids == null ? 0 : ids.Length));
+                GptqException.Check(GptqApi.gptq_quantizer_add_calibration_tokens(use.Pointer, ids, Utf8.Count(ids)));
         }
 
         /// <summary>Does the work, step by step as they are pulled: the calibration, each layer, the closing of the output.

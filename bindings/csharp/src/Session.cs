@@ -42,7 +42,7 @@ namespace Gptq
         {
             byte[] bytes = Utf8.Bytes(text);
             using (var use = handle.Enter())
-                GptqException.Check(GptqApi.gptq_session_append_text(use.Pointer, bytes, bytes == null ? 0 : bytes.Length));
+                GptqException.Check(GptqApi.gptq_session_append_text(use.Pointer, bytes, Utf8.Count(bytes)));
         }
 
         /// <summary>Adds ids as they are.</summary>
@@ -51,7 +51,7 @@ namespace Gptq
         public void Append(int[] ids)
         {
             using (var use = handle.Enter())
-                GptqException.Check(GptqApi.gptq_session_append_tokens(use.Pointer, ids, ids == null ? 0 : ids.Length));
+                GptqException.Check(GptqApi.gptq_session_append_tokens(use.Pointer, ids, Utf8.Count(ids)));
         }
 
         /// <summary>Processes the appended tokens now, without generating. Blocks until it is done.</summary>

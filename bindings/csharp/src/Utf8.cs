@@ -26,6 +26,12 @@ namespace Gptq
             return text == null ? null : Encoding.UTF8.GetBytes(text);
         }
 
+        // The length that goes with an array; for null one that the library refuses, with the name of the argument.
+        public static long Count(Array array)
+        {
+            return array == null ? -1 : array.Length;
+        }
+
         public static string Read(IntPtr text)
         {
             if (text == IntPtr.Zero) return null;

@@ -1,0 +1,201 @@
+// Cancelling: within 100 ms in a generation and in a long prompt, never lost, and never meant for the next generation.
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.Linq;
+using System.Threading;
+using System.Threading.Tasks;
+using Gptq;
+
+internal static class CancelTests
+{
+    private const double Limit = 100;  // milliseconds
+    private const int LongPrompt = 20000;  // tokens: seconds of work
+
+    private static Options Endless
+    {
+        get { return new Options { IgnoreEos = true, ContextLength = 100000 }; }
+    }
+
+    private static int[] LongIds
+    {
+        get
+        {
+            int[] ids = Test.SharedModel.Tokenize(Test.Prompt);
+            return Enumerable.Range(0, LongPrompt).Select(i => ids[i % ids.Length]).ToArray();
+        }
+    }
+
+    private static void StillWorks(Session session)
+    {
+        session.Reset();
+        Test.Equal(Test.Expected, session.Complete(Test.Prompt, Test.Greedy()));
+    }
+
+    public static void AGenerationEndsInTime()
+    {
+        using (var session = Test.SharedModel.CreateSession(Endless))
+        {
+            double taken = Test.CancelLatency(token => session.Complete(Test.Prompt, Endless, token), 200);
+            Test.That(taken < Limit, "an end within 100 ms, took " + taken);
+            Test.Equal("cancelled", session.FinishReason);
+            StillWorks(session);
+        }
+    }
+
+    public static void ALongPromptEndsInTime()
+    {
+        using (var session = Test.SharedModel.CreateSession(Endless))
+        {
+            session.Append(LongIds);
+            double taken = Test.CancelLatency(token => session.Complete(null, Endless, token), 200);
+            Test.That(taken < Limit, "an end within 100 ms, took " + taken);
+            taken = Test.CancelLatency(token => session.Prefill(LogitsKind.None, token), 200);
+            Test.That(taken < Limit, "an end within 100 ms, took " + taken);
+            Test.Equal((long)LongPrompt, session.TokenCount);
+            StillWorks(session);
+        }
+    }
+
+    public static void AnAsyncGenerationEndsInTime()
+    {
+        using (var session = Test.SharedModel.CreateSession(Endless))
+        {
+            double taken = Test.CancelLatency(
+                token => session.CompleteAsync(Test.Prompt, Endless, token).GetAwaiter().GetResult(), 200);
+            Test.That(taken < Limit, "an end within 100 ms, took " + taken);
+            StillWorks(session);
+        }
+    }
+
+    public static async Task EitherTokenOfAnAsyncGenerationCancels()
+    {
+        using (var session = Test.SharedModel.CreateSession(Endless))
+            for (int which = 0; which < 2; ++which)
+            {
+                var sources = new[] { new CancellationTokenSource(), new CancellationTokenSource() };
+                var chunks = session.GenerateAsync(Test.Prompt, Endless, sources[0].Token)
+                                    .GetAsyncEnumerator(sources[1].Token);
+                Test.That(await chunks.MoveNextAsync(), "a chunk");
+                sources[which].Cancel();
+                bool cancelled = false;
+                try
+                {
+                    await chunks.MoveNextAsync();
+                }
+                catch (OperationCanceledException)
+                {
+                    cancelled = true;
+                }
+                await chunks.DisposeAsync();
+                Test.That(cancelled, "an end by token " + which);
+                StillWorks(session);
+                session.Reset();
+            }
+    }
+
+    public static void SessionCancelEndsWhatRuns()
+    {
+        using (var session = Test.SharedModel.CreateSession(Endless))
+        using (var timer = new Timer(state => session.Cancel(), null, 200, Timeout.Infinite))
+        {
+            Test.Throws<OperationCanceledException>(() => session.Complete(Test.Prompt, Endless));
+            StillWorks(session);
+        }
+    }
+
+    public static void ACancelBeforeTheBeginIsNotLost()
+    {
+        using (var session = Test.SharedModel.CreateSession())
+        {
+            session.Append(Test.Prompt);
+            session.Cancel();
+            Test.Throws<OperationCanceledException>(() => session.Complete(options: Test.Greedy()));
+            session.Cancel();
+            session.ClearCancel();
+            Test.Equal(Test.Expected, session.Complete(options: Test.Greedy()));
+        }
+    }
+
+    public static void ACancelledTokenLeavesTheSessionAsItWas()
+    {
+        using (var session = Test.SharedModel.CreateSession())
+        {
+            Test.Throws<OperationCanceledException>(
+                () => session.Complete(Test.Prompt, Test.Greedy(), new CancellationToken(true)));
+            Test.Equal(0L, session.TokenCount);
+            Test.Equal(Test.Expected, session.Complete(Test.Prompt, Test.Greedy()));
+        }
+    }
+
+    public static void ALateCancelDoesNotHitTheNextGeneration()
+    {
+        using (var session = Test.SharedModel.CreateSession())
+        using (var source = new CancellationTokenSource())
+        {
+            using (var chunks = session.Generate(Test.Prompt, Test.Greedy(), source.Token).GetEnumerator())
+            {
+                Test.That(chunks.MoveNext(), "a chunk");
+                source.Cancel();  // between two chunks, of which the second is never pulled
+            }
+            StillWorks(session);
+        }
+    }
+
+    public static void ACancelAboutTheEndHitsThisGenerationOrNone()
+    {
+        int cancelled = 0;
+        using (var session = Test.SharedModel.CreateSession())
+            for (int i = 0; i < 200; ++i)
+            {
+                session.Reset();
+                var source = new CancellationTokenSource();
+                var canceller = new Thread(() =>
+                {
+                    Thread.SpinWait(500 * i);
+                    source.Cancel();
+                });
+                canceller.Start();
+                try
+                {
+                    session.Complete("A", Test.Greedy(2), source.Token);
+                }
+                catch (OperationCanceledException)
+                {
+                    ++cancelled;
+                }
+                session.Complete("B", Test.Greedy(1));  // throws if the cancel comes here
+                canceller.Join();
+            }
+        Test.That(cancelled < 200, "some that end by themselves");
+    }
+
+    public static void ClosingASessionEndsWhatRuns()
+    {
+        for (int i = 0; i < 20; ++i)
+        {
+            var session = Test.SharedModel.CreateSession(Endless);
+            Exception end = null;
+            var generating = new Thread(() =>
+            {
+                try
+                {
+                    session.Complete(Test.Prompt, Endless);
+                }
+                catch (Exception error)
+                {
+                    end = error;
+                }
+            });
+            generating.Start();
+            Thread.Sleep(5 * i);
+            var clock = Stopwatch.StartNew();
+            session.Dispose();
+            generating.Join();
+            Test.That(clock.ElapsedMilliseconds < Limit, "an end within 100 ms, took " + clock.ElapsedMilliseconds);
+            var closed = end as GptqException;
+            Test.That(end is OperationCanceledException || (closed != null && closed.Code == ErrorCode.BadState),
+                      "cancelled or closed, found " + end);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+// Quantizing: progress, the result, cancelling, errors.
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Threading;
+using System.Threading.Tasks;
+using Gptq;
+
+internal static class QuantizerTests
+{
+    private static readonly Options Small = new Options { CalibrationSamples = 4, CalibrationLength = 64, GroupSize = 32 };
+
+    private sealed class Recorder : IProgress<Progress>
+    {
+        public readonly List<Progress> Seen = new List<Progress>();
+
+        public void Report(Progress value)
+        {
+            Seen.Add(value);
+        }
+    }
+
+    private static string Output(string name)
+    {
+        string path = Path.Combine(Test.Scratch, name);
+        if (Directory.Exists(path)) Directory.Delete(path, true);
+        return path;
+    }
+
+    private static void LeavesNothing(string output)
+    {
+        Test.That(!Directory.Exists(output), "no output folder");
+        string[] left = Directory.GetFileSystemEntries(Test.Scratch, "*" + Path.GetFileName(output) + "*");
+        Test.That(left.Length == 0, "nothing beside it, found " + string.Join(", ", left));
+    }
+
+    public static void StepsTellTheProgressAndMakeAModel()
+    {
+        string output = Output("steps");
+        using (var quantizer = new Quantizer(Test.ModelPath, output, Small))
+        {
+            quantizer.AddCalibrationText(string.Concat(Enumerable.Repeat(Test.Expected, 4)));
+            quantizer.AddCalibrationTokens(Test.SharedModel.Tokenize(Test.Expected));
+            var seen = quantizer.Steps().ToList();
+            Test.That(seen.Count > Test.SharedModel.GetInt("n_layer"), "a step a layer");
+            for (int i = 1; i < seen.Count; ++i) Test.That(seen[i].Fraction >= seen[i - 1].Fraction, "no way back");
+            Test.Equal(1.0, seen.Last().Fraction);
+            Test.Equal((int)Test.SharedModel.GetInt("n_layer"), seen.Last().Layers);
+            Test.That(seen.Any(step => step.SecondsLeft > 0), "an estimate");
+            Test.That(quantizer.Report().Contains("q_proj"), "modules in the report");
+            Test.Fails(ErrorCode.BadState, "", () => quantizer.AddCalibrationText("late"));
+        }
+        using (var model = Model.Load(output))
+        using (var session = model.CreateSession())
+        {
+            Test.Equal(4L, model.GetInt("bits"));
+            Test.That(session.Complete(Test.Prompt, Test.Greedy(20)).Length > 0, "text");
+        }
+        Test.Fails(ErrorCode.Io, "steps", () => new Quantizer(Test.ModelPath, output, Small));
+    }
+
+    public static async Task RunAsyncReports()
+    {
+        string output = Output("async");
+        var recorder = new Recorder();
+        using (var quantizer = new Quantizer(Test.ModelPath, output, Small))
+        {
+            Task run = quantizer.RunAsync(recorder);
+            while (!run.IsCompleted)
+            {
+                Test.That(quantizer.GetProgress().Fraction <= 1, "progress from another thread");
+                await Task.Delay(20);
+            }
+            await run;
+        }
+        Test.Equal(1.0, recorder.Seen.Last().Fraction);
+        Test.That(Directory.Exists(output), "an output folder");
+    }
+
+    public static void ACancelLeavesNoOutput()
+    {
+        string output = Output("cancelled");
+        var options = new Options { CalibrationSamples = 512 };
+        using (var quantizer = new Quantizer(Test.ModelPath, output, options))
+        {
+            double taken = Test.CancelLatency(token => quantizer.Run(token), 300);
+            Test.That(taken < 100, "an end within 100 ms, took " + taken);
+            Test.Fails(ErrorCode.BadState, "", () => quantizer.Run());
+        }
+        LeavesNothing(output);
+    }
+
+    public static void ACancelledTokenEndsTheSteps()
+    {
+        string output = Output("stopped");
+        using (var source = new CancellationTokenSource())
+        using (var quantizer = new Quantizer(Test.ModelPath, output, Small))
+            Test.Throws<OperationCanceledException>(() =>
+            {
+                foreach (Progress step in quantizer.Steps(source.Token)) source.Cancel();
+            });
+        LeavesNothing(output);
+    }
+
+    public static void ClosingAnUnfinishedJobDropsIt()
+    {
+        string output = Output("dropped");
+        using (var quantizer = new Quantizer(Test.ModelPath, output, Small)) quantizer.Steps().Take(3).Count();
+        LeavesNothing(output);
+        var running = new Quantizer(Test.ModelPath, output, new Options { CalibrationSamples = 512 });
+        Task run = running.RunAsync();
+        Thread.Sleep(200);
+        running.Dispose();
+        Test.Throws<OperationCanceledException>(() => run.GetAwaiter().GetResult());
+        LeavesNothing(output);
+    }
+
+    public static void BadArgumentsAreRefused()
+    {
+        Test.Fails(ErrorCode.NotFound, "no-model", () => new Quantizer("no-model", Output("none")));
+        using (var quantizer = new Quantizer(Test.ModelPath, Output("none"), Small))
+            Test.Fails(ErrorCode.InvalidArgument, "99999999", () => quantizer.AddCalibrationTokens(new[] { 99999999 }));
+    }
+}
