@@ -1,0 +1,33 @@
+//! What the library says of itself.
+use crate::buffer::Buffer;
+use crate::error::{c_string, text_of, Result};
+use gptq_sys as sys;
+
+/// Version of the library at run time, such as "0.1.0".
+pub fn version() -> String {
+    text_of(unsafe { sys::gptq_version_string() })
+}
+
+/// Version, compiler and the instruction set in use, as one line of text for bug reports.
+pub fn build_info() -> String {
+    text_of(unsafe { sys::gptq_build_info() })
+}
+
+/// Whether the library at run time has the feature: "cpu", "quantize".
+pub fn has_feature(name: &str) -> bool {
+    c_string("feature", name).map_or(false, |name| unsafe { sys::gptq_has_feature(name.as_ptr()) } == 1)
+}
+
+/// All options, each as a JSON object: name, type ("int", "float", "string"), scope, default ("" of a string that has
+/// none), min and max with exclusive_min and exclusive_max where the bound itself is out, or values (an array; empty:
+/// any), since, help.
+///
+/// ```
+/// let options = gptq::describe_options()?;
+/// assert!(options.iter().any(|json| json.contains(r#""name":"temperature""#)));
+/// # Ok::<(), gptq::Error>(())
+/// ```
+pub fn describe_options() -> Result<Vec<String>> {
+    let count = unsafe { sys::gptq_option_count() };
+    (0..count).map(|i| Ok(Buffer::filled_by(|out| unsafe { sys::gptq_option_describe(i, out) })?.text())).collect()
+}
