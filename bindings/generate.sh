@@ -17,7 +17,7 @@ swig_to() {  # swig_to FOLDER C_FILE SWIG_OPTION...: the files of the language t
   local folder=$out/$1 c=$out/$2
   shift 2
   mkdir -p "$folder" "$(dirname "$c")"
-  swig "$@" -I"$header" -outdir "$folder" -o "$c" "$here/gptq.i"
+  (cd "$here" && swig "$@" -I"$header" -outdir "$folder" -o "$c" gptq.i)  # it writes down the name that it is given
 }
 
 swig_to go/internal/capi go/internal/capi/capi_wrap.c -go -intgosize 64 -package capi
