@@ -54,12 +54,12 @@ fn clones_and_handles_outlive_what_they_came_from() {
     let clone = model.clone();
     drop(model);
     let mut session = clone.session().unwrap();
-    let canceller = session.canceller();
     drop(clone);
     let generation = session.generate_with(PROMPT, &at_most(5)).unwrap();
     assert!(!text(generation).unwrap().is_empty());
     let left = session.resume(&at_most(5)).unwrap().next();
     assert!(left.unwrap().is_ok());
+    let canceller = session.canceller();
     drop(session);
     canceller.cancel();
     assert!(Model::load("/no/such/model").is_err());
