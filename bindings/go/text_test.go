@@ -1,0 +1,70 @@
+package gptq_test
+
+import (
+	"errors"
+	"testing"
+
+	gptq "github.com/libgptq/libgptq/bindings/go"
+)
+
+func TestTextSurvivesTheTokenizer(t *testing.T) {
+	model := load(t, gptq.WithLoadWeights(false))
+	for _, want := range []string{
+		"", "a", "plain words", "Grüße, Ωμέγα, 漢字", "🙂", "👩‍👩‍👧 and 🏴󠁧󠁢󠁳󠁣󠁴󠁿", "a\x00b", "\x00", "\U0010FFFF\U00010000",
+	} {
+		ids, err := model.Tokenize(want, 0)
+		check(t, err)
+		got, err := model.Detokenize(ids, 0)
+		check(t, err)
+		if got != want {
+			t.Errorf("got %q from %v, wanted %q", got, ids, want)
+		}
+	}
+	ids, err := model.Tokenize("a\xffb", 0)
+	check(t, err)
+	if got, err := model.Detokenize(ids, 0); got != "a\uFFFDb" || err != nil {
+		t.Errorf("got %q, %v for invalid UTF-8", got, err)
+	}
+}
+
+func TestTextWithNULIsAppendedWhole(t *testing.T) {
+	model := load(t)
+	session := open(t, model)
+	const want = "one\x00two"
+	ids, err := model.Tokenize(want, gptq.AddSpecial)
+	check(t, err)
+	check(t, session.AppendText(want))
+	if count, err := session.TokenCount(); count != len(ids) || err != nil {
+		t.Errorf("%d tokens, %v, wanted %d", count, err, len(ids))
+	}
+}
+
+func TestSpecialTokens(t *testing.T) {
+	model := load(t, gptq.WithLoadWeights(false))
+	eos, err := model.SpecialToken("eos")
+	check(t, err)
+	spelling, err := model.TokenText(eos)
+	check(t, err)
+	if id, err := model.SpecialToken(spelling); id != eos || err != nil {
+		t.Errorf("%q is %d, %v, wanted %d", spelling, id, err, eos)
+	}
+	if ends, err := model.IsEndOfGeneration(eos); !ends || err != nil {
+		t.Errorf("%d ends nothing, %v", eos, err)
+	}
+	if ends, err := model.IsEndOfGeneration(100); ends || err != nil {
+		t.Errorf("100 ends a generation, %v", err)
+	}
+	if id, err := model.SpecialToken("<none>"); id != -1 || !errors.Is(err, gptq.ErrNotFound) {
+		t.Errorf("got %d, %v", id, err)
+	}
+	parsed, err := model.Tokenize(spelling, gptq.ParseSpecial)
+	check(t, err)
+	plain, err := model.Tokenize(spelling, 0)
+	check(t, err)
+	if len(parsed) != 1 || parsed[0] != eos || len(plain) < 2 {
+		t.Errorf("parsed %v, plain %v", parsed, plain)
+	}
+	if got, err := model.Detokenize(parsed, gptq.SkipSpecial); got != "" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
