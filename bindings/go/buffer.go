@@ -1,4 +1,5 @@
 // Bytes across the boundary: what the library hands out is copied and freed at once.
+
 package gptq
 
 import (

@@ -1,3 +1,5 @@
+// Contexts and cancels, in time and late.
+
 package gptq_test
 
 import (
@@ -165,23 +167,29 @@ func TestContextOfADroppedGeneration(t *testing.T) {
 }
 
 func TestNoGoroutineIsLeftBehind(t *testing.T) {
-	model := load(t)
 	ctx, cancel := context.WithCancel(background)
 	defer cancel()
-	session := open(t, model)
+	session := open(t, load(t))
 	before := runtime.NumGoroutine()
-	for i := 0; i < 20; i++ {
-		check(t, session.Reset())
-		if _, err := text(session.Generate(ctx, prompt, gptq.WithMaxTokens(1))); err != nil {
-			t.Fatal(err)
+	back := func(what string) {
+		t.Helper()
+		for wait := 0; runtime.NumGoroutine() > before; wait++ {
+			if wait == 100 {
+				t.Fatalf("%d goroutines after %s, %d before", runtime.NumGoroutine(), what, before)
+			}
+			time.Sleep(10 * time.Millisecond)
 		}
+	}
+	if _, err := text(session.Generate(ctx, prompt, gptq.WithMaxTokens(1))); err != nil {
+		t.Fatal(err)
+	}
+	back("the end of a generation")
+	check(t, session.AppendText(prompt))
+	check(t, session.Prefill(ctx, gptq.KeepNone))
+	back("a prefill")
+	for i := 0; i < 20; i++ {
 		session.Continue(ctx) // dropped
 	}
 	session.Close()
-	for wait := 0; runtime.NumGoroutine() > before; wait++ {
-		if wait == 100 {
-			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	back("the close of a session")
 }

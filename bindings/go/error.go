@@ -1,4 +1,5 @@
 // Statuses of the library as Go errors.
+
 package gptq
 
 import (
@@ -53,6 +54,14 @@ func (e *Error) Is(target error) bool {
 
 // Unwrap is the context's error where a context ended the call, so that errors.Is(err, context.Canceled) holds, else nil.
 func (e *Error) Unwrap() error { return e.cause }
+
+// Must is for programs that end on a failure: it gives the value, or panics with the error.
+func Must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
 
 // check makes one call of the library and turns its status into an error. The library keeps the message for the thread
 // that failed, so the goroutine stays on its thread until it has been read.

@@ -1,11 +1,15 @@
+// Codes and texts of failures, and what closed objects answer.
+
 package gptq_test
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	gptq "github.com/libgptq/libgptq/bindings/go"
@@ -80,6 +84,24 @@ func TestErrorsHaveCodeAndText(t *testing.T) {
 	wantError(t, err, gptq.ErrIO, full)
 }
 
+// The library keeps a message for the thread that failed, and goroutines change threads.
+func TestMessagesBelongToTheirCalls(t *testing.T) {
+	folder := t.TempDir()
+	var wait sync.WaitGroup
+	for i := 0; i < 16; i++ {
+		wait.Add(1)
+		go func(i int) {
+			defer wait.Done()
+			for round := 0; round < 500; round++ {
+				missing := filepath.Join(folder, fmt.Sprintf("%d-%d-missing", i, round))
+				_, err := gptq.Load(missing)
+				wantError(t, err, gptq.ErrNotFound, missing)
+			}
+		}(i)
+	}
+	wait.Wait()
+}
+
 func TestCodesHaveNames(t *testing.T) {
 	names := map[gptq.Code]string{
 		gptq.ErrCancelled: "GPTQ_ERROR_CANCELLED", gptq.ErrInvalidArgument: "GPTQ_ERROR_INVALID_ARGUMENT",
@@ -93,6 +115,18 @@ func TestCodesHaveNames(t *testing.T) {
 			t.Errorf("code %d is %q, wanted %q", int32(code), code.Error(), name)
 		}
 	}
+}
+
+func TestMust(t *testing.T) {
+	if gptq.Must(7, nil) != 7 {
+		t.Error("another value")
+	}
+	defer func() {
+		err, _ := recover().(error)
+		wantError(t, err, gptq.ErrNotFound, "nowhere")
+	}()
+	gptq.Must(gptq.Load("nowhere"))
+	t.Error("went on after a failure")
 }
 
 func TestClosedObjectsSaySo(t *testing.T) {

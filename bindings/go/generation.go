@@ -1,4 +1,5 @@
 // A generation: pulled chunk by chunk, as a bufio.Scanner is.
+
 package gptq
 
 import (

@@ -1,3 +1,5 @@
+// What a generation writes, chunk by chunk, and what it leaves in the history.
+
 package gptq_test
 
 import (

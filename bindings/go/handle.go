@@ -1,4 +1,5 @@
 // What models, sessions and quantizers have in common: a pointer that is freed once, by the last one to leave it.
+
 package gptq
 
 import (

@@ -1,4 +1,5 @@
 // The library itself: its version and what it can do.
+
 package gptq
 
 import "github.com/libgptq/libgptq/bindings/go/internal/capi"

@@ -1,3 +1,5 @@
+// What is freed, when, and in which order; who may be inside.
+
 package gptq_test
 
 import (
@@ -35,8 +37,14 @@ func TestEveryOrderOfClosing(t *testing.T) {
 
 func TestNothingGrows(t *testing.T) {
 	model := load(t)
+	ids := make([]int32, 2000)
+	for i := range ids {
+		ids[i] = int32(1000 + i)
+	}
 	round := func(times int) {
 		for i := 0; i < times; i++ {
+			_, err := model.Detokenize(ids, 0) // some 10 KB
+			check(t, err)
 			session, err := model.NewSession(gptq.WithContextLength(64), gptq.WithTemperature(0.5))
 			check(t, err)
 			if i%100 == 0 {
@@ -86,7 +94,7 @@ func TestOneGoroutineInsideASession(t *testing.T) {
 	ended := make(chan error)
 	go func() { ended <- session.Prefill(background, gptq.KeepNone) }()
 	var err error
-	for wait := 0; wait < 200 && err == nil; wait++ { // until the other one is inside
+	for wait := 0; wait < 2000 && err == nil; wait++ { // until the other one is inside
 		time.Sleep(time.Millisecond)
 		_, err = session.TokenCount()
 	}

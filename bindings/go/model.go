@@ -1,4 +1,5 @@
 // Models and their tokenizers.
+
 package gptq
 
 import (

@@ -1,4 +1,5 @@
 // Settings by key. The typed ones, WithThreads and so on, are in option_setters.go.
+
 package gptq
 
 import (

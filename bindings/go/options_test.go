@@ -1,3 +1,5 @@
+// Settings, what the library tells of them, of itself and of a model.
+
 package gptq_test
 
 import (

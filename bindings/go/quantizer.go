@@ -1,4 +1,5 @@
 // Quantization jobs.
+
 package gptq
 
 import (

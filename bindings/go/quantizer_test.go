@@ -1,3 +1,5 @@
+// Quantization jobs: progress, results, cancels.
+
 package gptq_test
 
 import (

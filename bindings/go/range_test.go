@@ -1,5 +1,7 @@
 //go:build go1.23
 
+// All() in the loops that Go has since 1.23.
+
 package gptq_test
 
 import (

@@ -1,4 +1,5 @@
 // Conversations with a model.
+
 package gptq
 
 import (

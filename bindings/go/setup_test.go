@@ -1,4 +1,5 @@
 // What the tests share.
+
 package gptq_test
 
 import (

@@ -1,3 +1,5 @@
+// Text through the tokenizer and back.
+
 package gptq_test
 
 import (

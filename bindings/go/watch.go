@@ -1,4 +1,5 @@
 // How a context ends a call of the library.
+
 package gptq
 
 import (

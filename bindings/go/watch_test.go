@@ -1,4 +1,5 @@
 // What can be timed only from inside: a cancel that fires while a call is ending.
+
 package gptq
 
 import (

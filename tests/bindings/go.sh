@@ -1,0 +1,94 @@
+#!/bin/bash
+# Tests the Go binding and its samples against an installed library.
+# usage: go.sh PREFIX SCRATCH      prints an "ok", "FAIL" or "skip" line per check
+# $GPTQ_TEST_EXPECTED names what samples/c/generate.c writes for "Once upon a time"; $GPTQ_TEST_MODEL the model for that.
+set -u
+prefix=$(cd "$1" && pwd)
+scratch=$(mkdir -p "$2" && cd "$2" && pwd)
+root=$(cd "$(dirname "$0")/../.." && pwd)
+binding=$root/bindings/go
+export GPTQ_TEST_MODEL=${GPTQ_TEST_MODEL:-$root/samples/model}
+if [ -z "${PKG_CONFIG_PATH:-}" ]; then
+  PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name gptq.pc | head -n 1)")
+  export PKG_CONFIG_PATH LD_LIBRARY_PATH=${PKG_CONFIG_PATH%/pkgconfig}
+fi
+# Nothing is fetched, and no workspace or toolchain of the caller's takes part.
+export GOPROXY=off GOTOOLCHAIN=local GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=1
+export HOME=${HOME:-$scratch}
+failed=0
+
+check() {  # check NAME COMMAND...
+  local name=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    echo "ok   $name"
+  else
+    echo "FAIL $name"
+    printf '%s\n' "$output" | tail -n 40 | sed 's/^/     /'
+    failed=1
+  fi
+}
+
+if ! command -v go >/dev/null; then
+  echo "skip go: there is no Go here"
+  exit 0
+fi
+
+tidy() {
+  local files
+  files=$(gofmt -l "$binding"/*.go "$root/samples/go") && test -z "$files" || { echo "gofmt: $files"; return 1; }
+  (cd "$binding" && go vet .) && (cd "$root/samples/go" && go vet ./...)
+}
+check "go: gofmt and vet find nothing" tidy
+
+log=$scratch/go-test.log
+(cd "$binding" && go test -count=1 -v .) >"$log" 2>&1
+tests=$?
+sed -nE 's/^.*--- PASS: ([^ ]+) .*/ok   go: \1/p; s/^.*--- FAIL: ([^ ]+) .*/FAIL go: \1/p; s/^.*--- SKIP: ([^ ]+) .*/skip go: \1/p' "$log"
+if [ $tests != 0 ]; then
+  echo "FAIL go: go test"
+  grep -v -e '^=== ' -e '--- PASS' "$log" | tail -n 60 | sed 's/^/     /'
+  failed=1
+fi
+
+with_race() { cd "$binding" && go test -count=1 -race .; }
+check "go: tests under the race detector" with_race
+
+with_cgocheck() {  # an experiment of the build since Go 1.21, a setting of the run before
+  cd "$binding" || return 1
+  if GOEXPERIMENT=cgocheck2 go version >/dev/null 2>&1; then
+    GOEXPERIMENT=cgocheck2 go test -count=1 .
+  else
+    GODEBUG=cgocheck=2 go test -count=1 .
+  fi
+}
+check "go: tests with all checks of cgo" with_cgocheck
+
+samples() { cd "$root/samples/go" && go build -o "$scratch/go-samples/" ./...; }
+check "go: the samples build" samples
+
+chats() {
+  local answer
+  answer=$(echo "Once upon a time" | "$scratch/go-samples/chat" "$1") || return 1
+  test "${answer#> }" != "> " && test -n "${answer#> }" || return 1
+  if [ -n "${2:-}" ]; then test "$answer" = "$(echo -n "> "; cat "$2"; echo "> ")"; fi || { echo "$answer"; return 1; }
+}
+check "go: the chat streams what the sample in C writes" chats "$GPTQ_TEST_MODEL" "${GPTQ_TEST_EXPECTED:-}"
+
+quantizes() {
+  rm -rf "$scratch/go-quantized"
+  "$scratch/go-samples/quantize" "$root/samples/model" "$scratch/go-quantized" "$root/samples/stories.txt" &&
+    chats "$scratch/go-quantized"
+}
+check "go: a model that the sample quantizes can be talked to" quantizes
+
+readme() {  # its first two pieces of code are one program
+  local folder=$scratch/go-readme
+  rm -rf "$folder" && mkdir -p "$folder" && cd "$folder" || return 1
+  awk '/^```go$/ { piece++; inside = 1; next } /^```$/ { inside = 0 } inside && piece <= 2' "$binding/README.md" >main.go
+  go mod init example.com/readme && go mod edit -require github.com/libgptq/libgptq/bindings/go@v0.0.0 \
+    -replace "github.com/libgptq/libgptq/bindings/go=$binding" && go build -o readme . &&
+    cd "$root" && "$folder/readme" | grep -q "little girl"
+}
+check "go: the program of the README runs elsewhere" readme
+exit $failed
