@@ -94,15 +94,12 @@ header() {
 
 fuzz() {
   local fuzzer name seeds found=0
-  if ! command -v clang++ >/dev/null; then skip "clang is not here"; return; fi
-  build fuzz all -DGPTQ_BUILD_TOOL=OFF || return
-  for fuzzer in build/fuzz/tests/fuzz/*; do
+  for fuzzer in build/asan/tests/fuzz/*; do
     [ -f "$fuzzer" ] && [ -x "$fuzzer" ] || continue
     found=1
     name=$(basename "$fuzzer")
     mkdir -p "$scratch/corpus-$name" "$scratch/artifacts"
     seeds=tests/fuzz/seeds/${name#fuzz_}
-    seeds=${seeds%_fuzz}
     check "fuzz $name" "$fuzzer" -runs=20000 -seed=1 -timeout=30 -rss_limit_mb=3000 -max_total_time=120 \
       -artifact_prefix="$scratch/artifacts/" "$scratch/corpus-$name" $([ -d "$seeds" ] && echo "$seeds")
   done
@@ -110,9 +107,13 @@ fuzz() {
 }
 
 sanitizers() {
-  heading "AddressSanitizer and UndefinedBehaviorSanitizer"
-  build asan all -DGPTQ_BUILD_TOOL=OFF
-  cases build/asan
+  heading "AddressSanitizer, UndefinedBehaviorSanitizer, fuzzers"
+  if command -v clang++ >/dev/null; then
+    if build asan all -DGPTQ_BUILD_TOOL=OFF; then fuzz; fi
+    cases build/asan
+  else
+    skip "clang is not here"
+  fi
   heading "ThreadSanitizer"
   # the layers with threads
   build tsan "base_test api_test" -DGPTQ_BUILD_TOOL=OFF
@@ -147,8 +148,6 @@ if [ $quick = no ]; then
     checks "consumers" bash tests/consumer/run.sh "$scratch/prefix" "$scratch/consumer"
   fi
 
-  heading "Fuzzers"
-  fuzz
   sanitizers
 fi
 

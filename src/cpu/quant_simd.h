@@ -104,10 +104,9 @@ void qdot_panels(QPanel panel, int64_t panels, QRows rows) {
     panel.scales += count * panel.groups * kPanel;
     if (panel.zeros != nullptr) panel.zeros += count * panel.groups * kPanel;
     rows.y += count * kPanel;
-    panels -= count;
   };
-  for (; panels >= kPanels; advance(kPanels)) qdot_block<kBits, kPanels, kX>(panel, rows);
-  for (; panels > 0; advance(1)) qdot_block<kBits, 1, kX>(panel, rows);
+  for (; panels >= kPanels; panels -= kPanels, advance(kPanels)) qdot_block<kBits, kPanels, kX>(panel, rows);
+  for (; panels > 0; --panels, advance(1)) qdot_block<kBits, 1, kX>(panel, rows);
 }
 
 template <int kBits>
