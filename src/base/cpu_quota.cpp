@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "base/folder.h"
 #include "base/thread_pool.h"
 
 namespace gptq {
@@ -52,15 +53,15 @@ std::optional<int> whole_cpus(std::optional<int64_t> quota, std::optional<int64_
 }
 
 std::optional<int> quota_v2(const fs::path& group) {
-  const std::string text = read_kernel_file(group / "cpu.max");  // "150000 100000" or "max 100000"
+  const std::string text = read_kernel_file(join(group, "cpu.max"));  // "150000 100000" or "max 100000"
   std::string_view rest = text;
   const auto quota = leading_number(rest);
   return quota ? whole_cpus(quota, leading_number(rest)) : std::nullopt;
 }
 
 std::optional<int> quota_v1(const fs::path& group) {
-  const std::string quota = read_kernel_file(group / "cpu.cfs_quota_us");  // -1: none
-  const std::string period = read_kernel_file(group / "cpu.cfs_period_us");
+  const std::string quota = read_kernel_file(join(group, "cpu.cfs_quota_us"));  // -1: none
+  const std::string period = read_kernel_file(join(group, "cpu.cfs_period_us"));
   std::string_view quota_text = quota, period_text = period;
   return whole_cpus(leading_number(quota_text), leading_number(period_text));
 }
@@ -92,11 +93,11 @@ std::optional<int> cgroup_cpus(const fs::path& mount, std::string_view membershi
     const std::string_view controllers = line.substr(first + 1, second - first - 1);
     const bool v2 = controllers.empty();
     if (!v2 && !lists_cpu(controllers)) continue;
-    const fs::path root = v2 ? mount : mount / "cpu";
+    const fs::path root = v2 ? mount : join(mount, "cpu");
     // inside a container the path may be the host's and absent here; then the root is the group itself
     fs::path group = fs::path(line.substr(second + 1)).lexically_normal().relative_path();
     while (true) {
-      lower(least, v2 ? quota_v2(root / group) : quota_v1(root / group));
+      lower(least, v2 ? quota_v2(join(root, group.native())) : quota_v1(join(root, group.native())));
       if (group.empty()) break;
       group = group.parent_path();
     }

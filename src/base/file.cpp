@@ -15,6 +15,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/system_text.h"
 #include "base/text.h"
 
@@ -30,15 +31,8 @@ FileIdentity identity_of(const struct stat& now) {
           .modified_ns = int64_t{now.st_mtim.tv_sec} * 1'000'000'000 + now.st_mtim.tv_nsec};
 }
 
-template <class Call>
-auto retry(Call call) {
-  auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
-  return result;
-}
-
 [[noreturn]] void fail(const fs::path& path, std::string_view action, int error) {
-  throw Error(Fault::io, cat(quoted(path.native(), 400), ": cannot ", action, ": ", system_text(error)));
+  fail_at(path.native(), action, error);
 }
 
 std::string_view kind_of(mode_t mode) {
@@ -60,15 +54,9 @@ int open_to_read(const fs::path& path) {
   fail(path, "open", error);
 }
 
-fs::path absolute_or_same(const fs::path& path) {
-  std::error_code failed;
-  fs::path whole = fs::absolute(path, failed);
-  return failed ? path : whole;
-}
-
 }  // namespace
 
-File::File(const fs::path& path) : path_(absolute_or_same(path)), descriptor_(open_to_read(path)) {
+File::File(const fs::path& path) : path_(absolute_path(path)), descriptor_(open_to_read(path)) {
   struct stat now;
   const int error = fstat(descriptor_, &now) != 0 ? errno : 0;
   if (error != 0 || !S_ISREG(now.st_mode)) {
@@ -120,8 +108,9 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
 void File::check_unchanged() const {
   struct stat here, named;
   if (fstat(descriptor_, &here) != 0) fail(path_, "stat", errno);
-  const bool same =
-      identity_of(here) == identity_ && ::stat(path_.c_str(), &named) == 0 && identity_of(named) == identity_;
+  const bool there = ::stat(path_.c_str(), &named) == 0;
+  if (!there && errno != ENOENT && errno != ENOTDIR) fail(path_, "stat", errno);
+  const bool same = there && identity_of(here) == identity_ && identity_of(named) == identity_;
   if (!same) throw Error(Fault::changed, cat(quoted(path_.native(), 400), ": changed while it was in use"));
 }
 
@@ -151,10 +140,18 @@ std::string read_text_file(const fs::path& path, size_t max_bytes) {
   return text;
 }
 
-bool file_exists(const fs::path& path) {
-  std::error_code failed;
-  return fs::is_regular_file(path, failed);
+PathKind path_kind(const fs::path& path) {
+  struct stat found;
+  if (retry([&] { return ::stat(path.c_str(), &found); }) != 0) {
+    if (errno != ENOENT && errno != ENOTDIR) fail(path, "stat", errno);
+    return PathKind::absent;
+  }
+  return S_ISREG(found.st_mode)   ? PathKind::file
+         : S_ISDIR(found.st_mode) ? PathKind::folder
+                                  : PathKind::other;
 }
+
+bool file_exists(const fs::path& path) { return path_kind(path) == PathKind::file; }
 
 namespace {
 
@@ -180,7 +177,7 @@ void check_size_limit(const fs::path& path, uint64_t end) {
 
 }  // namespace
 
-FileWriter::FileWriter(const fs::path& path) : path_(absolute_or_same(path)) {
+FileWriter::FileWriter(const fs::path& path) : path_(absolute_path(path)) {
   descriptor_ = retry([&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
   if (descriptor_ >= 0) return;
   if (errno == EEXIST) throw Error(Fault::exists, cat(quoted(path_.native(), 400), ": exists already"));
@@ -224,7 +221,7 @@ void FileWriter::write_at(uint64_t offset, std::span<const std::byte> bytes) {
       return ::pwrite(descriptor_, bytes.data(), std::min(bytes.size(), kLargestTransfer),
                       static_cast<off_t>(offset));
     });
-    if (put < 0) fail_to_grow(path_, descriptor_, bytes.size(), errno);
+    if (put <= 0) fail_to_grow(path_, descriptor_, bytes.size(), put < 0 ? errno : EIO);
     offset += static_cast<uint64_t>(put);
     bytes = bytes.subspan(static_cast<size_t>(put));
   }

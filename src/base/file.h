@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/descriptor.h"
+
 namespace gptq {
 
 namespace fs = std::filesystem;
@@ -64,7 +66,10 @@ class Mapping {
 /// The whole file as text. Fault::limit when larger than `max_bytes`, before anything is allocated.
 std::string read_text_file(const fs::path& path, size_t max_bytes);
 
-/// True if the path names a regular file (links followed) that exists.
+/// What a path names, links followed. Fault::io when the system can't tell: that is not absence.
+enum class PathKind : uint8_t { absent, file, folder, other };
+PathKind path_kind(const fs::path& path);
+/// True if the path names a regular file.
 bool file_exists(const fs::path& path);
 
 /// A file being written at known positions.
@@ -108,12 +113,16 @@ class StagedFolder {
   void commit();
 
  private:
-  void replace_target();
+  enum class Placed : uint8_t { alone, exchanged, old_aside };  // where the old target went
+  Placed place(const fs::path& aside);
+  void take_back(Placed placed, const fs::path& aside) noexcept;
 
   fs::path parent_, target_, staging_;
   Overwrite overwrite_;
   uint32_t final_mode_ = 0755;
-  int lock_ = -1;  // on the staging folder: tells others that its maker lives, in whatever process namespace
+  Descriptor parent_folder_;
+  Descriptor
+      folder_;  // with a lock on it, which tells others that its maker lives, in whatever process namespace
 };
 
 }  // namespace gptq

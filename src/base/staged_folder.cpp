@@ -1,5 +1,4 @@
 // Output folders that appear all at once: built under a hidden name beside the target, then renamed.
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,8 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/log.h"
 #include "base/system_text.h"
 #include "base/text.h"
@@ -25,7 +26,7 @@ namespace {
 constexpr size_t kRandomDigits = 8;
 
 [[noreturn]] void fail(const fs::path& path, std::string_view action, int error) {
-  throw Error(Fault::io, cat(quoted(path.native(), 400), ": cannot ", action, ": ", system_text(error)));
+  fail_at(path.native(), action, error);
 }
 
 std::string random_digits() {
@@ -60,52 +61,57 @@ pid_t staging_maker(std::string_view name, std::string_view prefix) {
   return ours ? pid : 0;
 }
 
-int open_folder(const fs::path& path) {
-  return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-}
-
 /// Dead: no such process here, and no lock held from elsewhere (another container, another host).
 bool is_dead(const fs::path& staging, pid_t maker) {
   if (::kill(maker, 0) == 0 || errno != ESRCH) return false;
-  const int folder = open_folder(staging);
-  if (folder < 0) return false;
-  const bool unlocked = ::flock(folder, LOCK_EX | LOCK_NB) == 0;
-  ::close(folder);
-  return unlocked;
+  const Descriptor folder = open_folder(staging);
+  return folder.get() >= 0 && ::flock(folder.get(), LOCK_EX | LOCK_NB) == 0;
 }
 
 void remove_stale(const fs::path& parent, std::string_view prefix) {
-  std::error_code failed;
-  std::vector<fs::path> stale;
-  for (fs::directory_iterator it(parent, failed), end; !failed && it != end; it.increment(failed)) {
-    const pid_t maker = staging_maker(it->path().filename().native(), prefix);
-    if (maker != 0 && is_dead(it->path(), maker)) stale.push_back(it->path());
-  }
-  for (const fs::path& path : stale) {
-    fs::remove_all(path, failed);
+  for (const std::string& name : list_folder(parent)) {
+    const pid_t maker = staging_maker(name, prefix);
+    if (maker == 0) continue;
+    const fs::path path = join(parent, name);
+    if (!is_dead(path, maker) || !remove_folder(path, open_folder(path))) continue;
     log(LogLevel::info, cat("removed ", quoted(path.native(), 400), ", left by a run that was killed"));
   }
 }
 
-void sync_folder(const fs::path& path) {
-  const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) fail(path, "open", errno);
-  const int error = ::fsync(folder) != 0 ? errno : 0;
-  ::close(folder);
-  if (error != 0 && error != EINVAL)
-    fail(path, "sync", error);  // EINVAL: this file system can't sync folders
+/// 0, or what went wrong.
+int sync_folder(const Descriptor& folder) {
+  const int error = retry([&] { return ::fsync(folder.get()); }) != 0 ? errno : 0;
+  return error != EINVAL ? error : 0;  // EINVAL: this file system can't sync folders
+}
+
+int exchange(const fs::path& a, const fs::path& b) {
+  return retry([&] { return ::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE); });
+}
+
+int rename_path(const fs::path& from, const fs::path& to) {
+  return retry([&] { return ::rename(from.c_str(), to.c_str()); });
+}
+
+/// After the output is in its place nothing may fail any more.
+void remove_replaced(const fs::path& old) noexcept {
+  try {
+    if (remove_folder(old, open_folder(old))) return;
+    const int error = errno;
+    log(LogLevel::warning,
+        cat("the replaced output was left at ", quoted(old.native(), 400), ": ", system_text(error)));
+  } catch (const std::exception&) {
+  }
 }
 
 /// The target with its parent resolved, so that neither a trailing slash nor chdir() changes its meaning.
 fs::path resolve_target(const fs::path& given) {
   if (given.empty()) throw Error(Status::invalid_argument, "output folder: empty path");
   std::error_code failed;
-  fs::path whole = fs::absolute(given, failed);
-  if (failed) fail(given, "resolve", failed.value());
+  fs::path whole = absolute_path(given);
   if (!whole.has_filename()) whole = whole.parent_path();
-  if (fs::exists(fs::status(whole, failed))) {  // also links, "." and ".."
-    whole = fs::canonical(whole, failed);
-    if (failed) fail(given, "resolve", failed.value());
+  if (path_kind(whole) != PathKind::absent) {  // also links, "." and ".."
+    whole = real_path(whole);
+    if (whole.empty()) fail(given, "resolve", errno);
     if (!whole.has_filename())
       throw Error(Fault::exists, cat(quoted(whole.native()), ": is the root folder"));
     return whole;
@@ -113,28 +119,22 @@ fs::path resolve_target(const fs::path& given) {
   if (fs::is_symlink(fs::symlink_status(whole, failed))) {
     throw Error(Fault::exists, cat(quoted(whole.native(), 400), ": is a link to nothing"));
   }
-  const fs::path parent = fs::canonical(whole.parent_path(), failed);
-  if (failed || !fs::is_directory(parent, failed)) {
+  const fs::path parent = real_path(whole.parent_path());
+  if (parent.empty() && errno != ENOENT && errno != ENOTDIR) fail(whole.parent_path(), "resolve", errno);
+  if (parent.empty() || path_kind(parent) != PathKind::folder) {
     throw Error(Fault::io, cat(quoted(whole.native(), 400), ": its parent folder ",
                                quoted(whole.parent_path().native(), 400), " does not exist"));
   }
-  return parent / whole.filename();
-}
-
-bool holds_something(const fs::path& folder) {
-  std::error_code failed;
-  const bool empty = fs::is_empty(folder, failed);
-  return failed || !empty;
+  return join(parent, whole.filename().native());
 }
 
 void check_target(const fs::path& target, Overwrite overwrite) {
-  std::error_code failed;
-  const fs::file_status now = fs::status(target, failed);
-  if (!fs::exists(now)) return;
-  if (!fs::is_directory(now)) {
+  const PathKind now = path_kind(target);
+  if (now == PathKind::absent) return;
+  if (now != PathKind::folder) {
     throw Error(Fault::exists, cat(quoted(target.native(), 400), ": is there already and is not a folder"));
   }
-  if (overwrite == Overwrite::no && holds_something(target)) {
+  if (overwrite == Overwrite::no && !list_folder(target).empty()) {
     throw Error(Fault::exists, cat(quoted(target.native(), 400),
                                    ": is there already and not empty; overwrite = 1 replaces it"));
   }
@@ -154,32 +154,33 @@ StagedFolder::StagedFolder(const fs::path& target, Overwrite overwrite)
   check_target(target_, overwrite_);
   const std::string prefix = staging_prefix(target_);
   remove_stale(parent_, prefix);
+  parent_folder_ = open_folder(parent_);
+  if (parent_folder_.get() < 0) fail(parent_, "open", errno);
   do {
-    staging_ = parent_ / cat(prefix, ::getpid(), "-", random_digits());
-    if (::mkdir(staging_.c_str(), 0755) == 0) break;
+    staging_ = join(parent_, cat(prefix, ::getpid(), "-", random_digits()));
+    if (retry([&] { return ::mkdir(staging_.c_str(), 0755); }) == 0) break;
     if (errno != EEXIST) fail(parent_, "create a folder in it", errno);
   } while (true);
-  lock_ = open_folder(staging_);
+  folder_ = open_folder(staging_);
   struct stat made;
-  if (lock_ < 0 || fstat(lock_, &made) != 0 || fchmod(lock_, 0700) != 0) {
+  if (folder_.get() < 0 || fstat(folder_.get(), &made) != 0 || fchmod(folder_.get(), 0700) != 0) {
     const int error = errno;
-    if (lock_ >= 0) ::close(lock_);
     ::rmdir(staging_.c_str());
     fail(staging_, "use", error);
   }
-  final_mode_ = made.st_mode & 0777;                     // 0755 less the umask
-  static_cast<void>(::flock(lock_, LOCK_EX | LOCK_NB));  // where locks are unknown, the process id must do
+  final_mode_ = made.st_mode & 0777;  // 0755 less the umask
+  // where locks are unknown, the process id must do
+  static_cast<void>(::flock(folder_.get(), LOCK_EX | LOCK_NB));
 }
 
 StagedFolder::~StagedFolder() {
-  std::error_code failed;
-  if (!staging_.empty()) fs::remove_all(staging_, failed);
-  if (lock_ >= 0) ::close(lock_);
+  if (staging_.empty()) return;
+  remove_folder(staging_, folder_);
 }
 
 void StagedFolder::write_file(std::string_view name, std::string_view contents) {
   check_name(name);
-  FileWriter writer(staging_ / name);
+  FileWriter writer(join(staging_, name));
   writer.reserve(contents.size());
   writer.write_at(0, std::as_bytes(std::span(contents)));
   writer.finish();
@@ -188,7 +189,7 @@ void StagedFolder::write_file(std::string_view name, std::string_view contents) 
 void StagedFolder::copy_file(const fs::path& from, std::string_view name) {
   check_name(name);
   const File source(from);
-  FileWriter writer(staging_ / name);
+  FileWriter writer(join(staging_, name));
   writer.reserve(source.size());
   std::vector<std::byte> buffer(static_cast<size_t>(std::min<uint64_t>(source.size(), uint64_t{1} << 20)));
   for (uint64_t at = 0; at < source.size(); at += buffer.size()) {
@@ -201,43 +202,43 @@ void StagedFolder::copy_file(const fs::path& from, std::string_view name) {
   writer.finish();
 }
 
-/// Leaves the new folder at target_; what staging_ names afterwards, if anything, is the old one.
-void StagedFolder::replace_target() {
+StagedFolder::Placed StagedFolder::place(const fs::path& aside) {
   // rename() replaces nothing but an empty folder, so it is the test and the deed in one
-  if (::rename(staging_.c_str(), target_.c_str()) == 0) {
-    staging_.clear();
-    return;
-  }
+  if (rename_path(staging_, target_) == 0) return Placed::alone;
   const bool occupied = errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR;
   if (!occupied) fail(target_, "rename the finished output to it", errno);
   check_target(target_, overwrite_);
-  if (::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) == 0) return;
+  if (exchange(staging_, target_) == 0) return Placed::exchanged;
   if (errno != EINVAL && errno != ENOSYS) fail(target_, "put the finished output in its place", errno);
-
-  // not a staging name: should this process die between the two renames, nobody may take the old output for waste
-  const fs::path aside =
-      parent_ / cat(".replaced-", random_digits(), "-", target_.filename().native().substr(0, 200));
-  if (::rename(target_.c_str(), aside.c_str()) != 0) fail(target_, "move the old output aside", errno);
-  if (::rename(staging_.c_str(), target_.c_str()) != 0) {
+  if (rename_path(target_, aside) != 0) fail(target_, "move the old output aside", errno);
+  if (rename_path(staging_, target_) != 0) {
     const int error = errno;
-    static_cast<void>(::rename(aside.c_str(), target_.c_str()));
+    static_cast<void>(rename_path(aside, target_));
     fail(target_, "rename the finished output to it", error);
   }
-  staging_ = aside;
+  return Placed::old_aside;
+}
+
+/// Undoes place(). Where even that fails, the output stays: it is whole.
+void StagedFolder::take_back(Placed placed, const fs::path& aside) noexcept {
+  const bool back =
+      placed == Placed::exchanged ? exchange(staging_, target_) == 0 : rename_path(target_, staging_) == 0;
+  if (back && placed == Placed::old_aside) static_cast<void>(rename_path(aside, target_));
+  if (!back) staging_.clear();
 }
 
 void StagedFolder::commit() {
-  if (::fchmod(lock_, final_mode_) != 0) fail(staging_, "set the mode of", errno);
-  sync_folder(staging_);
-  replace_target();
-  sync_folder(parent_);
-  if (staging_.empty()) return;
-  std::error_code failed;
-  fs::remove_all(staging_, failed);
-  if (failed) {
-    log(LogLevel::warning, cat("the replaced output was left at ", quoted(staging_.native(), 400), ": ",
-                               system_text(failed.value())));
+  if (::fchmod(folder_.get(), final_mode_) != 0) fail(staging_, "set the mode of", errno);
+  if (const int error = sync_folder(folder_); error != 0) fail(staging_, "sync", error);
+  // not a staging name: should this process die between two renames, nobody may take the old output for waste
+  const fs::path aside =
+      join(parent_, cat(".replaced-", random_digits(), "-", target_.filename().native().substr(0, 200)));
+  const Placed placed = place(aside);
+  if (const int error = sync_folder(parent_folder_); error != 0) {
+    take_back(placed, aside);
+    fail(parent_, "sync", error);
   }
+  if (placed != Placed::alone) remove_replaced(placed == Placed::exchanged ? staging_ : aside);
   staging_.clear();
 }
 

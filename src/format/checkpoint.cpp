@@ -5,8 +5,8 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/log.h"
-#include "base/system_text.h"
 #include "base/text.h"
 #include "format/shard_index.h"
 #include "format/tensor_files.h"
@@ -24,23 +24,12 @@ struct FolderFiles {
 
 FolderFiles list_files(const fs::path& folder) {
   FolderFiles files;
-  std::error_code failed;
-  fs::directory_iterator it(folder, failed);
-  if (failed) {
-    const bool absent = failed == std::errc::no_such_file_or_directory;
-    throw Error(
-        absent ? Status::not_found : Status::io,
-        cat(quoted(folder.native(), 400), ": cannot list this folder: ", system_text(failed.value())));
-  }
-  for (; !failed && it != fs::directory_iterator(); it.increment(failed)) {
-    const std::string name = it->path().filename().string();
+  for (const std::string& name : list_folder(folder)) {
     if (name.ends_with(".safetensors.index.json")) files.indices.push_back(name);
     if (name.ends_with(".safetensors")) files.weights.push_back(name);
     if (name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth"))
       files.pickles.push_back(name);
   }
-  for (auto* names : {&files.indices, &files.weights, &files.pickles})
-    std::sort(names->begin(), names->end());
   return files;
 }
 
@@ -117,10 +106,11 @@ std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder) {
     index_name = files.indices[0];
   }
   if (!index_name.empty()) {
-    ShardIndex index = parse_shard_index(read_text_file(folder / index_name, kMostIndexBytes), index_name);
+    ShardIndex index =
+        parse_shard_index(read_text_file(join(folder, index_name), kMostIndexBytes), index_name);
     const bool complete = std::all_of(index.files.begin(), index.files.end(), [&](const std::string& name) {
       std::error_code failed;
-      return fs::exists(fs::symlink_status(folder / name, failed));
+      return fs::exists(fs::symlink_status(join(folder, name), failed));
     });
     if (!single || complete) {
       if (single)
@@ -129,8 +119,8 @@ std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder) {
     }
     log(LogLevel::warning, cat(kIndex, " names files that are not there; reading ", kSingle));
   }
-  if (single) return open_safetensors(folder / kSingle);
-  if (files.weights.size() == 1) return open_safetensors(folder / files.weights[0]);
+  if (single) return open_safetensors(join(folder, kSingle));
+  if (files.weights.size() == 1) return open_safetensors(join(folder, files.weights[0]));
   nothing_found(folder, files);
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/system_text.h"
 #include "base/text.h"
 #include "format/json_events.h"
@@ -111,7 +112,7 @@ class IndexReader final : public JsonEventReader {
 /// .../REPOSITORY/snapshots/REVISION -> .../REPOSITORY/blobs; empty for any other folder.
 fs::path blobs_beside(const fs::path& folder) {
   const fs::path snapshots = folder.parent_path();
-  return snapshots.filename() == "snapshots" ? snapshots.parent_path() / "blobs" : fs::path();
+  return snapshots.filename() == "snapshots" ? join(snapshots.parent_path(), "blobs") : fs::path();
 }
 
 }  // namespace
@@ -123,15 +124,14 @@ ShardIndex parse_shard_index(std::string_view text, std::string_view name) {
 }
 
 fs::path resolve_shard(const fs::path& folder, const std::string& name) {
-  const fs::path path = folder / name;
-  std::error_code failed;
-  const fs::path home = fs::canonical(folder, failed);
-  const fs::path real = failed ? fs::path() : fs::canonical(path, failed);
-  if (failed) {
-    throw Error(Fault::io,
-                cat(quoted(path.native(), 400),
-                    ": the index names this file, but it is not there: ", system_text(failed.value())));
+  const fs::path path = join(folder, name);
+  const fs::path home = real_path(folder);
+  const fs::path real = home.empty() ? fs::path() : real_path(path);
+  if (real.empty()) {
+    throw Error(Fault::io, cat(quoted(path.native(), 400),
+                               ": the index names this file, but it is not there: ", system_text(errno)));
   }
+  std::error_code failed;
   const fs::file_status itself = fs::symlink_status(path, failed);
   if (!fs::is_symlink(itself)) return path;
   const fs::path blobs = blobs_beside(home);

@@ -29,10 +29,10 @@ Tensor transposed(const Tensor& tensor) {
 }  // namespace
 
 const fs::path& check_model_folder(const fs::path& folder) {
-  std::error_code ignored;
-  if (fs::is_directory(folder, ignored)) return folder;
-  const std::string shown = quoted(folder.string(), 400);
-  throw Error(Status::not_found, fs::exists(folder, ignored)
+  const PathKind kind = path_kind(folder);
+  if (kind == PathKind::folder) return folder;
+  const std::string shown = quoted(folder.native(), 400);
+  throw Error(Status::not_found, kind != PathKind::absent
                                      ? cat(shown, " is not a folder, wanted one with config.json and weights")
                                      : cat("no model folder at ", shown));
 }

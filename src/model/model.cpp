@@ -3,13 +3,15 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/text.h"
 
 namespace gptq {
 namespace {
 
 std::shared_ptr<const Tokenizer> load_tokenizer(const fs::path& folder) {
-  if (!file_exists(folder / "tokenizer.json") && !file_exists(folder / "tokenizer.model")) return nullptr;
+  if (!file_exists(join(folder, "tokenizer.json")) && !file_exists(join(folder, "tokenizer.model")))
+    return nullptr;
   return Tokenizer::load(folder);
 }
 
@@ -27,7 +29,7 @@ std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOpti
     model->spec_ = loader.spec();
     model->quantization_ = loader.quantization();
     model->load_weights(loader, options.access, progress);
-  } else if (file_exists(folder / "config.json")) {
+  } else if (file_exists(join(folder, "config.json"))) {
     model->spec_ = load_spec(folder);
     model->quantization_ = read_quant_config(folder);
   } else if (model->tokenizer_ == nullptr) {

@@ -2,6 +2,7 @@
 #include "text/tokenizer.h"
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/text.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_config.h"
@@ -16,7 +17,7 @@ constexpr size_t kLargestFile = size_t{256} << 20;
 }  // namespace
 
 std::shared_ptr<const Tokenizer> Tokenizer::load(const fs::path& folder) {
-  const fs::path json = folder / "tokenizer.json", model = folder / "tokenizer.model";
+  const fs::path json = join(folder, "tokenizer.json"), model = join(folder, "tokenizer.model");
   if (file_exists(json)) {
     return load_tokenizer_json(read_text_file(json, kLargestFile), "tokenizer.json",
                                read_tokenizer_config(folder));
