@@ -2,6 +2,8 @@
 
 #include <cstring>
 #include <filesystem>
+#include <stdexcept>
+#include <system_error>
 
 #include "base/text.h"
 
@@ -34,7 +36,10 @@ gptq_status fail_from_exception() noexcept {
     return fail(static_cast<gptq_status>(error.status()), error.what());
   } catch (const std::bad_alloc&) {
     return fail(GPTQ_ERROR_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::length_error&) {
+    return fail(GPTQ_ERROR_OUT_OF_MEMORY, "out of memory: more than can be addressed");
   } catch (const std::filesystem::filesystem_error& error) {
+    if (error.code() == std::errc::not_enough_memory) return fail(GPTQ_ERROR_OUT_OF_MEMORY, error.what());
     try {
       return fail(GPTQ_ERROR_IO, Error(Fault::io, error.what()).what());
     } catch (...) {

@@ -30,14 +30,23 @@ class Entry {
   std::atomic<bool>& inside_;
 };
 
+/// The status counts: without memory for its text, that stays empty.
+inline void keep_message(std::string& error) noexcept {
+  try {
+    error = gptq_last_error_message();
+  } catch (const std::bad_alloc&) {
+  }
+}
+
 /// Runs `body` as guard() does, alone inside the handle, and keeps a failure's text with it.
 template <class Handle, class Body>
 gptq_status enter(Handle* handle, const char* name, Body&& body) noexcept {
   return guard([&]() -> gptq_status {
     require(handle, name);
     const Entry entry(handle->inside);
+    handle->error.clear();
     const gptq_status status = guard(body);
-    handle->error = status < 0 ? gptq_last_error_message() : "";
+    if (status < 0) keep_message(handle->error);
     return status;
   });
 }

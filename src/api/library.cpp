@@ -21,18 +21,15 @@ int32_t gptq_has_feature(const char* name) {
 
 const char* gptq_build_info(void) {
   static char text[256];
-  static const bool made = [] {
-    std::string info = cat("libgptq ", GPTQ_VERSION_TEXT, ", compiler ", __VERSION__);
-    try {
-      info += cat(", ", create_backend("cpu", {.threads = 1})->description());
-    } catch (...) {
-      info += ", no backend";
-    }
-    info.copy(text, sizeof text - 1);
-    return true;
-  }();
-  (void)made;
-  return text;
+  try {
+    static const size_t size = cat("libgptq " GPTQ_VERSION_TEXT ", compiler " __VERSION__ ", ",
+                                   create_backend("cpu", {.threads = 1})->description())
+                                   .copy(text, sizeof text - 1);
+    static_cast<void>(size);
+    return text;
+  } catch (...) {  // the next call tries again
+    return "libgptq " GPTQ_VERSION_TEXT ", compiler " __VERSION__;
+  }
 }
 
 const char* gptq_status_name(gptq_status status) {

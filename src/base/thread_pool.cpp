@@ -126,11 +126,11 @@ struct ThreadPool::State {
     if (!workers.empty() || process != 0) return;
     process = ::getpid();
     const SignalsBlocked blocked;
-    workers.reserve(static_cast<size_t>(threads) - 1);
     try {
+      workers.reserve(static_cast<size_t>(threads) - 1);
       for (int i = 1; i < threads; ++i) workers.emplace_back([this] { serve(); });
-    } catch (const std::system_error&) {
-      // the system gives no more threads: those there are do the work
+    } catch (const std::exception&) {
+      // the system gives no more threads, or no memory for them: those there are do the work
     }
   }
 
@@ -176,8 +176,8 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>(threads)) {
 
 ThreadPool::~ThreadPool() {
   if (!state_->workers.empty() && state_->process != ::getpid()) {
-    // a forked child has the pool's memory but not its threads
-    for (std::thread& worker : state_->workers) worker.detach();
+    // a forked child has the pool's memory but not its threads, and their names may be those of new ones by now
+    static_cast<void>(state_.release());
     return;
   }
   state_->ending.store(true, std::memory_order_release);

@@ -128,6 +128,8 @@ void Session::begin(const GenerationOptions& options, const Progress& progress) 
   text_.clear();
   token_ = -1;
   finish_ = FinishReason::none;
+  generating_ = false;
+  sampled_.reset();
   if (pending() == 0) {  // the logits of the last token are needed again
     cache_->truncate(0, --processed_);
   }
@@ -135,34 +137,58 @@ void Session::begin(const GenerationOptions& options, const Progress& progress) 
   generation_ = options;
   sampler_.emplace(options.sampler);
   generated_ = 0;
-  text_stream_.reset();
-  if (model_->has_tokenizer()) {
-    text_stream_.emplace(model_->tokenizer(), SkipSpecial::yes);
-    std::vector<int32_t> known;
-    std::copy_if(history_.begin(), history_.end(), std::back_inserter(known),
-                 [&](int32_t id) { return has_text(*model_, id); });
-    text_stream_->prime(known);
-  }
+  open_text_stream();
   generating_ = true;
 }
 
+void Session::open_text_stream() {
+  text_stream_.reset();
+  if (!model_->has_tokenizer()) return;
+  std::vector<int32_t> known;
+  std::copy_if(history_.begin(), history_.end(), std::back_inserter(known),
+               [&](int32_t id) { return has_text(*model_, id); });
+  StreamDecoder stream(model_->tokenizer(), SkipSpecial::yes);
+  stream.prime(known);
+  text_stream_.emplace(std::move(stream));
+}
+
+/// What `write` gives of the text. A stream that fails in the middle of a token is of no more use: it goes, and the
+/// next call opens another, which then knows the same history.
+template <class Write>
+std::string Session::next_text(const Write& write) {
+  try {
+    if (!text_stream_) open_text_stream();
+    return text_stream_ ? write(*text_stream_) : std::string();
+  } catch (...) {
+    text_stream_.reset();
+    throw;
+  }
+}
+
 StepResult Session::finish(FinishReason reason) {
+  text_ = next_text([](StreamDecoder& stream) { return stream.finish(); });
   finish_ = reason;
   generating_ = false;
   token_ = -1;
-  text_ = text_stream_ ? text_stream_->finish() : std::string();
   return text_.empty() ? StepResult::done : StepResult::chunk;
 }
 
+/// Throws before anything has changed, or not at all.
 void Session::emit(int32_t token) {
+  if (history_.size() == history_.capacity()) history_.reserve(2 * history_.size() + 1);
+  const bool full = static_cast<int64_t>(history_.size()) + 1 >= context_;
+  const bool last = generated_ + 1 == generation_.max_tokens;
+  text_ = next_text([&](StreamDecoder& stream) {
+    std::string text = has_text(*model_, token) ? stream.push(token) : std::string();
+    if (last || full) text += stream.finish();
+    return text;
+  });
+  history_.push_back(token);
   token_ = token;
-  text_ = text_stream_ && has_text(*model_, token) ? text_stream_->push(token) : std::string();
   ++generated_;
-  const bool full = static_cast<int64_t>(history_.size()) >= context_;
-  if (generated_ != generation_.max_tokens && !full) return;
-  finish_ = full && generated_ != generation_.max_tokens ? FinishReason::context : FinishReason::length;
+  if (!last && !full) return;
+  finish_ = last ? FinishReason::length : FinishReason::context;
   generating_ = false;
-  if (text_stream_) text_ += text_stream_->finish();
 }
 
 StepResult Session::step() {
@@ -183,10 +209,12 @@ StepResult Session::step() {
     if (error.status() == Status::cancelled) finish_ = FinishReason::cancelled;
     throw;
   }
-  const int32_t token = sampler_->sample(logits_, history_);
-  if (generation_.ignore_eos == IgnoreEos::no && model_->ends_text(token)) return finish(FinishReason::stop);
-  history_.push_back(token);
-  emit(token);
+  if (!sampled_) sampled_ = sampler_->sample(logits_, history_);
+  if (generation_.ignore_eos == IgnoreEos::no && model_->ends_text(*sampled_)) {
+    return finish(FinishReason::stop);
+  }
+  emit(*sampled_);
+  sampled_.reset();
   ++stats_.decode_tokens;
   stats_.decode_passes += passes;
   if (passes > 0) stats_.decode_seconds += watch.seconds();

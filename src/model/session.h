@@ -62,6 +62,9 @@ class Session {
 
  private:
   void process_pending(Logits keep, const Progress& progress);
+  void open_text_stream();
+  template <class Write>
+  std::string next_text(const Write& write);
   void emit(int32_t token);
   StepResult finish(FinishReason reason);
   int64_t pending() const { return static_cast<int64_t>(history_.size()) - processed_; }
@@ -80,6 +83,7 @@ class Session {
   bool generating_ = false;
   GenerationOptions generation_;
   std::optional<Sampler> sampler_;
+  std::optional<int32_t> sampled_;  // drawn by a step that then failed: the next one must not draw again
   std::optional<StreamDecoder> text_stream_;
   int64_t generated_ = 0;
   std::string text_;

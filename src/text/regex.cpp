@@ -55,6 +55,7 @@ Regex::Regex(std::string_view pattern, PatternKind kind, std::string where)
   int error = 0;
   PCRE2_SIZE offset = 0;
   code_->code = pcre2_compile(units(text), text.size(), options, &error, &offset, context.get());
+  if (error == PCRE2_ERROR_HEAP_FAILED && code_->code == nullptr) throw std::bad_alloc();
   if (code_->code == nullptr) {
     PCRE2_UCHAR message[160] = {};
     pcre2_get_error_message(error, message, sizeof message);
