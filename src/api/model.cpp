@@ -4,7 +4,7 @@
 #include "api/buffer.h"
 #include "api/handles.h"
 #include "api/options.h"
-#include "base/json.h"
+#include "base/json_writer.h"
 #include "base/text.h"
 
 using namespace gptq;
@@ -141,15 +141,17 @@ gptq_status gptq_model_metadata_json(const gptq_model* model, gptq_buffer** out_
     api::require(out_json, "out_json");
     *out_json = nullptr;
     api::require(model, "model");
-    OrderedJson json;
+    JsonWriter json;
+    json.begin_object();
     const bool whole = model->model->has_spec();
     for (std::string_view key : kTexts) {
-      if (whole || key == "path" || key == "device") json[std::string(key)] = text_of(*model, key);
+      if (whole || key == "path" || key == "device") json.member(key, text_of(*model, key));
     }
     for (const IntRow& row : kInts) {
       if (whole || row.key == "vocab_size" || row.key == "threads")
-        json[std::string(row.key)] = row.get(*model->model);
+        json.member(row.key, row.get(*model->model));
     }
-    *out_json = api::text_buffer(print_json(json));
+    json.end_object();
+    *out_json = api::text_buffer(json.take());
   });
 }

@@ -7,6 +7,7 @@
 #include "api/buffer.h"
 #include "api/guard.h"
 #include "base/json.h"
+#include "base/json_writer.h"
 #include "base/qtensor.h"
 #include "base/text.h"
 
@@ -34,12 +35,8 @@ std::string bounds_text(const OptionRow& row) {
              row.high_open ? " and less than " : " and at most ", number(row.high));
 }
 
-Json bound(const OptionRow& row, double value) {
-  return row.type == OptionType::integer ? Json(static_cast<int64_t>(value)) : Json(value);
-}
-
 /// A text that is no JSON is here an argument's fault, not a file's.
-Json parse_settings(std::string_view text) {
+JsonDocument parse_settings(std::string_view text) {
   try {
     return parse_json(text, "options");
   } catch (const Error& error) {
@@ -79,6 +76,40 @@ void check_choice(const OptionRow& row, std::string_view value) {
   refuse(cat("option '", row.key, "' is ", quoted(value), ", wanted one of ", row.values));
 }
 
+void bound(JsonWriter& json, std::string_view name, const OptionRow& row, double value) {
+  if (row.type == OptionType::integer) {
+    json.member(name, static_cast<int64_t>(value));
+  } else {
+    json.member(name, value);
+  }
+}
+
+std::string description(const OptionRow& row) {
+  static constexpr std::string_view kNames[] = {"int", "float", "string"};
+  JsonWriter json;
+  json.begin_object();
+  json.member("name", row.key);
+  json.member("type", kNames[static_cast<size_t>(row.type)]);
+  json.member("scope", row.scope);
+  json.key("default");
+  json.json(row.default_value);
+  if (row.type == OptionType::text) {
+    json.key("values");
+    json.begin_array();
+    for (std::string_view choice : choices(row)) json.value(choice);
+    json.end_array();
+  } else {
+    bound(json, "min", row, row.low);
+    bound(json, "max", row, row.high);
+    if (row.low_open) json.member("exclusive_min", true);
+    if (row.high_open) json.member("exclusive_max", true);
+  }
+  json.member("since", "0.1");
+  json.member("help", row.help);
+  json.end_object();
+  return json.take();
+}
+
 }  // namespace
 
 void gptq_options::set(std::string_view key, Value value) {
@@ -103,10 +134,10 @@ void gptq_options::set(std::string_view key, Value value) {
 }
 
 void gptq_options::set_json(std::string_view text) {
-  const Json json = parse_settings(text);
-  if (!json.is_object()) refuse("options: wanted a JSON object");
+  const JsonDocument json = parse_settings(text);
+  if (!json->is_object()) refuse("options: wanted a JSON object");
   gptq_options copy = *this;
-  for (const auto& [key, value] : json.items()) {
+  for (const auto& [key, value] : json->items()) {
     if (value.is_boolean()) {
       copy.set(key, int64_t{value.get<bool>()});
     } else if (value.is_number_integer()) {
@@ -124,12 +155,14 @@ void gptq_options::set_json(std::string_view text) {
   *this = std::move(copy);
 }
 
-Json gptq_options::to_json() const {
-  Json json = Json::object();
+std::string gptq_options::to_json() const {
+  JsonWriter json;
+  json.begin_object();
   for (const auto& [key, value] : values_) {
-    std::visit([&, &name = key](const auto& v) { json[name] = v; }, value);
+    std::visit([&, &name = key](const auto& v) { json.member(name, v); }, value);
   }
-  return json;
+  json.end_object();
+  return json.take();
 }
 
 int64_t gptq_options::integer(std::string_view key) const {
@@ -197,7 +230,7 @@ gptq_status gptq_options_get_json(const gptq_options* options, gptq_buffer** out
     api::require(out_json, "out_json");
     *out_json = nullptr;
     api::require(options, "options");
-    *out_json = api::text_buffer(print_json(options->to_json()));
+    *out_json = api::text_buffer(options->to_json());
   });
 }
 
@@ -226,22 +259,6 @@ gptq_status gptq_option_describe(int64_t index, gptq_buffer** out_json) {
     if (index < 0 || index >= static_cast<int64_t>(table.size())) {
       refuse(cat("option number ", index, ", wanted 0 to ", table.size() - 1));
     }
-    const OptionRow& row = table[static_cast<size_t>(index)];
-    static constexpr std::string_view kNames[] = {"int", "float", "string"};
-    OrderedJson json = {{"name", row.key},
-                        {"type", kNames[static_cast<size_t>(row.type)]},
-                        {"scope", row.scope},
-                        {"default", Json::parse(row.default_value)}};
-    if (row.type == OptionType::text) {
-      json["values"] = choices(row);
-    } else {
-      json["min"] = bound(row, row.low);
-      json["max"] = bound(row, row.high);
-      if (row.low_open) json["exclusive_min"] = true;
-      if (row.high_open) json["exclusive_max"] = true;
-    }
-    json["since"] = "0.1";
-    json["help"] = row.help;
-    *out_json = api::text_buffer(print_json(json));
+    *out_json = api::text_buffer(description(table[static_cast<size_t>(index)]));
   });
 }

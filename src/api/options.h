@@ -7,7 +7,6 @@
 #include <variant>
 
 #include "api/option_table.h"
-#include "base/json_fwd.h"
 #include "gptq.h"
 #include "model/model.h"
 #include "model/session.h"
@@ -20,7 +19,7 @@ struct gptq_options {
   /// Status::invalid_argument for an unknown key, another type, or a value out of bounds.
   void set(std::string_view key, Value value);
   void set_json(std::string_view text);
-  gptq::Json to_json() const;
+  std::string to_json() const;
   void clear() { *this = {}; }
 
   bool has(std::string_view key) const { return values_.contains(std::string(key)); }

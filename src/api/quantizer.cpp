@@ -2,7 +2,6 @@
 #include "api/handles.h"
 #include "api/options.h"
 #include "api/stats.h"
-#include "base/json.h"
 #include "base/text.h"
 
 using namespace gptq;
@@ -85,6 +84,6 @@ gptq_status gptq_quantizer_report_json(const gptq_quantizer* quantizer, gptq_buf
     api::require(out_json, "out_json");
     *out_json = nullptr;
     api::require(quantizer, "quantizer");
-    *out_json = api::text_buffer(print_json(quantizer->job->report()));
+    *out_json = api::text_buffer(quantizer->job->report());
   });
 }

@@ -167,82 +167,46 @@ class CheckedEvents final : public Events {
   int depth_ = 0;
 };
 
-/// Builds a value without recursion: finished values wait on one stack until their container closes.
-template <class J>
-class DomBuilder final : public Events {
+class TreeEvents final : public Events {
  public:
-  bool null() override { return push(J(nullptr)); }
-  bool boolean(bool value) override { return push(J(value)); }
-  bool number_integer(int64_t value) override { return push(J(value)); }
-  bool number_unsigned(uint64_t value) override { return push(J(value)); }
-  bool number_float(double value, const std::string&) override { return push(J(value)); }
-  bool string(std::string& value) override { return push(J(std::move(value))); }
+  explicit TreeEvents(JsonTree& tree) : tree_(tree) {}
+
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(int64_t value) override { return add(value); }
+  bool number_unsigned(uint64_t value) override { return add(value); }
+  bool number_float(double value, const std::string&) override { return add(value); }
+  bool string(std::string& value) override { return add(std::move(value)); }
   bool binary(Json::binary_t&) override { return false; }
   bool key(std::string& value) override {
-    keys_.push_back(std::move(value));
+    tree_.key(std::move(value));
     return true;
   }
-  bool start_object(size_t) override { return open(); }
-  bool start_array(size_t) override { return open(); }
-
-  bool end_array() override {
-    const auto first = close();
-    typename J::array_t array(std::make_move_iterator(first), std::make_move_iterator(values_.end()));
-    values_.erase(first, values_.end());
-    return push(J(std::move(array)));
+  bool start_object(size_t) override {
+    tree_.open_object();
+    return true;
   }
-
-  bool end_object() override {
-    const auto first = close();
-    const auto count = static_cast<size_t>(values_.end() - first);
-    typename J::object_t object;
-    if constexpr (std::is_same_v<J, OrderedJson>) object.reserve(count);
-    auto key = keys_.end() - static_cast<std::ptrdiff_t>(count);
-    for (auto value = first; value != values_.end(); ++value, ++key) insert(object, *key, *value);
-    keys_.resize(keys_.size() - count);
-    values_.erase(first, values_.end());
-    return push(J(std::move(object)));
+  bool start_array(size_t) override {
+    tree_.open_array();
+    return true;
   }
-
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
   bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override { return false; }
 
-  J take() { return std::move(values_.back()); }
-
  private:
-  /// nlohmann's ordered map looks for the key by walking; duplicates are known to be absent by now.
-  static void insert(typename J::object_t& object, std::string& key, J& value) {
-    if constexpr (std::is_same_v<J, OrderedJson>) {
-      using Members = typename J::object_t::Container;
-      static_cast<Members&>(object).emplace_back(std::move(key), std::move(value));
-    } else {
-      object.emplace(std::move(key), std::move(value));
-    }
-  }
-  bool push(J&& value) {
-    values_.push_back(std::move(value));
+  template <class Value>
+  bool add(Value&& value) {
+    tree_.add(Json(std::forward<Value>(value)));
     return true;
   }
-  bool open() {
-    starts_.push_back(values_.size());
+  bool close() {
+    tree_.close();
     return true;
-  }
-  typename std::vector<J>::iterator close() {
-    const auto first = values_.begin() + static_cast<std::ptrdiff_t>(starts_.back());
-    starts_.pop_back();
-    return first;
   }
 
-  std::vector<J> values_;
-  std::vector<std::string> keys_;  // of the open objects, one per waiting value
-  std::vector<size_t> starts_;
+  JsonTree& tree_;
 };
-
-template <class J>
-J parse_dom(std::string_view text, std::string_view what, const JsonLimits& limits) {
-  DomBuilder<J> builder;
-  parse_json_events(text, what, limits, builder);
-  return builder.take();
-}
 
 /// What a value is, short enough for a message.
 std::string describe(const Json* value) {
@@ -271,21 +235,38 @@ void parse_json_events(std::string_view text, std::string_view what, const JsonL
   CheckedEvents(text, what, limits, handler).run();
 }
 
-Json parse_json(std::string_view text, std::string_view what, const JsonLimits& limits) {
-  return parse_dom<Json>(text, what, limits);
+void JsonDocument::clear(Json& value) noexcept {
+  if (auto* items = value.get_ptr<Json::array_t*>()) {
+    for (Json& item : *items) clear(item);
+    items->clear();
+  } else if (auto* members = value.get_ptr<Json::object_t*>()) {
+    for (auto& [key, member] : *members) clear(member);
+    members->clear();
+  }
 }
 
-OrderedJson parse_ordered_json(std::string_view text, std::string_view what, const JsonLimits& limits) {
-  return parse_dom<OrderedJson>(text, what, limits);
+void JsonTree::open(Json::value_t container) { open_.push_back(&place(Json(container))); }
+
+Json& JsonTree::place(Json&& value) {
+  if (open_.empty()) return document_.value_ = std::move(value);
+  Json& parent = *open_.back();
+  if (auto* items = parent.get_ptr<Json::array_t*>()) {
+    items->push_back(std::move(value));
+    return items->back();
+  }
+  Json& slot = (*parent.get_ptr<Json::object_t*>())[key_];
+  JsonDocument::clear(slot);  // a key given twice; refused when the object closes
+  return slot = std::move(value);
 }
 
-std::string print_json(const Json& json, int indent) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+JsonDocument parse_json(std::string_view text, std::string_view what, const JsonLimits& limits) {
+  JsonTree tree;
+  TreeEvents events(tree);
+  parse_json_events(text, what, limits, events);
+  return tree.take();
 }
 
-std::string print_json(const OrderedJson& json, int indent) {
-  return json.dump(indent, ' ', false, OrderedJson::error_handler_t::replace);
-}
+std::string print_json(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 JsonObject::JsonObject(const Json& object, std::string name) : object_(&object), name_(std::move(name)) {
   if (!object.is_object())

@@ -20,19 +20,62 @@ struct JsonLimits {
   int max_depth = 64;
 };
 
+/// A parsed value that gives its memory back without asking for more. nlohmann's own destructor first moves what a
+/// container holds into a new vector, inside noexcept: where memory is short, that would end the host. So whatever is
+/// not empty lives in one of these, and nothing copies it or builds it from an initializer list.
+class JsonDocument {
+ public:
+  JsonDocument() = default;
+  JsonDocument(JsonDocument&& other) noexcept = default;
+  JsonDocument& operator=(JsonDocument&& other) noexcept {
+    value_.swap(other.value_);
+    return *this;
+  }
+  ~JsonDocument() { clear(value_); }
+
+  const Json& operator*() const { return value_; }
+  const Json* operator->() const { return &value_; }
+  operator const Json&() const { return value_; }
+
+ private:
+  friend class JsonTree;
+  static void clear(
+      Json& value) noexcept;  // from the innermost container out; recursion is bounded by max_depth
+
+  Json value_;
+};
+
+/// Builds a document from events, in place, so that one given up half-way is as safe as a whole one.
+class JsonTree {
+ public:
+  void key(std::string&& key) { key_ = std::move(key); }
+  void add(Json&& scalar) { place(std::move(scalar)); }
+  void open_object() { open(Json::value_t::object); }
+  void open_array() { open(Json::value_t::array); }
+  void close() { open_.pop_back(); }
+  size_t depth() const { return open_.size(); }
+  JsonDocument take() { return std::move(document_); }
+
+ private:
+  void open(Json::value_t container);
+  Json& place(Json&& value);
+
+  JsonDocument document_;
+  std::vector<Json*> open_;  // only the last child of a container is open, so that no growth moves one
+  std::string key_;
+};
+
 /// Parses one JSON document. Refuses, naming `what` (a file name) and the byte offset: ill-formed text or
 /// UTF-8, a byte order mark, anything after the value (Fault::format); a key given twice in one object
 /// (Fault::duplicate); more bytes or depth than `limits` (Fault::limit). Never recurses with the input.
-Json parse_json(std::string_view text, std::string_view what, const JsonLimits& limits = {});
-OrderedJson parse_ordered_json(std::string_view text, std::string_view what, const JsonLimits& limits = {});
+JsonDocument parse_json(std::string_view text, std::string_view what, const JsonLimits& limits = {});
 
 /// The same checks for a consumer of events: `handler` has the members of nlohmann::json_sax<Json>.
 void parse_json_events(std::string_view text, std::string_view what, const JsonLimits& limits,
                        nlohmann::json_sax<Json>& handler);
 
-/// Prints with "\u" escapes only where JSON needs them. indent < 0: one line.
-std::string print_json(const Json& json, int indent = -1);
-std::string print_json(const OrderedJson& json, int indent = -1);
+/// Prints in one line, with "\u" escapes only where JSON needs them. To write documents, see base/json_writer.h.
+std::string print_json(const Json& json);
 
 /// A JSON object together with the name to use in errors ("config.json").
 /// Each getter looks for the first of several aliases; null counts as absent.

@@ -5,9 +5,9 @@
 
 namespace gptq {
 
-using Json = nlohmann::json;                 // std::map objects: lookups stay logarithmic in hostile files
-using OrderedJson = nlohmann::ordered_json;  // keeps the writer's order: to edit and print config.json
+using Json = nlohmann::json;  // std::map objects: lookups stay logarithmic in hostile files
 
+class JsonDocument;
 class JsonObject;
 
 }  // namespace gptq

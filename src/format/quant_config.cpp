@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/json.h"
+#include "base/json_writer.h"
 #include "base/qtensor.h"
 #include "base/text.h"
 #include "format/quant_config_parse.h"
@@ -156,24 +158,24 @@ QuantConfig parse_quant_config(const Json& json, std::string name) {
 }
 
 std::optional<QuantConfig> merge_quant_configs(std::span<const QuantConfigText> files) {
-  std::vector<std::pair<std::string, Json>> found;  // name for messages, dictionary
-  for (const QuantConfigText& file : files) {
-    Json json = parse_json(file.text, file.name, {.max_bytes = kMostBytes});
-    if (file.kind == QuantConfigText::Kind::own_file) {
-      found.emplace_back(file.name, std::move(json));
-      continue;
+  std::vector<JsonDocument> documents(files.size());
+  std::vector<std::pair<std::string, const Json*>> found;  // name for messages, dictionary
+  for (size_t i = 0; i < files.size(); ++i) {
+    const auto& [name, text, kind] = files[i];
+    documents[i] = parse_json(text, name, {.max_bytes = kMostBytes});
+    if (kind == QuantConfigText::Kind::own_file) {
+      found.emplace_back(name, &*documents[i]);
+    } else if (const auto part = JsonObject(documents[i], name).object({"quantization_config"})) {
+      found.emplace_back(part->name(), &part->json());
     }
-    const JsonObject model(json, file.name);
-    if (const auto part = model.object({"quantization_config"}))
-      found.emplace_back(part->name(), part->json());
   }
   for (size_t i = 1; i < found.size();
        ++i) {  // before the dictionaries are read: another method has other keys
-    check_agreement("the method", method_text(found[0].second), found[0].first, method_text(found[i].second),
-                    found[i].first);
+    check_agreement("the method", method_text(*found[0].second), found[0].first,
+                    method_text(*found[i].second), found[i].first);
   }
   std::vector<Source> sources;
-  for (const auto& [name, json] : found) sources.push_back({name, &json, parse_quant_config(json, name)});
+  for (const auto& [name, json] : found) sources.push_back({name, json, parse_quant_config(*json, name)});
   for (size_t i = 1; i < sources.size(); ++i) check_agreement(sources[0], sources[i]);
   if (sources.empty()) return std::nullopt;
   return sources[0].config;
@@ -185,37 +187,45 @@ std::optional<QuantConfig> read_quant_config(const fs::path& folder) {
   for (const auto& [name, kind] :
        {std::pair{"quantize_config.json", Kind::own_file}, std::pair{"quant_config.json", Kind::own_file},
         std::pair{"config.json", Kind::model_config}}) {
-    if (file_exists(folder / name)) files.push_back({name, read_text_file(folder / name, kMostBytes), kind});
+    const fs::path path = join(folder, name);
+    if (file_exists(path)) files.push_back({name, read_text_file(path, kMostBytes), kind});
   }
   return merge_quant_configs(files);
 }
 
-OrderedJson write_quant_config(const QuantConfig& config, const QuantDetails& details) {
-  const std::string format(gptq_format_name(config.format));
-  OrderedJson out = OrderedJson::object();
-  out["bits"] = config.bits;
-  out["group_size"] = config.group_size;
-  out["desc_act"] = config.desc_act;
-  out["lm_head"] = false;
+std::string write_quant_config(const QuantConfig& config, const QuantDetails& details) {
+  const std::string_view format = gptq_format_name(config.format);
+  JsonWriter out(JsonLayout::indented);
+  out.begin_object();
+  out.member("bits", config.bits);
+  out.member("group_size", config.group_size);
+  out.member("desc_act", config.desc_act);
+  out.member("lm_head", false);
   // both spellings of each: transformers, vLLM and AutoGPTQ read quant_method and checkpoint_format, GPTQModel since
   // 5.0 prefers method and format
-  out["method"] = "gptq";
-  out["quant_method"] = "gptq";
-  out["format"] = format;
-  out["checkpoint_format"] = format;
-  out["pack_dtype"] = "int32";
-  OrderedJson& meta = out["meta"] = OrderedJson::object();
+  out.member("method", "gptq");
+  out.member("quant_method", "gptq");
+  out.member("format", format);
+  out.member("checkpoint_format", format);
+  out.member("pack_dtype", "int32");
+  out.key("meta");
+  out.begin_object();
   // a list, as GPTQModel looks through it for its own name. It refuses asymmetric v1 of any other producer, so
   // asymmetric models are written as v2
-  meta["quantizer"] = OrderedJson::array({details.quantizer});
-  meta["uri"] = "https://github.com/libgptq/libgptq";
-  meta["damp_percent"] = details.damp_percent;
-  meta["damp_auto_increment"] = details.damp_auto_increment;
-  meta["static_groups"] = details.static_groups;
-  meta["true_sequential"] = details.true_sequential;
-  meta["act_group_aware"] = details.act_group_aware;
-  out["sym"] = config.symmetry == Symmetry::symmetric;
-  return out;
+  out.key("quantizer");
+  out.begin_array();
+  out.value(details.quantizer);
+  out.end_array();
+  out.member("uri", "https://github.com/libgptq/libgptq");
+  out.member("damp_percent", details.damp_percent);
+  out.member("damp_auto_increment", details.damp_auto_increment);
+  out.member("static_groups", details.static_groups);
+  out.member("true_sequential", details.true_sequential);
+  out.member("act_group_aware", details.act_group_aware);
+  out.end_object();
+  out.member("sym", config.symmetry == Symmetry::symmetric);
+  out.end_object();
+  return out.take();
 }
 
 }  // namespace gptq

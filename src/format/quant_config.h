@@ -6,7 +6,6 @@
 #include <string>
 
 #include "base/file.h"
-#include "base/json_fwd.h"
 
 namespace gptq {
 
@@ -39,7 +38,7 @@ struct QuantDetails {  // for the "meta" of what we write
   std::string quantizer;  // "libgptq:0.1.0"
 };
 
-/// The dictionary that goes, the same, into quantize_config.json and config.json.
-OrderedJson write_quant_config(const QuantConfig& config, const QuantDetails& details);
+/// The dictionary, as JSON, that goes, the same, into quantize_config.json and config.json.
+std::string write_quant_config(const QuantConfig& config, const QuantDetails& details);
 
 }  // namespace gptq

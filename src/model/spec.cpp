@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "model/rope_spec.h"
@@ -177,10 +178,11 @@ Spec read_spec(const Json& json, const std::string& name) {
 
 Spec load_spec(const fs::path& folder) {
   const std::string name = "config.json";
-  Spec spec = read_spec(parse_json(read_text_file(folder / name, kMaxConfigBytes), name), name);
+  Spec spec = read_spec(parse_json(read_text_file(join(folder, name), kMaxConfigBytes), name), name);
   const std::string generation = "generation_config.json";
-  if (file_exists(folder / generation)) {
-    const Json json = parse_json(read_text_file(folder / generation, kMaxConfigBytes), generation);
+  if (file_exists(join(folder, generation))) {
+    const JsonDocument json =
+        parse_json(read_text_file(join(folder, generation), kMaxConfigBytes), generation);
     const auto eos = read_ids(JsonObject(json, generation), "eos_token_id");
     if (!eos.empty()) spec.eos = eos;
   }

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "base/json_writer.h"
 #include "base/text.h"
 
 namespace gptq {
@@ -203,34 +203,47 @@ JobProgress Job::progress() const {
   return progress;
 }
 
-OrderedJson Job::report() const {
+std::string Job::report() const {
   const SolverOptions& solver = options_.solver;
-  OrderedJson report;
-  report["options"] = {{"bits", solver.bits},
-                       {"group_size", solver.group_size},
-                       {"sym", solver.symmetric == Symmetric::yes},
-                       {"order", order_name(solver.order)},
-                       {"static_groups", solver.static_groups == StaticGroups::yes},
-                       {"damp_percent", solver.damp_percent},
-                       {"damp_auto_increment", solver.damp_auto_increment},
-                       {"true_sequential", options_.true_sequential == TrueSequential::yes},
-                       {"format", gptq_format_name(output_format(options_))}};
   int64_t tokens = 0;
   for (const auto& sequence : sequences_) tokens += static_cast<int64_t>(sequence.size());
-  report["calibration"] = {
-      {"source", calibration_source_}, {"sequences", sequences_.size()}, {"tokens", tokens}};
-  report["modules"] = OrderedJson::array();
+  JsonWriter report;
+  report.begin_object();
+  report.key("options");
+  report.begin_object();
+  report.member("bits", solver.bits);
+  report.member("group_size", solver.group_size);
+  report.member("sym", solver.symmetric == Symmetric::yes);
+  report.member("order", order_name(solver.order));
+  report.member("static_groups", solver.static_groups == StaticGroups::yes);
+  report.member("damp_percent", solver.damp_percent);
+  report.member("damp_auto_increment", solver.damp_auto_increment);
+  report.member("true_sequential", options_.true_sequential == TrueSequential::yes);
+  report.member("format", gptq_format_name(output_format(options_)));
+  report.end_object();
+  report.key("calibration");
+  report.begin_object();
+  report.member("source", calibration_source_);
+  report.member("sequences", sequences_.size());
+  report.member("tokens", tokens);
+  report.end_object();
+  report.key("modules");
+  report.begin_array();
   for (const ModuleReport& module : modules_) {
-    report["modules"].push_back({{"name", module.name},
-                                 {"bits", solver.bits},
-                                 {"loss", module.loss},
-                                 {"damp", module.damp},
-                                 {"method", module.method == SolveResult::Method::gptq ? "gptq" : "rounded"},
-                                 {"seconds", module.seconds},
-                                 {"note", module.note}});
+    report.begin_object();
+    report.member("name", module.name);
+    report.member("bits", solver.bits);
+    report.member("loss", module.loss);
+    report.member("damp", module.damp);
+    report.member("method", module.method == SolveResult::Method::gptq ? "gptq" : "rounded");
+    report.member("seconds", module.seconds);
+    report.member("note", module.note);
+    report.end_object();
   }
-  report["seconds"] = seconds_;
-  return report;
+  report.end_array();
+  report.member("seconds", seconds_);
+  report.end_object();
+  return report.take();
 }
 
 }  // namespace gptq

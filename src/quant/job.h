@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "base/json_fwd.h"
 #include "base/stopwatch.h"
 #include "model/loader.h"
 #include "model/model.h"
@@ -54,7 +53,7 @@ class Job {
 
   /// Any thread, while another one steps.
   JobProgress progress() const;
-  OrderedJson report() const;
+  std::string report() const;  // JSON
 
  private:
   void calibrate();

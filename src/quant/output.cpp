@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "base/folder.h"
+#include "base/json_writer.h"
 #include "base/text.h"
 #include "format/gptq_layout.h"
 
@@ -90,7 +91,7 @@ GptqFormat output_format(const QuantOptions& options) {
 QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const QuantOptions& options)
     : source_(source), options_(options), folder_(target, options.overwrite) {
   writer_ =
-      std::make_unique<SafetensorsWriter>(folder_.path() / "model.safetensors", plan(source, options),
+      std::make_unique<SafetensorsWriter>(join(folder_.path(), "model.safetensors"), plan(source, options),
                                           std::vector<std::pair<std::string, std::string>>{{"format", "pt"}});
 }
 
@@ -111,21 +112,20 @@ void QuantizedFolder::copy_tensors() {
 }
 
 void QuantizedFolder::copy_files() {
-  for (const auto& entry : fs::directory_iterator(source_.folder())) {
-    const std::string name = entry.path().filename().string();
+  for (const std::string& name : list_folder(source_.folder())) {
     const bool wanted = std::any_of(kCompanions.begin(), kCompanions.end(),
                                     [&](std::string_view companion) { return name.starts_with(companion); });
-    if (wanted && entry.is_regular_file()) folder_.copy_file(entry.path(), name);
+    const fs::path path = join(source_.folder(), name);
+    if (wanted && file_exists(path)) folder_.copy_file(path, name);
   }
 }
 
 void QuantizedFolder::write_configs() {
-  const std::string text = read_text_file(source_.folder() / "config.json", kMaxConfigBytes);
-  OrderedJson config = parse_ordered_json(text, "config.json");
-  const OrderedJson quantization = write_quant_config(quant_config(options_), quant_details(options_));
-  config["quantization_config"] = quantization;
-  folder_.write_file("quantize_config.json", print_json(quantization, 2) + "\n");
-  folder_.write_file("config.json", print_json(config, 2) + "\n");
+  const std::string text = read_text_file(join(source_.folder(), "config.json"), kMaxConfigBytes);
+  const std::string quantization = write_quant_config(quant_config(options_), quant_details(options_));
+  const std::string config = set_json_member(text, "config.json", "quantization_config", quantization);
+  folder_.write_file("quantize_config.json", quantization + "\n");
+  folder_.write_file("config.json", config + "\n");
 }
 
 void QuantizedFolder::finish() {

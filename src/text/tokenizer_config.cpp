@@ -1,6 +1,7 @@
 // See tokenizer_config.h.
 #include "text/tokenizer_config.h"
 
+#include "base/folder.h"
 #include "base/json.h"
 
 namespace gptq {
@@ -28,9 +29,9 @@ std::optional<bool> flag(const JsonObject& object, std::string_view key) {
 TokenizerConfig read_tokenizer_config(const fs::path& folder) {
   TokenizerConfig config;
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
-    const fs::path path = folder / name;
+    const fs::path path = join(folder, name);
     if (!file_exists(path)) continue;
-    const Json json = parse_json(read_text_file(path, kLargestConfig), name);
+    const JsonDocument json = parse_json(read_text_file(path, kLargestConfig), name);
     const JsonObject object(json, name);
     if (!config.bos_token) config.bos_token = token_string(object, "bos_token");
     if (!config.eos_token) config.eos_token = token_string(object, "eos_token");

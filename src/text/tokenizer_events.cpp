@@ -12,6 +12,7 @@ constexpr size_t kLargestFile = size_t{256} << 20;
 class Handler : public nlohmann::json_sax<Json> {
  public:
   Handler(TokenizerJson& out, std::string_view name) : out_(out), name_(name) {}
+  JsonDocument take() { return tree_.take(); }
 
   bool null() override { return value(nullptr); }
   bool boolean(bool b) override { return value(b); }
@@ -27,7 +28,13 @@ class Handler : public nlohmann::json_sax<Json> {
   }
   bool binary(binary_t&) override { return false; }
   bool key(string_t& k) override {
-    key_ = std::move(k);
+    if (where_ == Where::vocab) {
+      key_ = std::move(k);
+      return true;
+    }
+    if (tree_.depth() == 1) in_model_ = k == "model";
+    key_ = k;
+    tree_.key(std::move(k));
     return true;
   }
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
@@ -36,18 +43,19 @@ class Handler : public nlohmann::json_sax<Json> {
 
   bool start_object(std::size_t) override {
     if (where_ != Where::tree) refuse_content("an object");
-    if (open_.size() == 2 && model_is_open() && key_ == "vocab") {
+    if (in_model() && key_ == "vocab") {
       where_ = Where::vocab;
       out_.has_vocab = true;
       return true;
     }
-    return open(Json::object());
+    tree_.open_object();
+    return true;
   }
   bool end_object() override {
     if (where_ == Where::vocab) {
       where_ = Where::tree;
     } else {
-      open_.pop_back();
+      tree_.close();
     }
     return true;
   }
@@ -58,12 +66,13 @@ class Handler : public nlohmann::json_sax<Json> {
       return true;
     }
     if (where_ != Where::tree) refuse_content("a list");
-    if (open_.size() == 2 && model_is_open() && key_ == "merges") {
+    if (in_model() && key_ == "merges") {
       where_ = Where::merges;
       out_.has_merges = true;
       return true;
     }
-    return open(Json::array());
+    tree_.open_array();
+    return true;
   }
   bool end_array() override {
     if (where_ == Where::merge_pair) {
@@ -73,7 +82,7 @@ class Handler : public nlohmann::json_sax<Json> {
     } else if (where_ == Where::merges) {
       where_ = Where::tree;
     } else {
-      open_.pop_back();
+      tree_.close();
     }
     return true;
   }
@@ -82,7 +91,7 @@ class Handler : public nlohmann::json_sax<Json> {
   enum class Where : uint8_t { tree, vocab, merges, merge_pair };
 
   bool in_vocab() const { return where_ == Where::vocab; }
-  bool model_is_open() const { return open_[1] == model_; }
+  bool in_model() const { return tree_.depth() == 2 && in_model_; }
 
   [[noreturn]] void refuse_content(std::string_view found) const {
     if (where_ == Where::vocab) {
@@ -96,29 +105,7 @@ class Handler : public nlohmann::json_sax<Json> {
   template <class T>
   bool value(T&& v) {
     if (where_ != Where::tree) refuse_content("of another type");
-    add(Json(std::forward<T>(v)));
-    return true;
-  }
-
-  Json* add(Json v) {
-    if (open_.empty()) {
-      out_.rest = std::move(v);
-      return &out_.rest;
-    }
-    Json& parent = *open_.back();
-    if (parent.is_array()) {
-      parent.push_back(std::move(v));
-      return &parent.back();
-    }
-    Json& slot = parent[key_];
-    slot = std::move(v);
-    if (open_.size() == 1 && key_ == "model") model_ = &slot;
-    return &slot;
-  }
-
-  // Only the last child of an open container is open, so that growing an array moves no open one.
-  bool open(Json container) {
-    open_.push_back(add(std::move(container)));
+    tree_.add(Json(std::forward<T>(v)));
     return true;
   }
 
@@ -150,8 +137,8 @@ class Handler : public nlohmann::json_sax<Json> {
   TokenizerJson& out_;
   std::string_view name_;
   Where where_ = Where::tree;
-  std::vector<Json*> open_;
-  const Json* model_ = nullptr;
+  JsonTree tree_;
+  bool in_model_ = false;
   std::string key_, left_, right_;
   size_t parts_ = 0;
 };
@@ -169,6 +156,7 @@ TokenizerJson parse_tokenizer_json(std::string_view text, std::string_view name)
   JsonLimits limits;
   limits.max_bytes = kLargestFile;
   parse_json_events(text, name, limits, handler);
+  out.rest = handler.take();
   return out;
 }
 

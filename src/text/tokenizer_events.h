@@ -36,7 +36,7 @@ class VocabList {
 };
 
 struct TokenizerJson {
-  Json rest;  // without model.vocab (if it is an object) and model.merges
+  JsonDocument rest;  // without model.vocab (if it is an object) and model.merges
   bool has_vocab = false, has_merges = false;
   VocabList vocab;
   MergeList merges;

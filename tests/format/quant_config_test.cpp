@@ -158,7 +158,7 @@ TEST(WriteQuantConfig, ReadsBack) {
                                  .symmetry = symmetry,
                                  .desc_act = bits == 3,
                                  .format = format};
-        const std::string text = print_json(write_quant_config(config, {.quantizer = "libgptq:0.1.0"}), 2);
+        const std::string text = write_quant_config(config, {.quantizer = "libgptq:0.1.0"});
         const QuantConfig read = parse(text);
         EXPECT_EQ(read.bits, config.bits);
         EXPECT_EQ(read.group_size, config.group_size);
@@ -173,8 +173,9 @@ TEST(WriteQuantConfig, ReadsBack) {
 
 TEST(WriteQuantConfig, HasTheKeysInTheUsualOrder) {
   const QuantConfig config{.group_size = 32};
+  const std::string text = write_quant_config(config, {.quantizer = "libgptq:0.1.0"});
   EXPECT_EQ(
-      print_json(write_quant_config(config, {.quantizer = "libgptq:0.1.0"})),
+      nlohmann::ordered_json::parse(text).dump(),
       R"({"bits":4,"group_size":32,"desc_act":false,"lm_head":false,"method":"gptq","quant_method":"gptq",)"
       R"("format":"gptq","checkpoint_format":"gptq","pack_dtype":"int32","meta":{"quantizer":["libgptq:0.1.0"],)"
       R"("uri":"https://github.com/libgptq/libgptq","damp_percent":0.05,"damp_auto_increment":0.01,)"

@@ -39,7 +39,7 @@ INSTANTIATE_TEST_SUITE_P(All, Published,
 TEST(PublishedModels, Stories260kPrompt) {
   GPTQ_EXTRA_DATA(folder, "models/stories260k");
   const auto tokenizer = Tokenizer::load(folder);
-  const Json golden = parse_json(read_file(folder / "golden.json"), "golden.json");
+  const auto golden = nlohmann::json::parse(read_file(folder / "golden.json"));
   EXPECT_EQ(tokenizer->encode(golden["prompt_text"].get<std::string>(), AddSpecial::yes, ParseSpecial::yes),
             golden["prompt_ids"].get<std::vector<int32_t>>());
   EXPECT_EQ(tokenizer->bos_id(), 1);
@@ -73,7 +73,7 @@ TEST(PublishedModels, MistralV1Conversation) {
   TemporaryFolder alone;
   fs::copy_file(folder / "tokenizer.model.v1", alone / "tokenizer.model");
   const auto tokenizer = Tokenizer::load(alone.path());
-  const Json tokens = parse_json(read_file(folder / "samples/no_tools/tokens_v1.json"), "tokens_v1.json");
+  const auto tokens = nlohmann::json::parse(read_file(folder / "samples/no_tools/tokens_v1.json"));
   const std::string text = plain_text(read_file(folder / "samples/no_tools/text_v1.txt"));
   EXPECT_EQ(tokenizer->encode(text, AddSpecial::no, ParseSpecial::yes),
             tokens["tokens"].get<std::vector<int32_t>>());

@@ -8,9 +8,9 @@
 namespace gptq::test {
 
 std::vector<Expected> read_expected(const fs::path& file) {
-  const Json json = parse_json(read_file(file), file.string());
+  const JsonDocument json = parse_json(read_file(file), file.string());
   std::vector<Expected> out;
-  for (const Json& entry : json) {
+  for (const Json& entry : *json) {
     out.push_back({entry["text"].get<std::string>(), entry["ids"].get<std::vector<int32_t>>(),
                    entry["ids_with_special"].get<std::vector<int32_t>>(),
                    entry["decoded"].get<std::string>()});
