@@ -81,15 +81,16 @@ void Session::process_pending(Logits keep, const Progress& progress) {
   const auto vocab = static_cast<size_t>(model_->spec().vocab);
   std::vector<float> logits;
   if (keep != Logits::none)
-    logits.resize((keep == Logits::all ? static_cast<size_t>(total - start) : 1) * vocab);
+    logits.reserve((keep == Logits::all ? static_cast<size_t>(total - start) : 1) * vocab);
   std::vector<Row> rows;
   const std::vector<int64_t> lengths(static_cast<size_t>(std::min(decoder_.max_rows(), total - start)),
                                      total);
   try {
-    cache_->reserve(0, total);
     for (int64_t at = start; at < total; at += decoder_.max_rows()) {
       progress(at - start, total - start, "prefill");
       const int64_t count = std::min(decoder_.max_rows(), total - at);
+      // room for this piece alone: clearing all of a long prompt's memory would keep a cancel waiting
+      cache_->reserve(0, at + count);
       rows.clear();
       for (int64_t i = 0; i < count; ++i)
         rows.push_back({.sequence = 0, .position = static_cast<int32_t>(at + i)});
@@ -98,10 +99,12 @@ void Session::process_pending(Logits keep, const Progress& progress) {
           .rows = rows,
           .lengths = std::span(lengths).first(static_cast<size_t>(count))};
       decoder_.forward(model_->weights(), batch, *cache_);
-      if (keep == Logits::all) {
-        decoder_.logits(model_->weights(), 0, count, logits.data() + static_cast<size_t>(at - start) * vocab);
-      } else if (keep == Logits::last && at + count == total) {
-        decoder_.logits(model_->weights(), count - 1, 1, logits.data());
+      int64_t wanted = keep == Logits::all ? count : 0;
+      if (keep == Logits::last && at + count == total) wanted = 1;
+      if (wanted > 0) {
+        const size_t before = logits.size();
+        logits.resize(before + static_cast<size_t>(wanted) * vocab);
+        decoder_.logits(model_->weights(), count - wanted, wanted, logits.data() + before);
       }
     }
   } catch (...) {

@@ -203,6 +203,17 @@ TEST(Session, ProgressCanStopThePrompt) {
   EXPECT_EQ(session.history().size(), 2048u);
 }
 
+TEST(Session, APromptTakesMemoryPieceByPiece) {
+  Session session(sample(), 8192);
+  session.append_tokens(story_ids(8000));
+  std::vector<uint64_t> bytes;
+  session.prefill(Logits::none,
+                  [&](int64_t, int64_t, const std::string&) { bytes.push_back(session.cache_bytes()); });
+  ASSERT_GT(bytes.size(), 4u);
+  EXPECT_EQ(bytes.front(), 0u);
+  EXPECT_LT(bytes[1], session.cache_bytes() / 4);
+}
+
 TEST(Session, CacheGrowsWithUseAndIsGivenBack) {
   Session session(sample(), 4096);
   const uint64_t empty = session.cache_bytes();
