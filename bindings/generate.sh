@@ -24,6 +24,7 @@ swig_to go/internal/capi go/internal/capi/capi_wrap.c -go -intgosize 64 -package
 swig_to csharp/src/generated csharp/native/gptq_csharp.c -csharp -namespace Gptq -dllimport gptq-csharp \
   -DSWIG_CSHARP_NO_EXCEPTION_HELPER -DSWIG_CSHARP_NO_STRING_HELPER -DSWIG_CSHARP_NO_IMCLASS_STATIC_CONSTRUCTOR
 swig_to java/src/main/java/io/github/libgptq java/src/main/native/gptq_java.c -java -package io.github.libgptq
+sed -i 's/^public interface/interface/' "$out/java/src/main/java/io/github/libgptq/GptqApiConstants.java"  # SWIG has no option for it
 swig_to rust rust/gptq.xml -xml
 mkdir -p "$out/rust/gptq-sys/src"
 python3 "$here/rust/generate_sys.py" "$out/rust/gptq.xml" >"$out/rust/gptq-sys/src/sys.rs"

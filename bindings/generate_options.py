@@ -127,7 +127,12 @@ def java(options):
         call = setters[kind(option)].format(f'"{option["name"]}", value')
         lines += [
             "",
-            f"  /** {escape(doc(option))} */",
+            "  /**",
+            f"   * {escape(doc(option))}",
+            "   *",
+            "   * @param value the setting",
+            "   * @return this",
+            "   */",
             f"  public Options {camel(option['name'])}({types[kind(option)]} value) {{",
             f"    return {call};",
             "  }",

@@ -8,7 +8,7 @@
 
 package io.github.libgptq;
 
-public interface GptqApiConstants {
+interface GptqApiConstants {
   public final static int GPTQ_VERSION_MAJOR = 0;
   public final static int GPTQ_VERSION_MINOR = 1;
   public final static int GPTQ_VERSION_PATCH = 0;

@@ -8,132 +8,262 @@ abstract class OptionSetters {
   abstract Options setFloat(String key, double value);
   abstract Options setString(String key, String value);
 
-  /** Where to compute: cpu; default "cpu". Scope: model. */
+  /**
+   * Where to compute: cpu; default "cpu". Scope: model.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options device(String value) {
     return setString("device", value);
   }
 
-  /** Threads; 0: all CPUs that the process may use; from 0 to 1024; default 0. Scope: model. */
+  /**
+   * Threads; 0: all CPUs that the process may use; from 0 to 1024; default 0. Scope: model.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options threads(long value) {
     return setInt("threads", value);
   }
 
-  /** Exact: fp32 throughout; fast: within a stated error; one of "exact", "fast"; default "fast". Scope: model. */
+  /**
+   * Exact: fp32 throughout; fast: within a stated error; one of "exact", "fast"; default "fast". Scope: model.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options compute(String value) {
     return setString("compute", value);
   }
 
-  /** 0: tokenizer and configuration alone; default true. Scope: model. */
+  /**
+   * 0: tokenizer and configuration alone; default true. Scope: model.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options loadWeights(boolean value) {
     return setInt("load_weights", value ? 1 : 0);
   }
 
-  /** 1: unquantized weights stay in the mapped file; default true. Scope: model. */
+  /**
+   * 1: unquantized weights stay in the mapped file; default true. Scope: model.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options mmap(boolean value) {
     return setInt("mmap", value ? 1 : 0);
   }
 
-  /** Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session. */
+  /**
+   * Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options contextLength(long value) {
     return setInt("context_length", value);
   }
 
-  /** Most new tokens; 0: until the context is full; from 0 up; default 0. Scope: generation. */
+  /**
+   * Most new tokens; 0: until the context is full; from 0 up; default 0. Scope: generation.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options maxTokens(long value) {
     return setInt("max_tokens", value);
   }
 
-  /** 0: the most likely token; from 0 to 1000000; default 0. Scope: generation. */
+  /**
+   * 0: the most likely token; from 0 to 1000000; default 0. Scope: generation.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options temperature(double value) {
     return setFloat("temperature", value);
   }
 
-  /** Keep the k most likely tokens; 0: all; from 0 up; default 0. Scope: generation. */
+  /**
+   * Keep the k most likely tokens; 0: all; from 0 up; default 0. Scope: generation.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options topK(long value) {
     return setInt("top_k", value);
   }
 
-  /** Keep the fewest tokens of this total probability; above 0 to 1; default 1. Scope: generation. */
+  /**
+   * Keep the fewest tokens of this total probability; above 0 to 1; default 1. Scope: generation.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options topP(double value) {
     return setFloat("top_p", value);
   }
 
-  /** Drop tokens below this part of the best one's probability; from 0 to 1; default 0. Scope: generation. */
+  /**
+   * Drop tokens below this part of the best one's probability; from 0 to 1; default 0. Scope: generation.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options minP(double value) {
     return setFloat("min_p", value);
   }
 
-  /** Divides the logits of tokens seen before; above 0 to 1000000; default 1. Scope: generation. */
+  /**
+   * Divides the logits of tokens seen before; above 0 to 1000000; default 1. Scope: generation.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options repetitionPenalty(double value) {
     return setFloat("repetition_penalty", value);
   }
 
-  /** Of all that is random; from 0 up; default 0. Scope: generation, quantizer. */
+  /**
+   * Of all that is random; from 0 up; default 0. Scope: generation, quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options seed(long value) {
     return setInt("seed", value);
   }
 
-  /** 1: go on after an end-of-text token; default false. Scope: generation. */
+  /**
+   * 1: go on after an end-of-text token; default false. Scope: generation.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options ignoreEos(boolean value) {
     return setInt("ignore_eos", value ? 1 : 0);
   }
 
-  /** 2, 3, 4 or 8; from 2 to 8; default 4. Scope: quantizer. */
+  /**
+   * 2, 3, 4 or 8; from 2 to 8; default 4. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options bits(long value) {
     return setInt("bits", value);
   }
 
-  /** Inputs that share a scale; -1: all; from -1 to 1073741824; default 128. Scope: quantizer. */
+  /**
+   * Inputs that share a scale; -1: all; from -1 to 1073741824; default 128. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options groupSize(long value) {
     return setInt("group_size", value);
   }
 
-  /** 1: symmetric; default true. Scope: quantizer. */
+  /**
+   * 1: symmetric; default true. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options sym(boolean value) {
     return setInt("sym", value ? 1 : 0);
   }
 
-  /** Order in which columns are quantized; one of "none", "act", "gar"; default "gar". Scope: quantizer. */
+  /**
+   * Order in which columns are quantized; one of "none", "act", "gar"; default "gar". Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options order(String value) {
     return setString("order", value);
   }
 
-  /** 1: ranges of groups from the unquantized weights; default false. Scope: quantizer. */
+  /**
+   * 1: ranges of groups from the unquantized weights; default false. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options staticGroups(boolean value) {
     return setInt("static_groups", value ? 1 : 0);
   }
 
-  /** Damping, as a part of the mean diagonal of the Hessian; above 0 below 1; default 0.05. Scope: quantizer. */
+  /**
+   * Damping, as a part of the mean diagonal of the Hessian; above 0 below 1; default 0.05. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options dampPercent(double value) {
     return setFloat("damp_percent", value);
   }
 
-  /** Added to the damping until the Hessian factors; from 0 below 1; default 0.01. Scope: quantizer. */
+  /**
+   * Added to the damping until the Hessian factors; from 0 below 1; default 0.01. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options dampAutoIncrement(double value) {
     return setFloat("damp_auto_increment", value);
   }
 
-  /** 1: modules see the quantized ones before them; default true. Scope: quantizer. */
+  /**
+   * 1: modules see the quantized ones before them; default true. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options trueSequential(boolean value) {
     return setInt("true_sequential", value ? 1 : 0);
   }
 
-  /** Calibration sequences; from 1 to 16777216; default 128. Scope: quantizer. */
+  /**
+   * Calibration sequences; from 1 to 16777216; default 128. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options calibrationSamples(long value) {
     return setInt("calibration_samples", value);
   }
 
-  /** Tokens of each; 0: 2048 or the model's context; from 0 to 1073741824; default 0. Scope: quantizer. */
+  /**
+   * Tokens of each; 0: 2048 or the model's context; from 0 to 1073741824; default 0. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options calibrationLength(long value) {
     return setInt("calibration_length", value);
   }
 
-  /** How zero points are stored; default by symmetry; one of "gptq", "gptq_v2". Scope: quantizer. */
+  /**
+   * How zero points are stored; default by symmetry; one of "gptq", "gptq_v2". Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options format(String value) {
     return setString("format", value);
   }
 
-  /** 1: replace an existing output folder; default false. Scope: quantizer. */
+  /**
+   * 1: replace an existing output folder; default false. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
   public Options overwrite(boolean value) {
     return setInt("overwrite", value ? 1 : 0);
   }
