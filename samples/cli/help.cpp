@@ -66,19 +66,6 @@ namespace {
 constexpr size_t kColumn = 30;
 constexpr size_t kWidth = 100;
 
-/// "--sym, --asym", "-v, --verbose", "--bits N"
-std::string spelling(const CLI::Option& option) {
-  if (option.get_positional()) return option.get_name(true);
-  std::string text;
-  const auto add = [&](const std::string& dashes, const std::string& name) {
-    text += (text.empty() ? "" : ", ") + dashes + name;
-  };
-  for (const std::string& name : option.get_snames()) add("-", name);
-  for (const std::string& name : option.get_lnames()) add("--", name);
-  const std::string type = option.get_items_expected_max() > 0 ? option.get_type_name() : "";
-  return type.empty() ? text : text + " " + type;
-}
-
 /// `text` in the right column, wrapped; the cursor is after `left`.
 std::string two_columns(const std::string& left, std::string_view text) {
   std::string result = "  " + left;
@@ -116,6 +103,29 @@ std::vector<std::string> groups_of(const CLI::App& command) {
 }
 
 }  // namespace
+
+std::vector<const CLI::App*> commands_in(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+std::string spelling(const CLI::Option& option) {
+  if (option.get_positional()) return option.get_name(true);
+  std::string text;
+  const auto add = [&](const std::string& dashes, const std::string& name) {
+    text += (text.empty() ? "" : ", ") + dashes + name;
+  };
+  for (const std::string& name : option.get_snames()) add("-", name);
+  for (const std::string& name : option.get_lnames()) add("--", name);
+  const std::string type = option.get_items_expected_max() > 0 ? option.get_type_name() : "";
+  return type.empty() ? text : text + " " + type;
+}
+
+std::string about_line(const CLI::App& command) {
+  // the description is examples, an empty line, the line, a line feed
+  const std::string text = command.get_description();
+  const size_t start = text.rfind("\n\n") + 2;
+  return text.substr(start, text.size() - 1 - start);
+}
 
 std::string help_page(const CLI::App& command) {
   std::string usage = "gptq " + command.get_name();

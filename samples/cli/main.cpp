@@ -4,6 +4,7 @@
 #include "command.h"
 #include "help.h"
 #include "interrupt.h"
+#include "pages.h"
 #include "suggest.h"
 
 namespace cli {
@@ -12,6 +13,7 @@ namespace {
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
 constexpr int kInterrupted = 130;
+constexpr const char* kHidden = "";  // CLI11's name for the group that no help shows
 
 void print_log(void*, int32_t level, const char* text, int64_t size) {
   static constexpr const char* kKinds[] = {"error", "warning", "info", "debug"};
@@ -25,10 +27,29 @@ void print_version() {
   throw CLI::Success();
 }
 
+/// For packages: the build writes them with the tool that they describe.
+void print_page(const CLI::App& app, const std::string& name) {
+  if (name == "man") {
+    put(man_page(app));
+  } else if (name == "bash") {
+    put(bash_completion(app));
+  } else if (name == "zsh") {
+    put(zsh_completion(app));
+  } else if (name == "fish") {
+    put(fish_completion(app));
+  } else {
+    throw UsageError("--write-page is '" + name + "', wanted man, bash, zsh or fish");
+  }
+  flush_output();
+  throw CLI::Success();
+}
+
 void fill(CLI::App& app) {
   app.require_subcommand(0, 1);
   app.set_help_flag("-h,--help", "This help");
   app.add_flag_callback("--version", print_version, "Version and build");
+  const auto write_page = [&app](const std::string& name) { print_page(app, name); };
+  app.add_option_function<std::string>("--write-page", write_page)->group(kHidden);
   add_quantize(app);
   add_generate(app);
   add_perplexity(app);
@@ -44,24 +65,23 @@ void print_manual() {
   flush_output();
 }
 
-std::vector<std::string> commands_of(const CLI::App& app) {
+std::vector<std::string> names_of_commands(const CLI::App& app) {
   std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    names.push_back(command->get_name());
-  }
+  for (const CLI::App* command : commands_in(app)) names.push_back(command->get_name());
   return names;
 }
 
 std::vector<std::string> flags_of(const CLI::App& app) {
   std::vector<std::string> flags;
   for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group() == kHidden) continue;
     for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
   }
   return flags;
 }
 
 std::string unknown_command(const CLI::App& app, const std::string& name) {
-  return "unknown command '" + name + "'" + suggestion(name, commands_of(app));
+  return "unknown command '" + name + "'" + suggestion(name, names_of_commands(app));
 }
 
 /// What to say of the first argument that looks like an option, or else of the first, among those that nothing took.

@@ -35,6 +35,21 @@ class Usage(ToolTest):
         version = ".".join(re.search(rf"GPTQ_VERSION_{p} (\d+)", header)[1] for p in ("MAJOR", "MINOR", "PATCH"))
         self.assertTrue(text.startswith(f"gptq {version}\n"))
 
+    def test_pages_for_packages(self):
+        pages = {name: self.succeed("--write-page", name).stdout for name in ("man", "bash", "zsh", "fish")}
+        pages["man"] = pages["man"].replace("\\-", "-")
+        for command in COMMANDS:
+            options = re.findall(r"^  (?:-\w, )?(--[\w-]+)", self.succeed(command, "--help").stdout, flags=re.M)
+            self.assertGreater(len(options), 6)
+            for page, text in pages.items():
+                self.assertRegex(text, rf"\b{command}\b", page)
+                for option in options:
+                    shown = f" -l {option[2:]} " if page == "fish" else option
+                    self.assertIn(shown, text, f"{page} of {command}")
+        self.assertIn("\n.SH EXIT STATUS\n", pages["man"])
+        self.fail_with(2, "--write-page", "csh", says=("csh", "fish"))
+        self.assertNotIn("--write-page", self.succeed("--help").stdout)
+
     def test_usage_errors(self):
         for arguments, says in (
             (("frobnicate",), "frobnicate"),
