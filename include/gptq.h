@@ -52,16 +52,16 @@ extern "C" {
 
 /* ---- Version ---------------------------------------------------------------------------------------------- */
 
-#define GPTQ_VERSION_MAJOR 0
-#define GPTQ_VERSION_MINOR 1
-#define GPTQ_VERSION_PATCH 0
+#define GPTQ_VERSION_MAJOR 0 /* of this header; gptq_version() tells that of the library */
+#define GPTQ_VERSION_MINOR 1 /* may add functions, keys and statuses */
+#define GPTQ_VERSION_PATCH 0 /* changes no interface */
 
 /* ---- Types ------------------------------------------------------------------------------------------------ */
 
 /** 0, a positive GPTQ_DONE, or a negative GPTQ_ERROR_*. The numbers never change. */
 typedef int32_t gptq_status;
 
-#define GPTQ_OK 0
+#define GPTQ_OK 0                       /* done as asked */
 #define GPTQ_DONE 1                     /* nothing more to do: the end of a generation or of a job */
 #define GPTQ_ERROR_CANCELLED (-1)       /* a cancel function or a progress callback asked for it */
 #define GPTQ_ERROR_INVALID_ARGUMENT (-2) /* NULL, an unknown key, a value out of its bounds */
@@ -69,7 +69,7 @@ typedef int32_t gptq_status;
 #define GPTQ_ERROR_IO (-4)              /* the system refused: permission, full disk, output exists */
 #define GPTQ_ERROR_CORRUPT (-5)         /* a file contradicts its format or itself */
 #define GPTQ_ERROR_UNSUPPORTED (-6)     /* valid, but not known here, or above a limit */
-#define GPTQ_ERROR_OUT_OF_MEMORY (-7)
+#define GPTQ_ERROR_OUT_OF_MEMORY (-7)   /* of the machine, or of what the process may have */
 #define GPTQ_ERROR_DEVICE (-8)          /* a fault of the GPU or its driver */
 #define GPTQ_ERROR_CONTEXT_FULL (-9)    /* more tokens than the session's context holds */
 #define GPTQ_ERROR_BUSY (-10)           /* another thread is inside this handle */
@@ -300,9 +300,9 @@ GPTQ_API gptq_status gptq_session_append_text(gptq_session *session, const char 
  *          history is then as before   @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_session_append_tokens(gptq_session *session, const int32_t *ids, int64_t count);
 
-#define GPTQ_LOGITS_NONE 0
-#define GPTQ_LOGITS_LAST 1
-#define GPTQ_LOGITS_ALL 2
+#define GPTQ_LOGITS_NONE 0 /* keep none */
+#define GPTQ_LOGITS_LAST 1 /* those after the last token */
+#define GPTQ_LOGITS_ALL 2  /* those after each token */
 
 /** Processes the appended tokens now, without generating.
  *  @param[in] logits  which to keep for gptq_session_logits(): none, those after the last token, or after each token

@@ -62,23 +62,55 @@ refuses() {
 check "generate.c names a folder that is not there" refuses
 
 first=$("$moved/bin/gptq" generate "$model" --prompt "$prompt" --max-tokens 1 --json | sed 's/.*"tokens":\[\([0-9]*\)\].*/\1/')
-cmake_consumer() {  # cmake_consumer BUILD_FOLDER OPTION...
-  local folder=$scratch/$1
-  shift
-  cmake -G Ninja -S "$root/tests/consumer" -B "$folder" "$@" && cmake --build "$folder" --parallel 2 &&
-    test "$("$folder/consumer" "$model" "$prompt")" = "$first"
+needs() { readelf -d "$1" | grep -q "NEEDED.*libgptq.so.0"; }
+
+# Links libgptq.a, libstdc++ and all else into the program, which then needs no library at all.
+static_program() {
+  # shellcheck disable=SC2046
+  cc -std=c99 -pedantic -Wall -Wextra -Werror "$root/tests/consumer/consumer.c" -static \
+    $(pkg-config --static --cflags --libs gptq) -o "$scratch/consumer-static" || return 1
+  if readelf -d "$scratch/consumer-static" | grep NEEDED; then return 1; fi
+  test "$(env -u LD_LIBRARY_PATH "$scratch/consumer-static" "$model" "$prompt")" = "$first"
 }
-check "a CMake project finds it by pkg-config" cmake_consumer by-pkg-config
-check "a CMake project embeds the source tree" env -u LD_LIBRARY_PATH bash -c "$(declare -f cmake_consumer)
-  scratch='$scratch' root='$root' model='$model' prompt='$prompt' first='$first'
-  cmake_consumer embedded -DGPTQ_SOURCE='$root'"
-check "a CMake project embeds it as a static library" env -u LD_LIBRARY_PATH bash -c "$(declare -f cmake_consumer)
-  scratch='$scratch' root='$root' model='$model' prompt='$prompt' first='$first'
-  cmake_consumer static -DGPTQ_SOURCE='$root' -DBUILD_SHARED_LIBS=OFF"
+check "a C program links everything by pkg-config --static" static_program
+
+# A C++ program that has inline functions of the same names as the library's own.
+shares_inline_functions() {
+  # shellcheck disable=SC2046
+  c++ -std=c++20 -Wall -Wextra -Werror "$root/tests/consumer/same_inline.cpp" -Wl,-Bstatic -lgptq -Wl,-Bdynamic \
+    $(pkg-config --static --cflags --libs gptq) -o "$scratch/same-inline" && ! needs "$scratch/same-inline" &&
+    test "$(env -u LD_LIBRARY_PATH "$scratch/same-inline" "$model" "$prompt")" = "$first"
+}
+check "libgptq.a keeps its own JSON apart from the program's" shares_inline_functions
+
+hides() {
+  local seen
+  seen=$(nm --defined-only "$lib/libgptq.a" | awk 'NF == 3 && $2 ~ /^[A-Z]$/ && $2 !~ /[VWu]/ && $3 !~ /^gptq_/ { print $3 }')
+  test -z "$seen" || { echo "$seen"; return 1; }
+  nm --defined-only "$lib/libgptq.a" | grep -q ' T gptq_model_load'
+}
+check "libgptq.a shows gptq_* alone" hides
+
+cmake_consumer() {  # cmake_consumer BUILD_FOLDER LINKS FROM OPTION...: LINKS is shared or static
+  local folder=$scratch/$1 links=$2
+  # beside the other builds, so that ccache knows what it compiles
+  if [ -d "$3" ]; then folder=$root/build/consumer-$1; fi
+  shift 2
+  rm -rf "$folder"
+  cmake -G Ninja -S "$root/tests/consumer" -B "$folder" -DCMAKE_PREFIX_PATH="$moved" -DGPTQ_FROM="$@" &&
+    cmake --build "$folder" --parallel 2 || return 1
+  if [ "$links" = shared ]; then needs "$folder/consumer" || return 1; else ! needs "$folder/consumer" || return 1; fi
+  test "$(env -u LD_LIBRARY_PATH "$folder/consumer" "$model" "$prompt")" = "$first"
+}
+check "a CMake project finds it by find_package" cmake_consumer by-package shared package
+check "a CMake project finds the static library by find_package" cmake_consumer by-package-static static static
+check "a CMake project finds it by pkg-config" cmake_consumer by-pkg-config shared pkg-config
+check "a CMake project embeds the source tree" cmake_consumer embedded shared "$root"
+check "a CMake project embeds it as a static library" cmake_consumer static static "$root" -DBUILD_SHARED_LIBS=OFF
 
 unloads() {
   cc -std=c99 -pedantic -Wall -Wextra -Werror -D_DEFAULT_SOURCE "$root/tests/abi/unload.c" -ldl -o "$scratch/unload" &&
     "$scratch/unload" "$lib/libgptq.so" "$model"
 }
-check "the library can be unloaded after use" unloads
+check "dlopen: a program generates, and the library can be unloaded" unloads
 exit $failed

@@ -1,0 +1,118 @@
+# The Debian packages libgptq0, libgptq-dev and gptq-tools: cmake --workflow --preset deb
+set(epoch $ENV{SOURCE_DATE_EPOCH})
+if(NOT epoch)
+  execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} log -1 --format=%ct OUTPUT_VARIABLE epoch
+    OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+endif()
+if(NOT epoch)
+  file(TIMESTAMP ${PROJECT_SOURCE_DIR}/CHANGELOG.md epoch "%s" UTC)
+endif()
+find_program(DATE date REQUIRED)
+find_program(GZIP gzip REQUIRED)
+find_program(DPKG_GENSYMBOLS dpkg-gensymbols REQUIRED)
+execute_process(COMMAND ${CMAKE_COMMAND} -E env LC_ALL=C ${DATE} -u -R -d @${epoch} OUTPUT_VARIABLE DEBIAN_DATE
+  OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+set(DEBIAN_MAINTAINER "libgptq developers <libgptq@users.noreply.github.com>")
+set(DEBIAN_REVISION 1)
+set(made ${PROJECT_BINARY_DIR}/debian)
+file(MAKE_DIRECTORY ${made})
+
+# ---- files of the packages
+function(compressed source result)  # gzip without name and time
+  add_custom_command(OUTPUT ${made}/${result} COMMAND ${GZIP} -9nc ${source} > ${made}/${result} DEPENDS ${source}
+    VERBATIM)
+  list(APPEND compressed_files ${made}/${result})
+  set(compressed_files ${compressed_files} PARENT_SCOPE)
+endfunction()
+configure_file(${CMAKE_CURRENT_LIST_DIR}/changelog.in ${made}/changelog @ONLY)
+compressed(${made}/changelog changelog.Debian.gz)
+compressed(${PROJECT_SOURCE_DIR}/CHANGELOG.md changelog.gz)
+compressed(${PROJECT_BINARY_DIR}/samples/cli/pages/man gptq.1.gz)
+add_custom_target(debian_files ALL DEPENDS ${compressed_files})
+install(FILES ${made}/gptq.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tools)
+
+function(package_files package component)
+  install(FILES ${made}/changelog.Debian.gz ${made}/changelog.gz ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/copyright
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${package} COMPONENT ${component})
+  set(overrides ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${package}.lintian-overrides)
+  if(EXISTS ${overrides})
+    install(FILES ${overrides} DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides RENAME ${package}
+      COMPONENT ${component})
+  endif()
+endfunction()
+package_files(libgptq0 runtime)
+package_files(libgptq-dev dev)
+package_files(gptq-tools tools)
+
+# ---- symbols: which version a program needs at least, from the @since of each function that it uses
+include(${CMAKE_CURRENT_LIST_DIR}/symbols.cmake)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/gptq.h)
+debian_symbols(${PROJECT_SOURCE_DIR}/include/gptq.h GPTQ_0 DEBIAN_SYMBOLS)
+configure_file(${CMAKE_CURRENT_LIST_DIR}/libgptq0.symbols.in ${made}/libgptq0.symbols @ONLY)
+add_custom_command(OUTPUT ${made}/symbols
+  # -c4: an export that gptq.h lacks is an error, and so is one that went away
+  COMMAND ${DPKG_GENSYMBOLS} -q -c4 -plibgptq0 -v${PROJECT_VERSION} -I${made}/libgptq0.symbols -e$<TARGET_FILE:gptq>
+          -P${made} -O${made}/symbols
+  DEPENDS gptq ${made}/libgptq0.symbols VERBATIM COMMENT "Checking the Debian symbols")
+add_custom_target(debian_symbols ALL DEPENDS ${made}/symbols)
+
+# ---- CPack
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME libgptq)
+set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
+set(CPACK_PACKAGE_CONTACT ${DEBIAN_MAINTAINER})
+set(CPACK_PACKAGE_DIRECTORY ${PROJECT_BINARY_DIR}/packages)
+set(CPACK_PACKAGING_INSTALL_PREFIX ${CMAKE_INSTALL_PREFIX})
+set(CPACK_STRIP_FILES ON)
+set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
+  WORLD_READ WORLD_EXECUTE)
+file(CONFIGURE OUTPUT cpack_epoch.cmake CONTENT "set(ENV{SOURCE_DATE_EPOCH} @epoch@)\n" @ONLY)
+set(CPACK_PROJECT_CONFIG_FILE ${PROJECT_BINARY_DIR}/cpack_epoch.cmake)
+
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_COMPONENTS_ALL runtime dev doc tools)
+set(CPACK_COMPONENT_DEV_GROUP development)
+set(CPACK_COMPONENT_DOC_GROUP development)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SOURCE libgptq)
+set(CPACK_DEBIAN_PACKAGE_RELEASE ${DEBIAN_REVISION})
+set(CPACK_DEBIAN_PACKAGE_HOMEPAGE ${PROJECT_HOMEPAGE_URL})
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+set(version "${PROJECT_VERSION}-${DEBIAN_REVISION}")
+
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME libgptq0)
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_MULTIARCH same)
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA ${made}/symbols)
+set(CPACK_DEBIAN_RUNTIME_DESCRIPTION "GPTQ quantization and inference of language models
+ libgptq quantizes the language models of Hugging Face folders with GPTQ and
+ runs them, quantized or not, inside any process and without Python.
+ .
+ This package has the shared library.")
+
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libgptq-dev)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_MULTIARCH same)
+# those of the static library are needed by pkg-config in any case
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libgptq0 (= ${version}), libpcre2-dev, libutf8proc-dev")
+set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION "GPTQ of language models - development files
+ libgptq quantizes the language models of Hugging Face folders with GPTQ and
+ runs them, quantized or not, inside any process and without Python.
+ .
+ This package has the header, which is the manual too, the static library,
+ and what pkg-config and CMake read to find them.")
+
+set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME gptq-tools)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION utils)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_MULTIARCH foreign)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR}/src)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libgptq0 (>= ${PROJECT_VERSION})")
+set(CPACK_DEBIAN_TOOLS_DESCRIPTION "GPTQ of language models - command line tool
+ The tool gptq quantizes the language models of Hugging Face folders with GPTQ,
+ measures what that costs in quality, and continues texts with them. What it
+ writes is a folder that transformers, GPTQModel and vLLM load.")
+include(CPack)
