@@ -5,9 +5,18 @@ set -eu
 
 build="cmake ninja-build g++ pkg-config nlohmann-json3-dev libpcre2-dev libutf8proc-dev libcli11-dev"
 tests="libgtest-dev gcc clang libclang-rt-14-dev clang-format ccache python3 binutils git"
+# COMMAND:PACKAGE, wanted where there is no such command: toolchains may have come from elsewhere
+commands="go:golang-go cargo:cargo rustc:rustc mcs:mono-mcs mono:mono-runtime javac:default-jdk-headless mvn:maven
+  swig:swig doxygen:doxygen abidiff:abigail-tools lintian:lintian dpkg-gensymbols:dpkg-dev groff:groff-base
+  valgrind:valgrind"
 
 wanted=$build
-[ "${1:-}" = "--build-only" ] || wanted="$build $tests"
+if [ "${1:-}" != "--build-only" ]; then
+  wanted="$build $tests"
+  for pair in $commands; do
+    command -v "${pair%%:*}" >/dev/null || wanted="$wanted ${pair#*:}"
+  done
+fi
 
 if ! command -v dpkg-query >/dev/null; then
   echo "install-deps: no dpkg here; please install what these Debian packages hold: $wanted" >&2

@@ -136,8 +136,14 @@ if [ $quick = no ]; then
   header
   if [ -e build/dev/src/libgptq.so ]; then
     checks "exports" python3 tests/abi/exports.py build/dev/src/libgptq.so include/gptq.h build/dev/src
+    checks "ABI" python3 tests/abi/guard.py build/dev/src/libgptq.so include
   else
     fail "exports: there is no build/dev/src/libgptq.so"
+  fi
+  if command -v doxygen >/dev/null; then
+    check "Doxygen has nothing to warn of" cmake --build build/dev --target docs
+  else
+    skip "doxygen is not here"
   fi
 
   heading "The gptq tool"
@@ -146,6 +152,15 @@ if [ $quick = no ]; then
   heading "Installation and programs that use it"
   if build release all && check "install" cmake --install build/release --prefix "$scratch/prefix"; then
     checks "consumers" bash tests/consumer/run.sh "$scratch/prefix" "$scratch/consumer"
+    heading "Bindings"
+    checks "bindings" bash tests/bindings/run.sh "$scratch/prefix" "$scratch/bindings"
+  fi
+
+  heading "Debian packages"
+  if ! command -v dpkg-gensymbols >/dev/null; then
+    skip "dpkg-dev is not here"
+  elif check "packages" cmake --workflow --preset deb; then
+    checks "packages" bash tests/packages/run.sh build/deb "$scratch/packages"
   fi
 
   sanitizers

@@ -1,0 +1,44 @@
+#!/bin/bash
+# Tests the bindings of all languages against an installed library: that the generated files are those that gptq.h gives,
+# then each language by its own script. A language whose toolchain is not there says "skip".
+# usage: run.sh PREFIX SCRATCH [LANGUAGE...]      prints "ok", "FAIL" and "skip" lines
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+prefix=$(cd "$1" && pwd)
+scratch=$(mkdir -p "$2" && cd "$2" && pwd)
+shift 2
+failed=0
+
+PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name gptq.pc | head -n 1)")
+export PKG_CONFIG_PATH LD_LIBRARY_PATH=${PKG_CONFIG_PATH%/pkgconfig}
+export GPTQ_TEST_MODEL=$root/samples/model GPTQ_TEST_EXPECTED=$scratch/expected.txt
+
+# shellcheck disable=SC2046
+if cc -std=c99 "$root/samples/c/generate.c" $(pkg-config --cflags --libs gptq) -o "$scratch/generate" &&
+  "$scratch/generate" "$GPTQ_TEST_MODEL" "Once upon a time" >"$GPTQ_TEST_EXPECTED"; then
+  echo "ok   the C sample writes what the bindings are to write"
+else
+  echo "FAIL the C sample writes what the bindings are to write"
+  exit 1
+fi
+
+if [ $# -eq 0 ]; then
+  if ! command -v swig >/dev/null; then
+    echo "skip generated files: swig is not here"
+  elif GPTQ_LIBRARY=$LD_LIBRARY_PATH/libgptq.so "$root/bindings/generate.sh" --check >"$scratch/log" 2>&1; then
+    echo "ok   the generated files are those of gptq.h"
+  else
+    echo "FAIL the generated files are those of gptq.h"
+    tail -n 40 "$scratch/log" | cut -c 1-300 | sed 's/^/     /'
+    failed=1
+  fi
+  set -- rust go csharp java
+fi
+for language in "$@"; do
+  [ -e "$here/$language.sh" ] || { echo "FAIL $language: there is no tests/bindings/$language.sh"; failed=1; continue; }
+  bash "$here/$language.sh" "$prefix" "$scratch/$language"
+  status=$?
+  [ $status -eq 0 ] || failed=1
+done
+exit $failed
