@@ -33,8 +33,9 @@ if(GPTQ_BUILD_TOOL)
   if(NOT GPTQ_DEBIAN)  # compressed there
     install(FILES ${pages}/man DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 RENAME gptq.1 COMPONENT tools)
   endif()
+  set(zsh_folder $<IF:$<BOOL:${GPTQ_DEBIAN}>,vendor-completions,site-functions>)
   install(FILES ${pages}/bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME gptq COMPONENT tools)
-  install(FILES ${pages}/zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions RENAME _gptq COMPONENT tools)
+  install(FILES ${pages}/zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/${zsh_folder} RENAME _gptq COMPONENT tools)
   install(FILES ${pages}/fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d RENAME gptq.fish COMPONENT tools)
 endif()
 

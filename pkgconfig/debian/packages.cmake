@@ -10,6 +10,7 @@ endif()
 find_program(DATE date REQUIRED)
 find_program(GZIP gzip REQUIRED)
 find_program(DPKG_GENSYMBOLS dpkg-gensymbols REQUIRED)
+find_program(DPKG_SHLIBDEPS dpkg-shlibdeps REQUIRED)
 execute_process(COMMAND ${CMAKE_COMMAND} -E env LC_ALL=C ${DATE} -u -R -d @${epoch} OUTPUT_VARIABLE DEBIAN_DATE
   OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
 set(DEBIAN_MAINTAINER "libgptq developers <libgptq@users.noreply.github.com>")
@@ -54,7 +55,14 @@ add_custom_command(OUTPUT ${made}/symbols
   COMMAND ${DPKG_GENSYMBOLS} -q -c4 -plibgptq0 -v${PROJECT_VERSION} -I${made}/libgptq0.symbols -e$<TARGET_FILE:gptq>
           -P${made} -O${made}/symbols
   DEPENDS gptq ${made}/libgptq0.symbols VERBATIM COMMENT "Checking the Debian symbols")
-add_custom_target(debian_symbols ALL DEPENDS ${made}/symbols)
+file(CONFIGURE OUTPUT ${made}/shlibs CONTENT "libgptq @PROJECT_VERSION_MAJOR@ libgptq0 (>= @PROJECT_VERSION@)\n" @ONLY)
+file(CONFIGURE OUTPUT ${made}/triggers CONTENT "activate-noawait ldconfig\n")
+
+# ---- what the library depends on. CPack would find it too, but then adds scripts that run ldconfig, which the trigger does
+file(CONFIGURE OUTPUT ${made}/debian/control CONTENT "Source: libgptq\n\nPackage: libgptq0\nArchitecture: any\n")
+add_custom_command(OUTPUT ${made}/depends COMMAND ${DPKG_SHLIBDEPS} -O -e$<TARGET_FILE:gptq> > ${made}/depends
+  DEPENDS gptq WORKING_DIRECTORY ${made} VERBATIM COMMENT "Looking up the packages of the libraries in use")
+add_custom_target(debian_control ALL DEPENDS ${made}/symbols ${made}/depends)
 
 # ---- CPack
 set(CPACK_GENERATOR DEB)
@@ -66,8 +74,8 @@ set(CPACK_PACKAGING_INSTALL_PREFIX ${CMAKE_INSTALL_PREFIX})
 set(CPACK_STRIP_FILES ON)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
   WORLD_READ WORLD_EXECUTE)
-file(CONFIGURE OUTPUT cpack_epoch.cmake CONTENT "set(ENV{SOURCE_DATE_EPOCH} @epoch@)\n" @ONLY)
-set(CPACK_PROJECT_CONFIG_FILE ${PROJECT_BINARY_DIR}/cpack_epoch.cmake)
+configure_file(${CMAKE_CURRENT_LIST_DIR}/cpack.cmake.in ${made}/cpack.cmake @ONLY)
+set(CPACK_PROJECT_CONFIG_FILE ${made}/cpack.cmake)
 
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_COMPONENTS_ALL runtime dev doc tools)
@@ -82,16 +90,13 @@ set(version "${PROJECT_VERSION}-${DEBIAN_REVISION}")
 
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME libgptq0)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
-set(CPACK_DEBIAN_RUNTIME_PACKAGE_MULTIARCH same)
-set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_RUNTIME_PACKAGE_GENERATE_SHLIBS ON)
-set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
-set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA ${made}/symbols)
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_MULTIARCH same)  # CMake below 3.31 has no way to say it
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA ${made}/symbols ${made}/shlibs ${made}/triggers)
 set(CPACK_DEBIAN_RUNTIME_DESCRIPTION "GPTQ quantization and inference of language models
- libgptq quantizes the language models of Hugging Face folders with GPTQ and
- runs them, quantized or not, inside any process and without Python.
- .
- This package has the shared library.")
+libgptq quantizes the language models of Hugging Face folders with GPTQ and
+runs them, quantized or not, inside any process and without Python.
+
+This package has the shared library.")
 
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libgptq-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
@@ -99,11 +104,11 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_MULTIARCH same)
 # those of the static library are needed by pkg-config in any case
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libgptq0 (= ${version}), libpcre2-dev, libutf8proc-dev")
 set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION "GPTQ of language models - development files
- libgptq quantizes the language models of Hugging Face folders with GPTQ and
- runs them, quantized or not, inside any process and without Python.
- .
- This package has the header, which is the manual too, the static library,
- and what pkg-config and CMake read to find them.")
+libgptq quantizes the language models of Hugging Face folders with GPTQ and
+runs them, quantized or not, inside any process and without Python.
+
+This package has the header, which is the manual too, the static library,
+and what pkg-config and CMake read to find them.")
 
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME gptq-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION utils)
@@ -112,7 +117,7 @@ set(CPACK_DEBIAN_TOOLS_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR}/src)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libgptq0 (>= ${PROJECT_VERSION})")
 set(CPACK_DEBIAN_TOOLS_DESCRIPTION "GPTQ of language models - command line tool
- The tool gptq quantizes the language models of Hugging Face folders with GPTQ,
- measures what that costs in quality, and continues texts with them. What it
- writes is a folder that transformers, GPTQModel and vLLM load.")
+The tool gptq quantizes the language models of Hugging Face folders with GPTQ,
+measures what that costs in quality, and continues texts with them. What it
+writes is a folder that transformers, GPTQModel and vLLM load.")
 include(CPack)

@@ -25,9 +25,9 @@ check() {  # check NAME COMMAND...
 count() { ls "$packages"/*.deb && test "$(ls "$packages"/*.deb | wc -l)" = 3; }
 check "there are three packages" count
 
-# Everything that lintian says counts, but that nobody has asked for these packages in Debian yet.
+# All that lintian warns of counts, but that no bug of Debian's asks for these packages: they are not made for an upload.
 if command -v lintian >/dev/null; then
-  check "lintian has nothing to say" lintian --allow-root --fail-on error,warning,info --display-info \
+  check "lintian has nothing to warn of" lintian --allow-root --fail-on error,warning \
     --suppress-tags initial-upload-closes-no-bugs "$packages"/*.deb
 else
   echo "skip lintian is not here"
@@ -102,7 +102,7 @@ fi
 
 reproducible() {
   rm -rf "$scratch/again"
-  (umask 077 && cpack --config "$build/CPackConfig.cmake" -B "$scratch/again") || return 1
+  TZ=Asia/Kolkata LC_ALL=C cpack --config "$build/CPackConfig.cmake" -B "$scratch/again" || return 1
   for package in "$packages"/*.deb; do cmp "$package" "$scratch/again/$(basename "$package")" || return 1; done
 }
 check "packing again gives the same bytes" reproducible
