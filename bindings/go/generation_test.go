@@ -51,7 +51,7 @@ func TestGenerationKeepsItsHistory(t *testing.T) {
 	}
 	count, err := session.TokenCount()
 	check(t, err)
-	if count != len(ids)+8 {
+	if count != int64(len(ids)+8) {
 		t.Errorf("%d tokens in the history, wanted %d", count, len(ids)+8)
 	}
 	rest, err := text(session.Continue(background, gptq.WithMaxTokens(12)))

@@ -69,6 +69,15 @@ func (h *handle) call(as access, call func(pointer unsafe.Pointer) int32) error 
 	})
 }
 
+// read is use for a function of the library that can't fail.
+func read[T any](h *handle, as access, get func(pointer unsafe.Pointer) T) (value T, err error) {
+	err = h.use(as, func(pointer unsafe.Pointer) error {
+		value = get(pointer)
+		return nil
+	})
+	return value, err
+}
+
 func (h *handle) enter(as access) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -125,10 +125,8 @@ func (m *Model) SpecialToken(name string) (int32, error) {
 }
 
 // IsEndOfGeneration tells whether a generation ends at this id. The error is that of a closed model.
-func (m *Model) IsEndOfGeneration(id int32) (ends bool, err error) {
-	err = m.handle.use(shared, func(model unsafe.Pointer) error {
-		ends = capi.Gptq_model_is_end_of_generation(model, id) == 1
-		return nil
+func (m *Model) IsEndOfGeneration(id int32) (bool, error) {
+	return read(m.handle, shared, func(model unsafe.Pointer) bool {
+		return capi.Gptq_model_is_end_of_generation(model, id) == 1
 	})
-	return ends, err
 }

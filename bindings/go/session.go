@@ -113,12 +113,8 @@ func (s *Session) Logits() ([][]float32, error) {
 }
 
 // TokenCount is the number of tokens in the history, pending ones included.
-func (s *Session) TokenCount() (count int, err error) {
-	err = s.handle.use(exclusive, func(session unsafe.Pointer) error {
-		count = int(capi.Gptq_session_token_count(session))
-		return nil
-	})
-	return count, err
+func (s *Session) TokenCount() (int64, error) {
+	return read(s.handle, exclusive, capi.Gptq_session_token_count)
 }
 
 // Stat is a figure since creation or Reset: "prefill_tokens", "prefill_seconds", "prefill_tokens_per_second",

@@ -36,7 +36,7 @@ func TestTextWithNULIsAppendedWhole(t *testing.T) {
 	ids, err := model.Tokenize(want, gptq.AddSpecial)
 	check(t, err)
 	check(t, session.AppendText(want))
-	if count, err := session.TokenCount(); count != len(ids) || err != nil {
+	if count, err := session.TokenCount(); count != int64(len(ids)) || err != nil {
 		t.Errorf("%d tokens, %v, wanted %d", count, err, len(ids))
 	}
 }

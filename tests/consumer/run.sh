@@ -105,8 +105,8 @@ cmake_consumer() {  # cmake_consumer BUILD_FOLDER LINKS FROM OPTION...: LINKS is
 check "a CMake project finds it by find_package" cmake_consumer by-package shared package
 check "a CMake project finds the static library by find_package" cmake_consumer by-package-static static static
 check "a CMake project finds it by pkg-config" cmake_consumer by-pkg-config shared pkg-config
-check "a CMake project embeds the source tree" cmake_consumer embedded shared "$root"
-check "a CMake project embeds it as a static library" cmake_consumer static static "$root" -DBUILD_SHARED_LIBS=OFF
+check "a CMake project embeds the source tree" cmake_consumer embedded shared "$root" -DGPTQ_HARDEN=ON
+check "a CMake project embeds it as a static library" cmake_consumer static static "$root" -DGPTQ_HARDEN=ON -DBUILD_SHARED_LIBS=OFF
 
 unloads() {
   cc -std=c99 -pedantic -Wall -Wextra -Werror -D_DEFAULT_SOURCE "$root/tests/abi/unload.c" -ldl -o "$scratch/unload" &&
