@@ -69,7 +69,7 @@ typedef int32_t gptq_status;
 #define GPTQ_ERROR_IO (-4)              /* the system refused: permission, full disk, output exists */
 #define GPTQ_ERROR_CORRUPT (-5)         /* a file contradicts its format or itself */
 #define GPTQ_ERROR_UNSUPPORTED (-6)     /* valid, but not known here, or above a limit */
-#define GPTQ_ERROR_OUT_OF_MEMORY (-7)   /* of the machine, or of what the process may have */
+#define GPTQ_ERROR_OUT_OF_MEMORY (-7)   /* the machine has no more, or the process may have no more */
 #define GPTQ_ERROR_DEVICE (-8)          /* a fault of the GPU or its driver */
 #define GPTQ_ERROR_CONTEXT_FULL (-9)    /* more tokens than the session's context holds */
 #define GPTQ_ERROR_BUSY (-10)           /* another thread is inside this handle */

@@ -9,17 +9,22 @@ const fn text(with_nul: &'static [u8]) -> &'static CStr {
     unsafe { CStr::from_bytes_with_nul_unchecked(with_nul) }
 }
 
+/// Of this header; [`gptq_version`] tells that of the library.
 pub const GPTQ_VERSION_MAJOR: i32 = 0;
 
+/// May add functions, keys and statuses.
 pub const GPTQ_VERSION_MINOR: i32 = 1;
 
+/// Changes no interface.
 pub const GPTQ_VERSION_PATCH: i32 = 0;
 
 /// 0, a positive [`GPTQ_DONE`], or a negative `GPTQ_ERROR_*`. The numbers never change.
 pub type gptq_status = i32;
 
+/// Done as asked.
 pub const GPTQ_OK: gptq_status = 0;
 
+/// Nothing more to do: the end of a generation or of a job.
 pub const GPTQ_DONE: gptq_status = 1;
 
 /// A cancel function or a progress callback asked for it.
@@ -40,8 +45,10 @@ pub const GPTQ_ERROR_CORRUPT: gptq_status = -5;
 /// Valid, but not known here, or above a limit.
 pub const GPTQ_ERROR_UNSUPPORTED: gptq_status = -6;
 
+/// The machine has no more, or the process may have no more.
 pub const GPTQ_ERROR_OUT_OF_MEMORY: gptq_status = -7;
 
+/// A fault of the GPU or its driver.
 pub const GPTQ_ERROR_DEVICE: gptq_status = -8;
 
 /// More tokens than the session's context holds.
@@ -216,10 +223,13 @@ pub const GPTQ_TOKENIZE_PARSE_SPECIAL: i32 = 2;
 /// Leave special tokens out of the text.
 pub const GPTQ_DETOKENIZE_SKIP_SPECIAL: i32 = 1;
 
+/// Keep none.
 pub const GPTQ_LOGITS_NONE: i32 = 0;
 
+/// Those after the last token.
 pub const GPTQ_LOGITS_LAST: i32 = 1;
 
+/// Those after each token.
 pub const GPTQ_LOGITS_ALL: i32 = 2;
 
 extern "C" {
