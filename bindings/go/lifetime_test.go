@@ -60,10 +60,17 @@ func TestNothingGrows(t *testing.T) {
 		runtime.GC()
 	}
 	round(300)
-	before := residentBytes(t)
-	round(2000)
-	if grown := residentBytes(t) - before; grown > 8<<20 {
-		t.Errorf("%d bytes more after 2,000 sessions and 20 models", grown)
+	// A leak grows every time; what malloc keeps for one more thread of the runtime's does not.
+	for attempt := 1; ; attempt++ {
+		before := residentBytes(t)
+		round(2000)
+		grown := residentBytes(t) - before
+		if grown <= 8<<20 {
+			return
+		}
+		if attempt == 3 {
+			t.Fatalf("%d bytes more after 2,000 sessions and 20 models, for the third time", grown)
+		}
 	}
 }
 
