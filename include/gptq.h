@@ -304,7 +304,7 @@ GPTQ_API gptq_status gptq_session_append_tokens(gptq_session *session, const int
 #define GPTQ_LOGITS_LAST 1 /* those after the last token */
 #define GPTQ_LOGITS_ALL 2  /* those after each token */
 
-/** Processes the appended tokens now, without generating.
+/** Processes the appended tokens now, without generating, and ends a generation that is under way.
  *  @param[in] logits  which to keep for gptq_session_logits(): none, those after the last token, or after each token
  *                     of this call (tokens x vocabulary floats: append in pieces to bound the memory)
  *  @return GPTQ_OK; GPTQ_ERROR_CANCELLED, _OUT_OF_MEMORY, _DEVICE: the cache is then as before this call, and the

@@ -140,6 +140,26 @@ func TestANewGenerationEndsTheOneBefore(t *testing.T) {
 	}
 }
 
+// A step after it would sample from logits that may not be there.
+func TestAPrefillEndsTheGeneration(t *testing.T) {
+	session := open(t, load(t))
+	for _, keep := range []gptq.KeepLogits{gptq.KeepNone, gptq.KeepLast} {
+		check(t, session.Reset())
+		generation := session.Generate(background, prompt, gptq.WithTemperature(1))
+		if !generation.Next() {
+			t.Fatal(generation.Err())
+		}
+		check(t, session.Prefill(background, keep))
+		if generation.Next() {
+			t.Error("a step after a prefill")
+		}
+		wantError(t, generation.Err(), gptq.ErrBadState)
+		if _, err := text(session.Continue(background, gptq.WithMaxTokens(3))); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestLogits(t *testing.T) {
 	model := load(t)
 	session := open(t, model)

@@ -85,7 +85,7 @@ const (
 	KeepAll  = KeepLogits(capi.GPTQ_LOGITS_ALL)  // those after each token of this call: append in pieces to bound the memory
 )
 
-// Prefill processes the appended tokens now, without generating. After ErrCancelled, ErrOutOfMemory and ErrDevice the cache
+// Prefill processes the appended tokens now, without generating, and ends a generation that is under way. After ErrCancelled, ErrOutOfMemory and ErrDevice the cache
 // is as before this call, and the tokens are still pending; ErrBadState when nothing is pending.
 func (s *Session) Prefill(ctx context.Context, keep KeepLogits) error {
 	w := newWatch(ctx)

@@ -121,6 +121,7 @@ void Session::prefill(Logits keep, const Progress& progress) {
   const Stopwatch watch;
   const int64_t count = pending();
   process_pending(keep, progress);
+  generating_ = false;  // its next step would sample from logits that may not be there
   stats_.prefill_tokens += count;
   stats_.prefill_seconds += watch.seconds();
 }

@@ -149,6 +149,19 @@ TEST(Session, RefusesWhatIsOutOfOrder) {
   EXPECT_THROW(session.append_tokens(std::vector<int32_t>{4096}), Error);
 }
 
+TEST(Session, PrefillEndsTheGenerationWhoseLogitsItReplaces) {
+  for (Logits keep : {Logits::none, Logits::last}) {
+    Session session(sample(), 0);
+    session.append_tokens(story_ids(10));
+    session.begin({.sampler = {.temperature = 1}}, quiet);
+    EXPECT_EQ(session.step(), StepResult::chunk);
+    session.prefill(keep, quiet);  // the token of that step
+    EXPECT_THROW(session.step(), Error);
+    EXPECT_EQ(session.history().size(), 11U);
+    EXPECT_FALSE(generate(session, {.max_tokens = 3}).empty());
+  }
+}
+
 TEST(Session, CancelEndsPrefillAndLeavesTheSessionUsable) {
   Session session(sample(), 4096);
   const auto ids = story_ids(4096);

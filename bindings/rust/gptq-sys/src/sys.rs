@@ -560,7 +560,8 @@ extern "C" {
         count: i64,
     ) -> gptq_status;
 
-    /// Processes the appended tokens now, without generating.
+    /// Processes the appended tokens now, without generating, and ends a generation that is under
+    /// way.
     ///
     /// - `logits`: which to keep for [`gptq_session_logits`]: none, those after the last token, or
     ///   after each token of this call (tokens x vocabulary floats: append in pieces to bound the
