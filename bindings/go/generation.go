@@ -38,6 +38,7 @@ type Generation struct {
 //
 // The end of ctx ends the generation, prompt included, within 50 ms: Err is then both ErrCancelled and ctx.Err() to
 // errors.Is. The session stays usable, and a prompt that was interrupted stays pending for the next call.
+// Where ctx had ended before the call, the prompt is not appended.
 // A generation that is under way on the session ends where it is.
 func (s *Session) Generate(ctx context.Context, prompt string, options ...Option) *Generation {
 	bytes, size := textArgument(prompt)

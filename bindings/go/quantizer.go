@@ -131,7 +131,7 @@ type Steps struct {
 }
 
 // Steps begins the job, or goes on with it: preparing the calibration, then a layer a step, then the closing of the output.
-// The end of ctx ends the job, as it does that of Run.
+// The end of ctx ends the job, as it does that of Run. Steps that were begun before get ErrBadState from here on.
 func (q *Quantizer) Steps(ctx context.Context) *Steps {
 	w := newWatch(ctx)
 	q.handle.replaceWatch(w)
@@ -145,6 +145,9 @@ func (s *Steps) Next() bool {
 		return false
 	}
 	err := s.quantizer.handle.use(exclusive, func(quantizer unsafe.Pointer) error {
+		if !s.quantizer.handle.watchedBy(s.watch) {
+			return &Error{Code: ErrBadState, Message: "other steps have begun on this quantizer"}
+		}
 		status, err := s.watch.guard(s.quantizer.handle, quantizer, capi.Gptq_quantizer_step)
 		if err == nil {
 			s.progress, err = progressOf(quantizer)

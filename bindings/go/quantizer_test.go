@@ -165,6 +165,25 @@ func TestCancelledJobLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestNewStepsEndTheOnesBefore(t *testing.T) {
+	quantizer := newQuantizer(t, filepath.Join(t.TempDir(), "out"))
+	addStory(t, quantizer)
+	ctx, cancel := context.WithCancel(background)
+	defer cancel()
+	old := quantizer.Steps(ctx)
+	if !old.Next() {
+		t.Fatal(old.Err())
+	}
+	fresh := quantizer.Steps(background)
+	if old.Next() { // its context would not be heard during the step
+		t.Error("the old ones go on")
+	}
+	wantError(t, old.Err(), gptq.ErrBadState, "other steps")
+	for fresh.Next() {
+	}
+	check(t, fresh.Err())
+}
+
 func TestStepsOutOfOrder(t *testing.T) {
 	quantizer := newQuantizer(t, filepath.Join(t.TempDir(), "out"))
 	wantError(t, quantizer.AddCalibrationTokens(nil), gptq.ErrInvalidArgument)
