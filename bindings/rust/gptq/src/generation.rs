@@ -47,6 +47,7 @@ impl FinishReason {
 /// chunks. The history keeps what was generated, without the end-of-text token; dropping the iterator early just stops
 /// there, and [`Session::resume`] goes on.
 #[derive(Debug)]
+#[must_use = "a generation writes only what it is asked for"]
 pub struct Generation<'session> {
     session: &'session mut Session,
     over: bool,

@@ -52,3 +52,20 @@ pub use session::{Canceller, KeepLogits, Session};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
+
+/// The compiler names an iterator that nobody asks.
+///
+/// ```
+/// #![deny(unused_must_use)]
+/// pub fn worked(job: &mut gptq::Quantizer) -> usize { job.steps().count() }
+/// ```
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// pub fn forgotten(job: &mut gptq::Quantizer) { job.steps(); }
+/// ```
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// pub fn forgotten(talk: &mut gptq::Session) -> gptq::Result<()> { talk.generate("Hello")?; Ok(()) }
+/// ```
+#[cfg(doctest)]
+mod unused_iterators {}

@@ -32,7 +32,7 @@ pub struct Options {
 unsafe impl Send for Options {}
 unsafe impl Sync for Options {}
 
-/// What an option is set to; made from `i32`, `i64`, `f64`, `bool` and `&str`.
+/// What an option is set to; made from `i32`, `u32`, `i64`, `f32`, `f64`, `bool`, `&str` and `&String`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum OptionValue<'a> {
@@ -50,6 +50,12 @@ impl From<i32> for OptionValue<'_> {
     }
 }
 
+impl From<u32> for OptionValue<'_> {
+    fn from(value: u32) -> Self {
+        OptionValue::Int(value.into())
+    }
+}
+
 impl From<i64> for OptionValue<'_> {
     fn from(value: i64) -> Self {
         OptionValue::Int(value)
@@ -62,6 +68,12 @@ impl From<bool> for OptionValue<'_> {
     }
 }
 
+impl From<f32> for OptionValue<'_> {
+    fn from(value: f32) -> Self {
+        OptionValue::Float(value.into())
+    }
+}
+
 impl From<f64> for OptionValue<'_> {
     fn from(value: f64) -> Self {
         OptionValue::Float(value)
@@ -70,6 +82,12 @@ impl From<f64> for OptionValue<'_> {
 
 impl<'a> From<&'a str> for OptionValue<'a> {
     fn from(value: &'a str) -> Self {
+        OptionValue::Text(value)
+    }
+}
+
+impl<'a> From<&'a String> for OptionValue<'a> {
+    fn from(value: &'a String) -> Self {
         OptionValue::Text(value)
     }
 }

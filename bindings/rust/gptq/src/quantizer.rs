@@ -196,6 +196,7 @@ fn progress_of(raw: *const sys::gptq_quantizer) -> Result<Progress> {
 
 /// Works a step each time it is asked for one; made by [`Quantizer::steps`]. Dropping it early just stops there.
 #[derive(Debug)]
+#[must_use = "a step is made only when it is asked for"]
 pub struct Steps<'quantizer> {
     quantizer: &'quantizer mut Quantizer,
     over: bool,

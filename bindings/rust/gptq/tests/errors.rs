@@ -96,6 +96,13 @@ fn options_go_to_json_and_back() {
 }
 
 #[test]
+fn settings_are_made_from_the_types_that_hold_them() {
+    let order = String::from("act");
+    let options = Options::new().set("order", &order).set("top_k", 5_u32).set("temperature", 0.5_f32).set("sym", true);
+    assert_eq!(options.to_json().unwrap(), r#"{"order":"act","sym":1,"temperature":0.5,"top_k":5}"#);
+}
+
+#[test]
 fn every_option_is_described() {
     let described = gptq::describe_options().unwrap();
     assert!(described.len() >= 26);

@@ -14,10 +14,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     io::stdout().flush()?;
     for line in io::stdin().lock().lines() {
         let line = line?;
-        if matches!(session.append(&line), Err(error) if error.code() == ErrorCode::ContextFull) {
-            println!("(that was all I can remember; let us start anew)");
-            session.reset()?;
-            session.append(&line)?;
+        match session.append(&line) {
+            Err(error) if error.code() == ErrorCode::ContextFull => {
+                println!("(that was all I can remember; let us start anew)");
+                session.reset()?;
+                session.append(&line)?;
+            }
+            result => result?,
         }
         for chunk in session.resume(&options)? {
             print!("{}", chunk?.text);
