@@ -50,7 +50,10 @@ def number(value):
 
 def doc(option):
     """One line: what it is, what it may be, what it is unless set."""
-    parts = [option["help"][0].upper() + option["help"][1:]]
+    text = option["help"]
+    if kind(option) == "bool" and text[:2] in ("0:", "1:"):
+        text = ("true" if text[0] == "1" else "false") + text[1:]
+    parts = [text[0].upper() + text[1:]]
     if option.get("values"):
         parts.append("one of " + ", ".join(f'"{value}"' for value in option["values"]))
     elif kind(option) != "bool" and "min" in option and "max" in option:

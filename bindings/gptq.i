@@ -25,6 +25,7 @@
 #ifdef SWIGGO
 %insert(cgo_comment_typedefs) %{
 #cgo pkg-config: gptq
+_Static_assert(sizeof(void *) == 8, "the strings below are those of a Go whose int has 64 bits");
 %}
 
 %typemap(gotype) gptq_status, int32_t "int32"

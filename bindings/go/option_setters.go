@@ -17,12 +17,12 @@ func WithCompute(value string) Option {
 	return Set("compute", value)
 }
 
-// WithLoadWeights sets load_weights. 0: tokenizer and configuration alone; default true. Scope: model.
+// WithLoadWeights sets load_weights. False: tokenizer and configuration alone; default true. Scope: model.
 func WithLoadWeights(value bool) Option {
 	return Set("load_weights", value)
 }
 
-// WithMmap sets mmap. 1: unquantized weights stay in the mapped file; default true. Scope: model.
+// WithMmap sets mmap. True: unquantized weights stay in the mapped file; default true. Scope: model.
 func WithMmap(value bool) Option {
 	return Set("mmap", value)
 }
@@ -67,7 +67,7 @@ func WithSeed(value int64) Option {
 	return Set("seed", value)
 }
 
-// WithIgnoreEos sets ignore_eos. 1: go on after an end-of-text token; default false. Scope: generation.
+// WithIgnoreEos sets ignore_eos. True: go on after an end-of-text token; default false. Scope: generation.
 func WithIgnoreEos(value bool) Option {
 	return Set("ignore_eos", value)
 }
@@ -82,7 +82,7 @@ func WithGroupSize(value int64) Option {
 	return Set("group_size", value)
 }
 
-// WithSym sets sym. 1: symmetric; default true. Scope: quantizer.
+// WithSym sets sym. True: symmetric; default true. Scope: quantizer.
 func WithSym(value bool) Option {
 	return Set("sym", value)
 }
@@ -92,7 +92,7 @@ func WithOrder(value string) Option {
 	return Set("order", value)
 }
 
-// WithStaticGroups sets static_groups. 1: ranges of groups from the unquantized weights; default false. Scope: quantizer.
+// WithStaticGroups sets static_groups. True: ranges of groups from the unquantized weights; default false. Scope: quantizer.
 func WithStaticGroups(value bool) Option {
 	return Set("static_groups", value)
 }
@@ -107,7 +107,7 @@ func WithDampAutoIncrement(value float64) Option {
 	return Set("damp_auto_increment", value)
 }
 
-// WithTrueSequential sets true_sequential. 1: modules see the quantized ones before them; default true. Scope: quantizer.
+// WithTrueSequential sets true_sequential. True: modules see the quantized ones before them; default true. Scope: quantizer.
 func WithTrueSequential(value bool) Option {
 	return Set("true_sequential", value)
 }
@@ -127,7 +127,7 @@ func WithFormat(value string) Option {
 	return Set("format", value)
 }
 
-// WithOverwrite sets overwrite. 1: replace an existing output folder; default false. Scope: quantizer.
+// WithOverwrite sets overwrite. True: replace an existing output folder; default false. Scope: quantizer.
 func WithOverwrite(value bool) Option {
 	return Set("overwrite", value)
 }

@@ -19,12 +19,12 @@ namespace Gptq
         {
             set { Set("compute", value); }
         }
-        /// <summary>0: tokenizer and configuration alone; default true. Scope: model.</summary>
+        /// <summary>False: tokenizer and configuration alone; default true. Scope: model.</summary>
         public bool LoadWeights
         {
             set { Set("load_weights", value); }
         }
-        /// <summary>1: unquantized weights stay in the mapped file; default true. Scope: model.</summary>
+        /// <summary>True: unquantized weights stay in the mapped file; default true. Scope: model.</summary>
         public bool Mmap
         {
             set { Set("mmap", value); }
@@ -69,7 +69,7 @@ namespace Gptq
         {
             set { Set("seed", value); }
         }
-        /// <summary>1: go on after an end-of-text token; default false. Scope: generation.</summary>
+        /// <summary>True: go on after an end-of-text token; default false. Scope: generation.</summary>
         public bool IgnoreEos
         {
             set { Set("ignore_eos", value); }
@@ -84,7 +84,7 @@ namespace Gptq
         {
             set { Set("group_size", value); }
         }
-        /// <summary>1: symmetric; default true. Scope: quantizer.</summary>
+        /// <summary>True: symmetric; default true. Scope: quantizer.</summary>
         public bool Sym
         {
             set { Set("sym", value); }
@@ -94,7 +94,7 @@ namespace Gptq
         {
             set { Set("order", value); }
         }
-        /// <summary>1: ranges of groups from the unquantized weights; default false. Scope: quantizer.</summary>
+        /// <summary>True: ranges of groups from the unquantized weights; default false. Scope: quantizer.</summary>
         public bool StaticGroups
         {
             set { Set("static_groups", value); }
@@ -109,7 +109,7 @@ namespace Gptq
         {
             set { Set("damp_auto_increment", value); }
         }
-        /// <summary>1: modules see the quantized ones before them; default true. Scope: quantizer.</summary>
+        /// <summary>True: modules see the quantized ones before them; default true. Scope: quantizer.</summary>
         public bool TrueSequential
         {
             set { Set("true_sequential", value); }
@@ -129,7 +129,7 @@ namespace Gptq
         {
             set { Set("format", value); }
         }
-        /// <summary>1: replace an existing output folder; default false. Scope: quantizer.</summary>
+        /// <summary>True: replace an existing output folder; default false. Scope: quantizer.</summary>
         public bool Overwrite
         {
             set { Set("overwrite", value); }

@@ -29,6 +29,7 @@ typedef struct { void* array; intgo len; intgo cap; } _goslice_;
 
 
 #cgo pkg-config: gptq
+_Static_assert(sizeof(void *) == 8, "the strings below are those of a Go whose int has 64 bits");
 
 typedef _gostring_ swig_type_1;
 typedef _gostring_ swig_type_2;
@@ -64,82 +65,82 @@ typedef long long swig_type_31;
 typedef long long swig_type_32;
 typedef _gostring_ swig_type_33;
 typedef _gostring_ swig_type_34;
-extern void _wrap_Swig_free_capi_0ac378dc99c78ea8(uintptr_t arg1);
-extern uintptr_t _wrap_Swig_malloc_capi_0ac378dc99c78ea8(swig_intgo arg1);
-extern swig_intgo _wrap_GPTQ_ERROR_CANCELLED_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_IO_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_CORRUPT_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_DEVICE_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_BUSY_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_CALLBACK_capi_0ac378dc99c78ea8(void);
-extern swig_intgo _wrap_GPTQ_ERROR_INTERNAL_capi_0ac378dc99c78ea8(void);
-extern int _wrap_gptq_version_capi_0ac378dc99c78ea8(void);
-extern swig_type_1 _wrap_gptq_version_string_capi_0ac378dc99c78ea8(void);
-extern int _wrap_gptq_has_feature_capi_0ac378dc99c78ea8(swig_type_2 arg1);
-extern swig_type_3 _wrap_gptq_build_info_capi_0ac378dc99c78ea8(void);
-extern swig_type_4 _wrap_gptq_status_name_capi_0ac378dc99c78ea8(int arg1);
-extern int _wrap_gptq_last_error_code_capi_0ac378dc99c78ea8(void);
-extern swig_type_5 _wrap_gptq_last_error_message_capi_0ac378dc99c78ea8(void);
-extern void _wrap_gptq_clear_error_capi_0ac378dc99c78ea8(void);
-extern void _wrap_gptq_set_log_level_capi_0ac378dc99c78ea8(int arg1);
-extern int _wrap_gptq_options_create_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern void _wrap_gptq_options_free_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_options_set_int_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_type_6 arg2, swig_type_7 arg3);
-extern int _wrap_gptq_options_set_float_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_type_8 arg2, double arg3);
-extern int _wrap_gptq_options_set_string_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_type_9 arg2, swig_type_10 arg3);
-extern int _wrap_gptq_options_set_json_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2, swig_type_11 arg3);
-extern int _wrap_gptq_options_get_json_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_options_reset_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern swig_type_12 _wrap_gptq_option_count_capi_0ac378dc99c78ea8(void);
-extern int _wrap_gptq_option_describe_capi_0ac378dc99c78ea8(swig_type_13 arg1, swig_voidp arg2);
-extern swig_voidp _wrap_gptq_buffer_data_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern swig_type_14 _wrap_gptq_buffer_size_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern void _wrap_gptq_buffer_free_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_model_load_capi_0ac378dc99c78ea8(swig_type_15 arg1, swig_voidp arg2, swig_voidp arg3);
-extern void _wrap_gptq_model_free_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_model_retain_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_model_get_int_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_type_16 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_get_string_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_type_17 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_metadata_json_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_model_tokenize_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2, swig_type_18 arg3, int arg4, swig_voidp arg5);
-extern int _wrap_gptq_model_detokenize_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2, swig_type_19 arg3, int arg4, swig_voidp arg5);
-extern int _wrap_gptq_model_token_text_capi_0ac378dc99c78ea8(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_special_token_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_type_20 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_is_end_of_generation_capi_0ac378dc99c78ea8(swig_voidp arg1, int arg2);
-extern int _wrap_gptq_session_create_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern void _wrap_gptq_session_free_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_session_reset_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_session_append_text_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2, swig_type_21 arg3);
-extern int _wrap_gptq_session_append_tokens_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2, swig_type_22 arg3);
-extern int _wrap_gptq_session_prefill_capi_0ac378dc99c78ea8(swig_voidp arg1, int arg2);
-extern int _wrap_gptq_session_begin_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_session_step_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_session_cancel_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_session_clear_cancel_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern swig_type_23 _wrap_gptq_session_error_message_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern swig_type_24 _wrap_gptq_session_text_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern swig_type_25 _wrap_gptq_session_text_size_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_session_token_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern swig_type_26 _wrap_gptq_session_finish_reason_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_session_logits_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2);
-extern swig_type_27 _wrap_gptq_session_token_count_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_session_get_stat_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_type_28 arg2, swig_voidp arg3);
-extern int _wrap_gptq_quantizer_create_capi_0ac378dc99c78ea8(swig_type_29 arg1, swig_type_30 arg2, swig_voidp arg3, swig_voidp arg4);
-extern void _wrap_gptq_quantizer_free_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_add_calibration_text_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2, swig_type_31 arg3);
-extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2, swig_type_32 arg3);
-extern int _wrap_gptq_quantizer_step_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_run_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_cancel_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_get_stat_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_type_33 arg2, swig_voidp arg3);
-extern swig_type_34 _wrap_gptq_quantizer_error_message_capi_0ac378dc99c78ea8(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_report_json_capi_0ac378dc99c78ea8(swig_voidp arg1, swig_voidp arg2);
+extern void _wrap_Swig_free_capi_6d707325519994ab(uintptr_t arg1);
+extern uintptr_t _wrap_Swig_malloc_capi_6d707325519994ab(swig_intgo arg1);
+extern swig_intgo _wrap_GPTQ_ERROR_CANCELLED_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_IO_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_CORRUPT_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_DEVICE_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_BUSY_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_CALLBACK_capi_6d707325519994ab(void);
+extern swig_intgo _wrap_GPTQ_ERROR_INTERNAL_capi_6d707325519994ab(void);
+extern int _wrap_gptq_version_capi_6d707325519994ab(void);
+extern swig_type_1 _wrap_gptq_version_string_capi_6d707325519994ab(void);
+extern int _wrap_gptq_has_feature_capi_6d707325519994ab(swig_type_2 arg1);
+extern swig_type_3 _wrap_gptq_build_info_capi_6d707325519994ab(void);
+extern swig_type_4 _wrap_gptq_status_name_capi_6d707325519994ab(int arg1);
+extern int _wrap_gptq_last_error_code_capi_6d707325519994ab(void);
+extern swig_type_5 _wrap_gptq_last_error_message_capi_6d707325519994ab(void);
+extern void _wrap_gptq_clear_error_capi_6d707325519994ab(void);
+extern void _wrap_gptq_set_log_level_capi_6d707325519994ab(int arg1);
+extern int _wrap_gptq_options_create_capi_6d707325519994ab(swig_voidp arg1);
+extern void _wrap_gptq_options_free_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_options_set_int_capi_6d707325519994ab(swig_voidp arg1, swig_type_6 arg2, swig_type_7 arg3);
+extern int _wrap_gptq_options_set_float_capi_6d707325519994ab(swig_voidp arg1, swig_type_8 arg2, double arg3);
+extern int _wrap_gptq_options_set_string_capi_6d707325519994ab(swig_voidp arg1, swig_type_9 arg2, swig_type_10 arg3);
+extern int _wrap_gptq_options_set_json_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_11 arg3);
+extern int _wrap_gptq_options_get_json_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_gptq_options_reset_capi_6d707325519994ab(swig_voidp arg1);
+extern swig_type_12 _wrap_gptq_option_count_capi_6d707325519994ab(void);
+extern int _wrap_gptq_option_describe_capi_6d707325519994ab(swig_type_13 arg1, swig_voidp arg2);
+extern swig_voidp _wrap_gptq_buffer_data_capi_6d707325519994ab(swig_voidp arg1);
+extern swig_type_14 _wrap_gptq_buffer_size_capi_6d707325519994ab(swig_voidp arg1);
+extern void _wrap_gptq_buffer_free_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_model_load_capi_6d707325519994ab(swig_type_15 arg1, swig_voidp arg2, swig_voidp arg3);
+extern void _wrap_gptq_model_free_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_model_retain_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_model_get_int_capi_6d707325519994ab(swig_voidp arg1, swig_type_16 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_get_string_capi_6d707325519994ab(swig_voidp arg1, swig_type_17 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_metadata_json_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_gptq_model_tokenize_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_18 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_detokenize_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_19 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_token_text_capi_6d707325519994ab(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_special_token_capi_6d707325519994ab(swig_voidp arg1, swig_type_20 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_is_end_of_generation_capi_6d707325519994ab(swig_voidp arg1, int arg2);
+extern int _wrap_gptq_session_create_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern void _wrap_gptq_session_free_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_session_reset_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_session_append_text_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_21 arg3);
+extern int _wrap_gptq_session_append_tokens_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_22 arg3);
+extern int _wrap_gptq_session_prefill_capi_6d707325519994ab(swig_voidp arg1, int arg2);
+extern int _wrap_gptq_session_begin_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_gptq_session_step_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_session_cancel_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_session_clear_cancel_capi_6d707325519994ab(swig_voidp arg1);
+extern swig_type_23 _wrap_gptq_session_error_message_capi_6d707325519994ab(swig_voidp arg1);
+extern swig_type_24 _wrap_gptq_session_text_capi_6d707325519994ab(swig_voidp arg1);
+extern swig_type_25 _wrap_gptq_session_text_size_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_session_token_capi_6d707325519994ab(swig_voidp arg1);
+extern swig_type_26 _wrap_gptq_session_finish_reason_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_session_logits_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
+extern swig_type_27 _wrap_gptq_session_token_count_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_session_get_stat_capi_6d707325519994ab(swig_voidp arg1, swig_type_28 arg2, swig_voidp arg3);
+extern int _wrap_gptq_quantizer_create_capi_6d707325519994ab(swig_type_29 arg1, swig_type_30 arg2, swig_voidp arg3, swig_voidp arg4);
+extern void _wrap_gptq_quantizer_free_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_add_calibration_text_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_31 arg3);
+extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_32 arg3);
+extern int _wrap_gptq_quantizer_step_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_run_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_cancel_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_get_stat_capi_6d707325519994ab(swig_voidp arg1, swig_type_33 arg2, swig_voidp arg3);
+extern swig_type_34 _wrap_gptq_quantizer_error_message_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_report_json_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
 #undef intgo
 */
 import "C"
@@ -182,13 +183,13 @@ func swigCopyString(s string) string {
 
 func Swig_free(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_Swig_free_capi_0ac378dc99c78ea8(C.uintptr_t(_swig_i_0))
+	C._wrap_Swig_free_capi_6d707325519994ab(C.uintptr_t(_swig_i_0))
 }
 
 func Swig_malloc(arg1 int) (_swig_ret uintptr) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
-	swig_r = (uintptr)(C._wrap_Swig_malloc_capi_0ac378dc99c78ea8(C.swig_intgo(_swig_i_0)))
+	swig_r = (uintptr)(C._wrap_Swig_malloc_capi_6d707325519994ab(C.swig_intgo(_swig_i_0)))
 	return swig_r
 }
 
@@ -199,104 +200,104 @@ const GPTQ_OK int = 0
 const GPTQ_DONE int = 1
 func _swig_getGPTQ_ERROR_CANCELLED() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CANCELLED_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CANCELLED_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_CANCELLED int = _swig_getGPTQ_ERROR_CANCELLED()
 func _swig_getGPTQ_ERROR_INVALID_ARGUMENT() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_INVALID_ARGUMENT int = _swig_getGPTQ_ERROR_INVALID_ARGUMENT()
 func _swig_getGPTQ_ERROR_NOT_FOUND() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_NOT_FOUND_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_NOT_FOUND_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_NOT_FOUND int = _swig_getGPTQ_ERROR_NOT_FOUND()
 func _swig_getGPTQ_ERROR_IO() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_IO_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_IO_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_IO int = _swig_getGPTQ_ERROR_IO()
 func _swig_getGPTQ_ERROR_CORRUPT() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CORRUPT_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CORRUPT_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_CORRUPT int = _swig_getGPTQ_ERROR_CORRUPT()
 func _swig_getGPTQ_ERROR_UNSUPPORTED() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_UNSUPPORTED_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_UNSUPPORTED_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_UNSUPPORTED int = _swig_getGPTQ_ERROR_UNSUPPORTED()
 func _swig_getGPTQ_ERROR_OUT_OF_MEMORY() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_OUT_OF_MEMORY int = _swig_getGPTQ_ERROR_OUT_OF_MEMORY()
 func _swig_getGPTQ_ERROR_DEVICE() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_DEVICE_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_DEVICE_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_DEVICE int = _swig_getGPTQ_ERROR_DEVICE()
 func _swig_getGPTQ_ERROR_CONTEXT_FULL() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CONTEXT_FULL_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CONTEXT_FULL_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_CONTEXT_FULL int = _swig_getGPTQ_ERROR_CONTEXT_FULL()
 func _swig_getGPTQ_ERROR_BUSY() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_BUSY_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_BUSY_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_BUSY int = _swig_getGPTQ_ERROR_BUSY()
 func _swig_getGPTQ_ERROR_BAD_STATE() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_BAD_STATE_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_BAD_STATE_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_BAD_STATE int = _swig_getGPTQ_ERROR_BAD_STATE()
 func _swig_getGPTQ_ERROR_CALLBACK() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CALLBACK_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CALLBACK_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_CALLBACK int = _swig_getGPTQ_ERROR_CALLBACK()
 func _swig_getGPTQ_ERROR_INTERNAL() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_INTERNAL_capi_0ac378dc99c78ea8())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_INTERNAL_capi_6d707325519994ab())
 	return swig_r
 }
 
 var GPTQ_ERROR_INTERNAL int = _swig_getGPTQ_ERROR_INTERNAL()
 func Gptq_version() (_swig_ret int32) {
 	var swig_r int32
-	swig_r = (int32)(C._wrap_gptq_version_capi_0ac378dc99c78ea8())
+	swig_r = (int32)(C._wrap_gptq_version_capi_6d707325519994ab())
 	return swig_r
 }
 
 func Gptq_version_string() (_swig_ret string) {
 	var swig_r string
-	swig_r_p := C._wrap_gptq_version_string_capi_0ac378dc99c78ea8()
+	swig_r_p := C._wrap_gptq_version_string_capi_6d707325519994ab()
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -306,7 +307,7 @@ func Gptq_version_string() (_swig_ret string) {
 func Gptq_has_feature(arg1 string) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_has_feature_capi_0ac378dc99c78ea8(*(*C.swig_type_2)(unsafe.Pointer(&_swig_i_0))))
+	swig_r = (int32)(C._wrap_gptq_has_feature_capi_6d707325519994ab(*(*C.swig_type_2)(unsafe.Pointer(&_swig_i_0))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -315,7 +316,7 @@ func Gptq_has_feature(arg1 string) (_swig_ret int32) {
 
 func Gptq_build_info() (_swig_ret string) {
 	var swig_r string
-	swig_r_p := C._wrap_gptq_build_info_capi_0ac378dc99c78ea8()
+	swig_r_p := C._wrap_gptq_build_info_capi_6d707325519994ab()
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -325,7 +326,7 @@ func Gptq_build_info() (_swig_ret string) {
 func Gptq_status_name(arg1 int32) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_status_name_capi_0ac378dc99c78ea8(C.int(_swig_i_0))
+	swig_r_p := C._wrap_gptq_status_name_capi_6d707325519994ab(C.int(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -334,13 +335,13 @@ func Gptq_status_name(arg1 int32) (_swig_ret string) {
 
 func Gptq_last_error_code() (_swig_ret int32) {
 	var swig_r int32
-	swig_r = (int32)(C._wrap_gptq_last_error_code_capi_0ac378dc99c78ea8())
+	swig_r = (int32)(C._wrap_gptq_last_error_code_capi_6d707325519994ab())
 	return swig_r
 }
 
 func Gptq_last_error_message() (_swig_ret string) {
 	var swig_r string
-	swig_r_p := C._wrap_gptq_last_error_message_capi_0ac378dc99c78ea8()
+	swig_r_p := C._wrap_gptq_last_error_message_capi_6d707325519994ab()
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -348,12 +349,12 @@ func Gptq_last_error_message() (_swig_ret string) {
 }
 
 func Gptq_clear_error() {
-	C._wrap_gptq_clear_error_capi_0ac378dc99c78ea8()
+	C._wrap_gptq_clear_error_capi_6d707325519994ab()
 }
 
 func Gptq_set_log_level(arg1 int32) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_set_log_level_capi_0ac378dc99c78ea8(C.int(_swig_i_0))
+	C._wrap_gptq_set_log_level_capi_6d707325519994ab(C.int(_swig_i_0))
 }
 
 const GPTQ_KEY_DEVICE string = "device"
@@ -385,13 +386,13 @@ const GPTQ_KEY_OVERWRITE string = "overwrite"
 func Gptq_options_create(arg1 *unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_options_create_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_options_create_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_options_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_options_free_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_options_free_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_options_set_int(arg1 unsafe.Pointer, arg2 string, arg3 int64) (_swig_ret int32) {
@@ -399,7 +400,7 @@ func Gptq_options_set_int(arg1 unsafe.Pointer, arg2 string, arg3 int64) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_int_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), *(*C.swig_type_6)(unsafe.Pointer(&_swig_i_1)), C.swig_type_7(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_int_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_6)(unsafe.Pointer(&_swig_i_1)), C.swig_type_7(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -411,7 +412,7 @@ func Gptq_options_set_float(arg1 unsafe.Pointer, arg2 string, arg3 float64) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_float_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), *(*C.swig_type_8)(unsafe.Pointer(&_swig_i_1)), C.double(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_float_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_8)(unsafe.Pointer(&_swig_i_1)), C.double(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -423,7 +424,7 @@ func Gptq_options_set_string(arg1 unsafe.Pointer, arg2 string, arg3 string) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_string_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_2))))
+	swig_r = (int32)(C._wrap_gptq_options_set_string_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_2))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -438,7 +439,7 @@ func Gptq_options_set_json(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_json_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_11(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_json_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_11(_swig_i_2)))
 	return swig_r
 }
 
@@ -446,20 +447,20 @@ func Gptq_options_get_json(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swig_ret
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_options_get_json_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_options_get_json_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_options_reset(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_options_reset_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_options_reset_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_option_count() (_swig_ret int64) {
 	var swig_r int64
-	swig_r = (int64)(C._wrap_gptq_option_count_capi_0ac378dc99c78ea8())
+	swig_r = (int64)(C._wrap_gptq_option_count_capi_6d707325519994ab())
 	return swig_r
 }
 
@@ -467,27 +468,27 @@ func Gptq_option_describe(arg1 int64, arg2 *unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_option_describe_capi_0ac378dc99c78ea8(C.swig_type_13(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_option_describe_capi_6d707325519994ab(C.swig_type_13(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_buffer_data(arg1 unsafe.Pointer) (_swig_ret unsafe.Pointer) {
 	var swig_r unsafe.Pointer
 	_swig_i_0 := arg1
-	swig_r = (unsafe.Pointer)(C._wrap_gptq_buffer_data_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (unsafe.Pointer)(C._wrap_gptq_buffer_data_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_buffer_size(arg1 unsafe.Pointer) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_gptq_buffer_size_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int64)(C._wrap_gptq_buffer_size_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_buffer_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_buffer_free_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_buffer_free_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_model_load(arg1 string, arg2 unsafe.Pointer, arg3 *unsafe.Pointer) (_swig_ret int32) {
@@ -495,7 +496,7 @@ func Gptq_model_load(arg1 string, arg2 unsafe.Pointer, arg3 *unsafe.Pointer) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_load_capi_0ac378dc99c78ea8(*(*C.swig_type_15)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_load_capi_6d707325519994ab(*(*C.swig_type_15)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -504,13 +505,13 @@ func Gptq_model_load(arg1 string, arg2 unsafe.Pointer, arg3 *unsafe.Pointer) (_s
 
 func Gptq_model_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_model_free_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_model_free_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_model_retain(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_model_retain_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_model_retain_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -519,7 +520,7 @@ func Gptq_model_get_int(arg1 unsafe.Pointer, arg2 string, arg3 *int64) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), *(*C.swig_type_16)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_16)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -531,7 +532,7 @@ func Gptq_model_get_string(arg1 unsafe.Pointer, arg2 string, arg3 *unsafe.Pointe
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), *(*C.swig_type_17)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_17)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -542,7 +543,7 @@ func Gptq_model_metadata_json(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swig_
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_model_metadata_json_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_model_metadata_json_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -556,7 +557,7 @@ func Gptq_model_tokenize(arg1 unsafe.Pointer, arg2 *byte, arg3 int64, arg4 int32
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_18(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_18(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -567,7 +568,7 @@ func Gptq_model_detokenize(arg1 unsafe.Pointer, arg2 *int32, arg3 int64, arg4 in
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_19(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_19(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -576,7 +577,7 @@ func Gptq_model_token_text(arg1 unsafe.Pointer, arg2 int32, arg3 *unsafe.Pointer
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_token_text_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_token_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -585,7 +586,7 @@ func Gptq_model_special_token(arg1 unsafe.Pointer, arg2 string, arg3 *int32) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -596,7 +597,7 @@ func Gptq_model_is_end_of_generation(arg1 unsafe.Pointer, arg2 int32) (_swig_ret
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_model_is_end_of_generation_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_model_is_end_of_generation_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
 	return swig_r
 }
 
@@ -605,19 +606,19 @@ func Gptq_session_create(arg1 unsafe.Pointer, arg2 unsafe.Pointer, arg3 *unsafe.
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_create_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_create_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Gptq_session_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_session_free_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_session_free_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_session_reset(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_reset_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_reset_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -626,7 +627,7 @@ func Gptq_session_append_text(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swi
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_21(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_21(_swig_i_2)))
 	return swig_r
 }
 
@@ -635,7 +636,7 @@ func Gptq_session_append_tokens(arg1 unsafe.Pointer, arg2 *int32, arg3 int64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_22(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_22(_swig_i_2)))
 	return swig_r
 }
 
@@ -646,7 +647,7 @@ func Gptq_session_prefill(arg1 unsafe.Pointer, arg2 int32) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_session_prefill_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_session_prefill_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
 	return swig_r
 }
 
@@ -654,35 +655,35 @@ func Gptq_session_begin(arg1 unsafe.Pointer, arg2 unsafe.Pointer) (_swig_ret int
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_session_begin_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_session_begin_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_session_step(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_step_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_step_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_cancel(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_cancel_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_cancel_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_clear_cancel(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_clear_cancel_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_clear_cancel_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_error_message(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_session_error_message_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_session_error_message_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -692,7 +693,7 @@ func Gptq_session_error_message(arg1 unsafe.Pointer) (_swig_ret string) {
 func Gptq_session_text(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_session_text_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_session_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -702,21 +703,21 @@ func Gptq_session_text(arg1 unsafe.Pointer) (_swig_ret string) {
 func Gptq_session_text_size(arg1 unsafe.Pointer) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_gptq_session_text_size_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int64)(C._wrap_gptq_session_text_size_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_token(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_token_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_token_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_finish_reason(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_session_finish_reason_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_session_finish_reason_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -727,14 +728,14 @@ func Gptq_session_logits(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swig_ret i
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_session_logits_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_session_logits_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_session_token_count(arg1 unsafe.Pointer) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_gptq_session_token_count_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int64)(C._wrap_gptq_session_token_count_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -743,7 +744,7 @@ func Gptq_session_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), *(*C.swig_type_28)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_28)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -756,7 +757,7 @@ func Gptq_quantizer_create(arg1 string, arg2 string, arg3 unsafe.Pointer, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_0ac378dc99c78ea8(*(*C.swig_type_29)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_30)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_6d707325519994ab(*(*C.swig_type_29)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_30)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -768,7 +769,7 @@ func Gptq_quantizer_create(arg1 string, arg2 string, arg3 unsafe.Pointer, arg4 *
 
 func Gptq_quantizer_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_quantizer_free_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_quantizer_free_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_quantizer_add_calibration_text(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swig_ret int32) {
@@ -776,7 +777,7 @@ func Gptq_quantizer_add_calibration_text(arg1 unsafe.Pointer, arg2 *byte, arg3 i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_31(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_31(_swig_i_2)))
 	return swig_r
 }
 
@@ -785,28 +786,28 @@ func Gptq_quantizer_add_calibration_tokens(arg1 unsafe.Pointer, arg2 *int32, arg
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_32(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_32(_swig_i_2)))
 	return swig_r
 }
 
 func Gptq_quantizer_step(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_quantizer_step_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_step_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_quantizer_run(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_quantizer_run_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_run_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_quantizer_cancel(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_quantizer_cancel_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_cancel_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -815,7 +816,7 @@ func Gptq_quantizer_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), *(*C.swig_type_33)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_33)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -825,7 +826,7 @@ func Gptq_quantizer_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_
 func Gptq_quantizer_error_message(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_quantizer_error_message_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_quantizer_error_message_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -836,7 +837,7 @@ func Gptq_quantizer_report_json(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swi
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_quantizer_report_json_capi_0ac378dc99c78ea8(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_report_json_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 

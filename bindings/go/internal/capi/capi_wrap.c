@@ -190,7 +190,7 @@ static void* Swig_malloc(int c) {
 extern "C" {
 #endif
 
-void _wrap_Swig_free_capi_0ac378dc99c78ea8(void *_swig_go_0) {
+void _wrap_Swig_free_capi_6d707325519994ab(void *_swig_go_0) {
   void *arg1 = (void *) 0 ;
   
   arg1 = *(void **)&_swig_go_0; 
@@ -200,7 +200,7 @@ void _wrap_Swig_free_capi_0ac378dc99c78ea8(void *_swig_go_0) {
 }
 
 
-void *_wrap_Swig_malloc_capi_0ac378dc99c78ea8(intgo _swig_go_0) {
+void *_wrap_Swig_malloc_capi_6d707325519994ab(intgo _swig_go_0) {
   int arg1 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -213,7 +213,7 @@ void *_wrap_Swig_malloc_capi_0ac378dc99c78ea8(intgo _swig_go_0) {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CANCELLED_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_CANCELLED_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -224,7 +224,7 @@ intgo _wrap_GPTQ_ERROR_CANCELLED_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -235,7 +235,7 @@ intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -246,7 +246,7 @@ intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_IO_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_IO_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -257,7 +257,7 @@ intgo _wrap_GPTQ_ERROR_IO_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CORRUPT_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_CORRUPT_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -268,7 +268,7 @@ intgo _wrap_GPTQ_ERROR_CORRUPT_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -279,7 +279,7 @@ intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -290,7 +290,7 @@ intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_DEVICE_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_DEVICE_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -301,7 +301,7 @@ intgo _wrap_GPTQ_ERROR_DEVICE_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -312,7 +312,7 @@ intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_BUSY_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_BUSY_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -323,7 +323,7 @@ intgo _wrap_GPTQ_ERROR_BUSY_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -334,7 +334,7 @@ intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CALLBACK_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_CALLBACK_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -345,7 +345,7 @@ intgo _wrap_GPTQ_ERROR_CALLBACK_capi_0ac378dc99c78ea8() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_INTERNAL_capi_0ac378dc99c78ea8() {
+intgo _wrap_GPTQ_ERROR_INTERNAL_capi_6d707325519994ab() {
   int result;
   intgo _swig_go_result;
   
@@ -356,7 +356,7 @@ intgo _wrap_GPTQ_ERROR_INTERNAL_capi_0ac378dc99c78ea8() {
 }
 
 
-int _wrap_gptq_version_capi_0ac378dc99c78ea8() {
+int _wrap_gptq_version_capi_6d707325519994ab() {
   int32_t result;
   int _swig_go_result;
   
@@ -367,7 +367,7 @@ int _wrap_gptq_version_capi_0ac378dc99c78ea8() {
 }
 
 
-_gostring_ _wrap_gptq_version_string_capi_0ac378dc99c78ea8() {
+_gostring_ _wrap_gptq_version_string_capi_6d707325519994ab() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -378,7 +378,7 @@ _gostring_ _wrap_gptq_version_string_capi_0ac378dc99c78ea8() {
 }
 
 
-int _wrap_gptq_has_feature_capi_0ac378dc99c78ea8(_gostring_ _swig_go_0) {
+int _wrap_gptq_has_feature_capi_6d707325519994ab(_gostring_ _swig_go_0) {
   char *arg1 = (char *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -396,7 +396,7 @@ int _wrap_gptq_has_feature_capi_0ac378dc99c78ea8(_gostring_ _swig_go_0) {
 }
 
 
-_gostring_ _wrap_gptq_build_info_capi_0ac378dc99c78ea8() {
+_gostring_ _wrap_gptq_build_info_capi_6d707325519994ab() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -407,7 +407,7 @@ _gostring_ _wrap_gptq_build_info_capi_0ac378dc99c78ea8() {
 }
 
 
-_gostring_ _wrap_gptq_status_name_capi_0ac378dc99c78ea8(int _swig_go_0) {
+_gostring_ _wrap_gptq_status_name_capi_6d707325519994ab(int _swig_go_0) {
   gptq_status arg1 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -420,7 +420,7 @@ _gostring_ _wrap_gptq_status_name_capi_0ac378dc99c78ea8(int _swig_go_0) {
 }
 
 
-int _wrap_gptq_last_error_code_capi_0ac378dc99c78ea8() {
+int _wrap_gptq_last_error_code_capi_6d707325519994ab() {
   gptq_status result;
   int _swig_go_result;
   
@@ -431,7 +431,7 @@ int _wrap_gptq_last_error_code_capi_0ac378dc99c78ea8() {
 }
 
 
-_gostring_ _wrap_gptq_last_error_message_capi_0ac378dc99c78ea8() {
+_gostring_ _wrap_gptq_last_error_message_capi_6d707325519994ab() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -442,13 +442,13 @@ _gostring_ _wrap_gptq_last_error_message_capi_0ac378dc99c78ea8() {
 }
 
 
-void _wrap_gptq_clear_error_capi_0ac378dc99c78ea8() {
+void _wrap_gptq_clear_error_capi_6d707325519994ab() {
   gptq_clear_error();
   
 }
 
 
-void _wrap_gptq_set_log_level_capi_0ac378dc99c78ea8(int _swig_go_0) {
+void _wrap_gptq_set_log_level_capi_6d707325519994ab(int _swig_go_0) {
   int32_t arg1 ;
   
   arg1 = (int32_t)_swig_go_0; 
@@ -458,7 +458,7 @@ void _wrap_gptq_set_log_level_capi_0ac378dc99c78ea8(int _swig_go_0) {
 }
 
 
-int _wrap_gptq_options_create_capi_0ac378dc99c78ea8(gptq_options **_swig_go_0) {
+int _wrap_gptq_options_create_capi_6d707325519994ab(gptq_options **_swig_go_0) {
   gptq_options **arg1 = (gptq_options **) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -471,7 +471,7 @@ int _wrap_gptq_options_create_capi_0ac378dc99c78ea8(gptq_options **_swig_go_0) {
 }
 
 
-void _wrap_gptq_options_free_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0) {
+void _wrap_gptq_options_free_capi_6d707325519994ab(gptq_options *_swig_go_0) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   
   arg1 = *(gptq_options **)&_swig_go_0; 
@@ -481,7 +481,7 @@ void _wrap_gptq_options_free_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0) {
 }
 
 
-int _wrap_gptq_options_set_int_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_options_set_int_capi_6d707325519994ab(gptq_options *_swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -503,7 +503,7 @@ int _wrap_gptq_options_set_int_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0, _
 }
 
 
-int _wrap_gptq_options_set_float_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0, _gostring_ _swig_go_1, double _swig_go_2) {
+int _wrap_gptq_options_set_float_capi_6d707325519994ab(gptq_options *_swig_go_0, _gostring_ _swig_go_1, double _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   double arg3 ;
@@ -525,7 +525,7 @@ int _wrap_gptq_options_set_float_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0,
 }
 
 
-int _wrap_gptq_options_set_string_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2) {
+int _wrap_gptq_options_set_string_capi_6d707325519994ab(gptq_options *_swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -552,7 +552,7 @@ int _wrap_gptq_options_set_string_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0
 }
 
 
-int _wrap_gptq_options_set_json_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_options_set_json_capi_6d707325519994ab(gptq_options *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -570,7 +570,7 @@ int _wrap_gptq_options_set_json_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0, 
 }
 
 
-int _wrap_gptq_options_get_json_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_options_get_json_capi_6d707325519994ab(gptq_options *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -585,7 +585,7 @@ int _wrap_gptq_options_get_json_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0, 
 }
 
 
-int _wrap_gptq_options_reset_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0) {
+int _wrap_gptq_options_reset_capi_6d707325519994ab(gptq_options *_swig_go_0) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -598,7 +598,7 @@ int _wrap_gptq_options_reset_capi_0ac378dc99c78ea8(gptq_options *_swig_go_0) {
 }
 
 
-long long _wrap_gptq_option_count_capi_0ac378dc99c78ea8() {
+long long _wrap_gptq_option_count_capi_6d707325519994ab() {
   int64_t result;
   long long _swig_go_result;
   
@@ -609,7 +609,7 @@ long long _wrap_gptq_option_count_capi_0ac378dc99c78ea8() {
 }
 
 
-int _wrap_gptq_option_describe_capi_0ac378dc99c78ea8(long long _swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_option_describe_capi_6d707325519994ab(long long _swig_go_0, gptq_buffer **_swig_go_1) {
   int64_t arg1 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -624,7 +624,7 @@ int _wrap_gptq_option_describe_capi_0ac378dc99c78ea8(long long _swig_go_0, gptq_
 }
 
 
-void *_wrap_gptq_buffer_data_capi_0ac378dc99c78ea8(gptq_buffer *_swig_go_0) {
+void *_wrap_gptq_buffer_data_capi_6d707325519994ab(gptq_buffer *_swig_go_0) {
   gptq_buffer *arg1 = (gptq_buffer *) 0 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -637,7 +637,7 @@ void *_wrap_gptq_buffer_data_capi_0ac378dc99c78ea8(gptq_buffer *_swig_go_0) {
 }
 
 
-long long _wrap_gptq_buffer_size_capi_0ac378dc99c78ea8(gptq_buffer *_swig_go_0) {
+long long _wrap_gptq_buffer_size_capi_6d707325519994ab(gptq_buffer *_swig_go_0) {
   gptq_buffer *arg1 = (gptq_buffer *) 0 ;
   int64_t result;
   long long _swig_go_result;
@@ -650,7 +650,7 @@ long long _wrap_gptq_buffer_size_capi_0ac378dc99c78ea8(gptq_buffer *_swig_go_0) 
 }
 
 
-void _wrap_gptq_buffer_free_capi_0ac378dc99c78ea8(gptq_buffer *_swig_go_0) {
+void _wrap_gptq_buffer_free_capi_6d707325519994ab(gptq_buffer *_swig_go_0) {
   gptq_buffer *arg1 = (gptq_buffer *) 0 ;
   
   arg1 = *(gptq_buffer **)&_swig_go_0; 
@@ -660,7 +660,7 @@ void _wrap_gptq_buffer_free_capi_0ac378dc99c78ea8(gptq_buffer *_swig_go_0) {
 }
 
 
-int _wrap_gptq_model_load_capi_0ac378dc99c78ea8(_gostring_ _swig_go_0, gptq_options *_swig_go_1, gptq_model **_swig_go_2) {
+int _wrap_gptq_model_load_capi_6d707325519994ab(_gostring_ _swig_go_0, gptq_options *_swig_go_1, gptq_model **_swig_go_2) {
   char *arg1 = (char *) 0 ;
   gptq_options *arg2 = (gptq_options *) 0 ;
   gptq_model **arg3 = (gptq_model **) 0 ;
@@ -682,7 +682,7 @@ int _wrap_gptq_model_load_capi_0ac378dc99c78ea8(_gostring_ _swig_go_0, gptq_opti
 }
 
 
-void _wrap_gptq_model_free_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0) {
+void _wrap_gptq_model_free_capi_6d707325519994ab(gptq_model *_swig_go_0) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   
   arg1 = *(gptq_model **)&_swig_go_0; 
@@ -692,7 +692,7 @@ void _wrap_gptq_model_free_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0) {
 }
 
 
-int _wrap_gptq_model_retain_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0) {
+int _wrap_gptq_model_retain_capi_6d707325519994ab(gptq_model *_swig_go_0) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -705,7 +705,7 @@ int _wrap_gptq_model_retain_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0) {
 }
 
 
-int _wrap_gptq_model_get_int_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2) {
+int _wrap_gptq_model_get_int_capi_6d707325519994ab(gptq_model *_swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -727,7 +727,7 @@ int _wrap_gptq_model_get_int_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, _gost
 }
 
 
-int _wrap_gptq_model_get_string_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, _gostring_ _swig_go_1, char **_swig_go_2) {
+int _wrap_gptq_model_get_string_capi_6d707325519994ab(gptq_model *_swig_go_0, _gostring_ _swig_go_1, char **_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   char **arg3 = (char **) 0 ;
@@ -749,7 +749,7 @@ int _wrap_gptq_model_get_string_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, _g
 }
 
 
-int _wrap_gptq_model_metadata_json_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_model_metadata_json_capi_6d707325519994ab(gptq_model *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -764,7 +764,7 @@ int _wrap_gptq_model_metadata_json_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0,
 }
 
 
-int _wrap_gptq_model_tokenize_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
+int _wrap_gptq_model_tokenize_capi_6d707325519994ab(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -786,7 +786,7 @@ int _wrap_gptq_model_tokenize_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, char
 }
 
 
-int _wrap_gptq_model_detokenize_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, int *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
+int _wrap_gptq_model_detokenize_capi_6d707325519994ab(gptq_model *_swig_go_0, int *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   int32_t *arg2 = (int32_t *) 0 ;
   int64_t arg3 ;
@@ -807,7 +807,7 @@ int _wrap_gptq_model_detokenize_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, in
 }
 
 
-int _wrap_gptq_model_token_text_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, int _swig_go_1, gptq_buffer **_swig_go_2) {
+int _wrap_gptq_model_token_text_capi_6d707325519994ab(gptq_model *_swig_go_0, int _swig_go_1, gptq_buffer **_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   int32_t arg2 ;
   gptq_buffer **arg3 = (gptq_buffer **) 0 ;
@@ -824,7 +824,7 @@ int _wrap_gptq_model_token_text_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, in
 }
 
 
-int _wrap_gptq_model_special_token_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, _gostring_ _swig_go_1, int *_swig_go_2) {
+int _wrap_gptq_model_special_token_capi_6d707325519994ab(gptq_model *_swig_go_0, _gostring_ _swig_go_1, int *_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int32_t *arg3 = (int32_t *) 0 ;
@@ -846,7 +846,7 @@ int _wrap_gptq_model_special_token_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0,
 }
 
 
-int _wrap_gptq_model_is_end_of_generation_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, int _swig_go_1) {
+int _wrap_gptq_model_is_end_of_generation_capi_6d707325519994ab(gptq_model *_swig_go_0, int _swig_go_1) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   int32_t arg2 ;
   int32_t result;
@@ -861,7 +861,7 @@ int _wrap_gptq_model_is_end_of_generation_capi_0ac378dc99c78ea8(gptq_model *_swi
 }
 
 
-int _wrap_gptq_session_create_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, gptq_options *_swig_go_1, gptq_session **_swig_go_2) {
+int _wrap_gptq_session_create_capi_6d707325519994ab(gptq_model *_swig_go_0, gptq_options *_swig_go_1, gptq_session **_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   gptq_options *arg2 = (gptq_options *) 0 ;
   gptq_session **arg3 = (gptq_session **) 0 ;
@@ -878,7 +878,7 @@ int _wrap_gptq_session_create_capi_0ac378dc99c78ea8(gptq_model *_swig_go_0, gptq
 }
 
 
-void _wrap_gptq_session_free_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
+void _wrap_gptq_session_free_capi_6d707325519994ab(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   
   arg1 = *(gptq_session **)&_swig_go_0; 
@@ -888,7 +888,7 @@ void _wrap_gptq_session_free_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_reset_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_reset_capi_6d707325519994ab(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -901,7 +901,7 @@ int _wrap_gptq_session_reset_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_append_text_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_session_append_text_capi_6d707325519994ab(gptq_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -919,7 +919,7 @@ int _wrap_gptq_session_append_text_capi_0ac378dc99c78ea8(gptq_session *_swig_go_
 }
 
 
-int _wrap_gptq_session_append_tokens_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_session_append_tokens_capi_6d707325519994ab(gptq_session *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int32_t *arg2 = (int32_t *) 0 ;
   int64_t arg3 ;
@@ -936,7 +936,7 @@ int _wrap_gptq_session_append_tokens_capi_0ac378dc99c78ea8(gptq_session *_swig_g
 }
 
 
-int _wrap_gptq_session_prefill_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0, int _swig_go_1) {
+int _wrap_gptq_session_prefill_capi_6d707325519994ab(gptq_session *_swig_go_0, int _swig_go_1) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int32_t arg2 ;
   gptq_status result;
@@ -951,7 +951,7 @@ int _wrap_gptq_session_prefill_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0, i
 }
 
 
-int _wrap_gptq_session_begin_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0, gptq_options *_swig_go_1) {
+int _wrap_gptq_session_begin_capi_6d707325519994ab(gptq_session *_swig_go_0, gptq_options *_swig_go_1) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_options *arg2 = (gptq_options *) 0 ;
   gptq_status result;
@@ -966,7 +966,7 @@ int _wrap_gptq_session_begin_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0, gpt
 }
 
 
-int _wrap_gptq_session_step_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_step_capi_6d707325519994ab(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -979,7 +979,7 @@ int _wrap_gptq_session_step_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_cancel_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_cancel_capi_6d707325519994ab(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -992,7 +992,7 @@ int _wrap_gptq_session_cancel_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_clear_cancel_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_clear_cancel_capi_6d707325519994ab(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1005,7 +1005,7 @@ int _wrap_gptq_session_clear_cancel_capi_0ac378dc99c78ea8(gptq_session *_swig_go
 }
 
 
-_gostring_ _wrap_gptq_session_error_message_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
+_gostring_ _wrap_gptq_session_error_message_capi_6d707325519994ab(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1018,7 +1018,7 @@ _gostring_ _wrap_gptq_session_error_message_capi_0ac378dc99c78ea8(gptq_session *
 }
 
 
-_gostring_ _wrap_gptq_session_text_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
+_gostring_ _wrap_gptq_session_text_capi_6d707325519994ab(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1033,7 +1033,7 @@ _gostring_ _wrap_gptq_session_text_capi_0ac378dc99c78ea8(gptq_session *_swig_go_
 }
 
 
-long long _wrap_gptq_session_text_size_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
+long long _wrap_gptq_session_text_size_capi_6d707325519994ab(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int64_t result;
   long long _swig_go_result;
@@ -1046,7 +1046,7 @@ long long _wrap_gptq_session_text_size_capi_0ac378dc99c78ea8(gptq_session *_swig
 }
 
 
-int _wrap_gptq_session_token_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_token_capi_6d707325519994ab(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -1059,7 +1059,7 @@ int _wrap_gptq_session_token_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
 }
 
 
-_gostring_ _wrap_gptq_session_finish_reason_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
+_gostring_ _wrap_gptq_session_finish_reason_capi_6d707325519994ab(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1072,7 +1072,7 @@ _gostring_ _wrap_gptq_session_finish_reason_capi_0ac378dc99c78ea8(gptq_session *
 }
 
 
-int _wrap_gptq_session_logits_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_session_logits_capi_6d707325519994ab(gptq_session *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -1087,7 +1087,7 @@ int _wrap_gptq_session_logits_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0, gp
 }
 
 
-long long _wrap_gptq_session_token_count_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0) {
+long long _wrap_gptq_session_token_count_capi_6d707325519994ab(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int64_t result;
   long long _swig_go_result;
@@ -1100,7 +1100,7 @@ long long _wrap_gptq_session_token_count_capi_0ac378dc99c78ea8(gptq_session *_sw
 }
 
 
-int _wrap_gptq_session_get_stat_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
+int _wrap_gptq_session_get_stat_capi_6d707325519994ab(gptq_session *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *arg2 = (char *) 0 ;
   double *arg3 = (double *) 0 ;
@@ -1122,7 +1122,7 @@ int _wrap_gptq_session_get_stat_capi_0ac378dc99c78ea8(gptq_session *_swig_go_0, 
 }
 
 
-int _wrap_gptq_quantizer_create_capi_0ac378dc99c78ea8(_gostring_ _swig_go_0, _gostring_ _swig_go_1, gptq_options *_swig_go_2, gptq_quantizer **_swig_go_3) {
+int _wrap_gptq_quantizer_create_capi_6d707325519994ab(_gostring_ _swig_go_0, _gostring_ _swig_go_1, gptq_options *_swig_go_2, gptq_quantizer **_swig_go_3) {
   char *arg1 = (char *) 0 ;
   char *arg2 = (char *) 0 ;
   gptq_options *arg3 = (gptq_options *) 0 ;
@@ -1151,7 +1151,7 @@ int _wrap_gptq_quantizer_create_capi_0ac378dc99c78ea8(_gostring_ _swig_go_0, _go
 }
 
 
-void _wrap_gptq_quantizer_free_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0) {
+void _wrap_gptq_quantizer_free_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   
   arg1 = *(gptq_quantizer **)&_swig_go_0; 
@@ -1161,7 +1161,7 @@ void _wrap_gptq_quantizer_free_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0)
 }
 
 
-int _wrap_gptq_quantizer_add_calibration_text_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_quantizer_add_calibration_text_capi_6d707325519994ab(gptq_quantizer *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -1179,7 +1179,7 @@ int _wrap_gptq_quantizer_add_calibration_text_capi_0ac378dc99c78ea8(gptq_quantiz
 }
 
 
-int _wrap_gptq_quantizer_add_calibration_tokens_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_quantizer_add_calibration_tokens_capi_6d707325519994ab(gptq_quantizer *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   int32_t *arg2 = (int32_t *) 0 ;
   int64_t arg3 ;
@@ -1196,7 +1196,7 @@ int _wrap_gptq_quantizer_add_calibration_tokens_capi_0ac378dc99c78ea8(gptq_quant
 }
 
 
-int _wrap_gptq_quantizer_step_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0) {
+int _wrap_gptq_quantizer_step_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1209,7 +1209,7 @@ int _wrap_gptq_quantizer_step_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0) 
 }
 
 
-int _wrap_gptq_quantizer_run_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0) {
+int _wrap_gptq_quantizer_run_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1222,7 +1222,7 @@ int _wrap_gptq_quantizer_run_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0) {
 }
 
 
-int _wrap_gptq_quantizer_cancel_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0) {
+int _wrap_gptq_quantizer_cancel_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1235,7 +1235,7 @@ int _wrap_gptq_quantizer_cancel_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0
 }
 
 
-int _wrap_gptq_quantizer_get_stat_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
+int _wrap_gptq_quantizer_get_stat_capi_6d707325519994ab(gptq_quantizer *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   char *arg2 = (char *) 0 ;
   double *arg3 = (double *) 0 ;
@@ -1257,7 +1257,7 @@ int _wrap_gptq_quantizer_get_stat_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go
 }
 
 
-_gostring_ _wrap_gptq_quantizer_error_message_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0) {
+_gostring_ _wrap_gptq_quantizer_error_message_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1270,7 +1270,7 @@ _gostring_ _wrap_gptq_quantizer_error_message_capi_0ac378dc99c78ea8(gptq_quantiz
 }
 
 
-int _wrap_gptq_quantizer_report_json_capi_0ac378dc99c78ea8(gptq_quantizer *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_quantizer_report_json_capi_6d707325519994ab(gptq_quantizer *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;

@@ -21,13 +21,13 @@ impl Options {
         self.set("compute", value)
     }
 
-    /// 0: tokenizer and configuration alone; default true. Scope: model.
+    /// False: tokenizer and configuration alone; default true. Scope: model.
     #[must_use]
     pub fn load_weights(self, value: bool) -> Self {
         self.set("load_weights", value)
     }
 
-    /// 1: unquantized weights stay in the mapped file; default true. Scope: model.
+    /// True: unquantized weights stay in the mapped file; default true. Scope: model.
     #[must_use]
     pub fn mmap(self, value: bool) -> Self {
         self.set("mmap", value)
@@ -81,7 +81,7 @@ impl Options {
         self.set("seed", value)
     }
 
-    /// 1: go on after an end-of-text token; default false. Scope: generation.
+    /// True: go on after an end-of-text token; default false. Scope: generation.
     #[must_use]
     pub fn ignore_eos(self, value: bool) -> Self {
         self.set("ignore_eos", value)
@@ -99,7 +99,7 @@ impl Options {
         self.set("group_size", value)
     }
 
-    /// 1: symmetric; default true. Scope: quantizer.
+    /// True: symmetric; default true. Scope: quantizer.
     #[must_use]
     pub fn sym(self, value: bool) -> Self {
         self.set("sym", value)
@@ -111,7 +111,7 @@ impl Options {
         self.set("order", value)
     }
 
-    /// 1: ranges of groups from the unquantized weights; default false. Scope: quantizer.
+    /// True: ranges of groups from the unquantized weights; default false. Scope: quantizer.
     #[must_use]
     pub fn static_groups(self, value: bool) -> Self {
         self.set("static_groups", value)
@@ -129,7 +129,7 @@ impl Options {
         self.set("damp_auto_increment", value)
     }
 
-    /// 1: modules see the quantized ones before them; default true. Scope: quantizer.
+    /// True: modules see the quantized ones before them; default true. Scope: quantizer.
     #[must_use]
     pub fn true_sequential(self, value: bool) -> Self {
         self.set("true_sequential", value)
@@ -153,7 +153,7 @@ impl Options {
         self.set("format", value)
     }
 
-    /// 1: replace an existing output folder; default false. Scope: quantizer.
+    /// True: replace an existing output folder; default false. Scope: quantizer.
     #[must_use]
     pub fn overwrite(self, value: bool) -> Self {
         self.set("overwrite", value)

@@ -39,7 +39,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * 0: tokenizer and configuration alone; default true. Scope: model.
+   * False: tokenizer and configuration alone; default true. Scope: model.
    *
    * @param value the setting
    * @return this
@@ -49,7 +49,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * 1: unquantized weights stay in the mapped file; default true. Scope: model.
+   * True: unquantized weights stay in the mapped file; default true. Scope: model.
    *
    * @param value the setting
    * @return this
@@ -139,7 +139,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * 1: go on after an end-of-text token; default false. Scope: generation.
+   * True: go on after an end-of-text token; default false. Scope: generation.
    *
    * @param value the setting
    * @return this
@@ -169,7 +169,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * 1: symmetric; default true. Scope: quantizer.
+   * True: symmetric; default true. Scope: quantizer.
    *
    * @param value the setting
    * @return this
@@ -189,7 +189,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * 1: ranges of groups from the unquantized weights; default false. Scope: quantizer.
+   * True: ranges of groups from the unquantized weights; default false. Scope: quantizer.
    *
    * @param value the setting
    * @return this
@@ -219,7 +219,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * 1: modules see the quantized ones before them; default true. Scope: quantizer.
+   * True: modules see the quantized ones before them; default true. Scope: quantizer.
    *
    * @param value the setting
    * @return this
@@ -259,7 +259,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * 1: replace an existing output folder; default false. Scope: quantizer.
+   * True: replace an existing output folder; default false. Scope: quantizer.
    *
    * @param value the setting
    * @return this
