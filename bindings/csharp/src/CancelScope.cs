@@ -1,4 +1,5 @@
-// Lets a CancellationToken cancel what a session runs, for as long as the scope is open.
+// Lets a CancellationToken cancel one call on a session. Between the calls of a generation nothing is registered: one that
+// was dropped midway can neither be kept by its token nor cancel what the session does next.
 using System;
 using System.Threading;
 
@@ -15,7 +16,7 @@ namespace Gptq
         {
             this.session = session;
             this.token = token;
-            registration = token.Register(Fire);
+            if (token.CanBeCanceled) registration = token.Register(Fire);
         }
 
         private void Fire()
@@ -32,13 +33,12 @@ namespace Gptq
             GptqException.Check(status);
         }
 
-        // Disposing of the registration waits for a Fire that has begun: after it, a cancel that came too late for the last
-        // call can be taken back, so that it does not end the next one.
+        // Disposing of the registration waits for a Fire that has begun: after it, a cancel that came too late for the call
+        // can be taken back, so that it does not end the next one; the token itself does, if it is the same generation's.
         public void Dispose()
         {
             registration.Dispose();
             if (fired) session.ClearCancel();
-            fired = false;
         }
     }
 }

@@ -12,7 +12,7 @@ namespace Gptq
         private readonly string prompt;
         private readonly Options options;
         private readonly CancellationToken token;
-        private CancelScope scope;
+        private int number;  // 0 before it has begun
         private bool ended;
         private Chunk current;
 
@@ -34,15 +34,15 @@ namespace Gptq
             if (ended) return false;
             try
             {
-                if (scope == null) Begin();
-                if (session.Step(scope, out current)) return true;
+                if (number == 0) Begin();
+                if (session.Step(number, token, out current)) return true;
             }
             catch
             {
-                Dispose();
+                ended = true;
                 throw;
             }
-            Dispose();
+            ended = true;
             return false;
         }
 
@@ -50,14 +50,12 @@ namespace Gptq
         {
             token.ThrowIfCancellationRequested();
             if (prompt != null) session.Append(prompt);
-            scope = new CancelScope(session, token);
-            session.Begin(options, scope);
+            number = session.Begin(options, token);
         }
 
         public void Dispose()
         {
             ended = true;
-            if (scope != null) scope.Dispose();
         }
     }
 

@@ -146,7 +146,8 @@ namespace Gptq
             return NativeBuffer.Text(json);
         }
 
-        /// <summary>Closes the model; its sessions live on. A call that is running on another thread ends first.</summary>
+        /// <summary>Closes the model; its sessions live on. A call that runs on another thread goes on, and the memory goes
+        /// when it has ended.</summary>
         public void Dispose()
         {
             handle.Dispose();

@@ -1,18 +1,20 @@
 // Settings by key; the properties by name are in generated/OptionSetters.cs.
 using System;
+using System.Threading;
 
 namespace Gptq
 {
     /// <summary>Settings for models, sessions, generations and quantizations: <c>new Options { Temperature = 0.7 }</c>.
     /// One object may hold settings of every scope: each call takes those that it knows, and copies them, so the object
-    /// may be changed or closed as soon as the call returns. What is not set has its default. One thread at a time may
-    /// change it.</summary>
+    /// may be changed or closed as soon as the call returns. What is not set has its default. Any number of threads may use
+    /// it; a change waits for the calls that it was given to.</summary>
     /// <remarks>Every property and <c>Set</c> throws <see cref="GptqException"/> with
     /// <see cref="ErrorCode.InvalidArgument"/> for an unknown key (the message names the nearest), a value of another type
     /// or out of its bounds; the options are then as before.</remarks>
     public sealed partial class Options : IDisposable
     {
         private readonly Handle handle;
+        private readonly ReaderWriterLockSlim gate = new ReaderWriterLockSlim();  // for reading: calls that it was given to
 
         /// <summary>An empty set: every key has its default.</summary>
         public Options()
@@ -33,13 +35,13 @@ namespace Gptq
         /// <summary>Sets an integer key. A key of type float takes it too.</summary>
         public void Set(string key, long value)
         {
-            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_options_set_int(use.Pointer, key, value));
+            Change(options => GptqApi.gptq_options_set_int(options, key, value));
         }
 
         /// <summary>Sets a floating-point key.</summary>
         public void Set(string key, double value)
         {
-            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_options_set_float(use.Pointer, key, value));
+            Change(options => GptqApi.gptq_options_set_float(options, key, value));
         }
 
         /// <summary>Sets an integer key to 1 or 0.</summary>
@@ -51,29 +53,28 @@ namespace Gptq
         /// <summary>Sets a text key.</summary>
         public void Set(string key, string value)
         {
-            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_options_set_string(use.Pointer, key, value));
+            Change(options => GptqApi.gptq_options_set_string(options, key, value));
         }
 
         /// <summary>Sets several keys from a JSON object; all of them, or none on an error.</summary>
         public void SetJson(string json)
         {
             byte[] text = Utf8.Bytes(json);
-            using (var use = handle.Enter())
-                GptqException.Check(GptqApi.gptq_options_set_json(use.Pointer, text, Utf8.Count(text)));
+            Change(options => GptqApi.gptq_options_set_json(options, text, Utf8.Count(text)));
         }
 
         /// <summary>The keys that were set, as a JSON object.</summary>
         public string ToJson()
         {
             IntPtr json;
-            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_options_get_json(use.Pointer, out json));
+            using (var use = Enter(this)) GptqException.Check(GptqApi.gptq_options_get_json(use.Pointer, out json));
             return NativeBuffer.Text(json);
         }
 
         /// <summary>Back to the empty set.</summary>
         public void Reset()
         {
-            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_options_reset(use.Pointer));
+            Change(GptqApi.gptq_options_reset);
         }
 
         /// <summary>Every key there is, each as a JSON object: name, type ("int", "float", "string"), scope, default, min
@@ -96,10 +97,56 @@ namespace Gptq
             handle.Dispose();
         }
 
-        // NULL for null: the defaults.
-        internal static Handle.Use Enter(Options options)
+        private void Change(Func<IntPtr, int> call)
         {
-            return options == null ? default(Handle.Use) : options.handle.Enter();
+            gate.EnterWriteLock();
+            try
+            {
+                using (var use = handle.Enter()) GptqException.Check(call(use.Pointer));
+            }
+            finally
+            {
+                gate.ExitWriteLock();
+            }
+        }
+
+        // To be read until the end of the use; NULL for null: the defaults.
+        internal static ReadUse Enter(Options options)
+        {
+            if (options == null) return default(ReadUse);
+            options.gate.EnterReadLock();
+            try
+            {
+                return new ReadUse(options.gate, options.handle.Enter());
+            }
+            catch
+            {
+                options.gate.ExitReadLock();
+                throw;
+            }
+        }
+
+        internal struct ReadUse : IDisposable
+        {
+            private readonly ReaderWriterLockSlim gate;
+            private readonly Handle.Use use;
+
+            public IntPtr Pointer
+            {
+                get { return use.Pointer; }
+            }
+
+            public ReadUse(ReaderWriterLockSlim gate, Handle.Use use)
+            {
+                this.gate = gate;
+                this.use = use;
+            }
+
+            public void Dispose()
+            {
+                use.Dispose();
+                if (gate != null) gate.ExitReadLock();
+            }
         }
     }
 }

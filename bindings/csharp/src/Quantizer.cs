@@ -24,7 +24,7 @@ namespace Gptq
     /// <summary>A job that quantizes a folder's Linear layers with GPTQ (arXiv 2210.17323) and writes a folder that
     /// transformers, GPTQModel and vLLM load. The output folder appears by one rename when all of it is on disk; until then,
     /// and after a failure, a cancel or a crash, there is none, or the old one where "overwrite" is set. One thread at a time
-    /// may drive it; <see cref="GetProgress"/>, <see cref="Cancel"/> and <see cref="Dispose"/> may be called by any.</summary>
+    /// may use it, a second one gets <see cref="ErrorCode.Busy"/>; <see cref="GetProgress"/>, <see cref="Cancel"/> and <see cref="Dispose"/> may be called by any.</summary>
     public sealed class Quantizer : IDisposable
     {
         private readonly Handle handle;
@@ -50,7 +50,7 @@ namespace Gptq
         public void AddCalibrationText(string text)
         {
             byte[] bytes = Utf8.Bytes(text);
-            using (var use = handle.Enter())
+            using (var use = handle.EnterAlone())
                 GptqException.Check(GptqApi.gptq_quantizer_add_calibration_text(use.Pointer, bytes, Utf8.Count(bytes)));
         }
 
@@ -59,7 +59,7 @@ namespace Gptq
         /// context; BadState after the first step.</exception>
         public void AddCalibrationTokens(int[] ids)
         {
-            using (var use = handle.Enter())
+            using (var use = handle.EnterAlone())
                 GptqException.Check(GptqApi.gptq_quantizer_add_calibration_tokens(use.Pointer, ids, Utf8.Count(ids)));
         }
 
@@ -72,22 +72,18 @@ namespace Gptq
         /// output.</exception>
         public IEnumerable<Progress> Steps(CancellationToken cancellationToken = default(CancellationToken))
         {
-            using (cancellationToken.Register(Cancel))
+            bool done;
+            do
             {
-                bool done;
-                do
-                {
-                    done = Step(cancellationToken);
-                    yield return GetProgress();
-                } while (!done);
-            }
+                done = Step(cancellationToken);
+                yield return GetProgress();
+            } while (!done);
         }
 
         /// <summary>Does all the work; errors as <see cref="Steps"/>.</summary>
         public void Run(CancellationToken cancellationToken = default(CancellationToken))
         {
-            using (cancellationToken.Register(Cancel))
-                while (!Step(cancellationToken)) { }
+            while (!Step(cancellationToken)) { }
         }
 
         /// <summary>Does all the work on a thread of the pool; errors as <see cref="Steps"/>.</summary>
@@ -126,7 +122,7 @@ namespace Gptq
         public string Report()
         {
             IntPtr json;
-            using (var use = handle.Enter())
+            using (var use = handle.EnterAlone())
                 GptqException.Check(GptqApi.gptq_quantizer_report_json(use.Pointer, out json));
             return NativeBuffer.Text(json);
         }
@@ -152,7 +148,8 @@ namespace Gptq
         // True when the output is complete.
         private bool Step(CancellationToken token)
         {
-            using (var use = handle.Enter())
+            using (var use = handle.EnterAlone())
+            using (token.Register(Cancel))
             {
                 int status = GptqApi.gptq_quantizer_step(use.Pointer);
                 if (status == GptqApi.GPTQ_ERROR_CANCELLED && token.IsCancellationRequested)

@@ -20,12 +20,14 @@ namespace Gptq
     }
 
     /// <summary>A conversation: token history, key/value cache (memory grows with use) and sampler. It belongs to one thread
-    /// at a time; a second one that enters gets <see cref="ErrorCode.Busy"/>. Only <see cref="Cancel"/> and
-    /// <see cref="Dispose"/> may be called by any thread at any time.</summary>
+    /// at a time; a second one that enters, be it for a figure, gets <see cref="ErrorCode.Busy"/>. Only
+    /// <see cref="Cancel"/>, <see cref="ClearCancel"/> and <see cref="Dispose"/> may be called by any thread at any
+    /// time.</summary>
     public sealed class Session : IDisposable
     {
         private readonly Handle handle;
         private readonly int vocabulary;
+        private int generation;  // number of the last that began; touched by who is inside alone
 
         internal Session(Handle handle, int vocabulary)
         {
@@ -41,7 +43,7 @@ namespace Gptq
         public void Append(string text)
         {
             byte[] bytes = Utf8.Bytes(text);
-            using (var use = handle.Enter())
+            using (var use = handle.EnterAlone())
                 GptqException.Check(GptqApi.gptq_session_append_text(use.Pointer, bytes, Utf8.Count(bytes)));
         }
 
@@ -50,7 +52,7 @@ namespace Gptq
         /// fit; the history is then as before.</exception>
         public void Append(int[] ids)
         {
-            using (var use = handle.Enter())
+            using (var use = handle.EnterAlone())
                 GptqException.Check(GptqApi.gptq_session_append_tokens(use.Pointer, ids, Utf8.Count(ids)));
         }
 
@@ -62,20 +64,22 @@ namespace Gptq
                             CancellationToken cancellationToken = default(CancellationToken))
         {
             cancellationToken.ThrowIfCancellationRequested();
+            using (var use = handle.EnterAlone())
             using (var scope = new CancelScope(this, cancellationToken))
-            using (var use = handle.Enter())
                 scope.Check(GptqApi.gptq_session_prefill(use.Pointer, (int)logits));
         }
 
         /// <summary>Generates, chunk by chunk as they are pulled. The work is done by the thread that pulls: the prompt with
         /// the first chunk, then one token each. Each enumeration is a generation of its own, where the history ends;
-        /// leaving it early just stops pulling.</summary>
+        /// leaving it early just stops pulling. Another generation, or an append, ends one that is under way.</summary>
         /// <param name="prompt">Appended first; null to go on from what was appended.</param>
         /// <param name="options">Scope "generation"; null for the defaults. To stay open until the first chunk.</param>
         /// <param name="cancellationToken">Ends it within 100 ms, in the prompt too; the session stays usable.</param>
         /// <exception cref="GptqException">When pulling. ContextFull when the prompt does not fit, BadState when the history
-        /// is empty, OutOfMemory, Device; the history is then as before the chunk.</exception>
-        /// <exception cref="OperationCanceledException">When pulling, after a cancel.</exception>
+        /// is empty, OutOfMemory, Device; the history is then as before the chunk. A prompt whose processing failed or was
+        /// cancelled stays appended: go on without it, or reset.</exception>
+        /// <exception cref="OperationCanceledException">When pulling, after a cancel. A token that was cancelled before the
+        /// first chunk was pulled leaves all as it was.</exception>
         public IEnumerable<Chunk> Generate(string prompt = null, Options options = null,
                                            CancellationToken cancellationToken = default(CancellationToken))
         {
@@ -111,13 +115,13 @@ namespace Gptq
         /// context is full), "cancelled"; "" while it has not.</summary>
         public string FinishReason
         {
-            get { using (var use = handle.Enter()) return GptqApi.gptq_session_finish_reason(use.Pointer); }
+            get { using (var use = handle.EnterAlone()) return GptqApi.gptq_session_finish_reason(use.Pointer); }
         }
 
         /// <summary>Number of tokens in the history, pending ones included.</summary>
         public long TokenCount
         {
-            get { using (var use = handle.Enter()) return GptqApi.gptq_session_token_count(use.Pointer); }
+            get { using (var use = handle.EnterAlone()) return GptqApi.gptq_session_token_count(use.Pointer); }
         }
 
         /// <summary>Logits [rows][vocabulary] kept by the last prefill or chunk, before sampling settings; one row in a
@@ -126,7 +130,7 @@ namespace Gptq
         public float[][] GetLogits()
         {
             IntPtr rows;
-            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_session_logits(use.Pointer, out rows));
+            using (var use = handle.EnterAlone()) GptqException.Check(GptqApi.gptq_session_logits(use.Pointer, out rows));
             return NativeBuffer.Rows(rows, vocabulary);
         }
 
@@ -137,7 +141,7 @@ namespace Gptq
         public double GetStat(string key)
         {
             double value;
-            using (var use = handle.Enter())
+            using (var use = handle.EnterAlone())
                 GptqException.Check(GptqApi.gptq_session_get_stat(use.Pointer, key, out value));
             return value;
         }
@@ -163,7 +167,7 @@ namespace Gptq
         /// <summary>Back to an empty history; the memory of the cache is given back.</summary>
         public void Reset()
         {
-            using (var use = handle.Enter()) GptqException.Check(GptqApi.gptq_session_reset(use.Pointer));
+            using (var use = handle.EnterAlone()) GptqException.Check(GptqApi.gptq_session_reset(use.Pointer));
         }
 
         /// <summary>Closes the session; what runs on another thread is cancelled, and the memory goes when it has
@@ -176,18 +180,27 @@ namespace Gptq
             using (use) GptqApi.gptq_session_cancel(use.Pointer);
         }
 
-        internal void Begin(Options options, CancelScope scope)
+        // Gives the number of the generation, 1 or above.
+        internal int Begin(Options options, CancellationToken token)
         {
-            using (var use = handle.Enter())
+            using (var use = handle.EnterAlone())
             using (var settings = Options.Enter(options))
+            using (var scope = new CancelScope(this, token))
+            {
                 scope.Check(GptqApi.gptq_session_begin(use.Pointer, settings.Pointer));
+                return ++generation;
+            }
         }
 
         // False at the end of the generation.
-        internal bool Step(CancelScope scope, out Chunk chunk)
+        internal bool Step(int number, CancellationToken token, out Chunk chunk)
         {
-            using (var use = handle.Enter())
+            using (var use = handle.EnterAlone())
+            using (var scope = new CancelScope(this, token))
             {
+                if (number != generation)
+                    throw new GptqException(ErrorCode.BadState,
+                                            "this generation is over: its session has begun another");
                 int status = GptqApi.gptq_session_step(use.Pointer);
                 scope.Check(status);
                 chunk = status == GptqApi.GPTQ_DONE

@@ -142,6 +142,24 @@ internal static class CancelTests
         }
     }
 
+    public static void ATokenOfADroppedIterationDoesNotHitTheNextGeneration()
+    {
+        using (var session = Test.SharedModel.CreateSession())
+        using (var source = new CancellationTokenSource())
+        {
+            var dropped = session.Generate(Test.Prompt, Test.Greedy(), source.Token).GetEnumerator();
+            Test.That(dropped.MoveNext(), "a chunk");
+            session.Reset();
+            using (var chunks = session.Generate(Test.Prompt, Test.Greedy(3)).GetEnumerator())
+            {
+                Test.That(chunks.MoveNext(), "a chunk");
+                source.Cancel();
+                Test.That(chunks.MoveNext(), "another chunk");
+            }
+            StillWorks(session);
+        }
+    }
+
     public static void ACancelAboutTheEndHitsThisGenerationOrNone()
     {
         int cancelled = 0;

@@ -83,6 +83,20 @@ internal static class GenerationTests
         }
     }
 
+    public static void AGenerationIsNotPulledPastAnother()
+    {
+        using (var session = Test.SharedModel.CreateSession())
+        {
+            var first = session.Generate(Test.Prompt, Test.Greedy()).GetEnumerator();
+            Test.That(first.MoveNext(), "a chunk");
+            var second = session.Generate(options: Test.Greedy(2)).GetEnumerator();
+            Test.That(second.MoveNext(), "a chunk of the second");
+            Test.Fails(ErrorCode.BadState, "has begun another", () => first.MoveNext());
+            Test.That(!first.MoveNext(), "nothing after the error");
+            Test.That(second.MoveNext() && !second.MoveNext(), "the second as it was");
+        }
+    }
+
     public static void IdsAndTextAppendTheSame()
     {
         using (var session = Test.SharedModel.CreateSession())
