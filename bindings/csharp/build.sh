@@ -6,9 +6,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
 
+# -z nodelete: when an AssemblyLoadContext goes whose models nobody closed, the code of their threads has to stay
 # shellcheck disable=SC2046
 ${CC:-cc} -O2 -shared -fPIC -fno-strict-aliasing "$here/native/gptq_csharp.c" $(pkg-config --cflags --libs gptq) \
-  -Wl,-soname,libgptq-csharp.so -Wl,--no-undefined -Wl,-rpath,'$ORIGIN' -o "$out/libgptq-csharp.so"
+  -Wl,-soname,libgptq-csharp.so -Wl,--no-undefined -Wl,-z,nodelete -Wl,-rpath,'$ORIGIN' -o "$out/libgptq-csharp.so"
 
 version=$(sed -n 's/.*GPTQ_VERSION_[A-Z]* = \([0-9]*\);/\1/p' "$here/src/generated/GptqApi.cs" | paste -sd .)
 printf '[assembly: System.Reflection.AssemblyVersion("%s")]\n' "$version" >"$out/AssemblyInfo.cs"

@@ -34,6 +34,8 @@ compile() {  # compile PROGRAM SOURCE...
 
 rm -rf "$bin" && mkdir -p "$scratch/work" "$scratch/outside"
 check "build.sh compiles without a warning, every public item documented" "$source/build.sh" "$bin"
+stays() { readelf -d "$bin/libgptq-csharp.so" | grep -q NODELETE; }
+check "libgptq-csharp.so stays in the process" stays
 check "the tests compile" compile tests.exe "$source"/tests/*.cs
 if test -s "$bin/tests.exe"; then
   mono --debug "$bin/tests.exe" "$scratch/work" || failed=1

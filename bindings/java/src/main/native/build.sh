@@ -17,9 +17,10 @@ cp -L "$(pkg-config --variable=libdir gptq)/libgptq.so.0" "$out/libgptq.so.0"
 chmod u+w "$out/libgptq.so.0"
 strip --strip-unneeded "$out/libgptq.so.0"
 # -z now: what an old library lacks is an error at the loading, not in the middle of a call
+# -z nodelete: when a class loader goes whose models nobody closed, the code of their threads has to stay
 # shellcheck disable=SC2046
 ${CC:-cc} -std=c99 -O2 -fPIC -fvisibility=hidden -fno-strict-aliasing -Wall -Wextra -Wno-unused-parameter -shared \
   -I"$java/include" -I"$java/include/linux" "$here/gptq_java.c" -o "$out/libgptq-java.so" \
-  $(pkg-config --cflags --libs gptq) -Wl,--enable-new-dtags -Wl,-rpath,'$ORIGIN' -Wl,-z,now -s
+  $(pkg-config --cflags --libs gptq) -Wl,--enable-new-dtags -Wl,-rpath,'$ORIGIN' -Wl,-z,now -Wl,-z,nodelete -s
 cd "$out"
 sha256sum libgptq-java.so libgptq.so.0 >natives.sha256

@@ -61,12 +61,23 @@ final class NativeCache {
     return in;
   }
 
+  private static Path cache() throws IOException {
+    String given = System.getenv("XDG_CACHE_HOME");
+    if (given != null && given.startsWith("/")) {
+      return Paths.get(given);
+    }
+    // the property is "?" for a user that the system has no entry of, as in containers
+    for (String home : new String[] {System.getProperty("user.home"), System.getenv("HOME")}) {
+      if (home != null && home.startsWith("/")) {
+        return Paths.get(home, ".cache");
+      }
+    }
+    throw new IOException("the user has no home folder, and XDG_CACHE_HOME names no folder instead");
+  }
+
   /** Made if it is not there; refused where another user could write to it. */
   private static Path folder(String hash) throws IOException {
-    String given = System.getenv("XDG_CACHE_HOME");
-    Path cache = given != null && given.startsWith("/") ? Paths.get(given)
-        : Paths.get(System.getProperty("user.home"), ".cache");
-    Path own = cache.toAbsolutePath().resolve("gptq");
+    Path own = cache().resolve("gptq");
     Path folder = own.resolve(GptqApiConstants.GPTQ_VERSION_MAJOR + "." + GptqApiConstants.GPTQ_VERSION_MINOR + "."
         + GptqApiConstants.GPTQ_VERSION_PATCH + "-" + hash.substring(0, 16));
     try {

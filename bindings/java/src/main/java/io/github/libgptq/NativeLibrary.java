@@ -48,7 +48,7 @@ final class NativeLibrary {
     try {
       loadFrom(Paths.get(folder).toAbsolutePath());
       return true;
-    } catch (RuntimeException | UnsatisfiedLinkError failure) {
+    } catch (IOException | RuntimeException | UnsatisfiedLinkError failure) {
       tried.add("the system property " + PROPERTY + " = " + folder + ": " + failure);
       return false;
     }
@@ -75,11 +75,40 @@ final class NativeLibrary {
     }
   }
 
-  private static void loadFrom(Path folder) {
+  private static void loadFrom(Path folder) throws IOException {
     Path library = folder.resolve("libgptq.so.0");
     if (Files.exists(library)) {
-      System.load(library.toString()); // before LD_LIBRARY_PATH can name another
+      loadUnlessTaken(library); // before LD_LIBRARY_PATH can name another
     }
-    System.load(folder.resolve("libgptq-java.so").toString());
+    Path glue = folder.resolve("libgptq-java.so");
+    if (!loadUnlessTaken(glue)) {
+      loadCopy(glue);
+    }
+  }
+
+  /** False when another class loader of this process has the file: the JVM gives each to one of them. */
+  private static boolean loadUnlessTaken(Path file) {
+    try {
+      System.load(file.toString());
+      return true;
+    } catch (UnsatisfiedLinkError failure) {
+      if (String.valueOf(failure.getMessage()).contains("already loaded in another classloader")) {
+        return false;
+      }
+      throw failure;
+    }
+  }
+
+  /** Loads the file under a name of its own, which is gone afterwards. What it needs is in the process already. */
+  private static void loadCopy(Path file) throws IOException {
+    Path folder = file.getParent();
+    Path copy = Files.isWritable(folder) ? Files.createTempFile(folder, "libgptq-java", ".so")
+        : Files.createTempFile("libgptq-java", ".so");
+    try {
+      Files.write(copy, Files.readAllBytes(file));
+      System.load(copy.toString());
+    } finally {
+      Files.delete(copy);
+    }
   }
 }

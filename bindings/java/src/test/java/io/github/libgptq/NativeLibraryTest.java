@@ -6,12 +6,17 @@ import static org.junit.Assert.assertFalse;
 import static org.junit.Assert.assertTrue;
 
 import java.io.InputStream;
+import java.lang.ref.WeakReference;
+import java.lang.reflect.Method;
+import java.net.URL;
+import java.net.URLClassLoader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
@@ -46,6 +51,45 @@ public class NativeLibraryTest {
     }
   }
 
+  /** Does what two web applications do, each with a class loader of its own, that are then dropped without a close. */
+  public static final class Loaders {
+    private static Method method(ClassLoader loader, String type, String name, Class<?>... parameters) throws Exception {
+      return Class.forName("io.github.libgptq." + type, true, loader).getMethod(name, parameters);
+    }
+
+    private static URLClassLoader loader() throws Exception {
+      List<URL> urls = new ArrayList<>();
+      for (String entry : System.getProperty("java.class.path").split(":")) {
+        urls.add(Paths.get(entry).toUri().toURL());
+      }
+      URLClassLoader loader =
+          new URLClassLoader(urls.toArray(new URL[0]), ClassLoader.getSystemClassLoader().getParent());
+      System.out.println(method(loader, "Gptq", "version").invoke(null));
+      Object model = method(loader, "Model", "load", Path.class).invoke(null, TestModel.folder());
+      System.out.println(method(loader, "Model", "getInt", String.class).invoke(model, "n_layer"));
+      return loader;
+    }
+
+    private static List<WeakReference<ClassLoader>> two() throws Exception {
+      List<ClassLoader> loaders = Arrays.asList(loader(), loader());
+      return loaders.stream().map(WeakReference::new).collect(Collectors.toList());
+    }
+
+    public static void main(String[] arguments) throws Exception {
+      List<WeakReference<ClassLoader>> gone = two();
+      long deadline = System.nanoTime() + 20_000_000_000L;
+      while (gone.stream().anyMatch(loader -> loader.get() != null) && System.nanoTime() < deadline) {
+        System.gc();
+        Thread.sleep(20);
+      }
+      Thread.sleep(200); // for what is unloaded after them
+      long mapped = Files.readAllLines(Paths.get("/proc/self/maps")).stream()
+          .filter(line -> line.contains("libgptq.so.0") && line.contains(" 00000000 ")).count();
+      System.out.println(gone.stream().filter(loader -> loader.get() != null).count() + " left, " + mapped + " mapped");
+      loader();
+    }
+  }
+
   @Before
   public void environment() {
     cache = scratch.getRoot().toPath().resolve("cache");
@@ -60,9 +104,13 @@ public class NativeLibraryTest {
 
   /** An empty folder for the property stands for its absence, since this process may have it set. */
   private Process start(String... options) throws Exception {
+    return start(Main.class, options);
+  }
+
+  private Process start(Class<?> main, String... options) throws Exception {
     String kept = System.clearProperty(NativeLibrary.PROPERTY);
     try {
-      return Jvm.start(environment, Main.class, options);
+      return Jvm.start(environment, main, options);
     } finally {
       if (kept != null) {
         System.setProperty(NativeLibrary.PROPERTY, kept);
@@ -141,6 +189,49 @@ public class NativeLibraryTest {
     String output = run();
     assertTrue(output, output.contains(folder + " is another user's, or may be written by others: rwxrwxrwx"));
     assertFalse(output, output.contains("\n/"));
+  }
+
+  @Test
+  public void aUserWithoutAnEntryHasTheHomeOfTheEnvironment() throws Exception {
+    Path home = scratch.getRoot().toPath().resolve("home");
+    cache = home.resolve(".cache");
+    environment.put("XDG_CACHE_HOME", null);
+    environment.put("HOME", home.toString());
+    run("-Duser.home=?");
+    assertEquals(2, cached().size());
+    environment.put("HOME", null);
+    String output = run("-Duser.home=?");
+    assertTrue(output, output.contains("has no home folder, and XDG_CACHE_HOME names no folder"));
+    assertFalse(Files.exists(Paths.get("?")));
+  }
+
+  private void classLoadersHaveItEach(String... options) throws Exception {
+    String[] lines = Jvm.output(start(Loaders.class, options)).split("\n");
+    String text = String.join("\n", lines);
+    assertEquals(text, 7, lines.length);
+    for (int i : new int[] {2, 5}) {
+      assertEquals(text, lines[0], lines[i]);
+      assertEquals(text, lines[1], lines[i + 1]);
+    }
+    assertEquals(text, "0 left, 1 mapped", lines[4]);
+  }
+
+  @Test
+  public void classLoadersMayEachHaveTheJar() throws Exception {
+    classLoadersHaveItEach();
+    assertEquals(cached().toString(), 2, cached().size());
+  }
+
+  @Test
+  public void classLoadersMayEachHaveAFolder() throws Exception {
+    Path folder = unpacked();
+    Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("r-xr-xr-x"));
+    try {
+      classLoadersHaveItEach("-D" + NativeLibrary.PROPERTY + "=" + folder);
+    } finally {
+      Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxr-xr-x"));
+    }
+    assertFalse(Files.exists(cache));
   }
 
   @Test
