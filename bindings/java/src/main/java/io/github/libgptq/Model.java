@@ -95,7 +95,7 @@ public final class Model implements AutoCloseable {
   /**
    * Text to ids.
    *
-   * @param text any text; it may hold NUL
+   * @param text any text; it may hold NUL, and a lone surrogate counts as U+FFFD
    * @param flags what to do besides
    * @return the ids
    */

@@ -79,6 +79,17 @@ public final class Options extends OptionSetters implements AutoCloseable {
   }
 
   /**
+   * Sets an integer key to 1 or 0.
+   *
+   * @param key a name, as {@link #describe()} tells them
+   * @param value the value
+   * @return this
+   */
+  public Options set(String key, boolean value) {
+    return set(key, value ? 1L : 0L);
+  }
+
+  /**
    * Sets a text key.
    *
    * @param key a name, as {@link #describe()} tells them

@@ -2,12 +2,17 @@
 package io.github.libgptq;
 
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.regex.Pattern;
 
 final class Utf8 {
+  private static final Pattern LONE_SURROGATE = Pattern.compile("\\p{Cs}");
+
   private Utf8() {}
 
+  /** A lone surrogate becomes U+FFFD, as whatever is no text does in the library; String.getBytes() has '?' for it. */
   static byte[] bytes(String text) {
-    return text.getBytes(StandardCharsets.UTF_8);
+    return LONE_SURROGATE.matcher(text).replaceAll("\uFFFD").getBytes(StandardCharsets.UTF_8);
   }
 
   /** The bytes and a NUL, for what C takes without a length. */
@@ -20,7 +25,7 @@ final class Utf8 {
           "a name, path or value contains NUL: '" + text.replace("\0", "\\0") + "'");
     }
     byte[] bytes = bytes(text);
-    return java.util.Arrays.copyOf(bytes, bytes.length + 1);
+    return Arrays.copyOf(bytes, bytes.length + 1);
   }
 
   static String read(byte[] bytes) {

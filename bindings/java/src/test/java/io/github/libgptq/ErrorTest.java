@@ -110,6 +110,7 @@ public class ErrorTest {
   @Test
   public void optionsGoThroughJson() {
     try (Options one = new Options().bits(8).dampPercent(0.1).order("act").sym(false); Options two = new Options()) {
+      assertEquals(one.toJson(), one.set("sym", false).toJson());
       two.setJson(one.toJson());
       assertEquals(one.toJson(), two.toJson());
       assertTrue(two.toJson(), two.toJson().contains("\"bits\":8"));

@@ -38,7 +38,11 @@ public class TextTest {
 
   @Test
   public void aLoneSurrogateIsReplaced() {
-    assertEquals("a?b", there("a\uD83Db"));
+    for (String lone : new String[] {"\uD83D", "\uDE00"}) {
+      assertEquals("a\uFFFDb", there("a" + lone + "b"));
+      assertEquals("\uFFFD", there(lone));
+      assertEquals("\uFFFD\uD83D\uDE00", there(lone + "\uD83D\uDE00"));
+    }
   }
 
   @Test
