@@ -2,6 +2,7 @@
 //
 //   java -cp gptq-0.1.0.jar Chat.java MODEL
 import io.github.libgptq.Chunk;
+import io.github.libgptq.ErrorCode;
 import io.github.libgptq.GptqException;
 import io.github.libgptq.Model;
 import io.github.libgptq.Options;
@@ -25,15 +26,23 @@ public final class Chat {
       Options options = new Options().maxTokens(200);
       System.err.print("> ");
       for (String line; (line = in.readLine()) != null; System.err.print("> ")) {
-        for (Chunk chunk : session.generate(line, options)) {
-          out.print(chunk.text());
-          out.flush();
-        }
-        out.println();
-        if (session.finishReason().equals("context")) {
-          System.err.println("(the context is full: starting anew)");
+        try {
+          for (Chunk chunk : session.generate(line, options)) {
+            out.print(chunk.text());
+            out.flush();
+          }
+          if (session.finishReason().equals("context")) {
+            System.err.println("(the context is full; starting anew)");
+            session.reset();
+          }
+        } catch (GptqException failure) {
+          if (failure.code() != ErrorCode.CONTEXT_FULL) {
+            throw failure;
+          }
+          System.err.println("(" + failure.getMessage() + "; starting anew)");
           session.reset();
         }
+        out.println();
       }
     } catch (GptqException failure) {
       System.err.println(failure.getMessage());

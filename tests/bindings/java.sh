@@ -93,6 +93,12 @@ chats() {
     { [ -z "${GPTQ_TEST_EXPECTED:-}" ] || test "$text" = "$(cat "$GPTQ_TEST_EXPECTED")"; }
 }
 check "java: the chat writes what the C sample writes" chats
+recovers() {  # the second line is the first one that the context has room for
+  local text
+  text=$({ printf 'word %.0s' {1..20000}; printf '\nOnce upon a time\n'; } | sample Chat "$GPTQ_TEST_MODEL" 2>/dev/null) &&
+    { [ -z "${GPTQ_TEST_EXPECTED:-}" ] || printf '%s' "$text" | tail -n +2 | cmp - <(head -c -1 "$GPTQ_TEST_EXPECTED"); }
+}
+check "java: the chat goes on after a line that is longer than the context" recovers
 quantizes() {
   rm -rf "$scratch/quantized"
   sample Quantize "$GPTQ_TEST_MODEL" "$scratch/quantized" "$root/samples/stories.txt" &&
