@@ -56,7 +56,8 @@ namespace Gptq
                 GptqException.Check(GptqApi.gptq_session_append_tokens(use.Pointer, ids, Utf8.Count(ids)));
         }
 
-        /// <summary>Processes the appended tokens now, without generating. Blocks until it is done.</summary>
+        /// <summary>Processes the appended tokens now, without generating; ends a generation that is under way. Blocks until
+        /// it is done.</summary>
         /// <exception cref="GptqException">OutOfMemory, Device: the cache is then as before, and the tokens are still
         /// pending; BadState when nothing is pending.</exception>
         /// <exception cref="OperationCanceledException">Cancelled; the tokens are still pending.</exception>

@@ -65,7 +65,7 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * Processes the appended tokens now, without generating.
+   * Processes the appended tokens now, without generating; ends a generation that is under way.
    *
    * @param logits which to keep: ALL takes tokens x vocabulary floats, so append in pieces to bound the memory
    * @throws GptqException CANCELLED, OUT_OF_MEMORY, DEVICE: the cache is then as before, and the tokens are still
