@@ -65,24 +65,56 @@ internal static class ThreadTests
         }
     }
 
-    public static void ASessionThatAllWantGoesToOneAtATime()
+    private static void Storm(Random random, int calls, params Action[] actions)
     {
-        using (var session = Test.SharedModel.CreateSession())
-            Together(4, thread =>
+        for (int i = 0; i < calls; ++i)
+            try
             {
-                for (int i = 0; i < 200; ++i)
-                    try
+                actions[random.Next(actions.Length)]();
+            }
+            catch (GptqException)
+            {
+            }
+            catch (OperationCanceledException)
+            {
+            }
+    }
+
+    // Whatever several threads call at once, closing included, is done or is an error of this binding.
+    public static void AnythingByAnybodyIsAnErrorAtMost()
+    {
+        string output = Path.Combine(Test.Scratch, "storm");
+        for (int round = 0; round < 30; ++round)
+        {
+            var options = new Options { MaxTokens = 4, CalibrationSamples = 2, CalibrationLength = 16, Overwrite = true };
+            var model = Model.Load(Test.ModelPath);
+            var session = model.CreateSession();
+            var source = new CancellationTokenSource();
+            var chunks = session.Generate("Once", options, source.Token).GetEnumerator();
+            using (var quantizer = new Quantizer(Test.ModelPath, output, options))
+                Together(5, thread =>
+                {
+                    var random = new Random(100 * round + thread);
+                    Action[] calls =
                     {
-                        session.Complete(Test.Prompt, Test.Greedy(4));
-                        session.GetLogits();
-                        session.Reset();
-                    }
-                    catch (GptqException error)
-                    {
-                        Test.That(error.Code == ErrorCode.Busy || error.Code == ErrorCode.BadState ||
-                                  error.Code == ErrorCode.ContextFull, "an error of order, found " + error);
-                    }
-            });
+                        () => session.Complete("a\0\uD83D", options, source.Token), () => session.GetLogits(),
+                        () => session.Prefill(LogitsKind.All, source.Token), () => session.Append(new[] { 1, 2, -3 }),
+                        () => session.Append("more"), () => session.Reset(), () => session.Cancel(),
+                        () => session.ClearCancel(), () => chunks.MoveNext(), () => session.GetStat("cache_bytes"),
+                        () => session.Generate("b", options).GetEnumerator().MoveNext(),
+                        () => session.CompleteAsync("c", options, source.Token).GetAwaiter().GetResult(),
+                        () => model.Detokenize(model.Tokenize("x y z")), () => model.CreateSession(options).Append("z"),
+                        () => options.Seed = random.Next(), () => options.ToJson(), () => options.Reset(),
+                        () => quantizer.Steps(source.Token).First(), () => quantizer.Report(),
+                        () => quantizer.GetProgress(), () => quantizer.AddCalibrationTokens(new[] { 1, 2, 3 }),
+                    };
+                    Storm(random, 40, calls);
+                    Action[] ends = { session.Dispose, model.Dispose, options.Dispose, quantizer.Dispose, source.Cancel, GC.Collect };
+                    Storm(random, 20, calls.Concat(ends).ToArray());
+                });
+            session.Dispose();
+            model.Dispose();
+        }
     }
 
     public static void OptionsAreForManyThreads()

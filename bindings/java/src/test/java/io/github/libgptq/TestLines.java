@@ -43,7 +43,7 @@ public final class TestLines extends RunListener {
     JUnitCore core = new JUnitCore();
     core.addListener(new TestLines(arguments.length > 0 ? arguments[0] : ""));
     boolean passed = core.run(GenerationTest.class, TextTest.class, ErrorTest.class, CancelTest.class,
-        LifetimeTest.class, QuantizerTest.class, NativeLibraryTest.class).wasSuccessful();
+        LifetimeTest.class, StormTest.class, QuantizerTest.class, NativeLibraryTest.class).wasSuccessful();
     System.exit(passed ? 0 : 1);
   }
 }
