@@ -1,4 +1,4 @@
-// Tokens per second of the loop that a C# program writes: Bench MODEL TOKENS
+// The loop that a C# program writes: Bench MODEL TOKENS, as bench.c
 using System;
 using System.Diagnostics;
 using System.Globalization;
@@ -25,7 +25,10 @@ static class Bench
             Generate(session, tokens);
             var watch = Stopwatch.StartNew();
             Generate(session, tokens);
-            Console.WriteLine((tokens / watch.Elapsed.TotalSeconds).ToString("F2", CultureInfo.InvariantCulture));
+            double seconds = watch.Elapsed.TotalSeconds;
+            double inside = session.GetStat("prefill_seconds") + session.GetStat("decode_seconds");
+            Console.WriteLine(string.Format(CultureInfo.InvariantCulture, "{0:F2} {1:F3}", tokens / seconds,
+                100 * (1 - inside / seconds)));
         }
     }
 }

@@ -1,4 +1,4 @@
-// Tokens per second of the loop that a Java program writes: Bench MODEL TOKENS
+// The loop that a Java program writes: Bench MODEL TOKENS, as bench.c
 import io.github.libgptq.*;
 import java.nio.file.Paths;
 import java.util.Locale;
@@ -19,7 +19,9 @@ public class Bench {
       generate(session, tokens);
       long start = System.nanoTime();
       generate(session, tokens);
-      System.out.printf(Locale.ROOT, "%.2f%n", tokens / ((System.nanoTime() - start) * 1e-9));
+      double seconds = (System.nanoTime() - start) * 1e-9;
+      double inside = session.stat("prefill_seconds") + session.stat("decode_seconds");
+      System.out.printf(Locale.ROOT, "%.2f %.3f%n", tokens / seconds, 100 * (1 - inside / seconds));
     }
   }
 }

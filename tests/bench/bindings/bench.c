@@ -1,4 +1,5 @@
-/* Tokens per second of the loop that a C program writes: bench MODEL TOKENS */
+/* The loop that a C program writes: bench MODEL TOKENS prints tokens per second, and the part of the time that was spent
+ * outside the passes through the model, in percent. */
 #include <gptq.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,7 @@ int main(int argc, char** argv) {
   gptq_model* model = NULL;
   gptq_session* session = NULL;
   const int tokens = argc == 3 ? atoi(argv[2]) : 0;
-  double start;
+  double start, seconds, prefill = 0, decode = 0;
   if (tokens < 1) return 2;
   gptq_options_create(&options);
   gptq_options_set_int(options, GPTQ_KEY_THREADS, 1);
@@ -41,7 +42,10 @@ int main(int argc, char** argv) {
   generate(session, options, tokens);
   start = now();
   if (generate(session, options, tokens) == 0) return 1;
-  printf("%.2f\n", tokens / (now() - start));
+  seconds = now() - start;
+  gptq_session_get_stat(session, "prefill_seconds", &prefill);
+  gptq_session_get_stat(session, "decode_seconds", &decode);
+  printf("%.2f %.3f\n", tokens / seconds, 100 * (1 - (prefill + decode) / seconds));
   gptq_session_free(session);
   gptq_model_free(model);
   gptq_options_free(options);

@@ -1,4 +1,4 @@
-// Tokens per second of the loop that a Go program writes: bench MODEL TOKENS
+// The loop that a Go program writes: bench MODEL TOKENS, as bench.c
 package main
 
 import (
@@ -37,5 +37,7 @@ func main() {
 	generate(session, tokens)
 	start := time.Now()
 	generate(session, tokens)
-	fmt.Printf("%.2f\n", float64(tokens)/time.Since(start).Seconds())
+	seconds := time.Since(start).Seconds()
+	inside := gptq.Must(session.Stat("prefill_seconds")) + gptq.Must(session.Stat("decode_seconds"))
+	fmt.Printf("%.2f %.3f\n", float64(tokens)/seconds, 100*(1-inside/seconds))
 }

@@ -1,4 +1,4 @@
-//! Tokens per second of the loop that a Rust program writes: bench MODEL TOKENS
+//! The loop that a Rust program writes: bench MODEL TOKENS, as bench.c
 use gptq::{Model, Options, Session};
 use std::time::Instant;
 
@@ -18,6 +18,8 @@ fn main() -> gptq::Result<()> {
     generate(&mut session, tokens)?;
     let start = Instant::now();
     assert!(generate(&mut session, tokens)? > 0);
-    println!("{:.2}", tokens as f64 / start.elapsed().as_secs_f64());
+    let seconds = start.elapsed().as_secs_f64();
+    let inside = session.stat("prefill_seconds")? + session.stat("decode_seconds")?;
+    println!("{:.2} {:.3}", tokens as f64 / seconds, 100.0 * (1.0 - inside / seconds));
     Ok(())
 }

@@ -1,7 +1,8 @@
 #!/bin/bash
 # What each binding costs: tokens per second of the same generation in C and in every language, one thread, in turns.
 # usage: run.sh PREFIX MODEL [TOKENS=300] [ROUNDS=7]     PREFIX: where the library is installed
-# Prints the median and the best of each, as numbers and as ratios to C. A run warms up with the same generation.
+# Prints tokens per second, and the part of each run's own time that was not spent in passes through the model: that one
+# hardly depends on what else the machine does. A run warms up with the same generation.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
@@ -44,9 +45,10 @@ for _ in $(seq "$rounds"); do
   for language in $languages; do run "$language" >>"$language.rates"; done
 done
 
-column() { sort -n "$1.rates" | awk -v best="$2" '{ v[NR] = $1 } END { print best ? v[NR] : v[int((NR + 1) / 2)] }'; }
-printf '%-6s %10s %8s %10s %8s   tokens/s, %d tokens, %d rounds\n' "" median ratio best ratio "$tokens" "$rounds"
+# column LANGUAGE FIELD: the median of a field over the rounds
+column() { sort -n -k "$2,$2" "$1.rates" | awk -v f="$2" '{ v[NR] = $f } END { print v[int((NR + 1) / 2)] }'; }
+printf '%-6s %10s %8s %22s   medians of %d rounds of %d tokens\n' "" "tokens/s" "to C" "outside the model, %" "$rounds" "$tokens"
 for language in $languages; do
-  awk -v l="$language" -v m="$(column "$language" 0)" -v b="$(column "$language" 1)" -v cm="$(column C 0)" \
-    -v cb="$(column C 1)" 'BEGIN { printf "%-6s %10.1f %8.3f %10.1f %8.3f\n", l, m, m / cm, b, b / cb }'
+  awk -v l="$language" -v r="$(column "$language" 1)" -v c="$(column C 1)" -v o="$(column "$language" 2)" \
+    'BEGIN { printf "%-6s %10.1f %8.3f %22.3f\n", l, r, r / c, o }'
 done
