@@ -22,7 +22,7 @@ sh tests/install-deps.sh --build-only
 heading "Build (build/release)"
 mkdir -p "$out"
 cmake --preset release >"$out/configure.log" 2>&1 || { cat "$out/configure.log" >&2; exit 1; }
-cmake --build build/release --parallel "$(nproc)"
+cmake --build build/release --parallel "$(nproc)" --target gptq_tool
 
 heading "Quantize $model to 4 bits; the model writes its own calibration text"
 "$gptq" quantize "$model" "$quantized" --bits 4 --group-size 128 --samples 32 --seq-len 256 --overwrite
