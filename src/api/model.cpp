@@ -4,6 +4,7 @@
 #include "api/buffer.h"
 #include "api/handles.h"
 #include "api/options.h"
+#include "api/stats.h"
 #include "base/json_writer.h"
 #include "base/text.h"
 
@@ -76,11 +77,7 @@ const char* text_of(const gptq_model& handle, std::string_view key) {
   throw Error(Status::not_found, cat("a model has no ", kind, " ", quoted(key), nearest_hint(key, known)));
 }
 
-constexpr auto kIntKeys = [] {
-  std::array<std::string_view, kInts.size()> keys;
-  for (size_t i = 0; i < keys.size(); ++i) keys[i] = kInts[i].key;
-  return keys;
-}();
+constexpr auto kIntKeys = api::keys_of(kInts);
 
 }  // namespace
 
