@@ -12,7 +12,9 @@
 #include <string>
 #include <thread>
 
+#include "base/descriptor.h"
 #include "base/folder.h"
+#include "base/system_text.h"
 #include "base/thread_pool.h"
 
 namespace gptq {
@@ -22,17 +24,15 @@ namespace fs = std::filesystem;
 
 /// The start of a file of the kernel's; those have no size to ask for. Empty if it can't be read.
 std::string read_kernel_file(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) return {};
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) return {};
   std::string text(16384, '\0');
   size_t size = 0;
   while (size < text.size()) {
-    const ssize_t got = ::read(descriptor, text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got = retry([&] { return ::read(file.get(), text.data() + size, text.size() - size); });
     if (got <= 0) break;
     size += static_cast<size_t>(got);
   }
-  ::close(descriptor);
   text.resize(size);
   return text;
 }

@@ -19,6 +19,8 @@ class Descriptor {
     if (number_ >= 0) ::close(number_);
   }
   int get() const { return number_; }
+  /// The file is the caller's to close.
+  int release() { return std::exchange(number_, -1); }
 
  private:
   int number_;

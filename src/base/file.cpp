@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
-#include <utility>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -31,10 +30,6 @@ FileIdentity identity_of(const struct stat& now) {
           .modified_ns = int64_t{now.st_mtim.tv_sec} * 1'000'000'000 + now.st_mtim.tv_nsec};
 }
 
-[[noreturn]] void fail(const fs::path& path, std::string_view action, int error) {
-  fail_at(path.native(), action, error);
-}
-
 std::string_view kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return "a folder";
   if (S_ISFIFO(mode)) return "a pipe";
@@ -51,37 +46,20 @@ int open_to_read(const fs::path& path) {
   if (error == ENOENT || error == ENOTDIR) {
     throw Error(Status::not_found, cat(quoted(path.native(), 400), ": no such file"));
   }
-  fail(path, "open", error);
+  fail_at(path, "open", error);
 }
 
 }  // namespace
 
 File::File(const fs::path& path) : path_(absolute_path(path)), descriptor_(open_to_read(path)) {
   struct stat now;
-  const int error = fstat(descriptor_, &now) != 0 ? errno : 0;
+  const int error = fstat(descriptor_.get(), &now) != 0 ? errno : 0;
   if (error != 0 || !S_ISREG(now.st_mode)) {
-    ::close(std::exchange(descriptor_, -1));
-    if (error != 0) fail(path_, "stat", error);
+    if (error != 0) fail_at(path_, "stat", error);
     throw Error(Fault::io,
                 cat(quoted(path_.native(), 400), ": is ", kind_of(now.st_mode), ", wanted a regular file"));
   }
   identity_ = identity_of(now);
-}
-
-File::File(File&& other) noexcept
-    : path_(std::move(other.path_)),
-      descriptor_(std::exchange(other.descriptor_, -1)),
-      identity_(other.identity_) {}
-
-File& File::operator=(File&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(descriptor_, other.descriptor_);
-  std::swap(identity_, other.identity_);
-  return *this;
-}
-
-File::~File() {
-  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 void File::read_at(uint64_t offset, std::span<std::byte> out) const {
@@ -92,10 +70,10 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
   }
   while (!out.empty()) {
     const ssize_t got = retry([&] {
-      return ::pread(descriptor_, out.data(), std::min(out.size(), kLargestTransfer),
+      return ::pread(descriptor_.get(), out.data(), std::min(out.size(), kLargestTransfer),
                      static_cast<off_t>(offset));
     });
-    if (got < 0) fail(path_, "read", errno);
+    if (got < 0) fail_at(path_, "read", errno);
     if (got == 0) {
       throw Error(Fault::truncated, cat(quoted(path_.native(), 400), ": ends at byte ", offset, ", had ",
                                         size(), " when opened"));
@@ -107,9 +85,9 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
 
 void File::check_unchanged() const {
   struct stat here, named;
-  if (fstat(descriptor_, &here) != 0) fail(path_, "stat", errno);
+  if (fstat(descriptor_.get(), &here) != 0) fail_at(path_, "stat", errno);
   const bool there = ::stat(path_.c_str(), &named) == 0;
-  if (!there && errno != ENOENT && errno != ENOTDIR) fail(path_, "stat", errno);
+  if (!there && errno != ENOENT && errno != ENOTDIR) fail_at(path_, "stat", errno);
   const bool same = there && identity_of(here) == identity_ && identity_of(named) == identity_;
   if (!same) throw Error(Fault::changed, cat(quoted(path_.native(), 400), ": changed while it was in use"));
 }
@@ -120,8 +98,8 @@ Mapping::Mapping(const File& file) {
     throw Error(Fault::limit, cat(quoted(file.path().native(), 400), ": too large to be mapped"));
   }
   size_ = static_cast<size_t>(file.size());
-  void* start = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.descriptor_, 0);
-  if (start == MAP_FAILED) fail(file.path(), "map", errno);
+  void* start = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.descriptor_.get(), 0);
+  if (start == MAP_FAILED) fail_at(file.path(), "map", errno);
   data_ = static_cast<const std::byte*>(start);
 }
 
@@ -143,7 +121,7 @@ std::string read_text_file(const fs::path& path, size_t max_bytes) {
 PathKind path_kind(const fs::path& path) {
   struct stat found;
   if (retry([&] { return ::stat(path.c_str(), &found); }) != 0) {
-    if (errno != ENOENT && errno != ENOTDIR) fail(path, "stat", errno);
+    if (errno != ENOENT && errno != ENOTDIR) fail_at(path, "stat", errno);
     return PathKind::absent;
   }
   return S_ISREG(found.st_mode)   ? PathKind::file
@@ -155,14 +133,14 @@ bool file_exists(const fs::path& path) { return path_kind(path) == PathKind::fil
 
 namespace {
 
-[[noreturn]] void fail_to_grow(const fs::path& path, int descriptor, uint64_t wanted, int error) {
+[[noreturn]] void fail_to_grow(const fs::path& path, const Descriptor& file, uint64_t wanted, int error) {
   struct statvfs disk;
   std::string room;
-  if (fstatvfs(descriptor, &disk) == 0) {
+  if (fstatvfs(file.get(), &disk) == 0) {
     const uint64_t free_bytes = uint64_t{disk.f_bavail} * disk.f_frsize;
     room = cat(", ", free_bytes, " bytes are free on its disk");
   }
-  fail(path, cat("write ", wanted, " bytes", room), error);
+  fail_at(path, cat("write ", wanted, " bytes", room), error);
 }
 
 /// A write past RLIMIT_FSIZE would raise SIGXFSZ, which ends the host.
@@ -178,17 +156,11 @@ void check_size_limit(const fs::path& path, uint64_t end) {
 }  // namespace
 
 FileWriter::FileWriter(const fs::path& path) : path_(absolute_path(path)) {
-  descriptor_ = retry([&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
-  if (descriptor_ >= 0) return;
+  descriptor_ =
+      Descriptor(retry([&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
+  if (descriptor_.get() >= 0) return;
   if (errno == EEXIST) throw Error(Fault::exists, cat(quoted(path_.native(), 400), ": exists already"));
-  fail(path_, "create", errno);
-}
-
-FileWriter::FileWriter(FileWriter&& other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
-
-FileWriter::~FileWriter() {
-  if (descriptor_ >= 0) ::close(descriptor_);
+  fail_at(path_, "create", errno);
 }
 
 void FileWriter::reserve(uint64_t bytes) {
@@ -199,13 +171,13 @@ void FileWriter::reserve(uint64_t bytes) {
   }
   const auto length = static_cast<off_t>(bytes);
   // not posix_fallocate: where the file system can't reserve, that writes a byte into every block
-  if (retry([&] { return ::fallocate(descriptor_, 0, 0, length); }) == 0) return;
+  if (retry([&] { return ::fallocate(descriptor_.get(), 0, 0, length); }) == 0) return;
   if (errno != EOPNOTSUPP && errno != ENOSYS) fail_to_grow(path_, descriptor_, bytes, errno);
   struct statvfs disk;
-  if (fstatvfs(descriptor_, &disk) == 0 && bytes / disk.f_frsize > disk.f_bavail) {
+  if (fstatvfs(descriptor_.get(), &disk) == 0 && bytes / disk.f_frsize > disk.f_bavail) {
     fail_to_grow(path_, descriptor_, bytes, ENOSPC);
   }
-  if (retry([&] { return ::ftruncate(descriptor_, length); }) != 0) {
+  if (retry([&] { return ::ftruncate(descriptor_.get(), length); }) != 0) {
     fail_to_grow(path_, descriptor_, bytes, errno);
   }
 }
@@ -218,7 +190,7 @@ void FileWriter::write_at(uint64_t offset, std::span<const std::byte> bytes) {
   check_size_limit(path_, *end);
   while (!bytes.empty()) {
     const ssize_t put = retry([&] {
-      return ::pwrite(descriptor_, bytes.data(), std::min(bytes.size(), kLargestTransfer),
+      return ::pwrite(descriptor_.get(), bytes.data(), std::min(bytes.size(), kLargestTransfer),
                       static_cast<off_t>(offset));
     });
     if (put <= 0) fail_to_grow(path_, descriptor_, bytes.size(), put < 0 ? errno : EIO);
@@ -228,12 +200,12 @@ void FileWriter::write_at(uint64_t offset, std::span<const std::byte> bytes) {
 }
 
 void FileWriter::finish() {
-  const int synced = retry([&] { return ::fsync(descriptor_); });
+  const int synced = retry([&] { return ::fsync(descriptor_.get()); });
   const int sync_error = synced != 0 && errno != EINVAL ? errno : 0;  // EINVAL: this file system can't sync
-  const int closed = ::close(std::exchange(descriptor_, -1));
+  const int closed = ::close(descriptor_.release());
   const int close_error = closed != 0 && errno != EINTR ? errno : 0;  // after EINTR it is closed, too
-  if (sync_error != 0) fail(path_, "sync", sync_error);
-  if (close_error != 0) fail(path_, "close", close_error);
+  if (sync_error != 0) fail_at(path_, "sync", sync_error);
+  if (close_error != 0) fail_at(path_, "close", close_error);
 }
 
 }  // namespace gptq

@@ -28,9 +28,6 @@ class File {
  public:
   /// Status::not_found if absent; Fault::io for folders, pipes, devices and what may not be read (never blocks).
   explicit File(const fs::path& path);
-  File(File&&) noexcept;
-  File& operator=(File&&) noexcept;
-  ~File();
 
   const fs::path& path() const { return path_; }
   uint64_t size() const { return identity_.size; }
@@ -43,7 +40,7 @@ class File {
  private:
   friend class Mapping;
   fs::path path_;
-  int descriptor_ = -1;
+  Descriptor descriptor_;
   FileIdentity identity_;
 };
 
@@ -76,9 +73,6 @@ bool file_exists(const fs::path& path);
 class FileWriter {
  public:
   explicit FileWriter(const fs::path& path);  // creates; Fault::exists if there already
-  FileWriter(FileWriter&&) noexcept;
-  FileWriter& operator=(FileWriter&&) = delete;
-  ~FileWriter();  // closes without syncing
 
   /// Reserves the space now, so that a full disk is noticed at the start. Fault::io with bytes wanted and free.
   void reserve(uint64_t bytes);
@@ -88,7 +82,7 @@ class FileWriter {
 
  private:
   fs::path path_;
-  int descriptor_ = -1;
+  Descriptor descriptor_;  // without finish() closed without syncing
 };
 
 /// Whether a finished output may take the place of an existing folder.

@@ -58,7 +58,7 @@ std::filesystem::path join(const std::filesystem::path& folder, std::string_view
 std::filesystem::path absolute_path(const std::filesystem::path& path) {
   if (path.empty() || path.native().starts_with('/')) return path;
   char here[PATH_MAX];
-  if (::getcwd(here, sizeof here) == nullptr) fail_at(path.native(), "resolve", errno);
+  if (::getcwd(here, sizeof here) == nullptr) fail_at(path, "resolve", errno);
   return join(here, path.native());
 }
 
@@ -76,11 +76,11 @@ std::vector<std::string> list_folder(const std::filesystem::path& path) {
   const Descriptor folder(retry([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (folder.get() < 0) {
     if (errno == ENOENT) throw Error(Status::not_found, cat(quoted(path.native(), 400), ": no such folder"));
-    fail_at(path.native(), "open this folder", errno);
+    fail_at(path, "open this folder", errno);
   }
   std::vector<std::string> names;
   const int error = each_name(folder, [&](const char* name) { names.emplace_back(name); });
-  if (error != 0) fail_at(path.native(), "list this folder", error);
+  if (error != 0) fail_at(path, "list this folder", error);
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -25,10 +25,6 @@ namespace {
 
 constexpr size_t kRandomDigits = 8;
 
-[[noreturn]] void fail(const fs::path& path, std::string_view action, int error) {
-  fail_at(path.native(), action, error);
-}
-
 std::string random_digits() {
   static constexpr char kHex[] = "0123456789abcdef";
   unsigned char bytes[kRandomDigits];
@@ -111,7 +107,7 @@ fs::path resolve_target(const fs::path& given) {
   if (!whole.has_filename()) whole = whole.parent_path();
   if (path_kind(whole) != PathKind::absent) {  // also links, "." and ".."
     whole = real_path(whole);
-    if (whole.empty()) fail(given, "resolve", errno);
+    if (whole.empty()) fail_at(given, "resolve", errno);
     if (!whole.has_filename())
       throw Error(Fault::exists, cat(quoted(whole.native()), ": is the root folder"));
     return whole;
@@ -120,7 +116,7 @@ fs::path resolve_target(const fs::path& given) {
     throw Error(Fault::exists, cat(quoted(whole.native(), 400), ": is a link to nothing"));
   }
   const fs::path parent = real_path(whole.parent_path());
-  if (parent.empty() && errno != ENOENT && errno != ENOTDIR) fail(whole.parent_path(), "resolve", errno);
+  if (parent.empty() && errno != ENOENT && errno != ENOTDIR) fail_at(whole.parent_path(), "resolve", errno);
   if (parent.empty() || path_kind(parent) != PathKind::folder) {
     throw Error(Fault::io, cat(quoted(whole.native(), 400), ": its parent folder ",
                                quoted(whole.parent_path().native(), 400), " does not exist"));
@@ -155,18 +151,18 @@ StagedFolder::StagedFolder(const fs::path& target, Overwrite overwrite)
   const std::string prefix = staging_prefix(target_);
   remove_stale(parent_, prefix);
   parent_folder_ = open_folder(parent_);
-  if (parent_folder_.get() < 0) fail(parent_, "open", errno);
+  if (parent_folder_.get() < 0) fail_at(parent_, "open", errno);
   do {
     staging_ = join(parent_, cat(prefix, ::getpid(), "-", random_digits()));
     if (retry([&] { return ::mkdir(staging_.c_str(), 0755); }) == 0) break;
-    if (errno != EEXIST) fail(parent_, "create a folder in it", errno);
+    if (errno != EEXIST) fail_at(parent_, "create a folder in it", errno);
   } while (true);
   folder_ = open_folder(staging_);
   struct stat made;
   if (folder_.get() < 0 || fstat(folder_.get(), &made) != 0 || fchmod(folder_.get(), 0700) != 0) {
     const int error = errno;
     ::rmdir(staging_.c_str());
-    fail(staging_, "use", error);
+    fail_at(staging_, "use", error);
   }
   final_mode_ = made.st_mode & 0777;  // 0755 less the umask
   // where locks are unknown, the process id must do
@@ -206,15 +202,15 @@ StagedFolder::Placed StagedFolder::place(const fs::path& aside) {
   // rename() replaces nothing but an empty folder, so it is the test and the deed in one
   if (rename_path(staging_, target_) == 0) return Placed::alone;
   const bool occupied = errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR;
-  if (!occupied) fail(target_, "rename the finished output to it", errno);
+  if (!occupied) fail_at(target_, "rename the finished output to it", errno);
   check_target(target_, overwrite_);
   if (exchange(staging_, target_) == 0) return Placed::exchanged;
-  if (errno != EINVAL && errno != ENOSYS) fail(target_, "put the finished output in its place", errno);
-  if (rename_path(target_, aside) != 0) fail(target_, "move the old output aside", errno);
+  if (errno != EINVAL && errno != ENOSYS) fail_at(target_, "put the finished output in its place", errno);
+  if (rename_path(target_, aside) != 0) fail_at(target_, "move the old output aside", errno);
   if (rename_path(staging_, target_) != 0) {
     const int error = errno;
     static_cast<void>(rename_path(aside, target_));
-    fail(target_, "rename the finished output to it", error);
+    fail_at(target_, "rename the finished output to it", error);
   }
   return Placed::old_aside;
 }
@@ -228,15 +224,15 @@ void StagedFolder::take_back(Placed placed, const fs::path& aside) noexcept {
 }
 
 void StagedFolder::commit() {
-  if (::fchmod(folder_.get(), final_mode_) != 0) fail(staging_, "set the mode of", errno);
-  if (const int error = sync_folder(folder_); error != 0) fail(staging_, "sync", error);
+  if (::fchmod(folder_.get(), final_mode_) != 0) fail_at(staging_, "set the mode of", errno);
+  if (const int error = sync_folder(folder_); error != 0) fail_at(staging_, "sync", error);
   // not a staging name: should this process die between two renames, nobody may take the old output for waste
   const fs::path aside =
       join(parent_, cat(".replaced-", random_digits(), "-", target_.filename().native().substr(0, 200)));
   const Placed placed = place(aside);
   if (const int error = sync_folder(parent_folder_); error != 0) {
     take_back(placed, aside);
-    fail(parent_, "sync", error);
+    fail_at(parent_, "sync", error);
   }
   if (placed != Placed::alone) remove_replaced(placed == Placed::exchanged ? staging_ : aside);
   staging_.clear();

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <string>
 
 #include "base/error.h"
@@ -26,8 +27,8 @@ auto retry(Call call) {
 }
 
 /// "'PATH': cannot ACTION: TEXT": Fault::io, or Status::out_of_memory where that is what the system lacks.
-[[noreturn]] inline void fail_at(std::string_view path, std::string_view action, int error) {
-  std::string message = cat(quoted(path, 400), ": cannot ", action, ": ", system_text(error));
+[[noreturn]] inline void fail_at(const std::filesystem::path& path, std::string_view action, int error) {
+  std::string message = cat(quoted(path.native(), 400), ": cannot ", action, ": ", system_text(error));
   if (error == ENOMEM) throw Error(Status::out_of_memory, std::move(message));
   throw Error(Fault::io, std::move(message));
 }
