@@ -8,23 +8,12 @@ prefix=$(cd "$1" && pwd)
 scratch=$(mkdir -p "$2" && cd "$2" && pwd)
 source=$root/bindings/csharp
 bin=$scratch/bin
-failed=0
+. "$root/tests/support/checks.sh"
+prefix_of_names="csharp "
 
 for tool in mcs mono; do
-  command -v $tool >/dev/null || { echo "skip csharp: no $tool"; exit 0; }
+  command -v $tool >/dev/null || { skip "$tool is not here"; exit 0; }
 done
-
-check() {  # check NAME COMMAND...
-  local name=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "ok   csharp $name"
-  else
-    echo "FAIL csharp $name"
-    printf '%s\n' "$output" | tail -n 30 | sed 's/^/     /'
-    failed=1
-  fi
-}
 
 compile() {  # compile PROGRAM SOURCE...
   local program=$1
@@ -82,7 +71,7 @@ unpacked() {  # everything out of the package, nothing of the prefix
 if compgen -G "$scratch/pack/Gptq.*-mono.nupkg" >/dev/null; then
   check "the package's files run by themselves" unpacked
 else
-  echo "skip csharp the package's files run by themselves: the assembly is not Mono's"
+  skip "the package's files run by themselves: the assembly is not Mono's"
 fi
 
 damaged_package() {

@@ -15,22 +15,11 @@ fi
 # Nothing is fetched, and no workspace or toolchain of the caller's takes part.
 export GOPROXY=off GOTOOLCHAIN=local GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=1
 export HOME=${HOME:-$scratch}
-failed=0
-
-check() {  # check NAME COMMAND...
-  local name=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "ok   $name"
-  else
-    echo "FAIL $name"
-    printf '%s\n' "$output" | tail -n 40 | sed 's/^/     /'
-    failed=1
-  fi
-}
+. "$root/tests/support/checks.sh"
+prefix_of_names="go: "
 
 if ! command -v go >/dev/null; then
-  echo "skip go: there is no Go here"
+  skip "there is no Go here"
   exit 0
 fi
 
@@ -39,7 +28,7 @@ tidy() {
   files=$(gofmt -l "$binding"/*.go "$root/samples/go") && test -z "$files" || { echo "gofmt: $files"; return 1; }
   (cd "$binding" && go vet .) && (cd "$root/samples/go" && go vet ./...)
 }
-check "go: gofmt and vet find nothing" tidy
+check "gofmt and vet find nothing" tidy
 
 log=$scratch/go-test.log
 (cd "$binding" && go test -count=1 -v .) >"$log" 2>&1
@@ -52,7 +41,7 @@ if [ $tests != 0 ]; then
 fi
 
 with_race() { cd "$binding" && go test -count=1 -race .; }
-check "go: tests under the race detector" with_race
+check "tests under the race detector" with_race
 
 with_cgocheck() {  # an experiment of the build since Go 1.21, a setting of the run before
   cd "$binding" || return 1
@@ -62,10 +51,10 @@ with_cgocheck() {  # an experiment of the build since Go 1.21, a setting of the 
     GODEBUG=cgocheck=2 go test -count=1 .
   fi
 }
-check "go: tests with all checks of cgo" with_cgocheck
+check "tests with all checks of cgo" with_cgocheck
 
 samples() { cd "$root/samples/go" && go build -o "$scratch/go-samples/" ./...; }
-check "go: the samples build" samples
+check "the samples build" samples
 
 chats() {
   local answer
@@ -73,14 +62,14 @@ chats() {
   test "${answer#> }" != "> " && test -n "${answer#> }" || return 1
   if [ -n "${2:-}" ]; then test "$answer" = "$(echo -n "> "; cat "$2"; echo "> ")"; fi || { echo "$answer"; return 1; }
 }
-check "go: the chat streams what the sample in C writes" chats "$GPTQ_TEST_MODEL" "${GPTQ_TEST_EXPECTED:-}"
+check "the chat streams what the sample in C writes" chats "$GPTQ_TEST_MODEL" "${GPTQ_TEST_EXPECTED:-}"
 
 quantizes() {
   rm -rf "$scratch/go-quantized"
   "$scratch/go-samples/quantize" "$root/samples/model" "$scratch/go-quantized" "$root/samples/stories.txt" &&
     chats "$scratch/go-quantized"
 }
-check "go: a model that the sample quantizes can be talked to" quantizes
+check "a model that the sample quantizes can be talked to" quantizes
 
 readme() {  # its first two pieces of code are one program
   local folder=$scratch/go-readme
@@ -90,5 +79,5 @@ readme() {  # its first two pieces of code are one program
     -replace "github.com/libgptq/libgptq/bindings/go=$binding" && go build -o readme . &&
     cd "$root" && "$folder/readme" | grep -q "little girl"
 }
-check "go: the program of the README runs elsewhere" readme
+check "the program of the README runs elsewhere" readme
 exit $failed

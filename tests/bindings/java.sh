@@ -11,24 +11,12 @@ export GPTQ_TEST_MODEL=${GPTQ_TEST_MODEL:-$root/samples/model}
 export PKG_CONFIG_PATH=${PKG_CONFIG_PATH:-$(dirname "$(find "$prefix" -name gptq.pc | head -n 1)")}
 export XDG_CACHE_HOME=$scratch/cache
 unset LD_LIBRARY_PATH  # the jar has its own
-failed=0
-
-check() {  # check NAME COMMAND...
-  local name=$1
-  shift
-  if "$@" >"$scratch/log" 2>&1; then
-    echo "ok   $name"
-  else
-    echo "FAIL $name"
-    { grep -E 'ERROR|error:' "$scratch/log" | head -n 10; tail -n 30 "$scratch/log"; } | cut -c 1-300 | sed 's/^/     /'
-    failed=1
-    return 1
-  fi
-}
+. "$root/tests/support/checks.sh"
+prefix_of_names="java: "
 
 for tool in java javac jar javadoc cc pkg-config; do
   if ! command -v $tool >/dev/null; then
-    echo "skip java: $tool is not here"
+    skip "$tool is not here"
     exit 0
   fi
 done
@@ -42,21 +30,21 @@ by_hand() {
     javac $release -Xlint:all,-options -Werror -d "$scratch/classes" "$sources"/*.java &&
     jar cf "$scratch/gptq.jar" -C "$scratch/classes" .
 }
-check "java: a jar by javac alone" by_hand || exit 1
-check "java: javadoc without a warning" javadoc -quiet -Xdoclint:all -Xwerror -d "$scratch/javadoc" \
+check "a jar by javac alone" by_hand || exit 1
+check "javadoc without a warning" javadoc -quiet -Xdoclint:all -Xwerror -d "$scratch/javadoc" \
   -sourcepath "$java/src/main/java" io.github.libgptq
 
 maven() { (cd "$java" && mvn -B -ntp package -Dgptq.build="$scratch/maven"); }
 jar=$scratch/gptq.jar
 if ! command -v mvn >/dev/null; then
-  echo "skip java: mvn is not here"
+  skip "mvn is not here"
 elif maven >"$scratch/maven.log" 2>&1; then
-  echo "ok   java: mvn package"
+  check "mvn package" true
   jar=$(find "$scratch/maven" -maxdepth 1 -name 'gptq-*.jar')
 elif grep -qE 'could not be resolved|Could not transfer|offline mode' "$scratch/maven.log"; then
-  echo "skip java: mvn can't get its plugins"
+  skip "mvn can't get its plugins"
 else
-  check "java: mvn package" sh -c "cat '$scratch/maven.log'; false"
+  check "mvn package" sh -c "cat '$scratch/maven.log'; false"
 fi
 
 # Once more by hand, to tell the tests apart, with the JVM's checks of every JNI call.
@@ -69,19 +57,19 @@ tests() {
   javac $release -Xlint:all,-options,-try -cp "$jar:$junit" -d "$scratch/tests" "$java"/src/test/java/io/github/libgptq/*.java
 }
 if [ -z "$junit" ]; then
-  echo "skip java: JUnit 4 is not here"
-elif check "java: the tests compile" tests; then
+  skip "JUnit 4 is not here"
+elif check "the tests compile" tests; then
   (cd "$java" && exec java -Xcheck:jni -cp "$jar:$scratch/tests:$junit" io.github.libgptq.TestLines "java: ") 2>&1 |
     tee "$scratch/lines" | grep -E '^(ok|FAIL|skip|     )'
   [ "${PIPESTATUS[0]}" -eq 0 ] && grep -q '^ok' "$scratch/lines" || failed=1
-  check "java: -Xcheck:jni has nothing to say" sh -c \
+  check "-Xcheck:jni has nothing to say" sh -c \
     "grep '^ok' '$scratch/lines' >/dev/null && ! grep -v '^WARNING: .*\(estricted method\|native.access\|System::load\)' '$scratch/lines' |
       grep -nE 'WARNING|FATAL|JNI local refs|A fatal error'"  # JDK 24 warns of every native library
 fi
 
 # The samples, as a user has them: the jar, and no library of the system.
 mkdir -p "$scratch/samples"
-check "java: the samples compile" javac $release -Xlint:all,-options,-try -Werror -cp "$jar" -d "$scratch/samples" "$root"/samples/java/*.java
+check "the samples compile" javac $release -Xlint:all,-options,-try -Werror -cp "$jar" -d "$scratch/samples" "$root"/samples/java/*.java
 sample() {
   local program=$1
   shift
@@ -92,24 +80,24 @@ chats() {
   text=$(echo "Once upon a time" | sample Chat "$GPTQ_TEST_MODEL" 2>/dev/null) && test -n "$text" &&
     { [ -z "${GPTQ_TEST_EXPECTED:-}" ] || test "$text" = "$(cat "$GPTQ_TEST_EXPECTED")"; }
 }
-check "java: the chat writes what the C sample writes" chats
+check "the chat writes what the C sample writes" chats
 recovers() {  # the second line is the first one that the context has room for
   local text
   text=$({ printf 'word %.0s' {1..20000}; printf '\nOnce upon a time\n'; } | sample Chat "$GPTQ_TEST_MODEL" 2>/dev/null) &&
     { [ -z "${GPTQ_TEST_EXPECTED:-}" ] || printf '%s' "$text" | tail -n +2 | cmp - <(head -c -1 "$GPTQ_TEST_EXPECTED"); }
 }
-check "java: the chat goes on after a line that is longer than the context" recovers
+check "the chat goes on after a line that is longer than the context" recovers
 quantizes() {
   rm -rf "$scratch/quantized"
   sample Quantize "$GPTQ_TEST_MODEL" "$scratch/quantized" "$root/samples/stories.txt" &&
     grep -q '"bits": *4' "$scratch/quantized/quantize_config.json" &&
     test -n "$(echo "Once upon a time" | sample Chat "$scratch/quantized" 2>/dev/null)"
 }
-check "java: a folder that the sample quantized writes text" quantizes
+check "a folder that the sample quantized writes text" quantizes
 refuses() {
   local output
   output=$(sample Quantize "$scratch/none" "$scratch/out" 2>&1) && return 1
   printf '%s' "$output" | grep -q "$scratch/none"
 }
-check "java: the sample names a folder that is not there" refuses
+check "the sample names a folder that is not there" refuses
 exit $failed

@@ -8,30 +8,25 @@ root=$(cd "$here/../.." && pwd)
 prefix=$(cd "$1" && pwd)
 scratch=$(mkdir -p "$2" && cd "$2" && pwd)
 shift 2
-failed=0
+. "$root/tests/support/checks.sh"
 
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name gptq.pc | head -n 1)")
 export PKG_CONFIG_PATH LD_LIBRARY_PATH=${PKG_CONFIG_PATH%/pkgconfig}
 export GPTQ_TEST_MODEL=$root/samples/model GPTQ_TEST_EXPECTED=$scratch/expected.txt
 
-# shellcheck disable=SC2046
-if cc -std=c99 "$root/samples/c/generate.c" $(pkg-config --cflags --libs gptq) -o "$scratch/generate" &&
-  "$scratch/generate" "$GPTQ_TEST_MODEL" "Once upon a time" >"$GPTQ_TEST_EXPECTED"; then
-  echo "ok   the C sample writes what the bindings are to write"
-else
-  echo "FAIL the C sample writes what the bindings are to write"
-  exit 1
-fi
+expects() {
+  # shellcheck disable=SC2046
+  cc -std=c99 "$root/samples/c/generate.c" $(pkg-config --cflags --libs gptq) -o "$scratch/generate" &&
+    "$scratch/generate" "$GPTQ_TEST_MODEL" "Once upon a time" >"$GPTQ_TEST_EXPECTED"
+}
+check "the C sample writes what the bindings are to write" expects || exit 1
 
 if [ $# -eq 0 ]; then
   if ! command -v swig >/dev/null; then
-    echo "skip generated files: swig is not here"
-  elif GPTQ_LIBRARY=$LD_LIBRARY_PATH/libgptq.so "$root/bindings/generate.sh" --check >"$scratch/log" 2>&1; then
-    echo "ok   the generated files are those of gptq.h"
+    skip "generated files: swig is not here"
   else
-    echo "FAIL the generated files are those of gptq.h"
-    tail -n 40 "$scratch/log" | cut -c 1-300 | sed 's/^/     /'
-    failed=1
+    check "the generated files are those of gptq.h" \
+      env GPTQ_LIBRARY="$LD_LIBRARY_PATH/libgptq.so" "$root/bindings/generate.sh" --check
   fi
   for script in "$here"/*.sh; do set -- "$@" "$(basename "$script" .sh)"; done
 fi

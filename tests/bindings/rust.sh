@@ -11,22 +11,8 @@ rust=$root/bindings/rust
 msrv=1.63
 export GPTQ_TEST_MODEL=${GPTQ_TEST_MODEL:-$root/samples/model} TMPDIR=$scratch
 export CARGO_TARGET_DIR=$scratch/target CARGO_NET_OFFLINE=true CARGO_TERM_COLOR=never RUST_BACKTRACE=0
-failed=0
-
-check() {  # check NAME COMMAND...
-  local name=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "ok   rust: $name"
-  else
-    echo "FAIL rust: $name"
-    printf '%s\n' "$output" | tail -n 30 | sed 's/^/     /'
-    failed=1
-    return 1
-  fi
-}
-
-skip() { echo "skip rust: $1"; }
+. "$root/tests/support/checks.sh"
+prefix_of_names="rust: "
 
 # suite NAME COMMAND...: a `cargo test`, with a line for each of its tests.
 suite() {

@@ -7,19 +7,7 @@ scratch=$(mkdir -p "$2" && cd "$2" && pwd)
 root=$(cd "$(dirname "$0")/../.." && pwd)
 model=$root/samples/model
 prompt="Once upon a time"
-failed=0
-
-check() {  # check NAME COMMAND...
-  local name=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "ok   $name"
-  else
-    echo "FAIL $name"
-    printf '%s\n' "$output" | tail -n 30 | sed 's/^/     /'
-    failed=1
-  fi
-}
+. "$root/tests/support/checks.sh"
 
 # A prefix that was moved after the installation works all the same.
 moved=$scratch/moved

@@ -8,19 +8,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 packages=$build/packages
 model=$root/samples/model
 prompt="Once upon a time"
-failed=0
-
-check() {  # check NAME COMMAND...
-  local name=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "ok   $name"
-  else
-    echo "FAIL $name"
-    printf '%s\n' "$output" | tail -n 30 | sed 's/^/     /'
-    failed=1
-  fi
-}
+. "$root/tests/support/checks.sh"
 
 count() { ls "$packages"/*.deb && test "$(ls "$packages"/*.deb | wc -l)" = 3; }
 check "there are three packages" count
@@ -30,7 +18,7 @@ if command -v lintian >/dev/null; then
   check "lintian has nothing to warn of" lintian --allow-root --fail-on error,warning \
     --suppress-tags initial-upload-closes-no-bugs "$packages"/*.deb
 else
-  echo "skip lintian is not here"
+  skip "lintian is not here"
 fi
 
 unpacked=$scratch/root
