@@ -26,8 +26,12 @@ fn nothing_grows() {
         canceller.cancel();
     };
     (0..200).for_each(round);
-    let before = resident();
-    (0..2000).for_each(round);
-    let growth = resident().saturating_sub(before);
-    assert!(growth < 8 << 20, "{growth} bytes more after 2,000 rounds");
+    // a leak grows every time, what malloc keeps does not
+    let growth = || {
+        let before = resident();
+        (0..2000).for_each(round);
+        resident().saturating_sub(before)
+    };
+    let grown: Vec<usize> = (0..3).map(|_| growth()).take_while(|grown| *grown >= 8 << 20).collect();
+    assert!(grown.len() < 3, "bytes more after 2,000 rounds each: {grown:?}");
 }

@@ -171,9 +171,13 @@ public class LifetimeTest {
 
     public static void main(String[] arguments) throws Exception {
       work(1000);
-      long before = residentKb();
-      work(2000);
-      System.out.println("grown by " + (residentKb() - before) + " kB");
+      long grown = Long.MAX_VALUE;
+      for (int attempt = 0; attempt < 3 && grown >= 8192; attempt++) { // a leak grows every time, what malloc keeps does not
+        long before = residentKb();
+        work(2000);
+        grown = residentKb() - before;
+      }
+      System.out.println("grown by " + grown + " kB");
     }
   }
 }

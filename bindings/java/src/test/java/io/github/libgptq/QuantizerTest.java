@@ -77,6 +77,15 @@ public class QuantizerTest {
   }
 
   private void endsEarly(java.util.function.BiConsumer<Quantizer, Thread> end) throws Exception {
+    long best = Long.MAX_VALUE;
+    for (int attempt = 0; attempt < 3 && best > 100; attempt++) { // the machine may be busy with other things
+      best = Math.min(best, millisecondsToTheEnd(end));
+    }
+    assertTrue(best + " ms", best <= 100);
+    assertEquals(0, scratch.getRoot().list().length);
+  }
+
+  private long millisecondsToTheEnd(java.util.function.BiConsumer<Quantizer, Thread> end) throws Exception {
     try (Quantizer quantizer = create(512)) {
       AtomicReference<GptqException> failure = new AtomicReference<>();
       long[] ended = new long[1];
@@ -97,9 +106,8 @@ public class QuantizerTest {
       end.accept(quantizer, thread);
       thread.join();
       assertEquals(ErrorCode.CANCELLED, failure.get().code());
-      assertTrue((ended[0] - sent) / 1e6 + " ms", ended[0] - sent < 500_000_000L);
+      return (ended[0] - sent) / 1_000_000;
     }
-    assertEquals(0, scratch.getRoot().list().length);
   }
 
   @Test
