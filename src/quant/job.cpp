@@ -3,20 +3,10 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/json_writer.h"
 #include "base/text.h"
 
 namespace gptq {
 namespace {
-
-std::string_view order_name(Order order) {
-  switch (order) {
-    case Order::none: return "none";
-    case Order::act: return "act";
-    case Order::gar: return "gar";
-  }
-  return "";
-}
 
 constexpr int64_t kDefaultLength = 2048;
 constexpr auto kUnits = static_cast<int64_t>(kInputs.size());
@@ -204,46 +194,10 @@ JobProgress Job::progress() const {
 }
 
 std::string Job::report() const {
-  const SolverOptions& solver = options_.solver;
-  int64_t tokens = 0;
-  for (const auto& sequence : sequences_) tokens += static_cast<int64_t>(sequence.size());
-  JsonWriter report;
-  report.begin_object();
-  report.key("options");
-  report.begin_object();
-  report.member("bits", solver.bits);
-  report.member("group_size", solver.group_size);
-  report.member("sym", solver.symmetric == Symmetric::yes);
-  report.member("order", order_name(solver.order));
-  report.member("static_groups", solver.static_groups == StaticGroups::yes);
-  report.member("damp_percent", solver.damp_percent);
-  report.member("damp_auto_increment", solver.damp_auto_increment);
-  report.member("true_sequential", options_.true_sequential == TrueSequential::yes);
-  report.member("format", gptq_format_name(output_format(options_)));
-  report.end_object();
-  report.key("calibration");
-  report.begin_object();
-  report.member("source", calibration_source_);
-  report.member("sequences", sequences_.size());
-  report.member("tokens", tokens);
-  report.end_object();
-  report.key("modules");
-  report.begin_array();
-  for (const ModuleReport& module : modules_) {
-    report.begin_object();
-    report.member("name", module.name);
-    report.member("bits", solver.bits);
-    report.member("loss", module.loss);
-    report.member("damp", module.damp);
-    report.member("method", module.method == SolveResult::Method::gptq ? "gptq" : "rounded");
-    report.member("seconds", module.seconds);
-    report.member("note", module.note);
-    report.end_object();
-  }
-  report.end_array();
-  report.member("seconds", seconds_);
-  report.end_object();
-  return report.take();
+  CalibrationReport calibration{.source = calibration_source_,
+                                .sequences = static_cast<int64_t>(sequences_.size())};
+  for (const auto& sequence : sequences_) calibration.tokens += static_cast<int64_t>(sequence.size());
+  return report_json(options_, calibration, modules_, seconds_);
 }
 
 }  // namespace gptq

@@ -16,15 +16,9 @@
 #include "quant/layer_walk.h"
 #include "quant/options.h"
 #include "quant/output.h"
+#include "quant/report.h"
 
 namespace gptq {
-
-struct ModuleReport {
-  std::string name;
-  SolveResult::Method method = SolveResult::Method::gptq;
-  double loss = 0, damp = 0, seconds = 0;
-  std::string note;
-};
 
 /// How far a job is. Layers are counted from 1; 0 is the calibration before them.
 struct JobProgress {
