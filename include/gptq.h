@@ -171,6 +171,9 @@ GPTQ_API void gptq_set_log_level(int32_t level);
                                                               model's context, whichever is less */
 #define GPTQ_KEY_FORMAT "format"             /* string: "gptq" or "gptq_v2"; the default is "gptq" for symmetric
                                                 and "gptq_v2" for asymmetric */
+#define GPTQ_KEY_MAX_SHARD_SIZE "max_shard_size" /* int >= 1, default 4294967296 (4 GB): bytes of tensors that a file
+                                                    of the output holds; more go into several files with an index
+                                                    (one tensor is never cut). At most 500 files */
 #define GPTQ_KEY_OVERWRITE "overwrite"       /* int 0 (default) or 1: replace an existing output folder, when the
                                                 new one is complete; an empty one is no obstacle to either */
 

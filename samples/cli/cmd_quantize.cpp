@@ -10,7 +10,7 @@ namespace {
 struct Arguments {
   Common common;
   std::string out;
-  std::optional<int64_t> bits, group_size, samples, seq_len, seed;
+  std::optional<int64_t> bits, group_size, samples, seq_len, seed, max_shard_size;
   std::optional<bool> sym, static_groups, true_sequential;
   std::optional<std::string> order, format, calibration;
   std::optional<double> damp;
@@ -30,6 +30,7 @@ Options quantizer_options(const Arguments& arguments) {
   set_if_given(options, "--seq-len", GPTQ_KEY_CALIBRATION_LENGTH, arguments.seq_len);
   set_if_given(options, "--seed", GPTQ_KEY_SEED, arguments.seed);
   set_if_given(options, "--format", GPTQ_KEY_FORMAT, arguments.format);
+  set_if_given(options, "--max-shard-size", GPTQ_KEY_MAX_SHARD_SIZE, arguments.max_shard_size);
   set_switch(GPTQ_KEY_SYM, arguments.sym);
   set_switch(GPTQ_KEY_STATIC_GROUPS, arguments.static_groups);
   set_switch(GPTQ_KEY_TRUE_SEQUENTIAL, arguments.true_sequential);
@@ -109,6 +110,8 @@ void add_method_options(Command& command, Arguments& arguments) {
                  "Zero points fixed in the middle (--sym, default) or free (--asym)");
   command.option("--format", "NAME", arguments.format,
                  "gptq or gptq_v2; default gptq for --sym, gptq_v2 for --asym");
+  command.size("--max-shard-size", arguments.max_shard_size,
+               "Bytes of tensors in one file, such as 500MB; default 4GB");
   command.flag("--overwrite", arguments.overwrite, "Replace OUT if it exists");
   command.group("How");
   command.option(

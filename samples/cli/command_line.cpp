@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <limits>
+#include <string_view>
 
 #include "handles.h"
 
@@ -26,6 +28,23 @@ int64_t parse_integer(const std::string& names, const std::string& text) {
 
 double parse_real(const std::string& names, const std::string& text) {
   return parse_number<double>(names, "a number such as 0.7", text);
+}
+
+/// "4GB", "500M", "1048576": K, M and G are powers of 1024.
+int64_t parse_size(const std::string& names, const std::string& text) {
+  constexpr const char* kWanted = "a size such as 4GB";
+  constexpr std::string_view kUnits = "KMG";
+  std::string digits = text;
+  if (digits.ends_with('B') || digits.ends_with('b')) digits.pop_back();
+  const char letter = digits.empty() ? '\0' : static_cast<char>(digits.back() & ~0x20);  // upper case
+  const size_t unit = kUnits.find(letter);
+  if (unit != std::string_view::npos) digits.pop_back();
+  const auto count = parse_number<int64_t>(names, kWanted, digits);
+  const int64_t scale = unit == std::string_view::npos ? 1 : int64_t{1024} << (10 * unit);
+  if (count < 0 || count > std::numeric_limits<int64_t>::max() / scale) {
+    throw UsageError(names + " is '" + text + "', wanted " + kWanted);
+  }
+  return count * scale;
 }
 
 CLI::App* add_subcommand(CLI::App& app, const std::string& name, const std::string& about,
@@ -58,6 +77,11 @@ void Command::option(const std::string& names, const char* type, std::optional<i
                      const std::string& help) {
   const auto take = [&value, names](const std::string& text) { value = parse_integer(names, text); };
   finish(app_.add_option_function<std::string>(names, take, help), type);
+}
+
+void Command::size(const std::string& names, std::optional<int64_t>& value, const std::string& help) {
+  const auto take = [&value, names](const std::string& text) { value = parse_size(names, text); };
+  finish(app_.add_option_function<std::string>(names, take, help), "SIZE");
 }
 
 void Command::option(const std::string& names, const char* type, std::optional<double>& value,

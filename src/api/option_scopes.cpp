@@ -53,6 +53,7 @@ QuantOptions quant_options(const gptq_options* given) {
   if (o.has(GPTQ_KEY_FORMAT)) {
     options.format = o.text(GPTQ_KEY_FORMAT) == "gptq_v2" ? GptqFormat::v2 : GptqFormat::v1;
   }
+  options.max_shard_bytes = static_cast<uint64_t>(o.integer(GPTQ_KEY_MAX_SHARD_SIZE));
   options.overwrite = o.integer(GPTQ_KEY_OVERWRITE) != 0 ? Overwrite::yes : Overwrite::no;
   return options;
 }

@@ -103,6 +103,8 @@ constexpr OptionRow kOptions[] = {
             "tokens of each; 0: 2048 or the model's context"),
     text(GPTQ_KEY_FORMAT, "quantizer", "gptq|gptq_v2", "\"\"",
          "how zero points are stored; default by symmetry"),
+    integer(GPTQ_KEY_MAX_SHARD_SIZE, "quantizer", 1, kMaxInt, "4294967296",
+            "bytes of tensors in one file of the output"),
     integer(GPTQ_KEY_OVERWRITE, "quantizer", 0, 1, "0", "1: replace an existing output folder"),
 };
 

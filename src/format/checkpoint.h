@@ -21,6 +21,9 @@ struct TensorInfo {
   std::string file{};  // name of the file in the folder, for messages
 };
 
+/// The size that shape and type give; Fault::range where that is none.
+uint64_t tensor_bytes(const TensorInfo& tensor);
+
 /// How tensor bytes are handed out.
 enum class Access : uint8_t {
   read,  // copied into memory of their own; a file that shrinks meanwhile is an error

@@ -12,17 +12,6 @@
 namespace gptq {
 namespace {
 
-uint64_t bytes_of(const TensorInfo& info) {
-  const auto elements = checked_product(info.shape);
-  const auto bits =
-      elements ? checked_mul(*elements, static_cast<uint64_t>(dtype_bits(info.dtype))) : std::nullopt;
-  if (!bits || *bits % 8 != 0) {
-    throw Error(Fault::range, cat("tensor ", quoted(info.name), ": shape ", shape_text(info.shape), " of ",
-                                  dtype_name(info.dtype), " has no size in bytes"));
-  }
-  return *bits / 8;
-}
-
 std::string json_text(std::string_view text) { return print_json(Json(text)); }
 
 /// The length and the JSON part, padded with spaces so that the data starts at a multiple of 8.
@@ -52,6 +41,17 @@ std::string header_text(const std::vector<TensorInfo>& tensors,
 
 }  // namespace
 
+uint64_t tensor_bytes(const TensorInfo& info) {
+  const auto elements = checked_product(info.shape);
+  const auto bits =
+      elements ? checked_mul(*elements, static_cast<uint64_t>(dtype_bits(info.dtype))) : std::nullopt;
+  if (!bits || *bits % 8 != 0) {
+    throw Error(Fault::range, cat("tensor ", quoted(info.name), ": shape ", shape_text(info.shape), " of ",
+                                  dtype_name(info.dtype), " has no size in bytes"));
+  }
+  return *bits / 8;
+}
+
 struct SafetensorsWriter::State {
   struct Place {
     uint64_t offset, bytes;
@@ -70,7 +70,7 @@ SafetensorsWriter::SafetensorsWriter(const fs::path& file, std::vector<TensorInf
   const std::string name = file.filename().string();
   uint64_t data_bytes = 0;
   for (TensorInfo& info : tensors) {
-    info.bytes = bytes_of(info);
+    info.bytes = tensor_bytes(info);
     const auto sum = checked_add(data_bytes, info.bytes);
     if (!sum) throw Error(Fault::range, cat(name, ": the tensors together have no size in bytes"));
     data_bytes = *sum;

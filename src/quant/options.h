@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "format/folder_writer.h"
 #include "format/quant_config.h"
 #include "quant/solver.h"
 
@@ -22,6 +23,7 @@ struct QuantOptions {
   int64_t calibration_length = 0;    // tokens; 0: min(2048, the model's context)
   std::optional<uint64_t> seed;      // set: sequences are drawn at random from the text
   std::optional<GptqFormat> format;  // empty: v1 for symmetric, v2 for asymmetric
+  uint64_t max_shard_bytes = kDefaultShardBytes;
   Overwrite overwrite = Overwrite::no;
 };
 

@@ -90,9 +90,7 @@ GptqFormat output_format(const QuantOptions& options) {
 
 QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const QuantOptions& options)
     : source_(source), options_(options), folder_(target, options.overwrite) {
-  writer_ =
-      std::make_unique<SafetensorsWriter>(join(folder_.path(), "model.safetensors"), plan(source, options),
-                                          std::vector<std::pair<std::string, std::string>>{{"format", "pt"}});
+  writer_ = std::make_unique<FolderWriter>(folder_.path(), plan(source, options), options.max_shard_bytes);
 }
 
 void QuantizedFolder::write_module(const std::string& module, const QTensor& quantized) {

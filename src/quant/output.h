@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/file.h"
-#include "format/checkpoint.h"
+#include "format/folder_writer.h"
 #include "model/loader.h"
 #include "quant/options.h"
 
@@ -29,7 +29,7 @@ class QuantizedFolder {
   const Loader& source_;
   const QuantOptions& options_;
   StagedFolder folder_;
-  std::unique_ptr<SafetensorsWriter> writer_;
+  std::unique_ptr<FolderWriter> writer_;
 };
 
 /// The layout that the options lead to.

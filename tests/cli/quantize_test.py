@@ -67,6 +67,22 @@ class Quantize(ToolTest):
                 self.assertEqual(config["desc_act"], name in ("act", "static"))
                 self.assertEqual(config["group_size"], -1 if name == "channel" else 128)
 
+    def test_large_models_become_several_files(self):
+        self.quantize(out="one")
+        self.quantize("--max-shard-size", "1MB", out="several")
+        index = json.loads((self.folder / "several" / "model.safetensors.index.json").read_text())
+        files = sorted(path.name for path in (self.folder / "several").glob("*.safetensors"))
+        self.assertGreater(len(files), 2)
+        self.assertEqual(files, [f"model-{i + 1:05}-of-{len(files):05}.safetensors" for i in range(len(files))])
+        self.assertEqual(sorted(set(index["weight_map"].values())), files)
+        self.assertEqual(list(index["weight_map"]), sorted(index["weight_map"]))
+        prompt = ("--prompt", "Once upon", "--max-tokens", "8")
+        one, several = (self.json("generate", self.folder / out, *prompt)["tokens"] for out in ("one", "several"))
+        self.assertEqual(one, several)
+        for size, code in (("0", 2), ("4TB", 2), ("-1", 2), ("GB", 2), ("", 2), ("9999999999G", 2)):
+            self.fail_with(code, "quantize", MODEL, self.folder / "none", *SMALL, "--max-shard-size", size, says=["max"])
+            self.assertFalse((self.folder / "none").exists())
+
     def test_same_input_same_bytes(self):
         for out in ("a", "b"):
             self.quantize("--seed", "7", out=out)
