@@ -2,6 +2,7 @@
 #include "format/quant_config.h"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "base/error.h"
@@ -63,7 +64,7 @@ GptqFormat read_format(const JsonObject& config) {
 
 /// What changes the meaning of tensors in ways that are not known here.
 void refuse_variants(const JsonObject& config) {
-  for (std::string_view key : {"dynamic", "rotation", "adapter"}) {
+  for (std::string_view key : {"rotation", "adapter"}) {
     const Json* value = config.find({key});
     const bool nothing = value == nullptr || ((value->is_object() || value->is_array()) && value->empty()) ||
                          (value->is_string() && value->get_ref<const std::string&>().empty());
@@ -98,6 +99,7 @@ std::vector<Statement> statements(const JsonObject& object, const QuantConfig& c
       {"the number of bits", cat(config.bits)},
       {"the group size", stated(object.has({"group_size", "q_group_size"}), cat(config.group_size))},
       {"the format", stated(format_text(object).has_value(), std::string(gptq_format_name(config.format)))},
+      {"'dynamic'", object.has({"dynamic"}) ? print_json(*object.find({"dynamic"})) : std::string()},
   };
 }
 
@@ -106,6 +108,15 @@ struct Source {
   const Json* json;
   QuantConfig config;
 };
+
+/// Of a whole text, as their order matters, which Json does not keep.
+ModuleOverrides read_overrides(const QuantConfigText& file) {
+  constexpr std::array<std::string_view, 2> kPath{"quantization_config", "dynamic"};
+  const std::span<const std::string_view> path(kPath);
+  return parse_module_overrides(file.text, file.name,
+                                file.kind == QuantConfigText::Kind::own_file ? path.subspan(1) : path,
+                                OverrideUse::read);
+}
 
 void check_agreement(std::string_view what, const std::string& a, std::string_view a_name,
                      const std::string& b, std::string_view b_name) {
@@ -160,6 +171,7 @@ QuantConfig parse_quant_config(const Json& json, std::string name) {
 std::optional<QuantConfig> merge_quant_configs(std::span<const QuantConfigText> files) {
   std::vector<JsonDocument> documents(files.size());
   std::vector<std::pair<std::string, const Json*>> found;  // name for messages, dictionary
+  const QuantConfigText* first = nullptr;                  // the text of found[0]
   for (size_t i = 0; i < files.size(); ++i) {
     const auto& [name, text, kind] = files[i];
     documents[i] = parse_json(text, name, {.max_bytes = kMostBytes});
@@ -168,6 +180,7 @@ std::optional<QuantConfig> merge_quant_configs(std::span<const QuantConfigText> 
     } else if (const auto part = JsonObject(documents[i], name).object({"quantization_config"})) {
       found.emplace_back(part->name(), &part->json());
     }
+    if (first == nullptr && !found.empty()) first = &files[i];
   }
   for (size_t i = 1; i < found.size();
        ++i) {  // before the dictionaries are read: another method has other keys
@@ -178,7 +191,8 @@ std::optional<QuantConfig> merge_quant_configs(std::span<const QuantConfigText> 
   for (const auto& [name, json] : found) sources.push_back({name, json, parse_quant_config(*json, name)});
   for (size_t i = 1; i < sources.size(); ++i) check_agreement(sources[0], sources[i]);
   if (sources.empty()) return std::nullopt;
-  return sources[0].config;
+  sources[0].config.overrides = read_overrides(*first);
+  return std::move(sources[0].config);
 }
 
 std::optional<QuantConfig> read_quant_config(const fs::path& folder) {
@@ -200,6 +214,10 @@ std::string write_quant_config(const QuantConfig& config, const QuantDetails& de
   out.member("bits", config.bits);
   out.member("group_size", config.group_size);
   out.member("desc_act", config.desc_act);
+  if (!config.overrides.empty()) {
+    out.key("dynamic");
+    write_module_overrides(out, config.overrides);
+  }
   out.member("lm_head", false);
   // both spellings of each: transformers, vLLM and AutoGPTQ read quant_method and checkpoint_format, GPTQModel since
   // 5.0 prefers method and format

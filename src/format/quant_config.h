@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "format/module_overrides.h"
 
 namespace gptq {
 
@@ -22,6 +23,7 @@ struct QuantConfig {
   bool desc_act = false;
   GptqFormat format = GptqFormat::v1;
   bool producer_is_gptqmodel = false;  // decides how an asymmetric v1 zero is read
+  ModuleOverrides overrides{};         // "dynamic"
 };
 
 /// The folder's quantization, from quantize_config.json, quant_config.json, then config.json, with all known

@@ -18,7 +18,7 @@ struct QuantConfigText {
   Kind kind;
 };
 
-/// One dictionary. Faults: range (bits, group_size), unsupported (method, format, variants), format.
+/// One dictionary, without its overrides. Faults: range (bits, group_size), unsupported (method, format, variants), format.
 QuantConfig parse_quant_config(const Json& json, std::string name);
 
 /// The first of several that agree; empty when none speaks of quantization. Fault::mismatch when two disagree.

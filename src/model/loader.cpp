@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "format/gptq_layout.h"
 #include "model/claims.h"
+#include "model/module_rules.h"
 
 namespace gptq {
 namespace {
@@ -55,6 +56,7 @@ Loader::Loader(const fs::path& folder)
         cat("config.json ties the output head to the embedding: ", names.head, ".weight is not used"));
   }
   check_tensors();
+  find_overrides();
 }
 
 std::string Loader::name(std::string_view suffix) const { return cat(base_, suffix); }
@@ -65,6 +67,10 @@ std::string Loader::layer_name(int64_t layer, std::string_view suffix) const {
 
 std::string Loader::module_name(int64_t layer, const Module& module) const {
   return layer_name(layer, module.name);
+}
+
+std::string Loader::full_name(const std::string& module) const {
+  return base_.empty() ? cat(spec_.family->names->base, module) : module;
 }
 
 bool Loader::is_quantized(const std::string& module) const { return has_gptq_module(*checkpoint_, module); }
@@ -108,6 +114,31 @@ void Loader::check_tensors() {
   claims.finish();
 }
 
+void Loader::find_overrides() {
+  if (!quantization_ || quantization_->overrides.empty()) return;
+  QuantConfig plain = *quantization_;
+  plain.overrides.clear();
+  ModuleRules rules(quantization_->overrides);
+  for (int64_t i = 0; i < spec_.layers; ++i) {
+    for (const Module& module : spec_.family->names->modules) {
+      const std::string path = module_name(i, module);
+      if (!is_quantized(path)) continue;
+      const ModuleOverride* found = rules.find(full_name(path));
+      // one that is to be skipped and is there quantized all the same: tensors win over labels
+      if (found == nullptr || found->kind == ModuleOverride::Kind::skip) continue;
+      QuantConfig& labels = special_.emplace(path, plain).first->second;
+      labels.bits = found->bits.value_or(plain.bits);
+      labels.group_size = found->group_size.value_or(plain.group_size);
+      if (found->symmetric) labels.symmetry = *found->symmetric ? Symmetry::symmetric : Symmetry::asymmetric;
+    }
+  }
+}
+
+const QuantConfig& Loader::labels_of(const std::string& module) const {
+  const auto found = special_.find(module);
+  return found == special_.end() ? *quantization_ : found->second;
+}
+
 NormWeights Loader::load_norm(const Backend& backend, const std::string& name) const {
   NormWeights norm;
   norm.weight = backend.prepare_vector(checkpoint_->read(name + ".weight", Access::read));
@@ -146,7 +177,7 @@ void Loader::load_module(const Backend& backend, int64_t layer, const Module& mo
   const std::optional<Tensor> bias_tensor = bias(path, Access::read);
   const Tensor* bias_pointer = bias_tensor ? &*bias_tensor : nullptr;
   if (is_quantized(path)) {
-    const QTensor q = read_gptq_module(*checkpoint_, path, *quantization_, spec_.in_features(module),
+    const QTensor q = read_gptq_module(*checkpoint_, path, labels_of(path), spec_.in_features(module),
                                        spec_.out_features(module));
     set_module(into, backend, spec_, module, q, bias_pointer);
   } else {

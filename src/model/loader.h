@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "backend/backend.h"
@@ -31,6 +32,8 @@ class Loader {
 
   /// Name of a module's Linear on disk, without ".weight": "model.layers.3.mlp.up_proj".
   std::string module_name(int64_t layer, const Module& module) const;
+  /// The name that patterns of overrides are written for: with the family's base, also where the files leave it out.
+  std::string full_name(const std::string& module) const;
   /// True if the module is stored quantized.
   bool is_quantized(const std::string& module) const;
 
@@ -46,6 +49,8 @@ class Loader {
   std::string name(std::string_view suffix) const;  // with base
   std::string layer_name(int64_t layer, std::string_view suffix) const;
   void check_tensors();
+  void find_overrides();
+  const QuantConfig& labels_of(const std::string& module) const;
   NormWeights load_norm(const Backend& backend, const std::string& name) const;
   void load_module(const Backend& backend, int64_t layer, const Module& module, Access access,
                    Layer& into) const;
@@ -53,6 +58,7 @@ class Loader {
   fs::path folder_;
   Spec spec_;
   std::optional<QuantConfig> quantization_;
+  std::unordered_map<std::string, QuantConfig> special_;  // of quantized modules that an override changes
   std::unique_ptr<Checkpoint> checkpoint_;
   std::string base_;
   bool tied_ = false;

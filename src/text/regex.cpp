@@ -44,6 +44,8 @@ Regex::Regex(std::string_view pattern, PatternKind kind, std::string where)
   if (kind == PatternKind::regex) {
     text = pcre2_syntax(pattern, code_->where);
     options |= PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
+  } else if (kind == PatternKind::prefix) {
+    options |= PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C;
   } else {
     options |= PCRE2_LITERAL;
   }

@@ -8,8 +8,9 @@
 
 namespace gptq {
 
-/// How the pattern is to be read.
-enum class PatternKind : uint8_t { regex, literal };
+/// How the pattern is to be read: as tokenizer files write it; as text; or as PCRE2 itself, at the start only of the
+/// subject (Python's re.match).
+enum class PatternKind : uint8_t { regex, literal, prefix };
 
 /// A compiled pattern; immutable, any number of threads may use it.
 class Regex {

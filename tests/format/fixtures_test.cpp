@@ -70,9 +70,6 @@ TEST(GptqModelFiles, UnknownKindsAreNamed) {
   const auto awq = outcome_of([&] { read_quant_config(root / "llama-awq-g32"); });
   EXPECT_EQ(awq.fault, Fault::unsupported);
   EXPECT_TRUE(awq.mentions("'awq'")) << awq.message;
-  const auto mixed = outcome_of([&] { read_quant_config(root / "llama-mixed"); });
-  EXPECT_EQ(mixed.fault, Fault::unsupported);
-  EXPECT_TRUE(mixed.mentions("'dynamic'")) << mixed.message;
 }
 
 TEST(HuggingFaceFiles, AllFamiliesOpen) {
