@@ -174,6 +174,12 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_MAX_SHARD_SIZE "max_shard_size" /* int >= 1, default 4294967296 (4 GB): bytes of tensors that a file
                                                     of the output holds; more go into several files with an index
                                                     (one tensor is never cut). At most 500 files */
+#define GPTQ_KEY_DYNAMIC "dynamic"           /* string, JSON: other settings for the modules whose names match, such as
+      {".*\\.down_proj": {"bits": 8, "group_size": 32}, "-:.*\\.layers\\.0\\.": {}}. Keys are regular expressions
+      (PCRE2) that match from the start of the name on; with "-:" before it modules stay as they are, with "+:" or
+      nothing they get the settings "bits", "group_size", "sym", "desc_act", "act_group_aware", "static_groups",
+      "damp_percent" and "mse". Those with "-:" are tried first, then the others in their order; the first that
+      matches decides. Written to the output as GPTQModel does; what matches nothing is a warning in the report */
 #define GPTQ_KEY_OVERWRITE "overwrite"       /* int 0 (default) or 1: replace an existing output folder, when the
                                                 new one is complete; an empty one is no obstacle to either */
 
@@ -415,8 +421,8 @@ GPTQ_API gptq_status gptq_quantizer_get_stat(const gptq_quantizer *quantizer, co
 /** Text of the last failure of this job; "" if none. Good until the next call on it.  @since 0.1 */
 GPTQ_API const char *gptq_quantizer_error_message(const gptq_quantizer *quantizer);
 /** What was done so far, as JSON: {"options": ..., "calibration": {"sequences", "tokens", "source"},
- *  "modules": [{"name", "bits", "loss", "damp", "method", "seconds", "note"}, ...], "seconds": n}; loss is the squared
- *  output error per token.
+ *  "modules": [{"name", "bits", "group_size", "loss", "damp", "method", "seconds", "note"}, ...], "warnings": [text, ...],
+ *  "seconds": n}; loss is the squared output error per token.
  *  @since 0.1  @owner caller, gptq_buffer_free() */
 GPTQ_API gptq_status gptq_quantizer_report_json(const gptq_quantizer *quantizer, gptq_buffer **out_json);
 

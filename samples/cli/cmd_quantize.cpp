@@ -12,7 +12,7 @@ struct Arguments {
   std::string out;
   std::optional<int64_t> bits, group_size, samples, seq_len, seed, max_shard_size;
   std::optional<bool> sym, static_groups, true_sequential;
-  std::optional<std::string> order, format, calibration;
+  std::optional<std::string> order, format, calibration, dynamic;
   std::optional<double> damp;
   bool overwrite = false;
 };
@@ -34,6 +34,12 @@ Options quantizer_options(const Arguments& arguments) {
   set_switch(GPTQ_KEY_SYM, arguments.sym);
   set_switch(GPTQ_KEY_STATIC_GROUPS, arguments.static_groups);
   set_switch(GPTQ_KEY_TRUE_SEQUENTIAL, arguments.true_sequential);
+  if (arguments.dynamic) {
+    const std::string& given = *arguments.dynamic;
+    const bool is_json = given.find_first_not_of(" \t\r\n") != std::string::npos &&
+                         given[given.find_first_not_of(" \t\r\n")] == '{';
+    options.set_from("--dynamic", GPTQ_KEY_DYNAMIC, is_json ? given : read_file(given));
+  }
   if (arguments.overwrite) options.set(GPTQ_KEY_OVERWRITE, int64_t{1});
   return options;
 }
@@ -58,6 +64,9 @@ void report(const Arguments& arguments, const Quantizer& quantizer) {
   const int64_t after = folder_bytes(arguments.out);
   const Json modules = report.value("modules", Json::array());
   const int64_t noted = warn_of_notes(modules);
+  for (const Json& warning : report.value("warnings", Json::array())) {
+    if (verbosity() >= Verbosity::normal) say("warning", warning.get<std::string>());
+  }
   const double seconds = report.value("seconds", 0.0);
   if (arguments.common.json) {
     put_json({{"output", arguments.out},
@@ -113,6 +122,9 @@ void add_method_options(Command& command, Arguments& arguments) {
   command.size("--max-shard-size", arguments.max_shard_size,
                "Bytes of tensors in one file, such as 500MB; default 4GB");
   command.flag("--overwrite", arguments.overwrite, "Replace OUT if it exists");
+  command.option("--dynamic", "FILE|JSON", arguments.dynamic,
+                 "Settings of single modules by regular expressions on their names, as in GPTQModel: "
+                 "{\".*down_proj\": {\"bits\": 8}, \"-:.*layers.0.\": {}}; -: leaves them as they are");
   command.group("How");
   command.option(
       "--order", "NAME", arguments.order,

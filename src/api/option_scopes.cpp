@@ -32,6 +32,11 @@ GenerationOptions generation_options(const gptq_options* given) {
           .ignore_eos = o.integer(GPTQ_KEY_IGNORE_EOS) != 0 ? IgnoreEos::yes : IgnoreEos::no};
 }
 
+ModuleOverrides parse_dynamic(std::string_view text) {
+  if (text.empty()) return {};
+  return parse_module_overrides(text, "option 'dynamic'", {}, OverrideUse::quantize);
+}
+
 QuantOptions quant_options(const gptq_options* given) {
   const gptq_options none;
   const gptq_options& o = given != nullptr ? *given : none;
@@ -54,6 +59,7 @@ QuantOptions quant_options(const gptq_options* given) {
     options.format = o.text(GPTQ_KEY_FORMAT) == "gptq_v2" ? GptqFormat::v2 : GptqFormat::v1;
   }
   options.max_shard_bytes = static_cast<uint64_t>(o.integer(GPTQ_KEY_MAX_SHARD_SIZE));
+  options.overrides = parse_dynamic(o.text(GPTQ_KEY_DYNAMIC));
   options.overwrite = o.integer(GPTQ_KEY_OVERWRITE) != 0 ? Overwrite::yes : Overwrite::no;
   return options;
 }

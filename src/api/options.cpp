@@ -10,6 +10,7 @@
 #include "base/json_writer.h"
 #include "base/qtensor.h"
 #include "base/text.h"
+#include "model/module_rules.h"
 
 using namespace gptq;
 
@@ -76,6 +77,17 @@ void check_choice(const OptionRow& row, std::string_view value) {
   refuse(cat("option '", row.key, "' is ", quoted(value), ", wanted one of ", row.values));
 }
 
+/// A text that has a grammar of its own.
+void check_grammar(const OptionRow& row, const std::string& value) {
+  if (row.key != GPTQ_KEY_DYNAMIC) return;
+  try {
+    const ModuleOverrides overrides = api::parse_dynamic(value);
+    ModuleRules{overrides};
+  } catch (const Error& error) {
+    refuse(error.what());
+  }
+}
+
 void bound(JsonWriter& json, std::string_view name, const OptionRow& row, double value) {
   if (row.type == OptionType::integer) {
     json.member(name, static_cast<int64_t>(value));
@@ -129,6 +141,7 @@ void gptq_options::set(std::string_view key, Value value) {
     check_bounds(row, *d);
   } else {
     check_choice(row, std::get<std::string>(value));
+    check_grammar(row, std::get<std::string>(value));
   }
   values_[std::string(key)] = std::move(value);
 }

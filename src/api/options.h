@@ -41,6 +41,8 @@ ModelOptions model_options(const gptq_options* options);
 int64_t context_length(const gptq_options* options);
 GenerationOptions generation_options(const gptq_options* options);
 QuantOptions quant_options(const gptq_options* options);
+/// The text of the option "dynamic"; empty text has no overrides.
+ModuleOverrides parse_dynamic(std::string_view text);
 
 /// Calls the callback and throws Error(Status::cancelled) when it asks to stop.
 Progress progress_of(const gptq_options* options);

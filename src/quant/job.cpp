@@ -11,8 +11,8 @@ namespace {
 constexpr int64_t kDefaultLength = 2048;
 constexpr auto kUnits = static_cast<int64_t>(kInputs.size());
 
-void refuse_quantized(const Loader& loader) {
-  if (!loader.quantization()) return;
+const Loader& unquantized(const Loader& loader) {
+  if (!loader.quantization()) return loader;
   throw Error(Fault::unsupported, cat(quoted(loader.folder().string(), 400),
                                       " is quantized already; wanted a 16-bit or 32-bit model"));
 }
@@ -29,8 +29,10 @@ void refuse_in_place(const fs::path& source, const fs::path& target) {
 
 Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& model,
          const QuantOptions& options, Progress progress)
-    : options_(options), progress_(std::move(progress)), loader_(source) {
-  refuse_quantized(loader_);
+    : options_(options),
+      progress_(std::move(progress)),
+      loader_(source),
+      plan_(unquantized(loader_), options_) {
   refuse_in_place(source, target);
   const int64_t context = loader_.spec().context;
   if (options_.calibration_length == 0) options_.calibration_length = std::min(kDefaultLength, context);
@@ -38,11 +40,8 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
     throw Error(Status::invalid_argument, cat("calibration_length is ", options_.calibration_length,
                                               ", but the model's context is ", context));
   }
-  if (options_.solver.symmetric == Symmetric::no && output_format(options_) == GptqFormat::v1) {
-    options_.solver.least_zero = 1;  // v1 stores zero - 1
-  }
   backend_ = create_backend(model.device, {.threads = model.backend.threads, .compute = Compute::exact});
-  output_.emplace(loader_, target, options_);
+  output_.emplace(loader_, target, options_, plan_);
 }
 
 void Job::add_text(std::string_view text) {
@@ -103,7 +102,8 @@ void Job::calibrate() {
   walk_->embed(outer);
 }
 
-void Job::solve_module(Layer& layer, int64_t index, const Module& module, Solver& solver) {
+void Job::solve_module(Layer& layer, int64_t index, const Module& module, const SolverOptions& options,
+                       Solver& solver) {
   const Stopwatch watch;
   const std::string path = loader_.module_name(index, module);
   const Spec& spec = loader_.spec();
@@ -114,6 +114,8 @@ void Job::solve_module(Layer& layer, int64_t index, const Module& module, Solver
   const std::optional<Tensor> bias = loader_.bias(path, Access::read);
   set_module(layer, *backend_, spec, module, result.q, bias ? &*bias : nullptr);
   modules_.push_back({.name = path,
+                      .bits = options.bits,
+                      .group_size = options.group_size,
                       .method = result.method,
                       .loss = result.loss,
                       .damp = result.damp,
@@ -122,13 +124,24 @@ void Job::solve_module(Layer& layer, int64_t index, const Module& module, Solver
 }
 
 void Job::solve_input(Layer& layer, int64_t index, Input input, const Hessian& hessian) {
-  Solver solver(walk_->stream(), hessian, options_.solver);
+  std::optional<Solver> solver;  // shared by neighbours of the same options
+  const SolverOptions* solver_options = nullptr;
   for (const Module& module : loader_.spec().family->names->modules) {
     if (input_of(module.roles[0]) != input) continue;
+    const SolverOptions* options = plan_.find(loader_.module_name(index, module));
+    if (options == nullptr) continue;
     tick();
-    solve_module(layer, index, module, solver);
+    if (!solver || *options != *solver_options) solver.emplace(walk_->stream(), hessian, *options);
+    solver_options = options;
+    solve_module(layer, index, module, *options, *solver);
   }
-  ++units_done_;
+}
+
+bool Job::wants(int64_t index, Input input) const {
+  const auto modules = loader_.spec().family->names->modules;
+  return std::any_of(modules.begin(), modules.end(), [&](const Module& module) {
+    return input_of(module.roles[0]) == input && plan_.find(loader_.module_name(index, module)) != nullptr;
+  });
 }
 
 void Job::quantize_layer(int64_t index) {
@@ -137,11 +150,13 @@ void Job::quantize_layer(int64_t index) {
   Layer layer = loader_.load_layer(*backend_, index, Access::read);
   if (options_.true_sequential == TrueSequential::no) {
     const auto hessians = walk_->collect_all(layer, index);
-    for (size_t i = 0; i < kInputs.size(); ++i) solve_input(layer, index, kInputs[i], *hessians[i]);
+    for (size_t i = 0; i < kInputs.size(); ++i, ++units_done_)
+      solve_input(layer, index, kInputs[i], *hessians[i]);
     walk_->advance_attention(layer, index);
   } else {
     for (Input input : kInputs) {
-      solve_input(layer, index, input, *walk_->collect(layer, index, input));
+      if (wants(index, input)) solve_input(layer, index, input, *walk_->collect(layer, index, input));
+      ++units_done_;
       if (input == Input::attention_out) walk_->advance_attention(layer, index);
     }
   }
@@ -197,7 +212,11 @@ std::string Job::report() const {
   CalibrationReport calibration{.source = calibration_source_,
                                 .sequences = static_cast<int64_t>(sequences_.size())};
   for (const auto& sequence : sequences_) calibration.tokens += static_cast<int64_t>(sequence.size());
-  return report_json(options_, calibration, modules_, seconds_);
+  return report_json({.options = options_,
+                      .calibration = calibration,
+                      .modules = modules_,
+                      .warnings = plan_.warnings(),
+                      .seconds = seconds_});
 }
 
 }  // namespace gptq

@@ -14,6 +14,7 @@
 #include "model/model.h"
 #include "quant/calibration.h"
 #include "quant/layer_walk.h"
+#include "quant/module_plan.h"
 #include "quant/options.h"
 #include "quant/output.h"
 #include "quant/report.h"
@@ -53,13 +54,17 @@ class Job {
   void calibrate();
   void quantize_layer(int64_t index);
   void solve_input(Layer& layer, int64_t index, Input input, const Hessian& hessian);
-  void solve_module(Layer& layer, int64_t index, const Module& module, Solver& solver);
+  void solve_module(Layer& layer, int64_t index, const Module& module, const SolverOptions& options,
+                    Solver& solver);
+  /// Whether a module that reads `input` is to be quantized.
+  bool wants(int64_t index, Input input) const;
   void tick() const;
 
   mutable std::atomic<bool> cancel_{false};
   QuantOptions options_;
   Progress progress_;
   Loader loader_;
+  ModulePlan plan_;
   std::shared_ptr<const Backend> backend_;
   std::optional<QuantizedFolder> output_;  // gone once committed or failed
   std::string text_;

@@ -24,6 +24,7 @@ struct QuantOptions {
   std::optional<uint64_t> seed;      // set: sequences are drawn at random from the text
   std::optional<GptqFormat> format;  // empty: v1 for symmetric, v2 for asymmetric
   uint64_t max_shard_bytes = kDefaultShardBytes;
+  ModuleOverrides overrides;  // of single modules, in their order
   Overwrite overwrite = Overwrite::no;
 };
 

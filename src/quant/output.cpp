@@ -32,22 +32,28 @@ constexpr std::array<std::string_view, 12> kCompanions{"tokenizer.json",
 
 struct SourceModule {
   int64_t in = 0, out = 0;
+  const SolverOptions* solver = nullptr;
 };
 
-std::unordered_map<std::string, SourceModule> modules_by_weight(const Loader& source) {
+/// Those that become quantized.
+std::unordered_map<std::string, SourceModule> modules_by_weight(const Loader& source,
+                                                                const ModulePlan& modules) {
   std::unordered_map<std::string, SourceModule> result;
   const Spec& spec = source.spec();
   for (int64_t i = 0; i < spec.layers; ++i) {
     for (const Module& module : spec.family->names->modules) {
-      result[source.module_name(i, module) + ".weight"] = {.in = spec.in_features(module),
-                                                           .out = spec.out_features(module)};
+      const std::string path = source.module_name(i, module);
+      const SolverOptions* solver = modules.find(path);
+      if (solver == nullptr) continue;
+      result[path + ".weight"] = {
+          .in = spec.in_features(module), .out = spec.out_features(module), .solver = solver};
     }
   }
   return result;
 }
 
-std::vector<TensorInfo> plan(const Loader& source, const QuantOptions& options) {
-  const auto modules = modules_by_weight(source);
+std::vector<TensorInfo> plan(const Loader& source, const ModulePlan& plan) {
+  const auto modules = modules_by_weight(source, plan);
   std::vector<TensorInfo> tensors;
   for (const TensorInfo& tensor : source.checkpoint().tensors()) {
     const auto module = modules.find(tensor.name);
@@ -56,8 +62,8 @@ std::vector<TensorInfo> plan(const Loader& source, const QuantOptions& options) 
       continue;
     }
     const std::string_view name = std::string_view(tensor.name).substr(0, tensor.name.size() - 7);
-    for (TensorInfo& part : gptq_module_tensors(name, module->second.in, module->second.out,
-                                                options.solver.bits, options.solver.group_size)) {
+    const auto& [in, out, solver] = module->second;
+    for (TensorInfo& part : gptq_module_tensors(name, in, out, solver->bits, solver->group_size)) {
       tensors.push_back(std::move(part));
     }
   }
@@ -69,7 +75,8 @@ QuantConfig quant_config(const QuantOptions& options) {
           .group_size = options.solver.group_size,
           .symmetry = options.solver.symmetric == Symmetric::yes ? Symmetry::symmetric : Symmetry::asymmetric,
           .desc_act = options.solver.order == Order::act,
-          .format = output_format(options)};
+          .format = output_format(options),
+          .overrides = options.overrides};
 }
 
 QuantDetails quant_details(const QuantOptions& options) {
@@ -85,12 +92,18 @@ QuantDetails quant_details(const QuantOptions& options) {
 
 GptqFormat output_format(const QuantOptions& options) {
   if (options.format) return *options.format;
-  return options.solver.symmetric == Symmetric::yes ? GptqFormat::v1 : GptqFormat::v2;
+  const bool some_asymmetric =
+      options.solver.symmetric == Symmetric::no ||
+      std::any_of(options.overrides.begin(), options.overrides.end(), [](const ModuleOverride& one) {
+        return one.kind == ModuleOverride::Kind::change && one.symmetric == false;
+      });
+  return some_asymmetric ? GptqFormat::v2 : GptqFormat::v1;
 }
 
-QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const QuantOptions& options)
-    : source_(source), options_(options), folder_(target, options.overwrite) {
-  writer_ = std::make_unique<FolderWriter>(folder_.path(), plan(source, options), options.max_shard_bytes);
+QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const QuantOptions& options,
+                                 const ModulePlan& modules)
+    : source_(source), options_(options), modules_(modules), folder_(target, options.overwrite) {
+  writer_ = std::make_unique<FolderWriter>(folder_.path(), plan(source, modules), options.max_shard_bytes);
 }
 
 void QuantizedFolder::write_module(const std::string& module, const QTensor& quantized) {
@@ -100,7 +113,7 @@ void QuantizedFolder::write_module(const std::string& module, const QTensor& qua
 }
 
 void QuantizedFolder::copy_tensors() {
-  const auto modules = modules_by_weight(source_);
+  const auto modules = modules_by_weight(source_, modules_);
   for (const TensorInfo& tensor : source_.checkpoint().tensors()) {
     if (modules.contains(tensor.name)) continue;
     const Tensor data = source_.checkpoint().read(tensor.name, Access::read);

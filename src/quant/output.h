@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "format/folder_writer.h"
 #include "model/loader.h"
+#include "quant/module_plan.h"
 #include "quant/options.h"
 
 namespace gptq {
@@ -14,7 +15,8 @@ namespace gptq {
 class QuantizedFolder {
  public:
   /// Fixes names and sizes of all tensors, and reserves their space on disk.
-  QuantizedFolder(const Loader& source, const fs::path& target, const QuantOptions& options);
+  QuantizedFolder(const Loader& source, const fs::path& target, const QuantOptions& options,
+                  const ModulePlan& modules);
 
   /// Replaces the module's weight by its four tensors.
   void write_module(const std::string& module, const QTensor& quantized);
@@ -28,6 +30,7 @@ class QuantizedFolder {
 
   const Loader& source_;
   const QuantOptions& options_;
+  const ModulePlan& modules_;
   StagedFolder folder_;
   std::unique_ptr<FolderWriter> writer_;
 };

@@ -27,13 +27,18 @@ void write_options(JsonWriter& report, const QuantOptions& options) {
   report.member("damp_auto_increment", solver.damp_auto_increment);
   report.member("true_sequential", options.true_sequential == TrueSequential::yes);
   report.member("format", gptq_format_name(output_format(options)));
+  if (!options.overrides.empty()) {
+    report.key("dynamic");
+    write_module_overrides(report, options.overrides);
+  }
   report.end_object();
 }
 
-void write_module(JsonWriter& report, const QuantOptions& options, const ModuleReport& module) {
+void write_module(JsonWriter& report, const ModuleReport& module) {
   report.begin_object();
   report.member("name", module.name);
-  report.member("bits", options.solver.bits);
+  report.member("bits", module.bits);
+  report.member("group_size", module.group_size);
   report.member("loss", module.loss);
   report.member("damp", module.damp);
   report.member("method", module.method == SolveResult::Method::gptq ? "gptq" : "rounded");
@@ -44,23 +49,26 @@ void write_module(JsonWriter& report, const QuantOptions& options, const ModuleR
 
 }  // namespace
 
-std::string report_json(const QuantOptions& options, const CalibrationReport& calibration,
-                        std::span<const ModuleReport> modules, double seconds) {
+std::string report_json(const JobReport& job) {
   JsonWriter report;
   report.begin_object();
   report.key("options");
-  write_options(report, options);
+  write_options(report, job.options);
   report.key("calibration");
   report.begin_object();
-  report.member("source", calibration.source);
-  report.member("sequences", calibration.sequences);
-  report.member("tokens", calibration.tokens);
+  report.member("source", job.calibration.source);
+  report.member("sequences", job.calibration.sequences);
+  report.member("tokens", job.calibration.tokens);
   report.end_object();
   report.key("modules");
   report.begin_array();
-  for (const ModuleReport& module : modules) write_module(report, options, module);
+  for (const ModuleReport& module : job.modules) write_module(report, module);
   report.end_array();
-  report.member("seconds", seconds);
+  report.key("warnings");
+  report.begin_array();
+  for (const std::string& warning : job.warnings) report.value(warning);
+  report.end_array();
+  report.member("seconds", job.seconds);
   report.end_object();
   return report.take();
 }

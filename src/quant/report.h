@@ -12,6 +12,8 @@ namespace gptq {
 
 struct ModuleReport {
   std::string name;
+  int bits = 0;
+  int64_t group_size = 0;  // -1: all inputs
   SolveResult::Method method = SolveResult::Method::gptq;
   double loss = 0, damp = 0, seconds = 0;
   std::string note;
@@ -22,8 +24,14 @@ struct CalibrationReport {
   int64_t sequences = 0, tokens = 0;
 };
 
-/// `seconds` is the time of the whole job so far.
-std::string report_json(const QuantOptions& options, const CalibrationReport& calibration,
-                        std::span<const ModuleReport> modules, double seconds);
+struct JobReport {
+  const QuantOptions& options;
+  CalibrationReport calibration{};
+  std::span<const ModuleReport> modules{};
+  std::span<const std::string> warnings{};  // of the job as a whole
+  double seconds = 0;                       // of the whole job so far
+};
+
+std::string report_json(const JobReport& job);
 
 }  // namespace gptq

@@ -29,6 +29,8 @@ struct SolverOptions {
   Compat compat = Compat::none;
   ScaleType scale_type = ScaleType::f16;
   int least_zero = 0;  // SolveParams::least_zero
+
+  bool operator==(const SolverOptions&) const = default;
 };
 
 struct SolveResult {

@@ -57,4 +57,26 @@ TEST(Options, TextThatIsNoJsonIsAnArgumentsFault) {
   gptq_options_free(options);
 }
 
+TEST(Options, DynamicIsCheckedWhenItIsSet) {
+  gptq_options* options = nullptr;
+  ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);
+  const auto refused = [&](const char* text, const char* says) {
+    EXPECT_EQ(gptq_options_set_string(options, GPTQ_KEY_DYNAMIC, text), GPTQ_ERROR_INVALID_ARGUMENT) << text;
+    const std::string message = gptq_last_error_message();
+    EXPECT_NE(message.find("'dynamic'"), std::string::npos) << message;
+    EXPECT_NE(message.find(says), std::string::npos) << message;
+  };
+  refused("{", "byte 2");
+  refused("[]", "object");
+  refused(R"({"a(":{"bits":8}})", "'a('");
+  refused(R"({"a":{"bitz":8}})", "'bitz'");
+  refused(R"({"a":{"bits":7}})", "'bits' is 7");
+  gptq_buffer* json = nullptr;
+  ASSERT_EQ(gptq_options_get_json(options, &json), GPTQ_OK);
+  EXPECT_EQ(take_text(json), "{}");
+  EXPECT_EQ(gptq_options_set_string(options, GPTQ_KEY_DYNAMIC, R"({".*":{"bits":8}})"), GPTQ_OK);
+  EXPECT_EQ(gptq_options_set_string(options, GPTQ_KEY_DYNAMIC, ""), GPTQ_OK);
+  gptq_options_free(options);
+}
+
 }  // namespace

@@ -83,6 +83,28 @@ class Quantize(ToolTest):
             self.fail_with(code, "quantize", MODEL, self.folder / "none", *SMALL, "--max-shard-size", size, says=["max"])
             self.assertFalse((self.folder / "none").exists())
 
+    def test_settings_of_single_modules(self):
+        text = '{"+:.*down_proj": {"bits": 8, "group_size": 32}, "-:.*layers\\\\.0\\\\.": {}, ".*nothing": {"bits": 2}}'
+        file = self.folder / "dynamic.json"
+        file.write_text(text)
+        for out, given in (("a", text), ("b", file)):
+            shown = self.quantize("--dynamic", given, out=out)
+            self.assertEqual(shown["modules"], 21)
+            self.assertEqual(
+                {(m["bits"], m["group_size"]) for m in shown["report"]["modules"]}, {(4, 128), (8, 32)}
+            )
+            self.assertEqual(len(shown["report"]["warnings"]), 1)
+            config = json.loads((self.folder / out / "quantize_config.json").read_text())
+            self.assertEqual(list(config["dynamic"].items()), list(json.loads(text).items()))
+        weights = [(self.folder / out / "model.safetensors").read_bytes() for out in "ab"]
+        self.assertEqual(weights[0], weights[1])
+        done = self.succeed("quantize", MODEL, self.folder / "c", *SMALL, "--dynamic", text)
+        self.assertIn("warning", done.stderr)
+        self.assertIn("'.*nothing' matches no module", done.stderr)
+        for bad in ('{"a(": {"bits": 8}}', '{"a": {"bitz": 8}}', '{"a": 8}'):
+            self.fail_with(2, "quantize", MODEL, self.folder / "d", "--dynamic", bad, says=("dynamic", "'a"))
+        self.fail_with(1, "quantize", MODEL, self.folder / "d", "--dynamic", self.folder / "none.json")
+
     def test_same_input_same_bytes(self):
         for out in ("a", "b"):
             self.quantize("--seed", "7", out=out)
