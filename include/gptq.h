@@ -230,7 +230,8 @@ GPTQ_API void gptq_buffer_free(gptq_buffer *buffer);
 
 /* ---- Model ------------------------------------------------------------------------------------------------ */
 
-/** Loads a folder: config.json, tokenizer files and safetensors weights (F32, F16, BF16, or GPTQ v1 and v2).
+/** Loads a folder: config.json, tokenizer files and safetensors weights: F32, F16, BF16, or quantized as GPTQ v1 and
+ *  v2, AWQ (GEMM, GEMV), Marlin or compressed-tensors ("pack-quantized").
  *  Everything is checked before it is used: each tensor must be one that the architecture has, of its shape.
  *  @param[in]  path     the folder
  *  @param[in]  options  scope "model", and a progress callback; NULL for the defaults
@@ -253,7 +254,7 @@ GPTQ_API gptq_status gptq_model_retain(const gptq_model *model);
  *  @return GPTQ_ERROR_NOT_FOUND for another key (the message names the nearest)  @since 0.1 */
 GPTQ_API gptq_status gptq_model_get_int(const gptq_model *model, const char *key, int64_t *out);
 /** A text about the model, good as long as the model: "family", "architecture", "path", "device", "dtype",
- *  "quantization" ("gptq 4-bit g128 sym", or "" ).
+ *  "quantization" ("gptq 4-bit g128 sym", with "awq", "marlin" or "compressed-tensors" for others; or "").
  *  @return GPTQ_ERROR_NOT_FOUND for another key; *out is then NULL  @since 0.1 */
 GPTQ_API gptq_status gptq_model_get_string(const gptq_model *model, const char *key, const char **out);
 /** All of the above as one JSON object; of a folder without config.json, what is known without it.

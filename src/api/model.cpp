@@ -15,7 +15,7 @@ namespace {
 std::string quantization_text(const Model& model) {
   const auto& q = model.quantization();
   if (!q) return {};
-  return cat("gptq ", q->bits, "-bit ",
+  return cat(quant_method_name(q->format), " ", q->bits, "-bit ",
              q->group_size < 0 ? std::string("per-channel") : cat("g", q->group_size),
              q->symmetry == Symmetry::symmetric ? " sym" : " asym", q->desc_act ? " act-order" : "");
 }

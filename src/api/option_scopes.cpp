@@ -56,7 +56,7 @@ QuantOptions quant_options(const gptq_options* given) {
   options.calibration_length = o.integer(GPTQ_KEY_CALIBRATION_LENGTH);
   if (o.has(GPTQ_KEY_SEED)) options.seed = static_cast<uint64_t>(o.integer(GPTQ_KEY_SEED));
   if (o.has(GPTQ_KEY_FORMAT)) {
-    options.format = o.text(GPTQ_KEY_FORMAT) == "gptq_v2" ? GptqFormat::v2 : GptqFormat::v1;
+    options.format = o.text(GPTQ_KEY_FORMAT) == "gptq_v2" ? QuantFormat::gptq_v2 : QuantFormat::gptq;
   }
   options.max_shard_bytes = static_cast<uint64_t>(o.integer(GPTQ_KEY_MAX_SHARD_SIZE));
   options.overrides = parse_dynamic(o.text(GPTQ_KEY_DYNAMIC));

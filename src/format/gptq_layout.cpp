@@ -13,83 +13,17 @@
 #include "base/half.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "format/bit_stream.h"
+#include "format/layout.h"
 
 namespace gptq {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "words are read and written as they are in files");
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-int64_t word_count(int64_t values, int bits) { return ceil_div(values * bits, 32); }
-
-template <class T>
-std::vector<T> elements_of(const Tensor& tensor) {
-  std::vector<T> out(tensor.bytes / sizeof(T));
-  if (!out.empty()) std::memcpy(out.data(), tensor.data, tensor.bytes);
-  return out;
-}
-
-/// The module being read, for lookups and messages.
-struct Module {
-  const Checkpoint& checkpoint;
-  std::string name;
-  int64_t k, n;  // in_features, out_features
-
-  std::string tensor(std::string_view suffix) const { return cat(name, ".", suffix); }
-
-  const TensorInfo& require(std::string_view suffix, std::span<const DType> types, size_t rank) const {
-    const TensorInfo* info = checkpoint.find(tensor(suffix));
-    if (info == nullptr) {
-      throw Error(Fault::mismatch, cat("tensor ", quoted(tensor(suffix)), " is missing"));
-    }
-    if (std::find(types.begin(), types.end(), info->dtype) == types.end()) {
-      throw Error(Fault::mismatch, cat(info->file, ": tensor ", quoted(info->name), " is ",
-                                       dtype_name(info->dtype), ", wanted ", dtype_name(types[0])));
-    }
-    if (info->shape.size() != rank) refuse_shape(*info, cat(rank, " dimensions"));
-    return *info;
-  }
-
-  [[noreturn]] static void refuse_shape(const TensorInfo& info, std::string_view wanted) {
-    throw Error(Fault::mismatch, cat(info.file, ": tensor ", quoted(info.name), " has shape ",
-                                     shape_text(info.shape), ", wanted ", wanted));
-  }
-
-  void require_shape(const TensorInfo& info, int64_t rows, int64_t cols) const {
-    const std::array wanted{rows, cols};
-    if (!std::ranges::equal(info.shape, wanted)) refuse_shape(info, shape_text(wanted));
-  }
-};
-
-constexpr std::array kWordTypes{DType::i32, DType::u32};
-constexpr std::array kIndexTypes{DType::i32};
-constexpr std::array kScaleTypes{DType::f16, DType::bf16, DType::f32};
-
-/// The width that gives qweight its height; the label's, if that fits (narrow matrices allow several).
-int find_bits(const Module& m, const TensorInfo& qweight, int label) {
-  if (qweight.shape[1] != m.n) m.refuse_shape(qweight, cat("[", word_count(m.k, label), ", ", m.n, "]"));
-  if (word_count(m.k, label) == qweight.shape[0]) return label;
-  for (int bits : kBitWidths) {
-    if (word_count(m.k, bits) != qweight.shape[0]) continue;
-    log(LogLevel::warning,
-        cat(m.name, ": the shape of qweight means ", bits, " bits, the configuration says ", label));
-    return bits;
-  }
-  m.refuse_shape(qweight, cat("[", word_count(m.k, label), ", ", m.n, "] for ", label, " bits"));
-}
-
-int64_t inputs_per_group(const Module& m, const QuantConfig& config) {
-  if (config.group_size == -1) return m.k;
-  if (config.group_size <= 0) {
-    throw Error(Fault::range,
-                cat(m.name, ": 'group_size' is ", config.group_size, ", wanted -1 or more than 0"));
-  }
-  return std::min(config.group_size, m.k);
-}
-
-void check_group_count(const Module& m, const QuantConfig& config, int64_t groups, const TensorInfo& scales) {
-  const int64_t per_group = inputs_per_group(m, config);
+void check_group_count(const StoredModule& m, const QuantConfig& config, int64_t groups,
+                       const TensorInfo& scales) {
+  const int64_t per_group = m.inputs_per_group(config.group_size);
   if (ceil_div(m.k, per_group) == groups) return;
   const bool odd = config.group_size > m.k || m.k % per_group != 0;
   throw Error(
@@ -98,16 +32,10 @@ void check_group_count(const Module& m, const QuantConfig& config, int64_t group
           config.group_size, " makes ", ceil_div(m.k, per_group), " of ", m.k, " inputs"));
 }
 
-std::vector<int32_t> groups_in_order(const Module& m, int64_t per_group) {
-  std::vector<int32_t> group_of(static_cast<size_t>(m.k));
-  for (int64_t k = 0; k < m.k; ++k) group_of[static_cast<size_t>(k)] = static_cast<int32_t>(k / per_group);
-  return group_of;
-}
-
 /// A group size that leaves a remainder is believed only if the groups really have it: all full but the last.
-void check_partial_group(const Module& m, const QuantConfig& config, std::span<const int32_t> group_of,
+void check_partial_group(const StoredModule& m, const QuantConfig& config, std::span<const int32_t> group_of,
                          int64_t groups) {
-  const int64_t per_group = inputs_per_group(m, config);
+  const int64_t per_group = m.inputs_per_group(config.group_size);
   if (m.k % per_group == 0) return;
   std::vector<int64_t> members(static_cast<size_t>(groups));
   for (int32_t g : group_of) ++members[static_cast<size_t>(g)];
@@ -118,36 +46,15 @@ void check_partial_group(const Module& m, const QuantConfig& config, std::span<c
                                 ", which neither divides the ", m.k, " inputs nor fits ", m.tensor("g_idx")));
 }
 
-std::vector<int32_t> read_groups(const Module& m, const QuantConfig& config, int64_t groups) {
-  const int64_t per_group = inputs_per_group(m, config);
-  if (m.checkpoint.find(m.tensor("g_idx")) == nullptr) return groups_in_order(m, per_group);
-  const TensorInfo& info = m.require("g_idx", kIndexTypes, 1);
-  if (info.shape[0] != m.k) m.refuse_shape(info, cat("[", m.k, "]"));
-  auto group_of = elements_of<int32_t>(m.checkpoint.read(info.name, Access::read));
+std::vector<int32_t> read_groups(const StoredModule& m, const QuantConfig& config, int64_t groups) {
+  const int64_t per_group = m.inputs_per_group(config.group_size);
+  if (!m.has("g_idx")) return m.groups_in_order(per_group);
+  auto group_of = m.read_group_index("g_idx", groups);
   // old files hold zeros where the order is the natural one
   const bool all_zero = std::all_of(group_of.begin(), group_of.end(), [](int32_t g) { return g == 0; });
-  if (all_zero) return groups_in_order(m, per_group);
-  for (size_t k = 0; k < group_of.size(); ++k) {
-    const int64_t g = group_of[k] < 0 ? group_of[k] + groups : group_of[k];  // counted from the end
-    if (g < 0 || g >= groups) {
-      throw Error(Fault::range, cat(info.file, ": tensor ", quoted(info.name), ": element ", k, " is ",
-                                    group_of[k], ", wanted ", -groups, " to ", groups - 1));
-    }
-    group_of[k] = static_cast<int32_t>(g);
-  }
+  if (all_zero) return m.groups_in_order(per_group);
   check_partial_group(m, config, group_of, groups);
   return group_of;
-}
-
-std::vector<float> read_scales(const Module& m, const TensorInfo& info) {
-  std::vector<float> scales = to_float(m.checkpoint.read(info.name, Access::read));
-  for (size_t i = 0; i < scales.size(); ++i) {
-    if (std::isfinite(scales[i]) && scales[i] > 0) continue;
-    throw Error(Fault::numeric, cat(info.file, ": tensor ", quoted(info.name), ": group ",
-                                    static_cast<int64_t>(i) / m.n, ", output ", static_cast<int64_t>(i) % m.n,
-                                    " is ", scales[i], ", wanted a positive number"));
-  }
-  return scales;
 }
 
 /// The zero points of a whole-word v1 writer: one was taken from every field at once, so borrows crossed fields.
@@ -157,13 +64,13 @@ void add_one_per_word(std::span<uint32_t> words, int bits) {
 }
 
 /// For symmetric modules the stored constant tells the format; empty if the fields are not all one of the two.
-std::optional<GptqFormat> format_of_constant(std::span<const uint8_t> fields, int bits) {
+std::optional<QuantFormat> format_of_constant(std::span<const uint8_t> fields, int bits) {
   const int half = 1 << (bits - 1);
   const auto all_are = [&](int value) {
     return std::all_of(fields.begin(), fields.end(), [&](uint8_t field) { return field == value; });
   };
-  if (all_are(half - 1)) return GptqFormat::v1;
-  if (all_are(half)) return GptqFormat::v2;
+  if (all_are(half - 1)) return QuantFormat::gptq;
+  if (all_are(half)) return QuantFormat::gptq_v2;
   return std::nullopt;
 }
 
@@ -179,24 +86,24 @@ std::vector<uint8_t> zero_fields(std::span<const uint32_t> words, int64_t groups
 }
 
 /// [groups][n], true zero points.
-std::vector<uint16_t> read_zeros(const Module& m, const QuantConfig& config, int64_t groups, int bits) {
+std::vector<uint16_t> read_zeros(const StoredModule& m, const QuantConfig& config, int64_t groups, int bits) {
   const TensorInfo& info = m.require("qzeros", kWordTypes, 2);
   m.require_shape(info, groups, word_count(m.n, bits));
-  auto words = elements_of<uint32_t>(m.checkpoint.read(info.name, Access::read));
+  auto words = m.read<uint32_t>(info);
   auto fields = zero_fields(words, groups, m.n, bits);
   if (config.symmetry == Symmetry::symmetric) {
     if (const auto format = format_of_constant(fields, bits)) {
       if (*format != config.format) {
         log(LogLevel::warning,
-            cat(info.file, ": tensor ", quoted(info.name), " is stored as ", gptq_format_name(*format),
-                ", the configuration says ", gptq_format_name(config.format), "; read as stored"));
+            cat(info.file, ": tensor ", quoted(info.name), " is stored as ", quant_format_name(*format),
+                ", the configuration says ", quant_format_name(config.format), "; read as stored"));
       }
       return std::vector<uint16_t>(fields.size(), static_cast<uint16_t>(1 << (bits - 1)));
     }
     log(LogLevel::warning, cat(info.file, ": tensor ", quoted(info.name),
                                " is not symmetric as the configuration says; read as asymmetric"));
   }
-  int add = config.format == GptqFormat::v1 ? 1 : 0;
+  int add = config.format == QuantFormat::gptq ? 1 : 0;
   if (add == 1 && config.producer_is_gptqmodel && bits != 3) {  // its 3 bits are shifted field by field
     add_one_per_word(words, bits);
     fields = zero_fields(words, groups, m.n, bits);
@@ -250,8 +157,8 @@ std::vector<uint32_t> pack_columns(const QTensor& q) {
   return words;
 }
 
-std::vector<uint32_t> pack_zeros(const QTensor& q, std::string_view module, GptqFormat format) {
-  const int less = format == GptqFormat::v1 ? 1 : 0;
+std::vector<uint32_t> pack_zeros(const QTensor& q, std::string_view module, QuantFormat format) {
+  const int less = format == QuantFormat::gptq ? 1 : 0;
   const auto n = static_cast<size_t>(q.rows);
   std::vector<uint32_t> words;
   std::vector<uint8_t> fields(n);
@@ -261,7 +168,7 @@ std::vector<uint32_t> pack_zeros(const QTensor& q, std::string_view module, Gptq
       if (field < 0 || field >= 1 << q.bits) {
         throw Error(Fault::unsupported,
                     cat(module, ": the zero point ", q.zeros[g * n + i], " can't be stored in ", q.bits,
-                        " bits of format ", gptq_format_name(format)));
+                        " bits of format ", quant_format_name(format)));
       }
       fields[i] = static_cast<uint8_t>(field);
     }
@@ -271,103 +178,46 @@ std::vector<uint32_t> pack_zeros(const QTensor& q, std::string_view module, Gptq
   return words;
 }
 
-std::vector<uint16_t> pack_scales(const QTensor& q, std::string_view module) {
-  std::vector<uint16_t> scales(q.scales.size());
-  for (size_t i = 0; i < scales.size(); ++i) {
-    scales[i] = float_to_fp16(q.scales[i]);
-    if (scales[i] != 0 && scales[i] < 0x7C00u) continue;  // positive and finite
-    throw Error(Fault::numeric, cat(module, ": a scale of ", q.scales[i], " is not a positive fp16 number"));
-  }
-  return scales;
-}
-
-}  // namespace
-
-std::vector<uint32_t> pack_bits(std::span<const uint8_t> values, int bits) {
-  std::vector<uint32_t> words(static_cast<size_t>(word_count(static_cast<int64_t>(values.size()), bits)));
-  size_t bit = 0;
-  for (uint8_t value : values) {
-    const uint64_t placed = uint64_t{value} << (bit % 32);
-    words[bit / 32] |= static_cast<uint32_t>(placed);
-    if (placed >> 32 != 0) words[bit / 32 + 1] |= static_cast<uint32_t>(placed >> 32);
-    bit += static_cast<size_t>(bits);
-  }
-  return words;
-}
-
-std::vector<uint8_t> unpack_bits(std::span<const uint32_t> words, int64_t count, int bits) {
-  if (static_cast<int64_t>(words.size()) < word_count(count, bits)) {
-    throw Error(Status::internal,
-                cat(words.size(), " words are too few for ", count, " values of ", bits, " bits"));
-  }
-  std::vector<uint8_t> values(static_cast<size_t>(count));
-  const uint32_t mask = (1u << bits) - 1;
-  size_t bit = 0;
-  for (uint8_t& value : values) {
-    const size_t word = bit / 32, shift = bit % 32;
-    uint64_t pair = words[word];
-    if (shift + static_cast<size_t>(bits) > 32) pair |= uint64_t{words[word + 1]} << 32;
-    value = static_cast<uint8_t>(static_cast<uint32_t>(pair >> shift) & mask);
-    bit += static_cast<size_t>(bits);
-  }
-  return values;
-}
-
-bool has_gptq_module(const Checkpoint& checkpoint, std::string_view module) {
-  return checkpoint.find(cat(module, ".qweight")) != nullptr;
-}
-
-std::array<std::string, 4> gptq_module_names(std::string_view module) {
-  return {cat(module, ".qweight"), cat(module, ".qzeros"), cat(module, ".scales"), cat(module, ".g_idx")};
-}
-
-QTensor read_gptq_module(const Checkpoint& checkpoint, std::string_view module, const QuantConfig& config,
-                         int64_t in_features, int64_t out_features) {
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();  // g_idx counts in int32
-  if (in_features < 1 || out_features < 1 || in_features > kMost || out_features > kMost) {
-    throw Error(Fault::limit,
-                cat(module, ": ", in_features, " inputs, ", out_features, " outputs, wanted 1 to ", kMost));
-  }
-  const Module m{checkpoint, std::string(module), in_features, out_features};
+QTensor read_gptq(const StoredModule& m, const QuantConfig& config) {
   const TensorInfo& qweight = m.require("qweight", kWordTypes, 2);
   const TensorInfo& scales = m.require("scales", kScaleTypes, 2);
-  QTensor q{.bits = find_bits(m, qweight, config.bits), .rows = m.n, .cols = m.k, .groups = scales.shape[0]};
+  if (qweight.shape[1] != m.n)
+    m.refuse_shape(qweight, cat("[", word_count(m.k, config.bits), ", ", m.n, "]"));
+  const int bits = m.find_bits(qweight, 0, config.bits);
+  QTensor q{.bits = bits, .rows = m.n, .cols = m.k, .groups = scales.shape[0]};
   m.require_shape(scales, q.groups, m.n);
   check_group_count(m, config, q.groups, scales);
   q.zeros = read_zeros(m, config, q.groups, q.bits);
-  q.scales = read_scales(m, scales);
+  q.scales = m.read_scales(scales);
   q.group_of = read_groups(m, config, q.groups);
-  const auto words = elements_of<uint32_t>(checkpoint.read(qweight.name, Access::read));
-  q.codes = unpack_columns(words, m.k, m.n, q.bits);
+  q.codes = unpack_columns(m.read<uint32_t>(qweight), m.k, m.n, q.bits);
   return q;
 }
 
-std::vector<TensorInfo> gptq_module_tensors(std::string_view module, int64_t in_features,
-                                            int64_t out_features, int bits, int64_t group_size) {
-  const int64_t groups = group_size == -1 ? 1 : ceil_div(in_features, group_size);
-  std::vector<TensorInfo> tensors{
-      {.name = cat(module, ".qweight"),
-       .dtype = DType::i32,
-       .shape = {word_count(in_features, bits), out_features}},
+constexpr std::string_view kOthers[] = {"qzeros", "scales", "g_idx"};
+
+}  // namespace
+
+const Layout kGptqLayout{.codes = "qweight", .others = kOthers, .read = read_gptq};
+
+std::vector<TensorInfo> gptq_module_tensors(std::string_view module, const ModuleShape& shape) {
+  const int64_t k = shape.in_features, n = shape.out_features;
+  return {
+      {.name = cat(module, ".qweight"), .dtype = DType::i32, .shape = {word_count(k, shape.bits), n}},
       {.name = cat(module, ".qzeros"),
        .dtype = DType::i32,
-       .shape = {groups, word_count(out_features, bits)}},
-      {.name = cat(module, ".scales"), .dtype = DType::f16, .shape = {groups, out_features}},
-      {.name = cat(module, ".g_idx"), .dtype = DType::i32, .shape = {in_features}},
+       .shape = {shape.groups, word_count(n, shape.bits)}},
+      {.name = cat(module, ".scales"), .dtype = shape.scale_type, .shape = {shape.groups, n}},
+      {.name = cat(module, ".g_idx"), .dtype = DType::i32, .shape = {k}},
   };
-  for (TensorInfo& info : tensors) {
-    uint64_t bits_of_all = static_cast<uint64_t>(dtype_bits(info.dtype));
-    for (int64_t d : info.shape) bits_of_all *= static_cast<uint64_t>(d);
-    info.bytes = bits_of_all / 8;
-  }
-  return tensors;
 }
 
-std::vector<NamedBytes> write_gptq_module(const QTensor& q, std::string_view module, GptqFormat format) {
+std::vector<NamedBytes> write_gptq_module(const QTensor& q, std::string_view module, const ModuleShape& shape,
+                                          QuantFormat format) {
   std::vector<NamedBytes> tensors;
   tensors.push_back(named<uint32_t>(cat(module, ".qweight"), pack_columns(q)));
   tensors.push_back(named<uint32_t>(cat(module, ".qzeros"), pack_zeros(q, module, format)));
-  tensors.push_back(named<uint16_t>(cat(module, ".scales"), pack_scales(q, module)));
+  tensors.push_back({cat(module, ".scales"), pack_scales(q.scales, shape.scale_type, module)});
   tensors.push_back(named<int32_t>(cat(module, ".g_idx"), q.group_of));
   return tensors;
 }

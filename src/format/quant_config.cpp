@@ -18,50 +18,6 @@ namespace {
 
 constexpr size_t kMostBytes = 64u << 20;
 
-/// Lower case for ASCII; the values are names.
-std::string lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
-
-/// "version" is AutoAWQ's and "format" GPTQModel's spelling of "checkpoint_format". transformers also keeps a number
-/// under "version", for its kernels: that is no format.
-std::optional<std::string> format_text(const JsonObject& config) {
-  for (std::string_view key : {"checkpoint_format", "format", "version"}) {
-    const Json* value = config.find({key});
-    if (value == nullptr || (key == "version" && !value->is_string())) continue;
-    return lower(config.string({key}));
-  }
-  return std::nullopt;
-}
-
-void check_same_format(const JsonObject& config) {
-  const auto one = config.string_or({"checkpoint_format"}, ""), other = config.string_or({"format"}, one);
-  if (!one.empty() && lower(one) != lower(other)) {
-    throw Error(Fault::mismatch, cat(config.name(), ": 'checkpoint_format' is ", quoted(one),
-                                     ", but 'format' is ", quoted(other)));
-  }
-}
-
-void check_method(const JsonObject& config) {
-  const std::string method = lower(config.string_or({"quant_method", "method"}, "gptq"));
-  if (method != "gptq")
-    config.refuse(Fault::unsupported, config.has({"quant_method"}) ? "quant_method" : "method", "'gptq'");
-  if (config.boolean_or({"is_marlin_format"}, false))
-    config.refuse(Fault::unsupported, "is_marlin_format", "false");
-}
-
-GptqFormat read_format(const JsonObject& config) {
-  check_same_format(config);
-  const std::string format = format_text(config).value_or("gptq");
-  if (format == "gptq") return GptqFormat::v1;
-  if (format == "gptq_v2") return GptqFormat::v2;
-  throw Error(Fault::unsupported,
-              cat(config.name(), ": the format is ", quoted(format), ", wanted 'gptq' or 'gptq_v2'"));
-}
-
 /// What changes the meaning of tensors in ways that are not known here.
 void refuse_variants(const JsonObject& config) {
   for (std::string_view key : {"rotation", "adapter"}) {
@@ -71,7 +27,7 @@ void refuse_variants(const JsonObject& config) {
     if (!nothing) config.refuse(Fault::unsupported, key, "none");
   }
   if (config.boolean_or({"lm_head"}, false)) config.refuse(Fault::unsupported, "lm_head", "false");
-  const std::string words = lower(config.string_or({"pack_dtype"}, "int32"));
+  const std::string words = lower_text(config.string_or({"pack_dtype"}, "int32"));
   if (words != "int32") config.refuse(Fault::unsupported, "pack_dtype", "'int32'");
 }
 
@@ -80,7 +36,7 @@ bool made_by_gptqmodel(const JsonObject& config) {
   const Json* quantizer = meta ? meta->find({"quantizer"}) : nullptr;
   if (quantizer == nullptr) return false;
   const auto names_it = [](const Json& value) {
-    return value.is_string() && lower(value.get<std::string>()).starts_with("gptqmodel");
+    return value.is_string() && lower_text(value.get<std::string>()).starts_with("gptqmodel");
   };
   // one string, or a list of every program that had a part in it
   return quantizer->is_array() ? std::any_of(quantizer->begin(), quantizer->end(), names_it)
@@ -98,7 +54,8 @@ std::vector<Statement> statements(const JsonObject& object, const QuantConfig& c
   return {
       {"the number of bits", cat(config.bits)},
       {"the group size", stated(object.has({"group_size", "q_group_size"}), cat(config.group_size))},
-      {"the format", stated(format_text(object).has_value(), std::string(gptq_format_name(config.format)))},
+      {"the format",
+       stated(stated_format(object).has_value(), std::string(quant_format_name(config.format)))},
       {"'dynamic'", object.has({"dynamic"}) ? print_json(*object.find({"dynamic"})) : std::string()},
   };
 }
@@ -138,20 +95,18 @@ std::string method_text(const Json& object) {
   if (!object.is_object()) return {};
   for (const char* key : {"quant_method", "method"}) {
     const auto it = object.find(key);
-    if (it != object.end() && it->is_string()) return lower(it->get<std::string>());
+    if (it != object.end() && it->is_string()) return lower_text(it->get<std::string>());
   }
   return {};
 }
 
 }  // namespace
 
-std::string_view gptq_format_name(GptqFormat format) { return format == GptqFormat::v1 ? "gptq" : "gptq_v2"; }
-
 QuantConfig parse_quant_config(const Json& json, std::string name) {
   const JsonObject config(json, std::move(name));
-  check_method(config);
   QuantConfig result;
-  result.format = read_format(config);
+  result.format = read_quant_format(config);
+  if (result.format == QuantFormat::compressed_tensors) return parse_compressed_config(config);
   refuse_variants(config);
   result.bits = static_cast<int>(config.integer({"bits", "w_bit", "wbits"}, 2, 8));
   if (!is_bit_width(result.bits)) config.refuse(Fault::range, "bits", "2, 3, 4 or 8");
@@ -159,11 +114,13 @@ QuantConfig parse_quant_config(const Json& json, std::string name) {
   if (result.group_size == 0)
     config.refuse(Fault::range, config.has({"group_size"}) ? "group_size" : "q_group_size",
                   "-1 or more than 0");
-  // files from before "sym" was written are symmetric; "zero_point" is its opposite
+  // files from before "sym" was written are symmetric, but for AWQ's; "zero_point" is its opposite
+  const bool awq = quant_method_name(result.format) == "awq";
   const bool symmetric =
-      config.has({"sym"}) ? config.boolean_or({"sym"}, true) : !config.boolean_or({"zero_point"}, false);
+      config.has({"sym"}) ? config.boolean_or({"sym"}, true) : !config.boolean_or({"zero_point"}, awq);
   result.symmetry = symmetric ? Symmetry::symmetric : Symmetry::asymmetric;
-  result.desc_act = config.boolean_or({"desc_act"}, false);
+  // only GPTQ's own layout has a place for the order
+  result.desc_act = quant_method_name(result.format) == "gptq" && config.boolean_or({"desc_act"}, false);
   result.producer_is_gptqmodel = made_by_gptqmodel(config);
   return result;
 }
@@ -208,7 +165,11 @@ std::optional<QuantConfig> read_quant_config(const fs::path& folder) {
 }
 
 std::string write_quant_config(const QuantConfig& config, const QuantDetails& details) {
-  const std::string_view format = gptq_format_name(config.format);
+  if (quant_method_name(config.format) != "gptq") {
+    throw Error(Fault::unsupported, cat("a configuration of ", quant_method_name(config.format),
+                                        " is not written by the writer of GPTQ's"));
+  }
+  const std::string_view format = quant_format_name(config.format);
   JsonWriter out(JsonLayout::indented);
   out.begin_object();
   out.member("bits", config.bits);

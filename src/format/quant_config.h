@@ -11,17 +11,28 @@
 namespace gptq {
 
 enum class Symmetry : uint8_t { symmetric, asymmetric };
-/// How zero points are stored: v1 holds zero - 1, v2 the zero itself.
-enum class GptqFormat : uint8_t { v1, v2 };
+/// How the modules of a checkpoint are stored; see layout.h.
+enum class QuantFormat : uint8_t {
+  gptq,     // v1: holds zero points less one
+  gptq_v2,  // holds them as they are
+  awq_gemm,
+  awq_gemv,
+  marlin,
+  compressed_tensors,  // its "pack-quantized"
+};
 
-std::string_view gptq_format_name(GptqFormat format);  // "gptq", "gptq_v2"
+/// As "checkpoint_format", "version" or "format" spell it: "gptq", "gptq_v2", "gemm", "gemv", "marlin",
+/// "pack-quantized".
+std::string_view quant_format_name(QuantFormat format);
+/// Who makes such files: "gptq", "awq", "marlin", "compressed-tensors".
+std::string_view quant_method_name(QuantFormat format);
 
 struct QuantConfig {
   int bits = 4;
   int64_t group_size = 128;  // -1: one group for all inputs
   Symmetry symmetry = Symmetry::symmetric;
   bool desc_act = false;
-  GptqFormat format = GptqFormat::v1;
+  QuantFormat format = QuantFormat::gptq;
   bool producer_is_gptqmodel = false;  // decides how an asymmetric v1 zero is read
   ModuleOverrides overrides{};         // "dynamic"
 };

@@ -2,7 +2,6 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "format/gptq_layout.h"
 
 namespace gptq {
 namespace {
@@ -50,8 +49,8 @@ void Claims::ignore(const std::string& name) {
   if (checkpoint_.find(name) != nullptr) claimed_.insert(name);
 }
 
-void Claims::claim_quantized(const std::string& module) {
-  for (const std::string& name : gptq_module_names(module)) ignore(name);
+void Claims::claim_quantized(const std::string& module, const Layout& layout) {
+  for (const std::string& name : module_tensor_names(module, layout)) ignore(name);
 }
 
 void Claims::finish() {

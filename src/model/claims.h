@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "format/checkpoint.h"
+#include "format/layout.h"
 
 namespace gptq {
 
@@ -20,7 +21,7 @@ class Claims {
   /// May be there and is not read.
   void ignore(const std::string& name);
   /// The tensors of a quantized module; the reader of the layout checks them.
-  void claim_quantized(const std::string& module);
+  void claim_quantized(const std::string& module, const Layout& layout);
   /// Fault::mismatch naming the tensors that nothing claimed, or those missing.
   void finish();
 

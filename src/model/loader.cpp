@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "format/gptq_layout.h"
+#include "format/layout.h"
 #include "model/claims.h"
 #include "model/module_rules.h"
 
@@ -73,7 +73,17 @@ std::string Loader::full_name(const std::string& module) const {
   return base_.empty() ? cat(spec_.family->names->base, module) : module;
 }
 
-bool Loader::is_quantized(const std::string& module) const { return has_gptq_module(*checkpoint_, module); }
+bool Loader::is_quantized(const std::string& module) const {
+  return quantization_ && has_module(*checkpoint_, module, layout_of(quantization_->format));
+}
+
+void Loader::refuse_unlabelled(const std::string& module) const {
+  const std::string found = quantized_tensor(*checkpoint_, module);
+  if (quantization_ || found.empty()) return;
+  throw Error(Fault::mismatch, cat(found,
+                                   " is there, but neither quantize_config.json nor config.json has a "
+                                   "quantization_config"));
+}
 
 void Loader::check_tensors() {
   const Names& names = *spec_.family->names;
@@ -95,14 +105,9 @@ void Loader::check_tensors() {
       const std::string path = module_name(i, module);
       const int64_t out = spec_.out_features(module), in = spec_.in_features(module);
       claims.allow(path + ".bias", {out});
+      refuse_unlabelled(path);
       if (is_quantized(path)) {
-        if (!quantization_) {
-          throw Error(Fault::mismatch,
-                      cat(path,
-                          ".qweight is there, but neither quantize_config.json nor config.json "
-                          "has a quantization_config"));
-        }
-        claims.claim_quantized(path);
+        claims.claim_quantized(path, layout_of(quantization_->format));
       } else if (spec_.family->storage == Storage::in_out) {
         claims.require(path + ".weight", {in, out});
       } else {
@@ -177,8 +182,8 @@ void Loader::load_module(const Backend& backend, int64_t layer, const Module& mo
   const std::optional<Tensor> bias_tensor = bias(path, Access::read);
   const Tensor* bias_pointer = bias_tensor ? &*bias_tensor : nullptr;
   if (is_quantized(path)) {
-    const QTensor q = read_gptq_module(*checkpoint_, path, labels_of(path), spec_.in_features(module),
-                                       spec_.out_features(module));
+    const QTensor q = read_module(*checkpoint_, path, labels_of(path), spec_.in_features(module),
+                                  spec_.out_features(module));
     set_module(into, backend, spec_, module, q, bias_pointer);
   } else {
     set_module(into, backend, spec_, module, dense_weight(path, access), bias_pointer);

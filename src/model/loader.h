@@ -49,6 +49,7 @@ class Loader {
   std::string name(std::string_view suffix) const;  // with base
   std::string layer_name(int64_t layer, std::string_view suffix) const;
   void check_tensors();
+  void refuse_unlabelled(const std::string& module) const;
   void find_overrides();
   const QuantConfig& labels_of(const std::string& module) const;
   NormWeights load_norm(const Backend& backend, const std::string& name) const;

@@ -34,7 +34,7 @@ SolverOptions changed(SolverOptions base, const ModuleOverride& change) {
 
 ModulePlan::ModulePlan(const Loader& source, const QuantOptions& options) {
   ModuleRules rules(options.overrides);
-  const GptqFormat format = output_format(options);
+  const QuantFormat format = output_format(options);
   const Spec& spec = source.spec();
   std::vector<std::string> names;
   for (int64_t i = 0; i < spec.layers; ++i) {
@@ -45,7 +45,7 @@ ModulePlan::ModulePlan(const Loader& source, const QuantOptions& options) {
       if (found != nullptr && found->kind == ModuleOverride::Kind::skip) continue;
       SolverOptions solver = found != nullptr ? changed(options.solver, *found) : options.solver;
       // v1 stores zero - 1
-      solver.least_zero = solver.symmetric == Symmetric::no && format == GptqFormat::v1 ? 1 : 0;
+      solver.least_zero = solver.symmetric == Symmetric::no && format == QuantFormat::gptq ? 1 : 0;
       solved_.emplace(path, solver);
     }
   }

@@ -20,9 +20,9 @@ struct QuantOptions {
   SolverOptions solver;
   TrueSequential true_sequential = TrueSequential::yes;
   int64_t calibration_samples = 128;
-  int64_t calibration_length = 0;    // tokens; 0: min(2048, the model's context)
-  std::optional<uint64_t> seed;      // set: sequences are drawn at random from the text
-  std::optional<GptqFormat> format;  // empty: v1 for symmetric, v2 for asymmetric
+  int64_t calibration_length = 0;     // tokens; 0: min(2048, the model's context)
+  std::optional<uint64_t> seed;       // set: sequences are drawn at random from the text
+  std::optional<QuantFormat> format;  // empty: v1 for symmetric, v2 for asymmetric
   uint64_t max_shard_bytes = kDefaultShardBytes;
   ModuleOverrides overrides;  // of single modules, in their order
   Overwrite overwrite = Overwrite::no;

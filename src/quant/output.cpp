@@ -10,7 +10,7 @@
 #include "base/folder.h"
 #include "base/json_writer.h"
 #include "base/text.h"
-#include "format/gptq_layout.h"
+#include "format/written_module.h"
 
 namespace gptq {
 namespace {
@@ -30,30 +30,34 @@ constexpr std::array<std::string_view, 12> kCompanions{"tokenizer.json",
                                                        "NOTICE",
                                                        "preprocessor_config.json"};
 
-struct SourceModule {
-  int64_t in = 0, out = 0;
-  const SolverOptions* solver = nullptr;
-};
+/// What a Linear becomes.
+ModuleShape planned_shape(const SolverOptions& solver, int64_t in_features, int64_t out_features) {
+  const int64_t per_group = solver.group_size == -1 ? in_features : std::min(solver.group_size, in_features);
+  return {.in_features = in_features,
+          .out_features = out_features,
+          .bits = solver.bits,
+          .groups = (in_features + per_group - 1) / per_group,
+          .symmetry = solver.symmetric == Symmetric::yes ? Symmetry::symmetric : Symmetry::asymmetric};
+}
 
-/// Those that become quantized.
-std::unordered_map<std::string, SourceModule> modules_by_weight(const Loader& source,
-                                                                const ModulePlan& modules) {
-  std::unordered_map<std::string, SourceModule> result;
+/// Of those that become quantized, by the name of their weight.
+std::unordered_map<std::string, ModuleShape> planned_modules(const Loader& source,
+                                                             const ModulePlan& modules) {
+  std::unordered_map<std::string, ModuleShape> result;
   const Spec& spec = source.spec();
   for (int64_t i = 0; i < spec.layers; ++i) {
     for (const Module& module : spec.family->names->modules) {
       const std::string path = source.module_name(i, module);
       const SolverOptions* solver = modules.find(path);
       if (solver == nullptr) continue;
-      result[path + ".weight"] = {
-          .in = spec.in_features(module), .out = spec.out_features(module), .solver = solver};
+      result[path + ".weight"] = planned_shape(*solver, spec.in_features(module), spec.out_features(module));
     }
   }
   return result;
 }
 
-std::vector<TensorInfo> plan(const Loader& source, const ModulePlan& plan) {
-  const auto modules = modules_by_weight(source, plan);
+std::vector<TensorInfo> plan(const Loader& source, const ModulePlan& plan, QuantFormat format) {
+  const auto modules = planned_modules(source, plan);
   std::vector<TensorInfo> tensors;
   for (const TensorInfo& tensor : source.checkpoint().tensors()) {
     const auto module = modules.find(tensor.name);
@@ -62,8 +66,7 @@ std::vector<TensorInfo> plan(const Loader& source, const ModulePlan& plan) {
       continue;
     }
     const std::string_view name = std::string_view(tensor.name).substr(0, tensor.name.size() - 7);
-    const auto& [in, out, solver] = module->second;
-    for (TensorInfo& part : gptq_module_tensors(name, in, out, solver->bits, solver->group_size)) {
+    for (TensorInfo& part : module_tensors(name, module->second, format)) {
       tensors.push_back(std::move(part));
     }
   }
@@ -90,30 +93,32 @@ QuantDetails quant_details(const QuantOptions& options) {
 
 }  // namespace
 
-GptqFormat output_format(const QuantOptions& options) {
+QuantFormat output_format(const QuantOptions& options) {
   if (options.format) return *options.format;
   const bool some_asymmetric =
       options.solver.symmetric == Symmetric::no ||
       std::any_of(options.overrides.begin(), options.overrides.end(), [](const ModuleOverride& one) {
         return one.kind == ModuleOverride::Kind::change && one.symmetric == false;
       });
-  return some_asymmetric ? GptqFormat::v2 : GptqFormat::v1;
+  return some_asymmetric ? QuantFormat::gptq_v2 : QuantFormat::gptq;
 }
 
 QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const QuantOptions& options,
                                  const ModulePlan& modules)
     : source_(source), options_(options), modules_(modules), folder_(target, options.overwrite) {
-  writer_ = std::make_unique<FolderWriter>(folder_.path(), plan(source, modules), options.max_shard_bytes);
+  writer_ = std::make_unique<FolderWriter>(folder_.path(), plan(source, modules, output_format(options)),
+                                           options.max_shard_bytes);
 }
 
 void QuantizedFolder::write_module(const std::string& module, const QTensor& quantized) {
-  for (const NamedBytes& part : write_gptq_module(quantized, module, output_format(options_))) {
+  const ModuleShape shape = planned_shape(*modules_.find(module), quantized.cols, quantized.rows);
+  for (const NamedBytes& part : gptq::write_module(quantized, module, shape, output_format(options_))) {
     writer_->write(part.name, part.bytes);
   }
 }
 
 void QuantizedFolder::copy_tensors() {
-  const auto modules = modules_by_weight(source_, modules_);
+  const auto modules = planned_modules(source_, modules_);
   for (const TensorInfo& tensor : source_.checkpoint().tensors()) {
     if (modules.contains(tensor.name)) continue;
     const Tensor data = source_.checkpoint().read(tensor.name, Access::read);

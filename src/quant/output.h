@@ -36,6 +36,6 @@ class QuantizedFolder {
 };
 
 /// The layout that the options lead to.
-GptqFormat output_format(const QuantOptions& options);
+QuantFormat output_format(const QuantOptions& options);
 
 }  // namespace gptq

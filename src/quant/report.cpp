@@ -26,7 +26,7 @@ void write_options(JsonWriter& report, const QuantOptions& options) {
   report.member("damp_percent", solver.damp_percent);
   report.member("damp_auto_increment", solver.damp_auto_increment);
   report.member("true_sequential", options.true_sequential == TrueSequential::yes);
-  report.member("format", gptq_format_name(output_format(options)));
+  report.member("format", quant_format_name(output_format(options)));
   if (!options.overrides.empty()) {
     report.key("dynamic");
     write_module_overrides(report, options.overrides);

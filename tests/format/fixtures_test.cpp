@@ -4,12 +4,11 @@
 
 #include "format/checkpoint.h"
 #include "format/format_support.h"
-#include "format/gptq_layout.h"
+#include "format/layout.h"
+#include "format/written_module.h"
 
 namespace gptq {
 namespace {
-
-using test::outcome_of;
 
 /// Module name -> in_features, out_features, by its scales and g_idx.
 std::map<std::string, std::pair<int64_t, int64_t>> modules_of(const Checkpoint& checkpoint) {
@@ -25,7 +24,7 @@ std::map<std::string, std::pair<int64_t, int64_t>> modules_of(const Checkpoint& 
 
 void check_module(const Checkpoint& checkpoint, const std::string& name, const QuantConfig& config, int64_t k,
                   int64_t n) {
-  const QTensor q = read_gptq_module(checkpoint, name, config, k, n);
+  const QTensor q = read_module(checkpoint, name, config, k, n);
   EXPECT_NO_THROW(validate(q, name));
   EXPECT_EQ(q.bits, config.bits);
   bool has_zero = false;
@@ -35,9 +34,9 @@ void check_module(const Checkpoint& checkpoint, const std::string& name, const Q
       ASSERT_EQ(zero, 1 << (q.bits - 1));
     }
   }
-  if (has_zero && config.format == GptqFormat::v1)
+  if (has_zero && config.format == QuantFormat::gptq)
     return;  // such words can't be told from others: see the formats
-  for (const NamedBytes& tensor : write_gptq_module(q, name, config.format)) {
+  for (const NamedBytes& tensor : write_module(q, name, shape_of(q), config.format)) {
     const Tensor original = checkpoint.read(tensor.name, Access::map);
     ASSERT_EQ(original.bytes, tensor.bytes.size()) << tensor.name;
     EXPECT_EQ(std::memcmp(original.data, tensor.bytes.data(), tensor.bytes.size()), 0) << tensor.name;
@@ -63,13 +62,6 @@ TEST(GptqModelFiles, AreReadAndWrittenAgainByteForByte) {
     ++read;
   }
   EXPECT_GT(read, 10);
-}
-
-TEST(GptqModelFiles, UnknownKindsAreNamed) {
-  GPTQ_EXTRA_DATA(root, "gptq");
-  const auto awq = outcome_of([&] { read_quant_config(root / "llama-awq-g32"); });
-  EXPECT_EQ(awq.fault, Fault::unsupported);
-  EXPECT_TRUE(awq.mentions("'awq'")) << awq.message;
 }
 
 TEST(HuggingFaceFiles, AllFamiliesOpen) {

@@ -6,11 +6,16 @@
 #include <map>
 
 #include "base/half.h"
+#include "format/bit_stream.h"
 #include "format/format_support.h"
+#include "format/layout.h"
+#include "format/memory_checkpoint.h"
 
 namespace gptq {
 namespace {
 
+using test::expect_equal;
+using test::MemoryCheckpoint;
 using test::Outcome;
 using test::outcome_of;
 
@@ -59,48 +64,6 @@ TEST(PackBits, EveryLength) {
   }
 }
 
-/// A checkpoint in memory, for one module "m".
-class MemoryCheckpoint final : public Checkpoint {
- public:
-  template <class T>
-  void put(const std::string& suffix, DType dtype, std::vector<int64_t> shape, const std::vector<T>& values) {
-    std::byte* bytes = nullptr;
-    Tensor tensor = make_tensor(dtype, shape, &bytes);
-    ASSERT_EQ(tensor.bytes, values.size() * sizeof(T));
-    if (tensor.bytes != 0) std::memcpy(bytes, values.data(), tensor.bytes);
-    held_["m." + suffix] = tensor;
-    refresh();
-  }
-  void remove(const std::string& suffix) {
-    held_.erase("m." + suffix);
-    refresh();
-  }
-
-  const std::vector<TensorInfo>& tensors() const override { return infos_; }
-  const TensorInfo* find(std::string_view name) const override {
-    for (const TensorInfo& info : infos_) {
-      if (info.name == name) return &info;
-    }
-    return nullptr;
-  }
-  Tensor read(std::string_view name, Access) const override { return held_.at(std::string(name)); }
-  void check_unchanged() const override {}
-
- private:
-  void refresh() {
-    infos_.clear();
-    for (const auto& [name, tensor] : held_) {
-      infos_.push_back({.name = name,
-                        .dtype = tensor.dtype,
-                        .shape = tensor.shape,
-                        .bytes = tensor.bytes,
-                        .file = "memory"});
-    }
-  }
-  std::map<std::string, Tensor> held_;
-  std::vector<TensorInfo> infos_;
-};
-
 constexpr int64_t kIn = 64, kOut = 16;
 
 QTensor sample(int bits, int64_t k = kIn, int64_t n = kOut, int64_t group_size = 32) {
@@ -115,25 +78,15 @@ QTensor sample(int bits, int64_t k = kIn, int64_t n = kOut, int64_t group_size =
   return q;
 }
 
-void put(MemoryCheckpoint& checkpoint, const QTensor& q, GptqFormat format) {
-  const auto infos = gptq_module_tensors("m", q.cols, q.rows, q.bits,
-                                         q.groups == 1 ? -1 : (q.cols + q.groups - 1) / q.groups);
-  const auto tensors = write_gptq_module(q, "m", format);
+void put(MemoryCheckpoint& checkpoint, const QTensor& q, QuantFormat format) {
+  const auto infos = gptq_module_tensors("m", shape_of(q));
+  const auto tensors = write_gptq_module(q, "m", shape_of(q), format);
   ASSERT_EQ(infos.size(), tensors.size());
   for (size_t i = 0; i < infos.size(); ++i) {
     ASSERT_EQ(infos[i].name, tensors[i].name);
-    ASSERT_EQ(infos[i].bytes, tensors[i].bytes.size()) << infos[i].name;
+    ASSERT_EQ(tensor_bytes(infos[i]), tensors[i].bytes.size()) << infos[i].name;
     checkpoint.put(infos[i].name.substr(2), infos[i].dtype, infos[i].shape, tensors[i].bytes);
   }
-}
-
-void expect_equal(const QTensor& a, const QTensor& b) {
-  EXPECT_EQ(a.bits, b.bits);
-  EXPECT_EQ(a.groups, b.groups);
-  EXPECT_EQ(a.codes, b.codes);
-  EXPECT_EQ(a.scales, b.scales);
-  EXPECT_EQ(a.zeros, b.zeros);
-  EXPECT_EQ(a.group_of, b.group_of);
 }
 
 TEST(Module, RoundTripsForEveryWidthAndOddShapes) {
@@ -141,7 +94,7 @@ TEST(Module, RoundTripsForEveryWidthAndOddShapes) {
                                {33, 1, 33},  {1, 5, 1},    {100, 7, 16}};
   for (int bits : {2, 3, 4, 8}) {
     for (const auto& [k, n, group_size] : shapes) {
-      for (auto format : {GptqFormat::v1, GptqFormat::v2}) {
+      for (auto format : {QuantFormat::gptq, QuantFormat::gptq_v2}) {
         for (auto symmetry : {Symmetry::symmetric, Symmetry::asymmetric}) {
           QTensor q = sample(bits, k, n, group_size);
           if (symmetry == Symmetry::asymmetric) {
@@ -154,8 +107,8 @@ TEST(Module, RoundTripsForEveryWidthAndOddShapes) {
           const QuantConfig config{
               .bits = bits, .group_size = group_size, .symmetry = symmetry, .format = format};
           SCOPED_TRACE(testing::Message()
-                       << bits << " bits, " << k << "x" << n << ", " << gptq_format_name(format));
-          expect_equal(read_gptq_module(checkpoint, "m", config, k, n), q);
+                       << bits << " bits, " << k << "x" << n << ", " << quant_format_name(format));
+          expect_equal(read_module(checkpoint, "m", config, k, n), q);
         }
       }
     }
@@ -164,53 +117,55 @@ TEST(Module, RoundTripsForEveryWidthAndOddShapes) {
 
 TEST(Module, SymmetricZerosAreReadAsStoredWhateverTheLabel) {
   for (int bits : {2, 3, 4, 8}) {
-    for (auto stored : {GptqFormat::v1, GptqFormat::v2}) {
-      for (auto label : {GptqFormat::v1, GptqFormat::v2}) {
+    for (auto stored : {QuantFormat::gptq, QuantFormat::gptq_v2}) {
+      for (auto label : {QuantFormat::gptq, QuantFormat::gptq_v2}) {
         MemoryCheckpoint checkpoint;
         put(checkpoint, sample(bits), stored);
         const QuantConfig config{.bits = bits, .group_size = 32, .format = label};
-        expect_equal(read_gptq_module(checkpoint, "m", config, kIn, kOut), sample(bits));
+        expect_equal(read_module(checkpoint, "m", config, kIn, kOut), sample(bits));
       }
     }
   }
 }
 
 /// Eight outputs, one group: the zero points that a stored word means.
-std::vector<uint16_t> zeros_of(uint32_t word, bool gptqmodel, GptqFormat format) {
+std::vector<uint16_t> zeros_of(uint32_t word, bool gptqmodel, QuantFormat format) {
   MemoryCheckpoint checkpoint;
-  put(checkpoint, sample(4, 32, 8, 32), GptqFormat::v2);
+  put(checkpoint, sample(4, 32, 8, 32), QuantFormat::gptq_v2);
   checkpoint.put<uint32_t>("qzeros", DType::i32, {1, 1}, {word});
   const QuantConfig config{.group_size = 32,
                            .symmetry = Symmetry::asymmetric,
                            .format = format,
                            .producer_is_gptqmodel = gptqmodel};
-  return read_gptq_module(checkpoint, "m", config, 32, 8).zeros;
+  return read_module(checkpoint, "m", config, 32, 8).zeros;
 }
 
 TEST(Module, AsymmetricVersionOneDependsOnItsProducer) {
   const std::vector<uint16_t> truth{0, 8, 8, 8, 8, 8, 8, 8};
-  EXPECT_EQ(zeros_of(0x88888880, true, GptqFormat::v2), truth);
-  EXPECT_EQ(zeros_of(0x88888880, false, GptqFormat::v2), truth);
-  EXPECT_EQ(zeros_of(0x7777776F, true, GptqFormat::v1), truth);
-  EXPECT_EQ(zeros_of(0x7777777F, false, GptqFormat::v1), truth);
-  EXPECT_EQ(zeros_of(0x7777777F, true, GptqFormat::v1), (std::vector<uint16_t>{0, 9, 8, 8, 8, 8, 8, 8}));
+  EXPECT_EQ(zeros_of(0x88888880, true, QuantFormat::gptq_v2), truth);
+  EXPECT_EQ(zeros_of(0x88888880, false, QuantFormat::gptq_v2), truth);
+  EXPECT_EQ(zeros_of(0x7777776F, true, QuantFormat::gptq), truth);
+  EXPECT_EQ(zeros_of(0x7777777F, false, QuantFormat::gptq), truth);
+  EXPECT_EQ(zeros_of(0x7777777F, true, QuantFormat::gptq), (std::vector<uint16_t>{0, 9, 8, 8, 8, 8, 8, 8}));
 }
 
 TEST(Module, VersionOneCantHoldAZeroPointOfZero) {
   QTensor q = sample(4);
   q.zeros[3] = 0;
-  EXPECT_EQ(outcome_of([&] { write_gptq_module(q, "m", GptqFormat::v1); }).fault, Fault::unsupported);
-  EXPECT_NO_THROW(write_gptq_module(q, "m", GptqFormat::v2));
+  EXPECT_EQ(outcome_of([&] { write_gptq_module(q, "m", shape_of(q), QuantFormat::gptq); }).fault,
+            Fault::unsupported);
+  EXPECT_NO_THROW(write_gptq_module(q, "m", shape_of(q), QuantFormat::gptq_v2));
   q.zeros[3] = 16;
-  EXPECT_NO_THROW(write_gptq_module(q, "m", GptqFormat::v1));
-  EXPECT_EQ(outcome_of([&] { write_gptq_module(q, "m", GptqFormat::v2); }).fault, Fault::unsupported);
+  EXPECT_NO_THROW(write_gptq_module(q, "m", shape_of(q), QuantFormat::gptq));
+  EXPECT_EQ(outcome_of([&] { write_gptq_module(q, "m", shape_of(q), QuantFormat::gptq_v2); }).fault,
+            Fault::unsupported);
 }
 
 class BadModule : public testing::Test {
  protected:
-  void SetUp() override { put(checkpoint_, sample(4), GptqFormat::v1); }
+  void SetUp() override { put(checkpoint_, sample(4), QuantFormat::gptq); }
   Outcome read() const {
-    return outcome_of([&] { read_gptq_module(checkpoint_, "m", config_, kIn, kOut); });
+    return outcome_of([&] { read_module(checkpoint_, "m", config_, kIn, kOut); });
   }
   std::vector<int32_t> indices(int32_t last) const {
     auto group_of = sample(4).group_of;
@@ -227,7 +182,7 @@ TEST_F(BadModule, IsGoodAtFirst) { EXPECT_EQ(read().message, ""); }
 TEST_F(BadModule, MissingTensors) {  // row 65
   for (const char* suffix : {"qweight", "qzeros", "scales"}) {
     checkpoint_ = {};
-    put(checkpoint_, sample(4), GptqFormat::v1);
+    put(checkpoint_, sample(4), QuantFormat::gptq);
     checkpoint_.remove(suffix);
     const Outcome found = read();
     EXPECT_EQ(found.fault, Fault::mismatch) << suffix;
@@ -244,7 +199,7 @@ TEST_F(BadModule, WrongShapes) {  // row 65
   };
   for (const auto& [suffix, shape] : cases) {
     checkpoint_ = {};
-    put(checkpoint_, sample(4), GptqFormat::v1);
+    put(checkpoint_, sample(4), QuantFormat::gptq);
     int64_t count = 1;
     for (int64_t d : shape) count *= d;
     if (std::string_view(suffix) == "scales") {
@@ -262,10 +217,10 @@ TEST_F(BadModule, WrongShapes) {  // row 65
 TEST_F(BadModule, WrongTypes) {  // row 65
   checkpoint_.put<float>("qweight", DType::f32, {8, kOut}, std::vector<float>(8 * kOut));
   EXPECT_EQ(read().fault, Fault::mismatch);
-  put(checkpoint_, sample(4), GptqFormat::v1);
+  put(checkpoint_, sample(4), QuantFormat::gptq);
   checkpoint_.put<int32_t>("scales", DType::i32, {2, kOut}, std::vector<int32_t>(2 * kOut));
   EXPECT_EQ(read().fault, Fault::mismatch);
-  put(checkpoint_, sample(4), GptqFormat::v1);
+  put(checkpoint_, sample(4), QuantFormat::gptq);
   checkpoint_.put<int64_t>("g_idx", DType::i64, {kIn}, std::vector<int64_t>(kIn));
   EXPECT_EQ(read().fault, Fault::mismatch);
 }
@@ -278,7 +233,7 @@ TEST_F(BadModule, GroupIndices) {  // row 66
     EXPECT_TRUE(found.mentions("m.g_idx")) << found.message;
   }
   checkpoint_.put<int32_t>("g_idx", DType::i32, {kIn}, indices(-1));  // counted from the end
-  EXPECT_EQ(read_gptq_module(checkpoint_, "m", config_, kIn, kOut).group_of.back(), 1);
+  EXPECT_EQ(read_module(checkpoint_, "m", config_, kIn, kOut).group_of.back(), 1);
 }
 
 TEST_F(BadModule, Scales) {  // row 67
@@ -288,7 +243,7 @@ TEST_F(BadModule, Scales) {  // row 67
     checkpoint_.put<uint16_t>("scales", DType::f16, {2, kOut}, scales);
     const Outcome found = read();
     EXPECT_EQ(found.fault, Fault::numeric) << bad;
-    EXPECT_TRUE(found.mentions("group 1") && found.mentions("output 3")) << found.message;
+    EXPECT_TRUE(found.mentions("row 1") && found.mentions("column 3")) << found.message;
   }
 }
 
@@ -305,7 +260,7 @@ TEST_F(BadModule, GroupSizes) {  // row 64
 
 TEST_F(BadModule, Sizes) {
   const auto fault = [&](int64_t k, int64_t n) {
-    return outcome_of([&] { read_gptq_module(checkpoint_, "m", config_, k, n); }).fault;
+    return outcome_of([&] { read_module(checkpoint_, "m", config_, k, n); }).fault;
   };
   EXPECT_EQ(fault(0, kOut), Fault::limit);
   EXPECT_EQ(fault(kIn, -1), Fault::limit);
@@ -315,24 +270,24 @@ TEST_F(BadModule, Sizes) {
 }
 
 TEST_F(BadModule, TheTensorsDecideTheWidth) {
-  put(checkpoint_, sample(8), GptqFormat::v1);
-  expect_equal(read_gptq_module(checkpoint_, "m", config_, kIn, kOut), sample(8));
+  put(checkpoint_, sample(8), QuantFormat::gptq);
+  expect_equal(read_module(checkpoint_, "m", config_, kIn, kOut), sample(8));
 }
 
 TEST_F(BadModule, AbsentOrZeroGroupsAreInOrder) {
   checkpoint_.put<int32_t>("g_idx", DType::i32, {kIn}, std::vector<int32_t>(kIn));
-  expect_equal(read_gptq_module(checkpoint_, "m", config_, kIn, kOut), sample(4));
+  expect_equal(read_module(checkpoint_, "m", config_, kIn, kOut), sample(4));
   checkpoint_.remove("g_idx");
-  expect_equal(read_gptq_module(checkpoint_, "m", config_, kIn, kOut), sample(4));
+  expect_equal(read_module(checkpoint_, "m", config_, kIn, kOut), sample(4));
 }
 
 TEST_F(BadModule, OtherScaleTypes) {
   std::vector<float> scales(2 * kOut, 0.25f);
   checkpoint_.put<float>("scales", DType::f32, {2, kOut}, scales);
-  EXPECT_EQ(read_gptq_module(checkpoint_, "m", config_, kIn, kOut).scales, scales);
+  EXPECT_EQ(read_module(checkpoint_, "m", config_, kIn, kOut).scales, scales);
   checkpoint_.put<uint16_t>("scales", DType::bf16, {2, kOut},
                             std::vector<uint16_t>(2 * kOut, float_to_bf16(0.25f)));
-  EXPECT_EQ(read_gptq_module(checkpoint_, "m", config_, kIn, kOut).scales, scales);
+  EXPECT_EQ(read_module(checkpoint_, "m", config_, kIn, kOut).scales, scales);
 }
 
 }  // namespace

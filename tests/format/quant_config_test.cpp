@@ -22,7 +22,7 @@ TEST(QuantConfig, Defaults) {
   EXPECT_EQ(config.group_size, 128);
   EXPECT_EQ(config.symmetry, Symmetry::symmetric);
   EXPECT_FALSE(config.desc_act);
-  EXPECT_EQ(config.format, GptqFormat::v1);
+  EXPECT_EQ(config.format, QuantFormat::gptq);
   EXPECT_FALSE(config.producer_is_gptqmodel);
 }
 
@@ -36,9 +36,10 @@ TEST(QuantConfig, Spellings) {
   EXPECT_EQ(parse(R"({"bits":4,"sym":null})").symmetry, Symmetry::symmetric);
   EXPECT_TRUE(parse(R"({"bits":4,"desc_act":true})").desc_act);
   for (const char* key : {"checkpoint_format", "format", "version"}) {
-    EXPECT_EQ(parse("{\"bits\":4,\"" + std::string(key) + "\":\"gptq_v2\"}").format, GptqFormat::v2) << key;
+    EXPECT_EQ(parse("{\"bits\":4,\"" + std::string(key) + "\":\"gptq_v2\"}").format, QuantFormat::gptq_v2)
+        << key;
   }
-  EXPECT_EQ(parse(R"({"bits":4,"version":1})").format, GptqFormat::v1);
+  EXPECT_EQ(parse(R"({"bits":4,"version":1})").format, QuantFormat::gptq);
   EXPECT_EQ(parse(R"({"bits":4,"damp_percent":0.1,"meta":{"damp_percent":0.05,"static_groups":true}})").bits,
             4);
 }
@@ -70,23 +71,104 @@ TEST(QuantConfig, BadNumbers) {  // rows 63, 64
   }
 }
 
+TEST(QuantConfig, MethodsAndFormats) {
+  for (const auto& [members, format] : {
+           std::pair{R"("quant_method":"awq")", QuantFormat::awq_gemm},
+           std::pair{R"("quant_method":"awq","version":"GEMM")", QuantFormat::awq_gemm},
+           std::pair{R"("quant_method":"awq","version":"gemv")", QuantFormat::awq_gemv},
+           std::pair{R"("method":"awq","format":"gemm","checkpoint_format":"gemm")", QuantFormat::awq_gemm},
+           std::pair{R"("version":"GEMM","q_group_size":64)", QuantFormat::awq_gemm},
+           std::pair{R"("version":"gemv")", QuantFormat::awq_gemv},
+           std::pair{R"("quant_method":"marlin")", QuantFormat::marlin},
+           std::pair{R"("checkpoint_format":"marlin","quant_method":"gptq")", QuantFormat::marlin},
+           std::pair{R"("is_marlin_format":true)", QuantFormat::marlin},
+           std::pair{R"("is_marlin_format":true,"quant_method":"gptq","checkpoint_format":"gptq")",
+                     QuantFormat::marlin},
+           std::pair{R"("is_marlin_format":false,"quant_method":"gptq")", QuantFormat::gptq},
+       }) {
+    EXPECT_EQ(parse("{\"bits\":4," + std::string(members) + "}").format, format) << members;
+  }
+  // AWQ is asymmetric unless it says otherwise, and only GPTQ's own layout has an order
+  EXPECT_EQ(parse(R"({"bits":4,"quant_method":"awq"})").symmetry, Symmetry::asymmetric);
+  EXPECT_EQ(parse(R"({"bits":4,"quant_method":"awq","zero_point":false})").symmetry, Symmetry::symmetric);
+  EXPECT_FALSE(parse(R"({"bits":4,"quant_method":"awq","desc_act":true})").desc_act);
+  EXPECT_FALSE(parse(R"({"bits":4,"is_marlin_format":true,"desc_act":true})").desc_act);
+}
+
 TEST(QuantConfig, UnknownVariants) {
   for (const char* members :
-       {R"("quant_method":"awq")", R"("quant_method":"bitsandbytes")", R"("method":"qqq")",
-        R"("quant_method":"marlin")", R"("checkpoint_format":"marlin")", R"("checkpoint_format":"gptq_p")",
-        R"("format":"gemm")", R"("version":"gemv")", R"("checkpoint_format":"gptq_v3")",
-        R"("is_marlin_format":true)", R"("lm_head":true)", R"("pack_dtype":"int16")",
+       {R"("quant_method":"bitsandbytes")", R"("method":"qqq")",
+        R"("quant_method":"awq","version":"gemv_fast")", R"("quant_method":"awq","version":"llm-awq")",
+        R"("quant_method":"gptq","checkpoint_format":"gemm")", R"("checkpoint_format":"gptq_p")",
+        R"("checkpoint_format":"gptq_v3")", R"("lm_head":true)", R"("pack_dtype":"int16")",
         R"("rotation":"hadamard")"}) {
     const Outcome found = refusal("{\"bits\":4," + std::string(members) + "}");
     EXPECT_EQ(found.fault, Fault::unsupported) << members << found.message;
     EXPECT_TRUE(found.mentions("q.json")) << found.message;
   }
-  EXPECT_TRUE(refusal(R"({"bits":4,"quant_method":"awq"})").mentions("'awq'"));
+  EXPECT_TRUE(refusal(R"({"bits":4,"quant_method":"qqq"})")
+                  .mentions("'gptq', 'marlin', 'awq' or 'compressed-tensors'"));
   for (const char* members :
        {R"("dynamic":null)", R"("dynamic":{})", R"("lm_head":false)", R"("rotation":null)",
         R"("pack_dtype":"int32")", R"("is_marlin_format":false)", R"("unknown":[1])"}) {
     EXPECT_EQ(refusal("{\"bits\":4," + std::string(members) + "}").message, "") << members;
   }
+}
+
+/// As compressed-tensors 0.20 writes it, with `weights` in the place of its one group's.
+std::string compressed(const std::string& weights, const std::string& more = "") {
+  return R"({"quant_method":"compressed-tensors","format":"pack-quantized","quantization_status":"compressed",)"
+         R"("kv_cache_scheme":null,"ignore":["lm_head"],"sparsity_config":{},"transform_config":{},"version":"0.20.0",)" +
+         more +
+         R"("config_groups":{"group_0":{"targets":["Linear"],"input_activations":null,)"
+         R"("output_activations":null,"format":"pack-quantized","weights":)" +
+         weights + "}}}";
+}
+
+TEST(CompressedConfig, SaysWhatItsWeightsAre) {
+  const QuantConfig config = parse(compressed(
+      R"({"num_bits":4,"type":"int","symmetric":false,"strategy":"group","group_size":64,"actorder":null})"));
+  EXPECT_EQ(config.format, QuantFormat::compressed_tensors);
+  EXPECT_EQ(config.bits, 4);
+  EXPECT_EQ(config.group_size, 64);
+  EXPECT_EQ(config.symmetry, Symmetry::asymmetric);
+  EXPECT_EQ(parse(compressed(R"({"num_bits":8,"strategy":"channel"})")).group_size, -1);
+  EXPECT_EQ(parse(compressed(R"({"num_bits":8,"group_size":32})")).group_size, 32);
+  EXPECT_TRUE(parse(compressed(R"({"num_bits":4,"group_size":32,"actorder":"group"})")).desc_act);
+  EXPECT_FALSE(parse(compressed(R"({"num_bits":4,"group_size":32,"actorder":"weight"})")).desc_act);
+}
+
+TEST(CompressedConfig, WhatIsNotKnownIsNamed) {
+  for (const char* weights :
+       {R"({"num_bits":4,"type":"float","strategy":"channel"})", R"({"num_bits":6,"strategy":"channel"})",
+        R"({"num_bits":4,"strategy":"tensor"})", R"({"num_bits":4})",
+        R"({"num_bits":4,"strategy":"channel","dynamic":true})", "null"}) {
+    const Outcome found = refusal(compressed(weights));
+    EXPECT_EQ(found.fault, Fault::unsupported) << weights << found.message;
+    EXPECT_TRUE(found.mentions("group_0")) << found.message;
+  }
+  const std::string good = R"({"num_bits":4,"strategy":"channel"})";
+  EXPECT_EQ(refusal(compressed(good)).message, "");
+  EXPECT_EQ(refusal(compressed(R"({"num_bits":4,"strategy":"group","group_size":0})")).fault, Fault::range);
+  EXPECT_EQ(refusal(R"({"quant_method":"compressed-tensors","format":"pack-quantized"})").fault,
+            Fault::format);
+  EXPECT_EQ(refusal(R"({"quant_method":"compressed-tensors","format":"float-quantized"})").fault,
+            Fault::unsupported);
+  std::string text = compressed(good);
+  const auto with = [&](std::string_view from, std::string_view to) {
+    std::string changed = text;
+    changed.replace(changed.find(from), from.size(), to);
+    return refusal(changed);
+  };
+  EXPECT_EQ(with("\"kv_cache_scheme\":null", "\"kv_cache_scheme\":{\"num_bits\":8}").fault,
+            Fault::unsupported);
+  EXPECT_EQ(with("\"transform_config\":{}", "\"transform_config\":{\"a\":1}").fault, Fault::unsupported);
+  EXPECT_EQ(with("\"input_activations\":null", "\"input_activations\":{\"num_bits\":8}").fault,
+            Fault::unsupported);
+  EXPECT_EQ(with("\"compressed\"", "\"frozen\"").fault, Fault::unsupported);
+  EXPECT_EQ(with("\"sparsity_config\":{}", "\"sparsity_config\":{\"format\":\"dense\"}").message, "");
+  EXPECT_EQ(with("\"sparsity_config\":{}", "\"sparsity_config\":{\"format\":\"sparse-24\"}").fault,
+            Fault::unsupported);
 }
 
 TEST(QuantConfig, WrongTypes) {
@@ -152,7 +234,7 @@ TEST_F(Folder, HostileFiles) {  // row 54
 TEST(WriteQuantConfig, ReadsBack) {
   for (int bits : {2, 3, 4, 8}) {
     for (auto symmetry : {Symmetry::symmetric, Symmetry::asymmetric}) {
-      for (auto format : {GptqFormat::v1, GptqFormat::v2}) {
+      for (auto format : {QuantFormat::gptq, QuantFormat::gptq_v2}) {
         const QuantConfig config{.bits = bits,
                                  .group_size = bits == 8 ? -1 : 32,
                                  .symmetry = symmetry,

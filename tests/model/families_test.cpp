@@ -28,7 +28,8 @@ INSTANTIATE_TEST_SUITE_P(Quantized, FamilyTest,
                                          "gptq/qwen2-b4-g32", "gptq/gpt2-b4-g32", "gptq/llama-b2-g16",
                                          "gptq/llama-b2-g16-v2-asym-actorder", "gptq/llama-b3-g32",
                                          "gptq/llama-b3-g32-v2-asym", "gptq/llama-b8-g32",
-                                         "gptq/llama-b8-perchannel-v2-asym", "gptq/llama-mixed"));
+                                         "gptq/llama-b8-perchannel-v2-asym", "gptq/llama-mixed",
+                                         "gptq/llama-awq-g32"));
 
 /// Folders of tests/golden/models, committed: these never skip.
 std::vector<std::string> golden_folders() {

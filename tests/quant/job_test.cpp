@@ -88,10 +88,10 @@ constexpr Setting kSettings[] = {
     {"AsymV1",
      [](QuantOptions& o) {
        o.solver.symmetric = Symmetric::no;
-       o.format = GptqFormat::v1;
+       o.format = QuantFormat::gptq;
      },
      0.06},
-    {"SymV2", [](QuantOptions& o) { o.format = GptqFormat::v2; }, 0.08},
+    {"SymV2", [](QuantOptions& o) { o.format = QuantFormat::gptq_v2; }, 0.08},
     {"Group32", [](QuantOptions& o) { o.solver.group_size = 32; }, 0.05},
     {"PerChannel", [](QuantOptions& o) { o.solver.group_size = -1; }, 0.12},
     {"ActOrder", [](QuantOptions& o) { o.solver.order = Order::act; }, 0.08},

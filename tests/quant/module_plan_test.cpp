@@ -78,8 +78,8 @@ TEST(ModulePlan, AsymmetricModulesOfV1KeepZeroPointsAtOneAndAbove) {
   const Loader source(sample_folder());
   QuantOptions options = small_options(R"({".*q_proj":{"sym":false}})");
   EXPECT_EQ(ModulePlan(source, options).find("model.layers.1.self_attn.q_proj")->least_zero, 0);
-  EXPECT_EQ(output_format(options), GptqFormat::v2);
-  options.format = GptqFormat::v1;
+  EXPECT_EQ(output_format(options), QuantFormat::gptq_v2);
+  options.format = QuantFormat::gptq;
   EXPECT_EQ(ModulePlan(source, options).find("model.layers.1.self_attn.q_proj")->least_zero, 1);
   EXPECT_EQ(ModulePlan(source, options).find("model.layers.1.self_attn.k_proj")->least_zero, 0);
 }
