@@ -164,6 +164,20 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_STATIC_GROUPS "static_groups" /* int 0 (default) or 1: ranges from the weights as they were */
 #define GPTQ_KEY_DAMP_PERCENT "damp_percent" /* float in (0, 1), default 0.05: of the mean diagonal of the Hessian */
 #define GPTQ_KEY_DAMP_AUTO_INCREMENT "damp_auto_increment" /* float in [0, 1), default 0.01: added until it factors */
+#define GPTQ_KEY_RANGE "range"               /* string: how the scale of a group is found: "hessian" (default: the range of
+                                                 least loss under the Hessian), "mse" (of least |error| to the power of
+                                                 mse_norm) or "minmax" (that of all its weights) */
+#define GPTQ_KEY_MSE_NORM "mse_norm"         /* float in (0, 16], default 2.4: for range = "mse" */
+#define GPTQ_KEY_TARGET "target"             /* string: what the weights are to reproduce: "exact" (default: outputs of the
+                                                 unquantized model, arXiv 2504.09629), "gptaq" (likewise, column by column,
+                                                 arXiv 2504.02692) or "sequential" (the outputs that they would have on
+                                                 the inputs they get); the first two run the unquantized model, too */
+#define GPTQ_KEY_TARGET_ALPHA "target_alpha" /* float in [0, 1], default 0.75: how much of the way, for "exact" and
+                                                 "gptaq" */
+#define GPTQ_KEY_SWEEPS "sweeps"             /* int >= 0, default 4: rounds of coordinate descent on the codes afterwards */
+#define GPTQ_KEY_REFIT "refit"               /* int >= 0, default 2: so many of the last sweeps fit the scales, too */
+#define GPTQ_KEY_COMPAT "compat"             /* string: "none" (default) or "gptqmodel": known faults of that package, and
+                                                 its defaults for the six keys above, for comparison */
 #define GPTQ_KEY_TRUE_SEQUENTIAL "true_sequential" /* int 0 or 1 (default): modules of a layer see the quantized
                                                       ones before them */
 #define GPTQ_KEY_CALIBRATION_SAMPLES "calibration_samples" /* int >= 1, default 128 sequences */

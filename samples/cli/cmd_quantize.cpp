@@ -10,10 +10,10 @@ namespace {
 struct Arguments {
   Common common;
   std::string out;
-  std::optional<int64_t> bits, group_size, samples, seq_len, seed, max_shard_size;
+  std::optional<int64_t> bits, group_size, samples, seq_len, seed, sweeps, refit, max_shard_size;
   std::optional<bool> sym, static_groups, true_sequential;
-  std::optional<std::string> order, format, calibration, dynamic;
-  std::optional<double> damp;
+  std::optional<std::string> order, format, calibration, dynamic, range, target, compat;
+  std::optional<double> damp, mse_norm, target_alpha;
   bool overwrite = false;
 };
 
@@ -26,6 +26,13 @@ Options quantizer_options(const Arguments& arguments) {
   set_if_given(options, "--group-size", GPTQ_KEY_GROUP_SIZE, arguments.group_size);
   set_if_given(options, "--order", GPTQ_KEY_ORDER, arguments.order);
   set_if_given(options, "--damp", GPTQ_KEY_DAMP_PERCENT, arguments.damp);
+  set_if_given(options, "--range", GPTQ_KEY_RANGE, arguments.range);
+  set_if_given(options, "--mse-norm", GPTQ_KEY_MSE_NORM, arguments.mse_norm);
+  set_if_given(options, "--target", GPTQ_KEY_TARGET, arguments.target);
+  set_if_given(options, "--target-alpha", GPTQ_KEY_TARGET_ALPHA, arguments.target_alpha);
+  set_if_given(options, "--sweeps", GPTQ_KEY_SWEEPS, arguments.sweeps);
+  set_if_given(options, "--refit", GPTQ_KEY_REFIT, arguments.refit);
+  set_if_given(options, "--compat", GPTQ_KEY_COMPAT, arguments.compat);
   set_if_given(options, "--samples", GPTQ_KEY_CALIBRATION_SAMPLES, arguments.samples);
   set_if_given(options, "--seq-len", GPTQ_KEY_CALIBRATION_LENGTH, arguments.seq_len);
   set_if_given(options, "--seed", GPTQ_KEY_SEED, arguments.seed);
@@ -137,6 +144,23 @@ void add_method_options(Command& command, Arguments& arguments) {
                  "Modules of a layer see the quantized ones before them, or not; default: they do");
 }
 
+void add_accuracy_options(Command& command, Arguments& arguments) {
+  command.group("Accuracy");
+  command.option(
+      "--range", "NAME", arguments.range,
+      "Scale of a group: hessian (default: of least loss), mse (of least error) or minmax (covers all)");
+  command.option("--mse-norm", "P", arguments.mse_norm, "Power of the error for --range mse; default 2.4");
+  command.option(
+      "--target", "NAME", arguments.target,
+      "What weights are to reproduce: exact (default: the unquantized model's outputs), gptaq (likewise, "
+      "by an approximation) or sequential (plain GPTQ, in two thirds of the time)");
+  command.option("--target-alpha", "X", arguments.target_alpha, "Part of the way to there; default 0.75");
+  command.option("--sweeps", "N", arguments.sweeps, "Rounds of coordinate descent afterwards; default 4");
+  command.option("--refit", "N", arguments.refit, "Of the last sweeps that fit the scales, too; default 2");
+  command.option("--compat", "NAME", arguments.compat,
+                 "gptqmodel: that package's faults and its defaults of the options above, for comparison");
+}
+
 void add_calibration_options(Command& command, Arguments& arguments) {
   command.group("Calibration");
   command.option("--calibration", "FILE", arguments.calibration,
@@ -160,6 +184,7 @@ void add_quantize(CLI::App& app) {
   arguments->common.add_to(command, "Model folder: config.json, tokenizer files, safetensors");
   command.argument("OUT", arguments->out, "Folder to make");
   add_method_options(command, *arguments);
+  add_accuracy_options(command, *arguments);
   add_calibration_options(command, *arguments);
   command.run([arguments] { run(*arguments); });
 }

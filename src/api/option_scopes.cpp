@@ -1,4 +1,6 @@
 // Options by key -> the structures that the layers below take.
+#include <algorithm>
+
 #include "api/guard.h"
 #include "api/options.h"
 
@@ -37,6 +39,33 @@ ModuleOverrides parse_dynamic(std::string_view text) {
   return parse_module_overrides(text, "option 'dynamic'", {}, OverrideUse::quantize);
 }
 
+namespace {
+
+/// What is done beyond plain GPTQ. Under a compat the defaults are those of the other package.
+void set_accuracy(const gptq_options& o, SolverOptions& solver) {
+  if (o.text(GPTQ_KEY_COMPAT) == "gptqmodel") solver.compat = Compat::gptqmodel;
+  const auto reads = [&](std::string_view key) { return solver.compat == Compat::none || o.has(key); };
+  if (reads(GPTQ_KEY_RANGE)) {
+    const std::string range = o.text(GPTQ_KEY_RANGE);
+    solver.range = range == "hessian" ? RangeSearch::hessian
+                   : range == "mse"   ? RangeSearch::mse
+                                      : RangeSearch::minmax;
+  }
+  solver.mse_norm = o.real(GPTQ_KEY_MSE_NORM);
+  if (reads(GPTQ_KEY_TARGET)) {
+    const std::string target = o.text(GPTQ_KEY_TARGET);
+    solver.target = target == "exact"   ? Target::exact
+                    : target == "gptaq" ? Target::gptaq
+                                        : Target::sequential;
+  }
+  solver.target_alpha = o.real(GPTQ_KEY_TARGET_ALPHA);
+  if (reads(GPTQ_KEY_SWEEPS)) solver.sweeps = static_cast<int>(o.integer(GPTQ_KEY_SWEEPS));
+  if (reads(GPTQ_KEY_REFIT)) solver.refits = static_cast<int>(o.integer(GPTQ_KEY_REFIT));
+  if (!o.has(GPTQ_KEY_REFIT)) solver.refits = std::min(solver.refits, solver.sweeps);
+}
+
+}  // namespace
+
 QuantOptions quant_options(const gptq_options* given) {
   const gptq_options none;
   const gptq_options& o = given != nullptr ? *given : none;
@@ -50,6 +79,7 @@ QuantOptions quant_options(const gptq_options* given) {
       o.integer(GPTQ_KEY_STATIC_GROUPS) != 0 ? StaticGroups::yes : StaticGroups::no;
   options.solver.damp_percent = o.real(GPTQ_KEY_DAMP_PERCENT);
   options.solver.damp_auto_increment = o.real(GPTQ_KEY_DAMP_AUTO_INCREMENT);
+  set_accuracy(o, options.solver);
   options.true_sequential =
       o.integer(GPTQ_KEY_TRUE_SEQUENTIAL) != 0 ? TrueSequential::yes : TrueSequential::no;
   options.calibration_samples = o.integer(GPTQ_KEY_CALIBRATION_SAMPLES);

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/solve.h"
 #include "base/qtensor.h"
 #include "base/tensor.h"
 
@@ -101,53 +102,6 @@ struct AttentionParams {
   int64_t window = 0;  // 0: all earlier positions; w: positions p - w < j <= p
 };
 
-/// X^T X summed over rows, fp32, for the quantizer.
-class Hessian {
- public:
-  virtual ~Hessian() = default;
-  virtual int64_t size() const = 0;
-  virtual int64_t rows_seen() const = 0;
-};
-
-/// U, upper triangular, with H'^-1 = U^T U for a permuted and damped Hessian H'.
-class Factor {
- public:
-  virtual ~Factor() = default;
-  virtual int64_t size() const = 0;
-};
-
-enum class Symmetric : uint8_t { no, yes };
-/// Faults of the reference implementation that solve() reproduces on request, for comparison.
-enum class Compat : uint8_t {
-  none,
-  gptqmodel,  // group ranges from weights that lack the current block's updates; a symmetric range is halved
-              // when a row of the group has no negative weight
-};
-/// Whether scales are rounded to fp16 before use, so that error feedback sees what the file will hold.
-enum class ScaleType : uint8_t { f32, f16 };
-
-struct SolveParams {
-  int bits = 4;
-  Symmetric symmetric = Symmetric::yes;
-  Compat compat = Compat::none;
-  ScaleType scale_type = ScaleType::f16;
-  int least_zero = 0;   // of asymmetric zero points: 1 where the file's format can't hold 0
-  int64_t block = 128;  // columns solved before their error is pushed to the rest
-};
-
-/// One weight matrix for solve(), host memory, columns in processing order.
-struct SolveProblem {
-  int64_t rows = 0, cols = 0, groups = 0;
-  float* weights = nullptr;           // [rows, cols]; overwritten with the dequantized result
-  const int32_t* group_of = nullptr;  // [cols] group of each column
-  uint8_t* codes = nullptr;           // [rows, cols] out
-  float* scales = nullptr;            // [groups, rows] in with static ranges, else out
-  uint16_t* zeros = nullptr;          // [groups, rows] likewise
-  bool static_ranges = false;  // scales and zeros are given; otherwise found when a group is entered, from
-                               // the weights as they are then (columns of a group must be contiguous)
-  double* row_loss = nullptr;  // [rows] out: sum over columns of ((w - q) / U_jj)^2 / 2
-};
-
 /// Execution on the device, in order, for one thread at a time. Ops throw Error(Status::cancelled) soon after the
 /// flag given at creation becomes true; what they were writing is then undefined, everything else intact.
 /// Host memory that an op is given (spans, RopeRows, problems) may be changed or freed as soon as the op returns.
@@ -185,13 +139,28 @@ class Stream {
   /// H += X^T X over the rows of x [M, size].
   virtual void hessian_add(Matrix x, Hessian& hessian) = 0;
   virtual std::vector<float> hessian_diagonal(const Hessian& hessian) = 0;
+  virtual std::unique_ptr<Drift> create_drift(int64_t size) = 0;
+  /// D += (X0 - X)^T X over the rows of x0 and x [M, size].
+  virtual void drift_add(Matrix x0, Matrix x, Drift& drift) = 0;
   /// U of H' where H'[i][j] = H[order[i]][order[j]] + (i == j ? diagonal_add[i] : 0); null when H' is not positive
   /// definite in fp32. The Hessian itself is unchanged.
   virtual std::unique_ptr<Factor> factor(const Hessian& hessian, std::span<const int32_t> order,
                                          std::span<const float> diagonal_add) = 0;
+  /// W += alpha W D H'^-1 for weights W [rows, size] in the factor's order, which is `order`: with alpha 1 the weights
+  /// whose outputs on X are nearest to those of W on X0, in least squares damped as H' is (arXiv 2504.09629).
+  virtual void retarget(const Factor& factor, const Drift& drift, std::span<const int32_t> order,
+                        double alpha, int64_t rows, float* weights) = 0;
+  /// From now on solve() spreads each weight's share of the drift over later columns, too: GPTAQ (arXiv 2504.02692),
+  /// by P = alpha triu(D U^T, 1) U.
+  virtual void spread_drift(Factor& factor, const Drift& drift, std::span<const int32_t> order,
+                            double alpha) = 0;
   /// GPTQ (arXiv 2210.17323): columns left to right, each rounded and its error spread over later columns by U.
   /// A null factor rounds to nearest without feedback (row_loss is then the plain squared error / 2).
   virtual void solve(const Factor* factor, const SolveParams& params, SolveProblem& problem) = 0;
+  /// Makes (W - Q) H' (W - Q)^T less, row by row, by changing one code at a time (see RefineParams).
+  virtual void refine(const Hessian& hessian, std::span<const int32_t> order,
+                      std::span<const float> diagonal_add, const RefineParams& params,
+                      RefineProblem& problem) = 0;
 };
 
 /// `exact`: fp32 activations and accumulation. `fast`: whatever the backend finds fastest within its stated error.

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "backend/backend.h"
+#include "backend/solve.h"
 #include "base/half.h"
 
 namespace gptq {

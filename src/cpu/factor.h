@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -17,8 +18,13 @@ class CpuFactor final : public Factor {
   int64_t size() const override { return u_.size(); }
   const UpperPanels& u() const { return u_; }
 
+  /// P of Stream::spread_drift(), strictly upper triangular; null: none
+  const UpperPanels* spread() const { return spread_ ? &*spread_ : nullptr; }
+  void set_spread(UpperPanels p) { spread_ = std::move(p); }
+
  private:
   UpperPanels u_;
+  std::optional<UpperPanels> spread_;
 };
 
 enum class Definite : uint8_t { no, yes };

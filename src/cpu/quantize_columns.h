@@ -11,6 +11,7 @@ inline constexpr int64_t kLanes = 16;
 struct ColumnStep {
   int64_t begin, end, size;
   const float* u;  // [size][stride], upper triangular; null: no feedback
+  const float* p;  // likewise: what later columns get of each weight; null: nothing
   int64_t stride;
   const float* scales;  // [kLanes]
   const float* zeros;   // [kLanes]
@@ -18,6 +19,7 @@ struct ColumnStep {
   /// [size][kLanes]: columns of the step become dequantized codes, later ones get their errors
   float* weights;
   float* errors;   // [size][kLanes] out: (w - q) / u_jj
+  float* turns;    // [size][kLanes] out: w before it was rounded; only with p
   uint8_t* codes;  // [size][kLanes] out
   float* loss;     // [kLanes] += errors^2
 };
@@ -32,6 +34,8 @@ inline void quantize_columns(const ColumnStep& step) {
   for (int64_t j = step.begin; j < step.end; ++j) {
     float* w = step.weights + j * kLanes;
     const float* u = step.u != nullptr ? step.u + j * step.stride : nullptr;
+    const float* p = step.p != nullptr ? step.p + j * step.stride : nullptr;
+    for (int64_t l = 0; p != nullptr && l < kLanes; ++l) step.turns[j * kLanes + l] = w[l];
     const float pivot = u != nullptr ? u[j] : 1.0f;
     float code[kLanes];
     for (int64_t l = 0; l < kLanes; ++l) {
@@ -53,6 +57,9 @@ inline void quantize_columns(const ColumnStep& step) {
       float* later = step.weights + i * kLanes;
       const float factor = u[i];
       for (int64_t l = 0; l < kLanes; ++l) later[l] -= error[l] * factor;
+      if (p == nullptr) continue;
+      const float share = p[i], *turn = step.turns + j * kLanes;
+      for (int64_t l = 0; l < kLanes; ++l) later[l] += turn[l] * share;
     }
   }
 }

@@ -2,13 +2,13 @@
 #pragma once
 
 #include "backend/backend.h"
-#include "cpu/upper_panels.h"
+#include "cpu/factor.h"
 #include "cpu/workers.h"
 
 namespace gptq::cpu {
 
-/// As Stream::solve(); `u` may be null.
-void solve_columns(const Workers& workers, const UpperPanels* u, const SolveParams& params,
+/// As Stream::solve(); `factor` may be null.
+void solve_columns(const Workers& workers, const CpuFactor* factor, const SolveParams& params,
                    SolveProblem& problem);
 
 }  // namespace gptq::cpu

@@ -1,5 +1,6 @@
 // The CPU's Stream: ops on fp32 activations in host memory. Each method is defined in the file of its subject:
-// stream.cpp, elementwise.cpp, linear.cpp, rope.cpp, attention.cpp, hessian.cpp, factor.cpp, solve.cpp.
+// stream.cpp, elementwise.cpp, linear.cpp, rope.cpp, attention.cpp, hessian.cpp,
+// drift.cpp, factor.cpp, solve.cpp, refine.cpp.
 #pragma once
 
 #include <atomic>
@@ -49,9 +50,17 @@ class CpuStream final : public Stream {
   std::unique_ptr<Hessian> create_hessian(int64_t size) override;
   void hessian_add(Matrix x, Hessian& hessian) override;
   std::vector<float> hessian_diagonal(const Hessian& hessian) override;
+  std::unique_ptr<Drift> create_drift(int64_t size) override;
+  void drift_add(Matrix x0, Matrix x, Drift& drift) override;
   std::unique_ptr<Factor> factor(const Hessian& hessian, std::span<const int32_t> order,
                                  std::span<const float> diagonal_add) override;
+  void retarget(const Factor& factor, const Drift& drift, std::span<const int32_t> order, double alpha,
+                int64_t rows, float* weights) override;
+  void spread_drift(Factor& factor, const Drift& drift, std::span<const int32_t> order,
+                    double alpha) override;
   void solve(const Factor* factor, const SolveParams& params, SolveProblem& problem) override;
+  void refine(const Hessian& hessian, std::span<const int32_t> order, std::span<const float> diagonal_add,
+              const RefineParams& params, RefineProblem& problem) override;
 
   // For the files that define ops
   const Kernels& kernels() const { return runtime_->kernels; }

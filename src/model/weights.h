@@ -13,12 +13,13 @@
 namespace gptq {
 
 struct NormWeights {
-  std::unique_ptr<Vector> weight, bias;  // [hidden]; bias null for an RMS norm
+  std::shared_ptr<const Vector> weight, bias;  // [hidden]; bias null for an RMS norm
 };
 
+/// Copies share what is prepared.
 struct Layer {
   NormWeights attention_norm, mlp_norm;
-  std::array<std::unique_ptr<Linear>, kRoles> linears;  // gate is null in a plain MLP
+  std::array<std::shared_ptr<const Linear>, kRoles> linears;  // gate is null in a plain MLP
 
   const Linear& linear(Role role) const { return *linears[static_cast<size_t>(role)]; }
 };

@@ -25,6 +25,12 @@ void refuse_in_place(const fs::path& source, const fs::path& target) {
   }
 }
 
+FollowOriginal follow_original(const QuantOptions& options) {
+  const SolverOptions& solver = options.solver;
+  const bool follow = solver.target != Target::sequential && solver.target_alpha > 0;
+  return follow ? FollowOriginal::yes : FollowOriginal::no;
+}
+
 }  // namespace
 
 Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& model,
@@ -98,11 +104,12 @@ void Job::calibrate() {
     outer.layers.clear();
     calibration_source_ = "written by the model";
   }
-  walk_ = std::make_unique<LayerWalk>(spec, *backend_, sequences_, &cancel_, [this] { tick(); });
+  walk_ = std::make_unique<LayerWalk>(spec, *backend_, sequences_, follow_original(options_), &cancel_,
+                                      [this] { tick(); });
   walk_->embed(outer);
 }
 
-void Job::solve_module(Layer& layer, int64_t index, const Module& module, const SolverOptions& options,
+void Job::solve_module(LayerStages& layer, int64_t index, const Module& module, const SolverOptions& options,
                        Solver& solver) {
   const Stopwatch watch;
   const std::string path = loader_.module_name(index, module);
@@ -112,7 +119,7 @@ void Job::solve_module(Layer& layer, int64_t index, const Module& module, const 
   weight = {};
   output_->write_module(path, result.q);
   const std::optional<Tensor> bias = loader_.bias(path, Access::read);
-  set_module(layer, *backend_, spec, module, result.q, bias ? &*bias : nullptr);
+  set_module(layer.now, *backend_, spec, module, result.q, bias ? &*bias : nullptr);
   modules_.push_back({.name = path,
                       .bits = options.bits,
                       .group_size = options.group_size,
@@ -123,7 +130,7 @@ void Job::solve_module(Layer& layer, int64_t index, const Module& module, const 
                       .note = result.note});
 }
 
-void Job::solve_input(Layer& layer, int64_t index, Input input, const Hessian& hessian) {
+void Job::solve_input(LayerStages& layer, int64_t index, Input input, const InputSums& sums) {
   std::optional<Solver> solver;  // shared by neighbours of the same options
   const SolverOptions* solver_options = nullptr;
   for (const Module& module : loader_.spec().family->names->modules) {
@@ -131,7 +138,8 @@ void Job::solve_input(Layer& layer, int64_t index, Input input, const Hessian& h
     const SolverOptions* options = plan_.find(loader_.module_name(index, module));
     if (options == nullptr) continue;
     tick();
-    if (!solver || *options != *solver_options) solver.emplace(walk_->stream(), hessian, *options);
+    if (!solver || *options != *solver_options)
+      solver.emplace(walk_->stream(), *sums.hessian, sums.drift.get(), *options);
     solver_options = options;
     solve_module(layer, index, module, *options, *solver);
   }
@@ -147,15 +155,15 @@ bool Job::wants(int64_t index, Input input) const {
 void Job::quantize_layer(int64_t index) {
   const Spec& spec = loader_.spec();
   stage_ = cat("layer ", index + 1, "/", spec.layers);
-  Layer layer = loader_.load_layer(*backend_, index, Access::read);
+  LayerStages layer{.now = loader_.load_layer(*backend_, index, Access::read), .original = {}};
+  if (follow_original(options_) == FollowOriginal::yes) layer.original = layer.now;
   if (options_.true_sequential == TrueSequential::no) {
-    const auto hessians = walk_->collect_all(layer, index);
-    for (size_t i = 0; i < kInputs.size(); ++i, ++units_done_)
-      solve_input(layer, index, kInputs[i], *hessians[i]);
+    const auto sums = walk_->collect_all(layer, index);
+    for (size_t i = 0; i < kInputs.size(); ++i, ++units_done_) solve_input(layer, index, kInputs[i], sums[i]);
     walk_->advance_attention(layer, index);
   } else {
     for (Input input : kInputs) {
-      if (wants(index, input)) solve_input(layer, index, input, *walk_->collect(layer, index, input));
+      if (wants(index, input)) solve_input(layer, index, input, walk_->collect(layer, index, input));
       ++units_done_;
       if (input == Input::attention_out) walk_->advance_attention(layer, index);
     }

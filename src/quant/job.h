@@ -53,8 +53,8 @@ class Job {
  private:
   void calibrate();
   void quantize_layer(int64_t index);
-  void solve_input(Layer& layer, int64_t index, Input input, const Hessian& hessian);
-  void solve_module(Layer& layer, int64_t index, const Module& module, const SolverOptions& options,
+  void solve_input(LayerStages& layer, int64_t index, Input input, const InputSums& sums);
+  void solve_module(LayerStages& layer, int64_t index, const Module& module, const SolverOptions& options,
                     Solver& solver);
   /// Whether a module that reads `input` is to be quantized.
   bool wants(int64_t index, Input input) const;

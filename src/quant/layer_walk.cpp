@@ -6,70 +6,89 @@
 namespace gptq {
 
 LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& sequences,
-                     const std::atomic<bool>* cancel, std::function<void()> tick)
+                     FollowOriginal follow, const std::atomic<bool>* cancel, std::function<void()> tick)
     : spec_(spec),
       backend_(backend),
       sequences_(sequences),
       tick_(std::move(tick)),
-      stream_(backend.create_stream(cancel)),
-      decoder_(spec, *stream_) {
+      stream_(backend.create_stream(cancel)) {
+  const size_t models = follow == FollowOriginal::yes ? 2 : 1;
+  while (tracks_.size() < models) tracks_.push_back(std::make_unique<Track>(spec, *stream_));
+  const int64_t max_rows = tracks_[0]->decoder.max_rows();
   int64_t tokens = 0;
   for (size_t s = 0; s < sequences.size(); ++s) {
     const auto length = static_cast<int64_t>(sequences[s].size());
-    if (groups_.empty() || groups_.back().tokens + length > decoder_.max_rows()) groups_.emplace_back();
+    if (groups_.empty() || groups_.back().tokens + length > max_rows) groups_.emplace_back();
     groups_.back().sequences.push_back(s);
     groups_.back().tokens += length;
     tokens += length;
   }
   size_t most = 1;
   for (const Group& group : groups_) most = std::max(most, group.sequences.size());
-  cache_ = backend_.create_cache(decoder_.cache_shape(1, static_cast<int64_t>(most)));
-  states_.resize(static_cast<size_t>(tokens * spec.hidden));
+  for (const auto& track : tracks_) {
+    track->cache = backend_.create_cache(track->decoder.cache_shape(1, static_cast<int64_t>(most)));
+    track->states.resize(static_cast<size_t>(tokens * spec.hidden));
+  }
+}
+
+void LayerWalk::begin_group(const Group& group) {
+  tokens_.clear();
+  rows_.clear();
+  lengths_.clear();
+  for (size_t s = 0; s < group.sequences.size(); ++s) {
+    const auto& sequence = sequences_[group.sequences[s]];
+    const auto length = static_cast<int64_t>(sequence.size());
+    for (const auto& track : tracks_) {
+      track->cache->truncate(static_cast<int32_t>(s), 0);
+      track->cache->reserve(static_cast<int32_t>(s), length);
+    }
+    for (int64_t i = 0; i < length; ++i) {
+      tokens_.push_back(sequence[static_cast<size_t>(i)]);
+      rows_.push_back({.sequence = static_cast<int32_t>(s), .position = static_cast<int32_t>(i)});
+      lengths_.push_back(length);
+    }
+  }
 }
 
 void LayerWalk::each_part(Keep keep, const std::function<void()>& visit) {
-  std::vector<int32_t> tokens;
-  std::vector<Row> rows;
-  std::vector<int64_t> lengths;
-  float* states = states_.data();
+  const int64_t max_rows = tracks_[0]->decoder.max_rows();
+  int64_t states = 0;  // where those of the part begin
   for (const Group& group : groups_) {
-    tokens.clear();
-    rows.clear();
-    lengths.clear();
-    for (size_t s = 0; s < group.sequences.size(); ++s) {
-      const auto& sequence = sequences_[group.sequences[s]];
-      const auto length = static_cast<int64_t>(sequence.size());
-      cache_->truncate(static_cast<int32_t>(s), 0);
-      cache_->reserve(static_cast<int32_t>(s), length);
-      for (int64_t i = 0; i < length; ++i) {
-        tokens.push_back(sequence[static_cast<size_t>(i)]);
-        rows.push_back({.sequence = static_cast<int32_t>(s), .position = static_cast<int32_t>(i)});
-        lengths.push_back(length);
-      }
-    }
-    for (int64_t at = 0; at < group.tokens; at += decoder_.max_rows()) {
+    begin_group(group);
+    for (int64_t at = 0; at < group.tokens; at += max_rows) {
       const auto begin = static_cast<size_t>(at);
-      const auto count = static_cast<size_t>(std::min(decoder_.max_rows(), group.tokens - at));
-      decoder_.begin({.tokens = std::span(tokens).subspan(begin, count),
-                      .rows = std::span(rows).subspan(begin, count),
-                      .lengths = std::span(lengths).subspan(begin, count)});
-      stream_->upload(states, decoder_.hidden());
+      const auto count = static_cast<size_t>(std::min(max_rows, group.tokens - at));
       tick_();
+      for (const auto& track : tracks_) {
+        track->decoder.begin({.tokens = std::span(tokens_).subspan(begin, count),
+                              .rows = std::span(rows_).subspan(begin, count),
+                              .lengths = std::span(lengths_).subspan(begin, count)});
+        stream_->upload(track->states.data() + states, track->decoder.hidden());
+      }
       visit();
-      if (keep == Keep::yes) stream_->download(decoder_.hidden(), states);
+      for (const auto& track : tracks_) {
+        if (keep == Keep::yes) stream_->download(track->decoder.hidden(), track->states.data() + states);
+      }
       states += static_cast<int64_t>(count) * spec_.hidden;
     }
   }
 }
 
+LayerWalk::Inputs LayerWalk::both(const LayerStages& layer, const Step& step) {
+  Inputs inputs{.now = step(*tracks_[0], layer.now), .original = {}};
+  if (tracks_.size() > 1) inputs.original = step(*tracks_[1], layer.original);
+  return inputs;
+}
+
 void LayerWalk::embed(const Weights& outer) {
-  float* states = states_.data();
+  Decoder& decoder = tracks_[0]->decoder;
+  float* states = tracks_[0]->states.data();
   std::vector<Row> rows;
   std::vector<int64_t> lengths;
   for (const auto& sequence : sequences_) {
     const auto length = static_cast<int64_t>(sequence.size());
-    for (int64_t at = 0; at < length; at += decoder_.max_rows()) {
-      const int64_t count = std::min(decoder_.max_rows(), length - at);
+    for (int64_t at = 0; at < length; at += decoder.max_rows()) {
+      const int64_t count = std::min(decoder.max_rows(), length - at);
       rows.clear();
       for (int64_t i = 0; i < count; ++i)
         rows.push_back({.sequence = 0, .position = static_cast<int32_t>(at + i)});
@@ -78,68 +97,87 @@ void LayerWalk::embed(const Weights& outer) {
           .tokens = std::span(sequence).subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
           .rows = rows,
           .lengths = lengths};
-      decoder_.begin(batch);
-      decoder_.embed(outer, batch);
-      stream_->download(decoder_.hidden(), states);
+      decoder.begin(batch);
+      decoder.embed(outer, batch);
+      stream_->download(decoder.hidden(), states);
       states += count * spec_.hidden;
     }
   }
-}
-
-std::unique_ptr<Hessian> LayerWalk::hessian_for(Input input) {
-  switch (input) {
-    case Input::attention:
-    case Input::mlp: return stream_->create_hessian(spec_.hidden);
-    case Input::attention_out: return stream_->create_hessian(spec_.heads * spec_.head_dim);
-    case Input::mlp_out: return stream_->create_hessian(spec_.intermediate);
+  for (const auto& track : tracks_) {
+    if (track != tracks_[0]) track->states = tracks_[0]->states;
   }
-  return nullptr;
 }
 
-std::unique_ptr<Hessian> LayerWalk::collect(const Layer& layer, int64_t index, Input input) {
-  auto hessian = hessian_for(input);
-  each_part(Keep::no, [&] {
-    Matrix x;
+InputSums LayerWalk::sums_for(Input input, int64_t index) {
+  int64_t size = spec_.hidden;
+  if (input == Input::attention_out) size = spec_.heads * spec_.head_dim;
+  if (input == Input::mlp_out) size = spec_.intermediate;
+  InputSums sums{.hessian = stream_->create_hessian(size), .drift = nullptr};
+  const bool same = index == 0 && input == Input::attention;  // nothing before it is quantized
+  if (tracks_.size() > 1 && !same) sums.drift = stream_->create_drift(size);
+  return sums;
+}
+
+void LayerWalk::add(const Inputs& inputs, InputSums& sums) {
+  stream_->hessian_add(inputs.now, *sums.hessian);
+  if (sums.drift != nullptr) stream_->drift_add(inputs.original, inputs.now, *sums.drift);
+}
+
+InputSums LayerWalk::collect(const LayerStages& layer, int64_t index, Input input) {
+  InputSums sums = sums_for(input, index);
+  const Step step = [&](Track& track, const Layer& stage) {
+    Decoder& decoder = track.decoder;
     if (input == Input::attention || input == Input::attention_out) {
-      x = decoder_.attention_input(layer);
-      if (input == Input::attention_out) x = decoder_.attention_mix(layer, index, *cache_, 0);
-    } else {
-      x = decoder_.mlp_input(layer);
-      if (input == Input::mlp_out) x = decoder_.mlp_mix(layer);
+      const Matrix x = decoder.attention_input(stage);
+      return input == Input::attention ? x : decoder.attention_mix(stage, index, *track.cache, 0);
     }
-    stream_->hessian_add(x, *hessian);
-  });
-  return hessian;
+    const Matrix x = decoder.mlp_input(stage);
+    return input == Input::mlp ? x : decoder.mlp_mix(stage);
+  };
+  each_part(Keep::no, [&] { add(both(layer, step), sums); });
+  return sums;
 }
 
-std::array<std::unique_ptr<Hessian>, kInputs.size()> LayerWalk::collect_all(const Layer& layer,
-                                                                            int64_t index) {
-  std::array<std::unique_ptr<Hessian>, kInputs.size()> hessians;
-  for (size_t i = 0; i < kInputs.size(); ++i) hessians[i] = hessian_for(kInputs[i]);
+std::array<InputSums, kInputs.size()> LayerWalk::collect_all(const LayerStages& layer, int64_t index) {
+  std::array<InputSums, kInputs.size()> sums;
+  for (size_t i = 0; i < kInputs.size(); ++i) sums[i] = sums_for(kInputs[i], index);
   each_part(Keep::no, [&] {
-    stream_->hessian_add(decoder_.attention_input(layer), *hessians[0]);
-    stream_->hessian_add(decoder_.attention_mix(layer, index, *cache_, 0), *hessians[1]);
-    decoder_.attention_output(layer);
-    stream_->hessian_add(decoder_.mlp_input(layer), *hessians[2]);
-    stream_->hessian_add(decoder_.mlp_mix(layer), *hessians[3]);
+    add(both(layer, [](Track& track, const Layer& stage) { return track.decoder.attention_input(stage); }),
+        sums[0]);
+    add(both(layer,
+             [&](Track& track, const Layer& stage) {
+               return track.decoder.attention_mix(stage, index, *track.cache, 0);
+             }),
+        sums[1]);
+    add(both(layer,
+             [](Track& track, const Layer& stage) {
+               track.decoder.attention_output(stage);
+               return track.decoder.mlp_input(stage);
+             }),
+        sums[2]);
+    add(both(layer, [](Track& track, const Layer& stage) { return track.decoder.mlp_mix(stage); }), sums[3]);
   });
-  return hessians;
+  return sums;
 }
 
-void LayerWalk::advance_attention(const Layer& layer, int64_t index) {
-  each_part(Keep::yes, [&] {
-    decoder_.attention_input(layer);
-    decoder_.attention_mix(layer, index, *cache_, 0);
-    decoder_.attention_output(layer);
-  });
+void LayerWalk::advance_attention(const LayerStages& layer, int64_t index) {
+  const Step step = [&](Track& track, const Layer& stage) {
+    track.decoder.attention_input(stage);
+    track.decoder.attention_mix(stage, index, *track.cache, 0);
+    track.decoder.attention_output(stage);
+    return track.decoder.hidden();
+  };
+  each_part(Keep::yes, [&] { both(layer, step); });
 }
 
-void LayerWalk::advance_mlp(const Layer& layer) {
-  each_part(Keep::yes, [&] {
-    decoder_.mlp_input(layer);
-    decoder_.mlp_mix(layer);
-    decoder_.mlp_output(layer);
-  });
+void LayerWalk::advance_mlp(const LayerStages& layer) {
+  const Step step = [](Track& track, const Layer& stage) {
+    track.decoder.mlp_input(stage);
+    track.decoder.mlp_mix(stage);
+    track.decoder.mlp_output(stage);
+    return track.decoder.hidden();
+  };
+  each_part(Keep::yes, [&] { both(layer, step); });
 }
 
 }  // namespace gptq

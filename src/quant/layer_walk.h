@@ -16,45 +16,79 @@
 
 namespace gptq {
 
+/// Sums over all tokens of what the Linears of one input read.
+struct InputSums {
+  std::unique_ptr<Hessian> hessian;
+  std::unique_ptr<Drift> drift;  // null: the unquantized model would give the same inputs, or it is not asked
+};
+
+/// A layer as it is now, and as the unquantized model has it.
+struct LayerStages {
+  Layer now, original;
+};
+
+/// Whether hidden states of the unquantized model are kept beside those of the quantized one.
+enum class FollowOriginal : uint8_t { no, yes };
+
 class LayerWalk {
  public:
   /// `cancel` as for Backend::create_stream(); `tick` is called now and then, and throws to stop.
-  LayerWalk(const Spec& spec, const Backend& backend, const Sequences& sequences,
+  LayerWalk(const Spec& spec, const Backend& backend, const Sequences& sequences, FollowOriginal follow,
             const std::atomic<bool>* cancel, std::function<void()> tick);
 
   Stream& stream() { return *stream_; }
 
   /// Hidden states before layer 0.
   void embed(const Weights& outer);
-  /// X^T X of what the Linears of `input` read, with the layer as it is now. For what the
-  /// attention's Linears read, before advance_attention() of the layer; for what the MLP's read, behind it.
-  std::unique_ptr<Hessian> collect(const Layer& layer, int64_t index, Input input);
+  /// Of what the Linears of `input` read, with the layer as it is now. For what the attention's Linears read, before
+  /// advance_attention() of the layer; for what the MLP's read, behind it.
+  InputSums collect(const LayerStages& layer, int64_t index, Input input);
   /// All four at once, from one pass.
-  std::array<std::unique_ptr<Hessian>, kInputs.size()> collect_all(const Layer& layer, int64_t index);
+  std::array<InputSums, kInputs.size()> collect_all(const LayerStages& layer, int64_t index);
   /// Hidden states move past the attention, or past the MLP, of the layer as it is now.
-  void advance_attention(const Layer& layer, int64_t index);
-  void advance_mlp(const Layer& layer);
+  void advance_attention(const LayerStages& layer, int64_t index);
+  void advance_mlp(const LayerStages& layer);
 
  private:
-  /// Sequences that go through the decoder together, and where their tokens lie in states_.
+  /// Sequences that go through the decoder together, and where their tokens lie in the states.
   struct Group {
     std::vector<size_t> sequences;
     int64_t tokens = 0;
   };
+  /// One of the models on its way through the layers.
+  struct Track {
+    Track(const Spec& spec, Stream& stream) : decoder(spec, stream) {}
+    Decoder decoder;
+    std::unique_ptr<KvCache> cache;  // one layer
+    std::vector<float> states;       // [tokens, hidden], group after group
+  };
+  /// What is done with a part of the tokens in one model.
+  using Step = std::function<Matrix(Track& track, const Layer& layer)>;
+  /// Results of a step in the quantized model, and in the unquantized one where that is followed.
+  struct Inputs {
+    Matrix now, original;
+  };
+  Inputs both(const LayerStages& layer, const Step& step);
+
   /// Uploads the states of each part of each group and calls visit(); `keep` stores them back after it.
   enum class Keep : uint8_t { no, yes };
   void each_part(Keep keep, const std::function<void()>& visit);
-  std::unique_ptr<Hessian> hessian_for(Input input);
+  void begin_group(const Group& group);
+  InputSums sums_for(Input input, int64_t index);
+  void add(const Inputs& inputs, InputSums& sums);
 
   const Spec& spec_;
   const Backend& backend_;
   const Sequences& sequences_;
   std::function<void()> tick_;
   std::unique_ptr<Stream> stream_;
-  Decoder decoder_;
+  std::vector<std::unique_ptr<Track>>
+      tracks_;  // the quantized model, and the unquantized one if it is followed
   std::vector<Group> groups_;
-  std::unique_ptr<KvCache> cache_;  // one layer
-  std::vector<float> states_;       // [tokens, hidden], group after group
+  // of the group under way
+  std::vector<int32_t> tokens_;
+  std::vector<Row> rows_;
+  std::vector<int64_t> lengths_;
 };
 
 }  // namespace gptq

@@ -26,8 +26,9 @@ SolverOptions changed(SolverOptions base, const ModuleOverride& change) {
   base.order = changed_order(base.order, change);
   if (change.static_groups) base.static_groups = *change.static_groups ? StaticGroups::yes : StaticGroups::no;
   base.damp_percent = change.damp_percent.value_or(base.damp_percent);
-  if (change.mse.value_or(0) != 0) {
-    throw Error(Fault::unsupported, cat(change.where, ": 'mse' is ", *change.mse, ", wanted 0"));
+  if (change.mse) {  // the power of the error, 0: no search
+    base.range = *change.mse > 0 ? RangeSearch::mse : RangeSearch::minmax;
+    if (*change.mse > 0) base.mse_norm = *change.mse;
   }
   return base;
 }

@@ -6,6 +6,24 @@
 namespace gptq {
 namespace {
 
+std::string_view name_of(RangeSearch range) {
+  switch (range) {
+    case RangeSearch::minmax: return "minmax";
+    case RangeSearch::mse: return "mse";
+    case RangeSearch::hessian: return "hessian";
+  }
+  return "";
+}
+
+std::string_view name_of(Target target) {
+  switch (target) {
+    case Target::sequential: return "sequential";
+    case Target::gptaq: return "gptaq";
+    case Target::exact: return "exact";
+  }
+  return "";
+}
+
 std::string_view order_name(Order order) {
   switch (order) {
     case Order::none: return "none";
@@ -25,6 +43,13 @@ void write_options(JsonWriter& report, const QuantOptions& options) {
   report.member("static_groups", solver.static_groups == StaticGroups::yes);
   report.member("damp_percent", solver.damp_percent);
   report.member("damp_auto_increment", solver.damp_auto_increment);
+  report.member("range", name_of(solver.range));
+  if (solver.range == RangeSearch::mse) report.member("mse_norm", solver.mse_norm);
+  report.member("target", name_of(solver.target));
+  if (solver.target != Target::sequential) report.member("target_alpha", solver.target_alpha);
+  report.member("sweeps", solver.sweeps);
+  report.member("refit", solver.refits);
+  report.member("compat", solver.compat == Compat::gptqmodel ? "gptqmodel" : "none");
   report.member("true_sequential", options.true_sequential == TrueSequential::yes);
   report.member("format", quant_format_name(output_format(options)));
   if (!options.overrides.empty()) {

@@ -7,7 +7,6 @@
 #include <span>
 #include <utility>
 
-#include "backend/range.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -16,6 +15,9 @@ namespace {
 
 /// Times that a floor below the diagonal is tried, each ten times the one before, when damping alone fails.
 constexpr int kFloors = 6;
+
+/// Damping while a solution is refined, of the mean diagonal: only so much that no direction is free.
+constexpr double kRefineDamp = 1e-4;
 
 void check(const SolverOptions& options) {
   const auto refuse = [](std::string_view name, auto found, std::string_view wanted) {
@@ -31,6 +33,16 @@ void check(const SolverOptions& options) {
   }
   if (!(options.damp_auto_increment >= 0 && options.damp_auto_increment < 1)) {
     refuse("damp_auto_increment", options.damp_auto_increment, "at least 0 and below 1");
+  }
+  if (!(options.mse_norm > 0 && options.mse_norm <= 16)) {
+    refuse("mse_norm", options.mse_norm, "above 0, at most 16");
+  }
+  if (!(options.target_alpha >= 0 && options.target_alpha <= 1)) {
+    refuse("target_alpha", options.target_alpha, "0 to 1");
+  }
+  if (options.sweeps < 0) refuse("sweeps", options.sweeps, "at least 0");
+  if (options.refits < 0 || options.refits > options.sweeps) {
+    refuse("refit", options.refits, cat("0 to the number of sweeps, ", options.sweeps));
   }
 }
 
@@ -50,11 +62,16 @@ struct Solver::Work {
   QTensor q;                   // all but the codes
 };
 
-Solver::Solver(Stream& stream, const Hessian& hessian, const SolverOptions& options)
+Solver::Solver(Stream& stream, const Hessian& hessian, const Drift* drift, const SolverOptions& options)
     : stream_(stream),
+      hessian_(hessian),
+      drift_(options.target != Target::sequential && options.target_alpha > 0 ? drift : nullptr),
       options_(options),
       params_{.bits = options.bits,
               .symmetric = options.symmetric,
+              .static_groups = options.static_groups,
+              .range = options.range,
+              .mse_norm = options.mse_norm,
               .compat = options.compat,
               .scale_type = options.scale_type,
               .least_zero = options.least_zero},
@@ -71,7 +88,11 @@ Solver::Solver(Stream& stream, const Hessian& hessian, const SolverOptions& opti
                                : "rounded to nearest: all inputs were zero");
   } else {
     fix_dead_columns();
-    find_factor(hessian);
+    find_factor();
+    if (factor_ != nullptr && drift_ != nullptr && options_.target == Target::gptaq) {
+      stream_.spread_drift(*factor_, *drift_, order_, options_.target_alpha);
+    }
+    if (factor_ != nullptr && options_.sweeps > 0) prepare_refining();
   }
 }
 
@@ -94,7 +115,7 @@ void Solver::fix_dead_columns() {
   note_ = cat(dead, " of ", cols_, " inputs were always zero");
 }
 
-void Solver::find_factor(const Hessian& hessian) {
+void Solver::find_factor() {
   order_ =
       processing_order(options_.order, params_.compat == Compat::none ? measured_ : diagonal_, group_size_);
   group_of_ = groups_in_sequence(cols_, group_size_);
@@ -103,10 +124,10 @@ void Solver::find_factor(const Hessian& hessian) {
                    [&](int32_t column) { return static_cast<int32_t>(column / group_size_); });
   }
   const double largest = *std::max_element(diagonal_.begin(), diagonal_.end());
-  if (try_damping(hessian, 0)) return;
+  if (try_damping(0)) return;
   double floor = largest * 1e-6;
   for (int i = 0; i < kFloors; ++i, floor *= 10) {
-    if (!try_damping(hessian, floor)) continue;
+    if (!try_damping(floor)) continue;
     note_ += cat(note_.empty() ? "" : "; ", "the Hessian's diagonal was raised by ", floor / largest,
                  " of its largest");
     return;
@@ -114,7 +135,7 @@ void Solver::find_factor(const Hessian& hessian) {
   round_instead("rounded to nearest: no damping made the Hessian positive definite");
 }
 
-bool Solver::try_damping(const Hessian& hessian, double floor) {
+bool Solver::try_damping(double floor) {
   const double average = mean(diagonal_) + floor;
   std::vector<float> add(static_cast<size_t>(cols_));
   for (int step = 0;; ++step) {
@@ -124,7 +145,7 @@ bool Solver::try_damping(const Hessian& hessian, double floor) {
       const auto column = static_cast<size_t>(order_[i]);
       add[i] = static_cast<float>(double{diagonal_[column]} - measured_[column] + floor + damp_ * average);
     }
-    factor_ = stream_.factor(hessian, order_, add);
+    factor_ = stream_.factor(hessian_, order_, add);
     if (factor_ != nullptr) return true;
   }
 }
@@ -146,24 +167,25 @@ void Solver::gather(const float* weight, std::string_view name, Work& work) cons
   }
 }
 
-void Solver::find_static_ranges(Work& work) const {
-  std::vector<float> low(static_cast<size_t>(groups_)), high(low.size());
-  for (int64_t r = 0; r < work.rows; ++r) {
-    std::fill(low.begin(), low.end(), 0.0f);
-    std::fill(high.begin(), high.end(), 0.0f);
-    for (int64_t i = 0; i < cols_; ++i) {
-      const float w = work.weights[static_cast<size_t>(r * cols_ + i)];
-      const auto g = static_cast<size_t>(group_of_[static_cast<size_t>(i)]);
-      low[g] = std::min(low[g], w);
-      high[g] = std::max(high[g], w);
-    }
-    for (size_t g = 0; g < low.size(); ++g) {
-      const Range range = range_of(low[g], high[g], params_);
-      const size_t at = g * static_cast<size_t>(work.rows) + static_cast<size_t>(r);
-      work.q.scales[at] = range.scale;
-      work.q.zeros[at] = range.zero;
-    }
+void Solver::prepare_refining() {
+  refine_order_ = order_;
+  refine_group_of_ = group_of_;
+  if (options_.order != Order::act || options_.static_groups == StaticGroups::yes) {
+    std::sort(refine_order_.begin(), refine_order_.end());
+    refine_group_of_ = groups_in_sequence(cols_, group_size_);
   }
+  refine_diagonal_add_.resize(refine_order_.size());
+  for (size_t i = 0; i < refine_order_.size(); ++i) {
+    const auto column = static_cast<size_t>(refine_order_[i]);
+    refine_diagonal_add_[i] =
+        static_cast<float>(double{diagonal_[column]} - measured_[column] + kRefineDamp * mean(diagonal_));
+  }
+}
+
+double Solver::per_token(const std::vector<double>& row_loss) const {
+  // H = X^T X, without the customary 2/T
+  return 2 * std::accumulate(row_loss.begin(), row_loss.end(), 0.0) /
+         static_cast<double>(std::max<int64_t>(tokens_, 1));
 }
 
 double Solver::run(const Factor* factor, Work& work) {
@@ -176,13 +198,43 @@ double Solver::run(const Factor* factor, Work& work) {
                        .codes = work.codes.data(),
                        .scales = work.q.scales.data(),
                        .zeros = work.q.zeros.data(),
-                       .static_ranges = options_.static_groups == StaticGroups::yes,
                        .row_loss = row_loss.data()};
-  if (problem.static_ranges) find_static_ranges(work);
   stream_.solve(factor, params_, problem);
-  // H = X^T X, without the customary 2/T
-  return 2 * std::accumulate(row_loss.begin(), row_loss.end(), 0.0) /
-         static_cast<double>(std::max<int64_t>(tokens_, 1));
+  return per_token(row_loss);
+}
+
+double Solver::refine(const std::vector<float>& target, Work& work) {
+  const auto cols = static_cast<size_t>(cols_);
+  std::vector<size_t> place(cols);  // of each column in processing order
+  for (size_t i = 0; i < cols; ++i) place[static_cast<size_t>(order_[i])] = i;
+  std::vector<float> wanted(target.size());
+  std::vector<uint8_t> codes(work.codes.size());
+  const auto each = [&](const auto& visit) {
+    for (size_t row = 0; row < target.size(); row += cols) {
+      for (size_t i = 0; i < cols; ++i) visit(row + i, row + place[static_cast<size_t>(refine_order_[i])]);
+    }
+  };
+  each([&](size_t to, size_t from) {
+    wanted[to] = target[from];
+    codes[to] = work.codes[from];
+  });
+  std::vector<double> row_loss(static_cast<size_t>(work.rows));
+  RefineProblem problem{.rows = work.rows,
+                        .cols = cols_,
+                        .target = wanted.data(),
+                        .group_of = refine_group_of_.data(),
+                        .codes = codes.data(),
+                        .scales = work.q.scales.data(),
+                        .zeros = work.q.zeros.data(),
+                        .row_loss = row_loss.data()};
+  stream_.refine(hessian_, refine_order_, refine_diagonal_add_,
+                 {.bits = options_.bits,
+                  .sweeps = options_.sweeps,
+                  .refits = options_.refits,
+                  .scale_type = options_.scale_type},
+                 problem);
+  each([&](size_t from, size_t to) { work.codes[to] = codes[from]; });
+  return per_token(row_loss);
 }
 
 double Solver::loss_of_rounding(const float* weight, const QTensor& q) const {
@@ -211,7 +263,13 @@ SolveResult Solver::quantize(const float* weight, int64_t rows, std::string_view
   work.q.zeros.resize(ranges);
   gather(weight, name, work);
   SolveResult result{.q = {}, .damp = damp_, .note = note_};
+  if (factor_ != nullptr && drift_ != nullptr && options_.target == Target::exact) {
+    stream_.retarget(*factor_, *drift_, order_, options_.target_alpha, rows, work.weights.data());
+  }
+  std::vector<float> target;
+  if (factor_ != nullptr && options_.sweeps > 0) target = work.weights;
   result.loss = run(factor_.get(), work);
+  if (!target.empty() && std::isfinite(result.loss)) result.loss = refine(target, work);
   if (factor_ == nullptr) {
     result.method = SolveResult::Method::rounded;
   } else if (!std::isfinite(result.loss)) {

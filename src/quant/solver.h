@@ -14,9 +14,10 @@
 
 namespace gptq {
 
-/// Whether a group's range is that of the original weights, or of the weights as error feedback has left them when
-/// the group's first column is reached.
-enum class StaticGroups : uint8_t { no, yes };
+/// What a matrix is to reproduce. sequential: its own outputs for the inputs X that the quantized modules before it give.
+/// exact: the outputs that the unquantized model has for its inputs X0, by weights that are moved before they are
+/// quantized (arXiv 2504.09629). gptaq: as exact, approximated column by column (arXiv 2504.02692).
+enum class Target : uint8_t { sequential, gptaq, exact };
 
 struct SolverOptions {
   int bits = 4;              // 2, 3, 4 or 8
@@ -29,6 +30,11 @@ struct SolverOptions {
   Compat compat = Compat::none;
   ScaleType scale_type = ScaleType::f16;
   int least_zero = 0;  // SolveParams::least_zero
+  RangeSearch range = RangeSearch::minmax;
+  double mse_norm = 2.4;  // SolveParams::mse_norm
+  Target target = Target::sequential;
+  double target_alpha = 0.75;  // 0: as sequential, 1: all the way
+  int sweeps = 0, refits = 0;  // RefineParams
 
   bool operator==(const SolverOptions&) const = default;
 };
@@ -41,7 +47,8 @@ struct SolveResult {
 
   QTensor q;  // in the weight's own column order
   /// The squared output error per token, |x (W - Q)^T|^2 summed over outputs, averaged over the tokens seen, damping
-  /// included. For Method::rounded as if inputs were uncorrelated, and 0 without a finite Hessian.
+  /// included; W as the target has moved it. For Method::rounded as if inputs were uncorrelated, and 0 without a finite
+  /// Hessian.
   double loss = 0;
   double damp = 0;  // the damp_percent that was used; 0 for Method::rounded
   Method method = Method::gptq;
@@ -53,8 +60,9 @@ class Solver {
   /// Orders and factors the Hessian, once for all matrices. A Hessian that is all zero, not finite, or that no
   /// damping makes positive definite is no error: quantize() rounds then. Status::invalid_argument for options out
   /// of range. Columns whose input was always zero keep their weights (Compat::gptqmodel zeroes them).
-  /// `stream` is used as long as the Solver lives.
-  Solver(Stream& stream, const Hessian& hessian, const SolverOptions& options);
+  /// `drift`, of the same tokens, is read for targets other than sequential; null: there is none, so X0 = X.
+  /// `stream`, `hessian` and `drift` are used as long as the Solver lives.
+  Solver(Stream& stream, const Hessian& hessian, const Drift* drift, const SolverOptions& options);
 
   /// `weight` is [rows, hessian.size()]. Fault::numeric naming `name`, row and column for NaN and infinity.
   SolveResult quantize(const float* weight, int64_t rows, std::string_view name);
@@ -64,15 +72,19 @@ class Solver {
   struct Work;
 
   void fix_dead_columns();
-  void find_factor(const Hessian& hessian);
-  bool try_damping(const Hessian& hessian, double floor);
+  void find_factor();
+  bool try_damping(double floor);
+  void prepare_refining();
   void round_instead(std::string_view why);
   void gather(const float* weight, std::string_view name, Work& work) const;
-  void find_static_ranges(Work& work) const;
   double run(const Factor* factor, Work& work);
+  double refine(const std::vector<float>& target, Work& work);
+  double per_token(const std::vector<double>& row_loss) const;
   double loss_of_rounding(const float* weight, const QTensor& q) const;
 
   Stream& stream_;
+  const Hessian& hessian_;
+  const Drift* drift_;
   SolverOptions options_;
   SolveParams params_;
   int64_t cols_, group_size_, groups_, tokens_;
@@ -83,6 +95,9 @@ class Solver {
   std::vector<int32_t> order_;  // the column solved as i-th
   std::vector<int32_t> group_of_;
   std::unique_ptr<Factor> factor_;
+  // for refining: an order that keeps groups together
+  std::vector<int32_t> refine_order_, refine_group_of_;
+  std::vector<float> refine_diagonal_add_;
   double damp_ = 0;
   std::string note_;
 };

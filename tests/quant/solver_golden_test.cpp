@@ -31,7 +31,7 @@ TEST_P(SolverGolden, MatchesReference) {
   const Golden& golden = GetParam();
   test::CpuBench bench;
   const auto hessian = bench.hessian(kInputs, 4);
-  Solver solver(*bench.stream, *hessian,
+  Solver solver(*bench.stream, *hessian, nullptr,
                 {.bits = golden.bits,
                  .group_size = 2,
                  .symmetric = golden.symmetric,

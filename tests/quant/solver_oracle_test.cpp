@@ -51,7 +51,7 @@ void compare(const test::CpuBench& bench, const Input& input, const Hessian& hes
                                   << o.symmetric << ", order " << static_cast<int>(o.order) << ", static "
                                   << o.static_groups << ", fp16 scales " << o.half_scales);
   const auto rows = static_cast<int64_t>(w.size()) / input.cols;
-  Solver solver(*bench.stream, hessian, solver_options(o));
+  Solver solver(*bench.stream, hessian, nullptr, solver_options(o));
   const SolveResult result = solver.quantize(w.data(), rows, "random");
   const test::OracleResult oracle = test::solve_by_the_book(w, input.gram, input.tokens, o);
   ASSERT_EQ(result.method, SolveResult::Method::gptq);

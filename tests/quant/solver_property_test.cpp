@@ -19,7 +19,7 @@ bool same(const QTensor& a, const QTensor& b) {
 SolveResult solve(const test::CpuBench& bench, const std::vector<float>& x, int64_t cols,
                   const std::vector<float>& w, const SolverOptions& options) {
   const auto hessian = bench.hessian(x, cols);
-  Solver solver(*bench.stream, *hessian, options);
+  Solver solver(*bench.stream, *hessian, nullptr, options);
   return solver.quantize(w.data(), static_cast<int64_t>(w.size()) / cols, "layer.weight");
 }
 
@@ -83,7 +83,8 @@ TEST(SolverProperty, BeatsRounding) {
   const std::vector<float> x = test::correlated_inputs(800, 128, 4), w = test::normal(64 * 128, 2);
   const SolveResult solved = solve(bench, x, 128, w, {.group_size = 32, .order = Order::gar});
   const auto empty = bench.stream->create_hessian(128);
-  const SolveResult rounded = Solver(*bench.stream, *empty, {.group_size = 32}).quantize(w.data(), 64, "w");
+  const SolveResult rounded =
+      Solver(*bench.stream, *empty, nullptr, {.group_size = 32}).quantize(w.data(), 64, "w");
   EXPECT_LT(squared_error(x, 128, w, solved.q), 0.5 * squared_error(x, 128, w, rounded.q));
 }
 
@@ -92,7 +93,7 @@ TEST(SolverProperty, NoTokens) {
   const auto hessian = bench.stream->create_hessian(40);
   const std::vector<float> w = test::normal(3 * 40, 2);
   for (Compat compat : {Compat::none, Compat::gptqmodel}) {
-    Solver solver(*bench.stream, *hessian,
+    Solver solver(*bench.stream, *hessian, nullptr,
                   {.bits = 8, .group_size = 16, .order = Order::act, .compat = compat});
     const SolveResult result = solver.quantize(w.data(), 3, "w");
     EXPECT_EQ(result.method, SolveResult::Method::rounded);
@@ -184,7 +185,7 @@ TEST(SolverProperty, RefusesOptions) {
        {SolverOptions{.bits = 5}, SolverOptions{.group_size = 0}, SolverOptions{.group_size = -2},
         SolverOptions{.damp_percent = 1}, SolverOptions{.damp_percent = nan},
         SolverOptions{.damp_auto_increment = -0.1}}) {
-    EXPECT_THROW(Solver(*bench.stream, *hessian, bad), Error);
+    EXPECT_THROW(Solver(*bench.stream, *hessian, nullptr, bad), Error);
   }
 }
 
@@ -236,7 +237,7 @@ TEST(SolverProperty, OneSolverForSeveralMatrices) {
   const std::vector<float> x = test::correlated_inputs(200, 64, 1), a = test::normal(20 * 64, 2),
                            b = test::normal(9 * 64, 3);
   const auto hessian = bench.hessian(x, 64);
-  Solver solver(*bench.stream, *hessian, {});
+  Solver solver(*bench.stream, *hessian, nullptr, {});
   solver.quantize(a.data(), 20, "a");
   EXPECT_TRUE(same(solver.quantize(b.data(), 9, "b").q, solve(bench, x, 64, b, {}).q));
 }

@@ -1,0 +1,92 @@
+// What a backend is asked when weights are quantized: sums over calibration inputs, and problems to solve with them.
+#pragma once
+
+#include <cstdint>
+
+namespace gptq {
+
+/// X^T X summed over rows, fp32.
+class Hessian {
+ public:
+  virtual ~Hessian() = default;
+  virtual int64_t size() const = 0;
+  virtual int64_t rows_seen() const = 0;
+};
+
+/// (X0 - X)^T X summed over rows, fp32: how far inputs X, which the quantized part of a model produced, are from those
+/// of the unquantized model, X0.
+class Drift {
+ public:
+  virtual ~Drift() = default;
+  virtual int64_t size() const = 0;
+};
+
+/// U, upper triangular, with H'^-1 = U^T U for a permuted and damped Hessian H'.
+class Factor {
+ public:
+  virtual ~Factor() = default;
+  virtual int64_t size() const = 0;
+};
+
+enum class Symmetric : uint8_t { no, yes };
+/// Whether a group's range is that of the original weights, or of the weights as error feedback has left them when
+/// the group's first column is reached.
+enum class StaticGroups : uint8_t { no, yes };
+/// How the scale (and the zero point) of a group are found, w its weights in a row and q what they become:
+/// minmax: the range covers all of w. mse: of ranges between all and a fifth of it, that of least sum |w - q|^p.
+/// hessian: of ranges between 1.05 and 0.4 of it, and zero points one up and one down, that of least
+/// sum (w - q)^2 / U_jj^2, the loss that GPTQ minimizes.
+enum class RangeSearch : uint8_t { minmax, mse, hessian };
+/// Faults of the reference implementation that solve() reproduces on request, for comparison.
+enum class Compat : uint8_t {
+  none,
+  gptqmodel,  // group ranges from weights that lack the current block's updates; a symmetric range is halved
+              // when a row of the group has no negative weight
+};
+/// Whether scales are rounded to fp16 before use, so that error feedback sees what the file will hold.
+enum class ScaleType : uint8_t { f32, f16 };
+
+struct SolveParams {
+  int bits = 4;
+  Symmetric symmetric = Symmetric::yes;
+  StaticGroups static_groups = StaticGroups::no;
+  RangeSearch range = RangeSearch::minmax;
+  double mse_norm = 2.4;  // p of RangeSearch::mse
+  Compat compat = Compat::none;
+  ScaleType scale_type = ScaleType::f16;
+  int least_zero = 0;   // of asymmetric zero points: 1 where the file's format can't hold 0
+  int64_t block = 128;  // columns solved before their error is pushed to the rest
+};
+
+/// One weight matrix for solve(), host memory, columns in processing order.
+struct SolveProblem {
+  int64_t rows = 0, cols = 0, groups = 0;
+  float* weights = nullptr;           // [rows, cols]; overwritten with the dequantized result
+  const int32_t* group_of = nullptr;  // [cols] group of each column; in sequence unless ranges are static
+  uint8_t* codes = nullptr;           // [rows, cols] out
+  float* scales = nullptr;            // [groups, rows] out
+  uint16_t* zeros = nullptr;          // [groups, rows] out
+  double* row_loss = nullptr;         // [rows] out: sum over columns of ((w - q) / U_jj)^2 / 2
+};
+
+/// Coordinate descent from a solution: sweeps over the columns, each of which moves every code to the best one while
+/// the others stay. In the last `refits` of them each group's scale is then fitted by least squares, while the codes
+/// stay, if that is between half and twice the old one.
+struct RefineParams {
+  int bits = 4;
+  int sweeps = 0, refits = 0;
+  ScaleType scale_type = ScaleType::f16;
+};
+
+/// One weight matrix for refine(), host memory, columns in an order that keeps groups together.
+struct RefineProblem {
+  int64_t rows = 0, cols = 0;
+  const float* target = nullptr;      // [rows, cols] W
+  const int32_t* group_of = nullptr;  // [cols]
+  uint8_t* codes = nullptr;           // [rows, cols] in and out
+  float* scales = nullptr;            // [groups, rows] in and out
+  const uint16_t* zeros = nullptr;    // [groups, rows]
+  double* row_loss = nullptr;         // [rows] out: (W - Q) H' (W - Q)^T / 2
+};
+
+}  // namespace gptq
