@@ -100,7 +100,7 @@ void read_settings(const JsonObject& object, ModuleOverride& into) {
   into.damp_percent = maybe_number(object, "damp_percent", 0, 1);
   if (into.damp_percent && (*into.damp_percent <= 0 || *into.damp_percent >= 1))
     object.refuse(Fault::range, "damp_percent", "more than 0 and less than 1");
-  into.mse = maybe_number(object, "mse", 0, 100);
+  into.mse = maybe_number(object, "mse", 0, 16);
   if (into.desc_act == true && into.act_group_aware == true) {
     throw Error(Fault::mismatch,
                 cat(object.name(), ": 'desc_act' and 'act_group_aware' are both true, wanted one of them"));
