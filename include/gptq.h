@@ -188,6 +188,9 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_MAX_SHARD_SIZE "max_shard_size" /* int >= 1, default 4294967296 (4 GB): bytes of tensors that a file
                                                     of the output holds; more go into several files with an index
                                                     (one tensor is never cut). At most 500 files */
+#define GPTQ_KEY_LM_HEAD "lm_head"           /* int 0 (default) or 1: quantize the output head, too, unless "dynamic"
+                                                says otherwise to 8 bits in groups of 32, symmetric. An error where
+                                                the head is the embedding itself (tied) */
 #define GPTQ_KEY_DYNAMIC "dynamic"           /* string, JSON: other settings for the modules whose names match, such as
       {".*\\.down_proj": {"bits": 8, "group_size": 32}, "-:.*\\.layers\\.0\\.": {}}. Keys are regular expressions
       (PCRE2) that match from the start of the name on; with "-:" before it modules stay as they are, with "+:" or

@@ -14,7 +14,7 @@ struct Arguments {
   std::optional<bool> sym, static_groups, true_sequential;
   std::optional<std::string> order, format, calibration, dynamic, range, target, compat;
   std::optional<double> damp, mse_norm, target_alpha;
-  bool overwrite = false;
+  bool overwrite = false, lm_head = false;
 };
 
 Options quantizer_options(const Arguments& arguments) {
@@ -47,6 +47,7 @@ Options quantizer_options(const Arguments& arguments) {
                          given[given.find_first_not_of(" \t\r\n")] == '{';
     options.set_from("--dynamic", GPTQ_KEY_DYNAMIC, is_json ? given : read_file(given));
   }
+  if (arguments.lm_head) options.set(GPTQ_KEY_LM_HEAD, int64_t{1});
   if (arguments.overwrite) options.set(GPTQ_KEY_OVERWRITE, int64_t{1});
   return options;
 }
@@ -129,6 +130,8 @@ void add_method_options(Command& command, Arguments& arguments) {
   command.size("--max-shard-size", arguments.max_shard_size,
                "Bytes of tensors in one file, such as 500MB; default 4GB");
   command.flag("--overwrite", arguments.overwrite, "Replace OUT if it exists");
+  command.flag("--lm-head", arguments.lm_head,
+               "Quantize the output head, too: 8 bits, groups of 32, unless --dynamic says otherwise");
   command.option("--dynamic", "FILE|JSON", arguments.dynamic,
                  "Settings of single modules by regular expressions on their names, as in GPTQModel: "
                  "{\".*down_proj\": {\"bits\": 8}, \"-:.*layers.0.\": {}}; -: leaves them as they are");

@@ -133,6 +133,7 @@ constexpr OptionRow kOptions[] = {
          "how zero points are stored; default by symmetry"),
     integer(GPTQ_KEY_MAX_SHARD_SIZE, "quantizer", 1, kMaxInt, "4294967296",
             "bytes of tensors in one file of the output"),
+    integer(GPTQ_KEY_LM_HEAD, "quantizer", 0, 1, "0", "1: quantize the output head, too"),
     text(GPTQ_KEY_DYNAMIC, "quantizer", "", "\"\"",
          "settings of single modules, as JSON: {regular expression on names: {settings}}"),
     integer(GPTQ_KEY_OVERWRITE, "quantizer", 0, 1, "0", "1: replace an existing output folder"),

@@ -26,7 +26,6 @@ void refuse_variants(const JsonObject& config) {
                          (value->is_string() && value->get_ref<const std::string&>().empty());
     if (!nothing) config.refuse(Fault::unsupported, key, "none");
   }
-  if (config.boolean_or({"lm_head"}, false)) config.refuse(Fault::unsupported, "lm_head", "false");
   const std::string words = lower_text(config.string_or({"pack_dtype"}, "int32"));
   if (words != "int32") config.refuse(Fault::unsupported, "pack_dtype", "'int32'");
 }
@@ -121,6 +120,7 @@ QuantConfig parse_quant_config(const Json& json, std::string name) {
   result.symmetry = symmetric ? Symmetry::symmetric : Symmetry::asymmetric;
   // only GPTQ's own layout has a place for the order
   result.desc_act = quant_method_name(result.format) == "gptq" && config.boolean_or({"desc_act"}, false);
+  result.lm_head = config.boolean_or({"lm_head"}, false);
   result.producer_is_gptqmodel = made_by_gptqmodel(config);
   return result;
 }
@@ -179,7 +179,7 @@ std::string write_quant_config(const QuantConfig& config, const QuantDetails& de
     out.key("dynamic");
     write_module_overrides(out, config.overrides);
   }
-  out.member("lm_head", false);
+  out.member("lm_head", config.lm_head);
   // both spellings of each: transformers, vLLM and AutoGPTQ read quant_method and checkpoint_format, GPTQModel since
   // 5.0 prefers method and format
   out.member("method", "gptq");

@@ -34,6 +34,7 @@ struct QuantConfig {
   bool desc_act = false;
   QuantFormat format = QuantFormat::gptq;
   bool producer_is_gptqmodel = false;  // decides how an asymmetric v1 zero is read
+  bool lm_head = false;                // the output head is quantized, too
   ModuleOverrides overrides{};         // "dynamic"
 };
 

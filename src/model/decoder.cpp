@@ -112,6 +112,11 @@ void Decoder::mlp_output(const Layer& layer) {
   stream_.add(x_, out_);
 }
 
+Matrix Decoder::head_input(const NormWeights& final_norm) {
+  norm(final_norm, x_, h_);
+  return h_;
+}
+
 void Decoder::run_layer(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer) {
   attention_input(layer);
   attention_mix(layer, index, cache, cache_layer);

@@ -57,6 +57,8 @@ class Decoder {
   Matrix mlp_input(const Layer& layer);
   Matrix mlp_mix(const Layer& layer);
   void mlp_output(const Layer& layer);
+  /// What the output head reads, behind the last layer.
+  Matrix head_input(const NormWeights& final_norm);
 
  private:
   void norm(const NormWeights& weights, Matrix x, Matrix out);

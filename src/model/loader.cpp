@@ -49,11 +49,11 @@ Loader::Loader(const fs::path& folder)
       checkpoint_->find(cat(names.embed, ".weight")) != nullptr) {
     base_.clear();
   }
-  const bool has_head = checkpoint_->find(cat(names.head, ".weight")) != nullptr;
+  const bool has_head = checkpoint_->find(cat(names.head, ".weight")) != nullptr || is_quantized(head_name());
   tied_ = spec_.tied ? *spec_.tied == Tied::yes : spec_.family->tied_by_default == Tied::yes || !has_head;
   if (tied_ && has_head) {
     log(LogLevel::info,
-        cat("config.json ties the output head to the embedding: ", names.head, ".weight is not used"));
+        cat("config.json ties the output head to the embedding: ", names.head, " is not used"));
   }
   check_tensors();
   find_overrides();
@@ -85,6 +85,17 @@ void Loader::refuse_unlabelled(const std::string& module) const {
                                    "quantization_config"));
 }
 
+void Loader::claim_head(Claims& claims) const {
+  const std::string head = head_name();
+  refuse_unlabelled(head);
+  if (is_quantized(head)) claims.claim_quantized(head, layout_of(quantization_->format));
+  if (tied_) {
+    claims.ignore(head + ".weight");
+  } else if (!is_quantized(head)) {
+    claims.require(head + ".weight", {spec_.vocab, spec_.hidden});
+  }
+}
+
 void Loader::check_tensors() {
   const Names& names = *spec_.family->names;
   Claims claims(*checkpoint_);
@@ -96,8 +107,7 @@ void Loader::check_tensors() {
     if (spec_.family->norm == Norm::layer) claims.require(norm + ".bias", {spec_.hidden});
   };
   claim_norm(name(names.final_norm));
-  const std::string head = cat(names.head, ".weight");
-  tied_ ? claims.ignore(head) : claims.require(head, {spec_.vocab, spec_.hidden});
+  claim_head(claims);
   for (int64_t i = 0; i < spec_.layers; ++i) {
     claim_norm(layer_name(i, names.attention_norm));
     claim_norm(layer_name(i, names.mlp_norm));
@@ -124,17 +134,21 @@ void Loader::find_overrides() {
   QuantConfig plain = *quantization_;
   plain.overrides.clear();
   ModuleRules rules(quantization_->overrides);
+  const auto apply = [&](const std::string& path, const std::string& full) {
+    if (!is_quantized(path)) return;
+    const ModuleOverride* found = rules.find(full);
+    // one that is to be skipped and is there quantized all the same: tensors win over labels
+    if (found == nullptr || found->kind == ModuleOverride::Kind::skip) return;
+    QuantConfig& labels = special_.emplace(path, plain).first->second;
+    labels.bits = found->bits.value_or(plain.bits);
+    labels.group_size = found->group_size.value_or(plain.group_size);
+    if (found->symmetric) labels.symmetry = *found->symmetric ? Symmetry::symmetric : Symmetry::asymmetric;
+  };
+  apply(head_name(), head_name());
   for (int64_t i = 0; i < spec_.layers; ++i) {
     for (const Module& module : spec_.family->names->modules) {
       const std::string path = module_name(i, module);
-      if (!is_quantized(path)) continue;
-      const ModuleOverride* found = rules.find(full_name(path));
-      // one that is to be skipped and is there quantized all the same: tensors win over labels
-      if (found == nullptr || found->kind == ModuleOverride::Kind::skip) continue;
-      QuantConfig& labels = special_.emplace(path, plain).first->second;
-      labels.bits = found->bits.value_or(plain.bits);
-      labels.group_size = found->group_size.value_or(plain.group_size);
-      if (found->symmetric) labels.symmetry = *found->symmetric ? Symmetry::symmetric : Symmetry::asymmetric;
+      apply(path, full_name(path));
     }
   }
 }
@@ -161,9 +175,19 @@ Weights Loader::load_outer(const Backend& backend, Access access) const {
   Weights weights;
   weights.embed = table(name(names.embed) + ".weight");
   if (!names.positions.empty()) weights.positions = table(name(names.positions) + ".weight");
-  weights.final_norm = load_norm(backend, name(names.final_norm));
-  weights.head = tied_ ? weights.embed : table(cat(names.head, ".weight"));
+  weights.final_norm = load_final_norm(backend);
+  if (tied_) {
+    weights.head = weights.embed;
+  } else if (const std::string head = head_name(); is_quantized(head)) {
+    weights.head = backend.prepare(quantized_weight(head, spec_.hidden, spec_.vocab), nullptr);
+  } else {
+    weights.head = table(head + ".weight");
+  }
   return weights;
+}
+
+NormWeights Loader::load_final_norm(const Backend& backend) const {
+  return load_norm(backend, name(spec_.family->names->final_norm));
 }
 
 Tensor Loader::dense_weight(const std::string& module, Access access) const {
@@ -176,14 +200,17 @@ std::optional<Tensor> Loader::bias(const std::string& module, Access access) con
   return checkpoint_->read(module + ".bias", access);
 }
 
+QTensor Loader::quantized_weight(const std::string& module, int64_t in, int64_t out) const {
+  return read_module(*checkpoint_, module, labels_of(module), in, out);
+}
+
 void Loader::load_module(const Backend& backend, int64_t layer, const Module& module, Access access,
                          Layer& into) const {
   const std::string path = module_name(layer, module);
   const std::optional<Tensor> bias_tensor = bias(path, Access::read);
   const Tensor* bias_pointer = bias_tensor ? &*bias_tensor : nullptr;
   if (is_quantized(path)) {
-    const QTensor q = read_module(*checkpoint_, path, labels_of(path), spec_.in_features(module),
-                                  spec_.out_features(module));
+    const QTensor q = quantized_weight(path, spec_.in_features(module), spec_.out_features(module));
     set_module(into, backend, spec_, module, q, bias_pointer);
   } else {
     set_module(into, backend, spec_, module, dense_weight(path, access), bias_pointer);

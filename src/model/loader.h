@@ -15,6 +15,8 @@
 
 namespace gptq {
 
+class Claims;
+
 /// Returns `folder`; refuses one that is not there or is no folder.
 const fs::path& check_model_folder(const fs::path& folder);
 
@@ -29,6 +31,9 @@ class Loader {
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const std::optional<QuantConfig>& quantization() const { return quantization_; }
   bool tied() const { return tied_; }
+  /// Name of the output head's Linear on disk: "lm_head". Its weight, where it is not tied, is [vocab, hidden] in all
+  /// families.
+  std::string head_name() const { return std::string(spec_.family->names->head); }
 
   /// Name of a module's Linear on disk, without ".weight": "model.layers.3.mlp.up_proj".
   std::string module_name(int64_t layer, const Module& module) const;
@@ -39,6 +44,7 @@ class Loader {
 
   /// Embedding, positions, final norm and head, without layers.
   Weights load_outer(const Backend& backend, Access access) const;
+  NormWeights load_final_norm(const Backend& backend) const;
   Layer load_layer(const Backend& backend, int64_t layer, Access access) const;
 
   /// A module's weight as [out_features, in_features] in its own element type, and its bias if there is one.
@@ -50,9 +56,11 @@ class Loader {
   std::string layer_name(int64_t layer, std::string_view suffix) const;
   void check_tensors();
   void refuse_unlabelled(const std::string& module) const;
+  void claim_head(Claims& claims) const;
   void find_overrides();
   const QuantConfig& labels_of(const std::string& module) const;
   NormWeights load_norm(const Backend& backend, const std::string& name) const;
+  QTensor quantized_weight(const std::string& module, int64_t in, int64_t out) const;
   void load_module(const Backend& backend, int64_t layer, const Module& module, Access access,
                    Layer& into) const;
 

@@ -11,8 +11,8 @@ namespace {
 constexpr int64_t kDefaultLength = 2048;
 constexpr auto kUnits = static_cast<int64_t>(kInputs.size());
 
-const Loader& unquantized(const Loader& loader) {
-  if (!loader.quantization()) return loader;
+void refuse_quantized(const Loader& loader) {
+  if (!loader.quantization()) return;
   throw Error(Fault::unsupported, cat(quoted(loader.folder().string(), 400),
                                       " is quantized already; wanted a 16-bit or 32-bit model"));
 }
@@ -31,6 +31,12 @@ FollowOriginal follow_original(const QuantOptions& options) {
   return follow ? FollowOriginal::yes : FollowOriginal::no;
 }
 
+ModulePlan make_plan(const Loader& loader, QuantOptions& options) {
+  refuse_quantized(loader);
+  complete_head_override(loader, options);
+  return ModulePlan(loader, options);
+}
+
 }  // namespace
 
 Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& model,
@@ -38,7 +44,7 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
     : options_(options),
       progress_(std::move(progress)),
       loader_(source),
-      plan_(unquantized(loader_), options_) {
+      plan_(make_plan(loader_, options_)) {
   refuse_in_place(source, target);
   const int64_t context = loader_.spec().context;
   if (options_.calibration_length == 0) options_.calibration_length = std::min(kDefaultLength, context);
@@ -74,7 +80,7 @@ void Job::add_tokens(std::span<const int32_t> ids) {
 
 void Job::tick() const {
   if (cancel_.load(std::memory_order_relaxed)) throw Error(Status::cancelled, "cancelled");
-  progress_(units_done_, loader_.spec().layers * kUnits, stage_);
+  progress_(units_done_, units(), stage_);
 }
 
 void Job::calibrate() {
@@ -109,17 +115,13 @@ void Job::calibrate() {
   walk_->embed(outer);
 }
 
-void Job::solve_module(LayerStages& layer, int64_t index, const Module& module, const SolverOptions& options,
-                       Solver& solver) {
+QTensor Job::solve(const std::string& path, const Tensor& weight, const SolverOptions& options,
+                   Solver& solver) {
   const Stopwatch watch;
-  const std::string path = loader_.module_name(index, module);
-  const Spec& spec = loader_.spec();
-  std::vector<float> weight = to_float(loader_.dense_weight(path, Access::read));
-  const SolveResult result = solver.quantize(weight.data(), spec.out_features(module), path);
-  weight = {};
+  std::vector<float> values = to_float(weight);
+  SolveResult result = solver.quantize(values.data(), weight.shape[0], path);
+  values = {};
   output_->write_module(path, result.q);
-  const std::optional<Tensor> bias = loader_.bias(path, Access::read);
-  set_module(layer.now, *backend_, spec, module, result.q, bias ? &*bias : nullptr);
   modules_.push_back({.name = path,
                       .bits = options.bits,
                       .group_size = options.group_size,
@@ -128,6 +130,15 @@ void Job::solve_module(LayerStages& layer, int64_t index, const Module& module, 
                       .damp = result.damp,
                       .seconds = watch.seconds(),
                       .note = result.note});
+  return std::move(result.q);
+}
+
+void Job::solve_module(LayerStages& layer, int64_t index, const Module& module, const SolverOptions& options,
+                       Solver& solver) {
+  const std::string path = loader_.module_name(index, module);
+  const QTensor q = solve(path, loader_.dense_weight(path, Access::read), options, solver);
+  const std::optional<Tensor> bias = loader_.bias(path, Access::read);
+  set_module(layer.now, *backend_, loader_.spec(), module, q, bias ? &*bias : nullptr);
 }
 
 void Job::solve_input(LayerStages& layer, int64_t index, Input input, const InputSums& sums) {
@@ -168,7 +179,22 @@ void Job::quantize_layer(int64_t index) {
       if (input == Input::attention_out) walk_->advance_attention(layer, index);
     }
   }
-  if (index + 1 < spec.layers) walk_->advance_mlp(layer);
+  if (index + 1 < spec.layers || options_.lm_head == QuantizeHead::yes) walk_->advance_mlp(layer);
+}
+
+void Job::quantize_head() {
+  const std::string path = loader_.head_name();
+  stage_ = path;
+  tick();
+  const SolverOptions& options = *plan_.find(path);
+  const InputSums sums = walk_->collect_head(loader_.load_final_norm(*backend_));
+  Solver solver(walk_->stream(), *sums.hessian, sums.drift.get(), options);
+  solve(path, loader_.checkpoint().read(path + ".weight", Access::read), options, solver);
+  ++units_done_;
+}
+
+int64_t Job::units() const {
+  return loader_.spec().layers * kUnits + (options_.lm_head == QuantizeHead::yes ? 1 : 0);
 }
 
 JobStep Job::step() {
@@ -186,6 +212,7 @@ JobStep Job::step() {
     } else if (next_layer_ < layers) {
       quantize_layer(next_layer_);
     } else {
+      if (options_.lm_head == QuantizeHead::yes) quantize_head();
       stage_ = "write";
       tick();
       walk_.reset();
@@ -206,7 +233,7 @@ JobStep Job::step() {
 
 JobProgress Job::progress() const {
   const int64_t layers = loader_.spec().layers;
-  const auto done = static_cast<double>(units_done_), total = static_cast<double>(layers * kUnits);
+  const auto done = static_cast<double>(units_done_), total = static_cast<double>(units());
   const double end = ended_at_, now = end < 0 ? clock_.seconds() : end;
   JobProgress progress{.fraction = done / total,
                        .layer = std::min(next_layer_ + 1, layers),

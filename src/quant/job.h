@@ -53,9 +53,13 @@ class Job {
  private:
   void calibrate();
   void quantize_layer(int64_t index);
+  void quantize_head();
   void solve_input(LayerStages& layer, int64_t index, Input input, const InputSums& sums);
   void solve_module(LayerStages& layer, int64_t index, const Module& module, const SolverOptions& options,
                     Solver& solver);
+  /// Solves and writes the module; what came out, for the layers behind it.
+  QTensor solve(const std::string& path, const Tensor& weight, const SolverOptions& options, Solver& solver);
+  int64_t units() const;
   /// Whether a module that reads `input` is to be quantized.
   bool wants(int64_t index, Input input) const;
   void tick() const;

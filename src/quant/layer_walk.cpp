@@ -160,6 +160,15 @@ std::array<InputSums, kInputs.size()> LayerWalk::collect_all(const LayerStages& 
   return sums;
 }
 
+InputSums LayerWalk::collect_head(const NormWeights& final_norm) {
+  InputSums sums{.hessian = stream_->create_hessian(spec_.hidden), .drift = nullptr};
+  if (tracks_.size() > 1) sums.drift = stream_->create_drift(spec_.hidden);
+  const LayerStages none;
+  const Step step = [&](Track& track, const Layer&) { return track.decoder.head_input(final_norm); };
+  each_part(Keep::no, [&] { add(both(none, step), sums); });
+  return sums;
+}
+
 void LayerWalk::advance_attention(const LayerStages& layer, int64_t index) {
   const Step step = [&](Track& track, const Layer& stage) {
     track.decoder.attention_input(stage);

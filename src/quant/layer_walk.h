@@ -45,6 +45,8 @@ class LayerWalk {
   InputSums collect(const LayerStages& layer, int64_t index, Input input);
   /// All four at once, from one pass.
   std::array<InputSums, kInputs.size()> collect_all(const LayerStages& layer, int64_t index);
+  /// Of what the output head reads, with all states behind the last layer.
+  InputSums collect_head(const NormWeights& final_norm);
   /// Hidden states move past the attention, or past the MLP, of the layer as it is now.
   void advance_attention(const LayerStages& layer, int64_t index);
   void advance_mlp(const LayerStages& layer);

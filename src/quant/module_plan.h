@@ -27,6 +27,11 @@ class ModulePlan {
   std::vector<std::string> warnings_;
 };
 
+/// What a quantized head gets unless an override of the job matches it: 8 bits in groups of 32, as in GPTQModel. Adds
+/// that override, so that the output names it. Status::invalid_argument for a tied head: neither GPTQModel nor
+/// transformers has one that is quantized while the embedding is not.
+void complete_head_override(const Loader& source, QuantOptions& options);
+
 /// `base` with what `change` says instead.
 SolverOptions changed(SolverOptions base, const ModuleOverride& change);
 

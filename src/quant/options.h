@@ -16,6 +16,9 @@ namespace gptq {
 /// all from the same unquantized pass.
 enum class TrueSequential : uint8_t { no, yes };
 
+/// Whether the output head is quantized, too.
+enum class QuantizeHead : uint8_t { no, yes };
+
 struct QuantOptions {
   SolverOptions solver;
   TrueSequential true_sequential = TrueSequential::yes;
@@ -24,6 +27,7 @@ struct QuantOptions {
   std::optional<uint64_t> seed;       // set: sequences are drawn at random from the text
   std::optional<QuantFormat> format;  // empty: v1 for symmetric, v2 for asymmetric
   uint64_t max_shard_bytes = kDefaultShardBytes;
+  QuantizeHead lm_head = QuantizeHead::no;
   ModuleOverrides overrides;  // of single modules, in their order
   Overwrite overwrite = Overwrite::no;
 };

@@ -45,12 +45,14 @@ std::unordered_map<std::string, ModuleShape> planned_modules(const Loader& sourc
                                                              const ModulePlan& modules) {
   std::unordered_map<std::string, ModuleShape> result;
   const Spec& spec = source.spec();
+  const auto add = [&](const std::string& path, int64_t in, int64_t out) {
+    if (const SolverOptions* solver = modules.find(path))
+      result[path + ".weight"] = planned_shape(*solver, in, out);
+  };
+  add(source.head_name(), spec.hidden, spec.vocab);
   for (int64_t i = 0; i < spec.layers; ++i) {
     for (const Module& module : spec.family->names->modules) {
-      const std::string path = source.module_name(i, module);
-      const SolverOptions* solver = modules.find(path);
-      if (solver == nullptr) continue;
-      result[path + ".weight"] = planned_shape(*solver, spec.in_features(module), spec.out_features(module));
+      add(source.module_name(i, module), spec.in_features(module), spec.out_features(module));
     }
   }
   return result;
@@ -79,6 +81,7 @@ QuantConfig quant_config(const QuantOptions& options) {
           .symmetry = options.solver.symmetric == Symmetric::yes ? Symmetry::symmetric : Symmetry::asymmetric,
           .desc_act = options.solver.order == Order::act,
           .format = output_format(options),
+          .lm_head = options.lm_head == QuantizeHead::yes,
           .overrides = options.overrides};
 }
 

@@ -52,6 +52,7 @@ void write_options(JsonWriter& report, const QuantOptions& options) {
   report.member("compat", solver.compat == Compat::gptqmodel ? "gptqmodel" : "none");
   report.member("true_sequential", options.true_sequential == TrueSequential::yes);
   report.member("format", quant_format_name(output_format(options)));
+  report.member("lm_head", options.lm_head == QuantizeHead::yes);
   if (!options.overrides.empty()) {
     report.key("dynamic");
     write_module_overrides(report, options.overrides);

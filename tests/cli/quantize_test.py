@@ -9,7 +9,7 @@ import termios
 import time
 
 import harness
-from harness import MODEL, STORIES, ToolTest, start
+from harness import MODEL, ROOT, STORIES, ToolTest, start
 
 SMALL = ("--samples", "4", "--seq-len", "64")
 
@@ -104,6 +104,13 @@ class Quantize(ToolTest):
         for bad in ('{"a(": {"bits": 8}}', '{"a": {"bitz": 8}}', '{"a": 8}'):
             self.fail_with(2, "quantize", MODEL, self.folder / "d", "--dynamic", bad, says=("dynamic", "'a"))
         self.fail_with(1, "quantize", MODEL, self.folder / "d", "--dynamic", self.folder / "none.json")
+
+    def test_tied_head_is_not_quantized(self):
+        self.fail_with(1, "quantize", MODEL, self.folder / "out", *SMALL, "--lm-head", says=("tie_word_embeddings",))
+        untied = ROOT / "tests" / "golden" / "models" / "llama"
+        out = self.folder / "out"
+        self.succeed("quantize", untied, out, "--samples", "4", "--seq-len", "32", "--lm-head")
+        self.assertTrue(json.loads((out / "quantize_config.json").read_text())["lm_head"])
 
     def test_same_input_same_bytes(self):
         for out in ("a", "b"):

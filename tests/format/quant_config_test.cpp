@@ -100,8 +100,7 @@ TEST(QuantConfig, UnknownVariants) {
        {R"("quant_method":"bitsandbytes")", R"("method":"qqq")",
         R"("quant_method":"awq","version":"gemv_fast")", R"("quant_method":"awq","version":"llm-awq")",
         R"("quant_method":"gptq","checkpoint_format":"gemm")", R"("checkpoint_format":"gptq_p")",
-        R"("checkpoint_format":"gptq_v3")", R"("lm_head":true)", R"("pack_dtype":"int16")",
-        R"("rotation":"hadamard")"}) {
+        R"("checkpoint_format":"gptq_v3")", R"("pack_dtype":"int16")", R"("rotation":"hadamard")"}) {
     const Outcome found = refusal("{\"bits\":4," + std::string(members) + "}");
     EXPECT_EQ(found.fault, Fault::unsupported) << members << found.message;
     EXPECT_TRUE(found.mentions("q.json")) << found.message;
@@ -109,8 +108,8 @@ TEST(QuantConfig, UnknownVariants) {
   EXPECT_TRUE(refusal(R"({"bits":4,"quant_method":"qqq"})")
                   .mentions("'gptq', 'marlin', 'awq' or 'compressed-tensors'"));
   for (const char* members :
-       {R"("dynamic":null)", R"("dynamic":{})", R"("lm_head":false)", R"("rotation":null)",
-        R"("pack_dtype":"int32")", R"("is_marlin_format":false)", R"("unknown":[1])"}) {
+       {R"("dynamic":null)", R"("dynamic":{})", R"("lm_head":false)", R"("lm_head":true)",
+        R"("rotation":null)", R"("pack_dtype":"int32")", R"("is_marlin_format":false)", R"("unknown":[1])"}) {
     EXPECT_EQ(refusal("{\"bits\":4," + std::string(members) + "}").message, "") << members;
   }
 }
