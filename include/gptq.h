@@ -183,6 +183,12 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_CALIBRATION_SAMPLES "calibration_samples" /* int >= 1, default 128 sequences */
 #define GPTQ_KEY_CALIBRATION_LENGTH "calibration_length"   /* int >= 0 tokens each; 0 (default) takes 2,048 or the
                                                               model's context, whichever is less */
+#define GPTQ_KEY_CALIBRATION_PACKING "calibration_packing" /* int 1 (default): calibration texts follow one another, with
+      the end-of-text token between them, and are cut as one; 0: each is cut on its own, and what is left of it stays as
+      a shorter sequence if it has 10 tokens */
+#define GPTQ_KEY_CALIBRATION_FORMAT "calibration_format" /* string: what gptq_quantizer_add_calibration_text() takes:
+      "text" (default), one text a call; "jsonl", lines of JSON; "json", an array: of values each, which are a text (a
+      string, or {"text": ...}) or a sequence of tokens (an array, or {"input_ids": [...]}), taken as it is */
 #define GPTQ_KEY_FORMAT "format"             /* string: "gptq" or "gptq_v2"; the default is "gptq" for symmetric
                                                 and "gptq_v2" for asymmetric */
 #define GPTQ_KEY_MAX_SHARD_SIZE "max_shard_size" /* int >= 1, default 4294967296 (4 GB): bytes of tensors that a file
@@ -406,11 +412,13 @@ GPTQ_API gptq_status gptq_quantizer_create(const char *model_path, const char *o
 /** An unfinished job is dropped, with what it wrote.  @since 0.1 */
 GPTQ_API void gptq_quantizer_free(gptq_quantizer *quantizer);
 
-/** Calibration text: all texts together are tokenized and cut into consecutive sequences of calibration_length
- *  tokens, of which the first calibration_samples are taken, or that many at random where a seed is set; less text
- *  than one sequence is taken as it is. Without any calibration the model writes its own: sequences sampled at
+/** Calibration text, or several in JSON (calibration_format): all texts, one after another (calibration_packing), are
+ *  tokenized and cut into consecutive sequences of calibration_length tokens, of which the first calibration_samples are
+ *  taken, or that many at random where a seed is set; less text than one sequence is taken as it is. Nothing is padded. Without any calibration the model writes its own: sequences sampled at
  *  temperature 1 from its beginning-of-text token.
- *  @return GPTQ_ERROR_BAD_STATE after the first step   @since 0.1  @threadsafe exclusive */
+ *  @return GPTQ_ERROR_CORRUPT for ill-formed UTF-8 or JSON and for tokens that the model lacks, naming byte or line;
+ *          GPTQ_ERROR_UNSUPPORTED for {"messages": ...}; GPTQ_ERROR_BAD_STATE after the first step
+ *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_add_calibration_text(gptq_quantizer *quantizer, const char *text, int64_t len);
 /** One calibration sequence, taken as it is, besides those cut from text.
  *  @return GPTQ_ERROR_INVALID_ARGUMENT for an id outside the vocabulary, none, or more than the model's context;
@@ -438,7 +446,7 @@ GPTQ_API gptq_status gptq_quantizer_cancel(const gptq_quantizer *quantizer);
 GPTQ_API gptq_status gptq_quantizer_get_stat(const gptq_quantizer *quantizer, const char *key, double *out);
 /** Text of the last failure of this job; "" if none. Good until the next call on it.  @since 0.1 */
 GPTQ_API const char *gptq_quantizer_error_message(const gptq_quantizer *quantizer);
-/** What was done so far, as JSON: {"options": ..., "calibration": {"sequences", "tokens", "source"},
+/** What was done so far, as JSON: {"options": ..., "calibration": {"source", "documents", "too_short", "sequences", "tokens"},
  *  "modules": [{"name", "bits", "group_size", "loss", "damp", "method", "seconds", "note"}, ...], "warnings": [text, ...],
  *  "seconds": n}; loss is the squared output error per token.
  *  @since 0.1  @owner caller, gptq_buffer_free() */

@@ -11,7 +11,7 @@ struct Arguments {
   Common common;
   std::string out;
   std::optional<int64_t> bits, group_size, samples, seq_len, seed, sweeps, refit, max_shard_size;
-  std::optional<bool> sym, static_groups, true_sequential;
+  std::optional<bool> sym, static_groups, true_sequential, packing;
   std::optional<std::string> order, format, calibration, dynamic, range, target, compat;
   std::optional<double> damp, mse_norm, target_alpha;
   bool overwrite = false, lm_head = false;
@@ -41,6 +41,13 @@ Options quantizer_options(const Arguments& arguments) {
   set_switch(GPTQ_KEY_SYM, arguments.sym);
   set_switch(GPTQ_KEY_STATIC_GROUPS, arguments.static_groups);
   set_switch(GPTQ_KEY_TRUE_SEQUENTIAL, arguments.true_sequential);
+  set_switch(GPTQ_KEY_CALIBRATION_PACKING, arguments.packing);
+  if (arguments.calibration) {
+    for (const char* kind : {"jsonl", "json"}) {
+      if (arguments.calibration->ends_with(std::string(".") + kind))
+        options.set(GPTQ_KEY_CALIBRATION_FORMAT, std::string(kind));
+    }
+  }
   if (arguments.dynamic) {
     const std::string& given = *arguments.dynamic;
     const bool is_json = given.find_first_not_of(" \t\r\n") != std::string::npos &&
@@ -166,11 +173,16 @@ void add_accuracy_options(Command& command, Arguments& arguments) {
 
 void add_calibration_options(Command& command, Arguments& arguments) {
   command.group("Calibration");
-  command.option("--calibration", "FILE", arguments.calibration,
-                 "Text to calibrate on, UTF-8, '-' for standard input; without it the model writes its own");
+  command.option(
+      "--calibration", "FILE", arguments.calibration,
+      "Text to calibrate on, UTF-8, '-' for standard input; .jsonl and .json hold a text or an array of "
+      "tokens a line or item, {\"text\": ...} or {\"input_ids\": [...]}; without it the model writes "
+      "its own");
   command.option("--samples", "N", arguments.samples, "Sequences; default 128");
   command.option("--seq-len", "N", arguments.seq_len,
                  "Tokens of each; default 2048 or the model's context, whichever is less");
+  command.toggle("--packing,!--no-packing", arguments.packing,
+                 "Texts follow one another and are cut as one (default), or each on its own");
   command.option(
       "--seed", "N", arguments.seed,
       "Take sequences at random by this seed, instead of the first ones; seeds the model's own text too");

@@ -84,6 +84,11 @@ QuantOptions quant_options(const gptq_options* given) {
       o.integer(GPTQ_KEY_TRUE_SEQUENTIAL) != 0 ? TrueSequential::yes : TrueSequential::no;
   options.calibration_samples = o.integer(GPTQ_KEY_CALIBRATION_SAMPLES);
   options.calibration_length = o.integer(GPTQ_KEY_CALIBRATION_LENGTH);
+  options.calibration_packing = o.integer(GPTQ_KEY_CALIBRATION_PACKING) != 0 ? Packing::yes : Packing::no;
+  const std::string calibration = o.text(GPTQ_KEY_CALIBRATION_FORMAT);
+  options.calibration_format = calibration == "jsonl"  ? CalibrationFormat::jsonl
+                               : calibration == "json" ? CalibrationFormat::json
+                                                       : CalibrationFormat::text;
   if (o.has(GPTQ_KEY_SEED)) options.seed = static_cast<uint64_t>(o.integer(GPTQ_KEY_SEED));
   if (o.has(GPTQ_KEY_FORMAT)) {
     options.format = o.text(GPTQ_KEY_FORMAT) == "gptq_v2" ? QuantFormat::gptq_v2 : QuantFormat::gptq;

@@ -26,32 +26,89 @@ std::vector<int64_t> draw(int64_t n, int64_t count, uint64_t seed) {
   return all;
 }
 
-}  // namespace
-
-Sequences cut_text(const Tokenizer& tokenizer, const std::string& text, int64_t samples, int64_t length,
-                   std::optional<uint64_t> seed, int64_t vocab) {
-  const std::vector<int32_t> ids = tokenizer.encode(text, AddSpecial::yes, ParseSpecial::yes);
-  const auto total = static_cast<int64_t>(ids.size());
-  if (total < 2)
-    throw Error(Status::invalid_argument,
-                cat("the calibration text has ", total, " tokens, wanted at least 2"));
+std::vector<int32_t> tokens_of(const Tokenizer& tokenizer, const std::string& document, int64_t vocab) {
+  std::vector<int32_t> ids = tokenizer.encode(document, AddSpecial::yes, ParseSpecial::yes);
   const auto foreign = std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= vocab; });
   if (foreign != ids.end()) {
     throw Error(Fault::range, cat("the tokenizer gives token ", *foreign,
                                   ", but the model's embedding ends at ", vocab - 1));
   }
-  if (total < length) return {ids};
-  const int64_t whole = total / length, count = std::min(samples, whole);
-  std::vector<int64_t> chosen;
-  if (seed) {
-    chosen = draw(whole, count, *seed);
-  } else {
-    chosen.resize(static_cast<size_t>(count));
-    std::iota(chosen.begin(), chosen.end(), 0);
-  }
+  return ids;
+}
+
+/// All whole sequences of the documents as one text, or no more than are asked for.
+Sequences cut_packed(const Tokenizer& tokenizer, std::span<const std::string> documents,
+                     const CutOptions& options) {
+  const auto length = static_cast<size_t>(options.length);
   Sequences sequences;
-  for (int64_t i : chosen) sequences.emplace_back(ids.begin() + i * length, ids.begin() + (i + 1) * length);
+  std::vector<int32_t> rest;
+  for (const std::string& document : documents) {
+    if (!rest.empty() && options.eos && rest.back() != *options.eos) rest.push_back(*options.eos);
+    const std::vector<int32_t> ids = tokens_of(tokenizer, document, options.vocab);
+    rest.insert(rest.end(), ids.begin(), ids.end());
+    size_t at = 0;
+    for (; rest.size() - at >= length; at += length) {
+      const auto begin = rest.begin() + static_cast<std::ptrdiff_t>(at);
+      sequences.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(length));
+    }
+    rest.erase(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(at));
+    if (!options.seed && static_cast<int64_t>(sequences.size()) >= options.samples) return sequences;
+  }
+  if (sequences.empty() && !rest.empty()) sequences.push_back(std::move(rest));
   return sequences;
+}
+
+CutText cut_singly(const Tokenizer& tokenizer, std::span<const std::string> documents,
+                   const CutOptions& options) {
+  const auto length = static_cast<size_t>(options.length);
+  const auto shortest = static_cast<size_t>(std::min(options.length, kShortestSequence));
+  CutText cut;
+  for (const std::string& document : documents) {
+    const std::vector<int32_t> ids = tokens_of(tokenizer, document, options.vocab);
+    for (size_t at = 0; at < ids.size(); at += length) {
+      const size_t count = std::min(length, ids.size() - at);
+      if (count < shortest) {
+        ++cut.too_short;
+      } else {
+        const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(at);
+        cut.sequences.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(count));
+      }
+    }
+    if (!options.seed && static_cast<int64_t>(cut.sequences.size()) >= options.samples) break;
+  }
+  return cut;
+}
+
+}  // namespace
+
+CutText cut_documents(const Tokenizer& tokenizer, std::span<const std::string> documents,
+                      const CutOptions& options) {
+  CutText cut;
+  if (options.packing == Packing::yes) {
+    cut.sequences = cut_packed(tokenizer, documents, options);
+  } else {
+    cut = cut_singly(tokenizer, documents, options);
+  }
+  Sequences& sequences = cut.sequences;
+  if (sequences.empty() && cut.too_short > 0) {
+    throw Error(Status::invalid_argument, cat("none of the ", documents.size(), " calibration documents has ",
+                                              kShortestSequence, " tokens"));
+  }
+  const size_t most = sequences.empty() ? 0 : sequences[0].size();
+  if (most < 2 && sequences.size() < 2) {
+    throw Error(Status::invalid_argument,
+                cat("the calibration text has ", most, " tokens, wanted at least 2"));
+  }
+  const auto whole = static_cast<int64_t>(sequences.size()), count = std::min(options.samples, whole);
+  if (!options.seed) {
+    sequences.resize(static_cast<size_t>(count));
+    return cut;
+  }
+  Sequences chosen;
+  for (int64_t i : draw(whole, count, *options.seed))
+    chosen.push_back(std::move(sequences[static_cast<size_t>(i)]));
+  sequences = std::move(chosen);
+  return cut;
 }
 
 Sequences write_own_text(const Spec& spec, const Weights& weights, const Backend& backend, int32_t start,

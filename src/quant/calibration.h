@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,13 +16,33 @@ namespace gptq {
 
 using Sequences = std::vector<std::vector<int32_t>>;
 
-/// Cuts `text` (tokenized once, as a whole) into consecutive sequences of `length` tokens; the first `samples` of
-/// them, or as many at random, without repetition, where a seed is given. The rest that fills no sequence is left
-/// out, unless the text is shorter than one: then it is the one sequence.
-/// Status::invalid_argument when the text has fewer than two tokens, Fault::range for an id that the model's embedding
-/// lacks: then tokenizer and weights do not belong together.
-Sequences cut_text(const Tokenizer& tokenizer, const std::string& text, int64_t samples, int64_t length,
-                   std::optional<uint64_t> seed, int64_t vocab);
+/// yes: documents follow one another, with the end-of-text token between them, and are cut as one text. no: each
+/// document is cut on its own, so that no sequence has parts of two.
+enum class Packing : uint8_t { no, yes };
+
+struct CutOptions {
+  int64_t samples = 128, length = 2048;
+  std::optional<uint64_t> seed;
+  Packing packing = Packing::yes;
+  int64_t vocab = 0;           // of the model's embedding
+  std::optional<int32_t> eos;  // put between packed documents that do not end in it
+};
+
+/// Fewest tokens of a sequence that ends with its document, where documents are not packed.
+inline constexpr int64_t kShortestSequence = 10;
+
+struct CutText {
+  Sequences sequences;
+  int64_t too_short = 0;  // ends of documents, below kShortestSequence, that were left out
+};
+
+/// Tokenizes documents and cuts them into consecutive sequences of `length` tokens; the first `samples` of them, or as
+/// many at random, without repetition, where a seed is given. Packed, the rest that fills no sequence is left out,
+/// unless all is shorter than one: then it is the one sequence. There is no padding.
+/// Status::invalid_argument when nothing is left, or one sequence of fewer than two tokens; Fault::range for an id that
+/// the model's embedding lacks: then tokenizer and weights do not belong together.
+CutText cut_documents(const Tokenizer& tokenizer, std::span<const std::string> documents,
+                      const CutOptions& options);
 
 /// `samples` sequences of `length` tokens, drawn by the model from its own distribution at temperature 1 after
 /// `start`. The same for the same seed. `cancel` may be null.

@@ -1,6 +1,7 @@
 #include "quant/job.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -58,7 +59,13 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
 
 void Job::add_text(std::string_view text) {
   if (next_layer_ >= 0) throw Error(Status::bad_state, "calibration text must come before the first step");
-  text_ += text;
+  if (text.empty()) return;
+  CalibrationData data;
+  parse_calibration(text, options_.calibration_format, loader_.spec(), data);
+  if (data.documents.empty() && data.sequences.empty())
+    throw Error(Status::invalid_argument, "the calibration holds neither text nor tokens");
+  std::move(data.documents.begin(), data.documents.end(), std::back_inserter(documents_));
+  std::move(data.sequences.begin(), data.sequences.end(), std::back_inserter(sequences_));
 }
 
 void Job::add_tokens(std::span<const int32_t> ids) {
@@ -78,6 +85,22 @@ void Job::add_tokens(std::span<const int32_t> ids) {
   sequences_.emplace_back(ids.begin(), ids.end());
 }
 
+void Job::cut_calibration() {
+  const Spec& spec = loader_.spec();
+  const auto tokenizer = Tokenizer::load(loader_.folder());
+  document_count_ = static_cast<int64_t>(documents_.size());
+  CutText cut = cut_documents(*tokenizer, documents_,
+                              {.samples = options_.calibration_samples,
+                               .length = options_.calibration_length,
+                               .seed = options_.seed,
+                               .packing = options_.calibration_packing,
+                               .vocab = spec.vocab,
+                               .eos = spec.eos.empty() ? tokenizer->eos_id() : spec.eos.front()});
+  too_short_ = cut.too_short;
+  std::move(cut.sequences.begin(), cut.sequences.end(), std::back_inserter(sequences_));
+  documents_ = {};
+}
+
 void Job::tick() const {
   if (cancel_.load(std::memory_order_relaxed)) throw Error(Status::cancelled, "cancelled");
   progress_(units_done_, units(), stage_);
@@ -86,14 +109,9 @@ void Job::tick() const {
 void Job::calibrate() {
   const Spec& spec = loader_.spec();
   Weights outer = loader_.load_outer(*backend_, Access::read);
-  if (!text_.empty()) {
-    const auto tokenizer = Tokenizer::load(loader_.folder());
-    for (auto& sequence : cut_text(*tokenizer, text_, options_.calibration_samples,
-                                   options_.calibration_length, options_.seed, spec.vocab)) {
-      sequences_.push_back(std::move(sequence));
-    }
-    calibration_source_ = "text";
-    text_ = {};
+  if (!documents_.empty()) {
+    calibration_source_ = sequences_.empty() ? "text" : "text and tokens";
+    cut_calibration();
   } else if (!sequences_.empty()) {
     calibration_source_ = "tokens";
   } else {
@@ -245,6 +263,8 @@ JobProgress Job::progress() const {
 
 std::string Job::report() const {
   CalibrationReport calibration{.source = calibration_source_,
+                                .documents = document_count_,
+                                .too_short = too_short_,
                                 .sequences = static_cast<int64_t>(sequences_.size())};
   for (const auto& sequence : sequences_) calibration.tokens += static_cast<int64_t>(sequence.size());
   return report_json({.options = options_,

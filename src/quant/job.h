@@ -52,6 +52,7 @@ class Job {
 
  private:
   void calibrate();
+  void cut_calibration();
   void quantize_layer(int64_t index);
   void quantize_head();
   void solve_input(LayerStages& layer, int64_t index, Input input, const InputSums& sums);
@@ -71,9 +72,10 @@ class Job {
   ModulePlan plan_;
   std::shared_ptr<const Backend> backend_;
   std::optional<QuantizedFolder> output_;  // gone once committed or failed
-  std::string text_;
+  std::vector<std::string> documents_;
   Sequences sequences_;
   std::string calibration_source_;
+  int64_t document_count_ = 0, too_short_ = 0;  // of the calibration text
   std::unique_ptr<LayerWalk> walk_;
   std::atomic<int64_t> next_layer_{-1};  // -1: calibration; layers: closing; beyond: done
   std::string stage_;

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "format/folder_writer.h"
 #include "format/quant_config.h"
+#include "quant/calibration_text.h"
 #include "quant/solver.h"
 
 namespace gptq {
@@ -23,7 +24,9 @@ struct QuantOptions {
   SolverOptions solver;
   TrueSequential true_sequential = TrueSequential::yes;
   int64_t calibration_samples = 128;
-  int64_t calibration_length = 0;     // tokens; 0: min(2048, the model's context)
+  int64_t calibration_length = 0;  // tokens; 0: min(2048, the model's context)
+  Packing calibration_packing = Packing::yes;
+  CalibrationFormat calibration_format = CalibrationFormat::text;
   std::optional<uint64_t> seed;       // set: sequences are drawn at random from the text
   std::optional<QuantFormat> format;  // empty: v1 for symmetric, v2 for asymmetric
   uint64_t max_shard_bytes = kDefaultShardBytes;

@@ -83,6 +83,8 @@ std::string report_json(const JobReport& job) {
   report.key("calibration");
   report.begin_object();
   report.member("source", job.calibration.source);
+  report.member("documents", job.calibration.documents);
+  report.member("too_short", job.calibration.too_short);
   report.member("sequences", job.calibration.sequences);
   report.member("tokens", job.calibration.tokens);
   report.end_object();

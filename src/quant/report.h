@@ -20,7 +20,9 @@ struct ModuleReport {
 };
 
 struct CalibrationReport {
-  std::string source;  // "text", "tokens", "written by the model"; empty before the calibration
+  /// "text", "tokens", "text and tokens", "written by the model"; empty before the calibration
+  std::string source;
+  int64_t documents = 0, too_short = 0;  // CutText::too_short
   int64_t sequences = 0, tokens = 0;
 };
 

@@ -105,6 +105,23 @@ class Quantize(ToolTest):
             self.fail_with(2, "quantize", MODEL, self.folder / "d", "--dynamic", bad, says=("dynamic", "'a"))
         self.fail_with(1, "quantize", MODEL, self.folder / "d", "--dynamic", self.folder / "none.json")
 
+    def test_calibration_files(self):
+        stories = pathlib.Path(STORIES).read_text().split("\n\n")
+        lines, array, broken = (self.folder / name for name in ("a.jsonl", "a.json", "b.jsonl"))
+        lines.write_text("".join(json.dumps({"text": story, "id": 1}) + "\n" for story in stories) + "\n")
+        array.write_text(json.dumps([[1, 20 + i, 300, 4] * 8 for i in range(5)]))
+        broken.write_text('{"text": "a"}\n{"text": \n')
+        shown = self.quantize("--calibration", lines, out="lines")["report"]["calibration"]
+        self.assertEqual((shown["source"], shown["documents"], shown["sequences"]), ("text", len(stories), 4))
+        shown = self.quantize("--calibration", lines, "--no-packing", out="single")["report"]["calibration"]
+        self.assertLessEqual(shown["tokens"], 4 * 64)
+        shown = self.quantize("--calibration", array, out="tokens")["report"]["calibration"]
+        self.assertEqual((shown["source"], shown["sequences"], shown["tokens"]), ("tokens", 5, 160))
+        for text, says in (('{"text": "a"}\n{"text": \n', "line 2"), ('{"messages": []}', "messages"), ("\n", "neither")):
+            broken.write_text(text)
+            self.fail_with(1, "quantize", MODEL, self.folder / "out", "--calibration", broken, says=(says,))
+        self.assertFalse((self.folder / "out").exists())
+
     def test_tied_head_is_not_quantized(self):
         self.fail_with(1, "quantize", MODEL, self.folder / "out", *SMALL, "--lm-head", says=("tie_word_embeddings",))
         untied = ROOT / "tests" / "golden" / "models" / "llama"

@@ -237,6 +237,36 @@ TEST(Job, BadCalibration) {
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
+TEST(Job, DocumentsOfJsonLines) {
+  const TemporaryFolder folder;
+  QuantOptions options = small_options();
+  options.calibration_format = CalibrationFormat::jsonl;
+  options.calibration_packing = Packing::no;
+  Job job(sample_folder(), folder / "out", {}, options, kQuiet);
+  job.add_text(
+      "{\"text\":\"Once upon a time there was a cat who lived in a small house.\"}\n{\"text\":\"Hi.\"}\n"
+      "[5,6,7,8,9,10,11,12]\n");
+  EXPECT_THROW(job.add_text("\n"), Error);
+  run(job);
+  const json calibration = json::parse(job.report())["calibration"];
+  EXPECT_EQ(calibration["source"], "text and tokens");
+  EXPECT_EQ(calibration["documents"], 2);
+  EXPECT_EQ(calibration["too_short"], 1);
+  EXPECT_EQ(calibration["sequences"], 2);
+}
+
+TEST(Job, OneSentenceAgainAndAgain) {
+  const TemporaryFolder folder;
+  Job job(sample_folder(), folder / "out", {}, small_options(), kQuiet);
+  for (int i = 0; i < 8; ++i) job.add_tokens(std::vector<int32_t>(64, 300));  // every input has rank 1
+  run(job);
+  for (const json& module : json::parse(job.report())["modules"]) {
+    EXPECT_GT(module["loss"], 0) << module;
+    EXPECT_GT(module["damp"], 0) << module;
+  }
+  EXPECT_LT(divergence(folder / "out"), 2);
+}
+
 TEST(Job, CancelLeavesNothing) {
   const TemporaryFolder folder;
   {
