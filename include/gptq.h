@@ -203,6 +203,9 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       nothing they get the settings "bits", "group_size", "sym", "desc_act", "act_group_aware", "static_groups",
       "damp_percent" and "mse". Those with "-:" are tried first, then the others in their order; the first that
       matches decides. Written to the output as GPTQModel does; what matches nothing is a warning in the report */
+#define GPTQ_KEY_REPORT "report"             /* int 0 or 1 (default): put what gptq_quantizer_report_json() gives into the
+                                                output, as quantize_report.json, and as a page for people with plots
+                                                that needs no network, quantize_report.html */
 #define GPTQ_KEY_OVERWRITE "overwrite"       /* int 0 (default) or 1: replace an existing output folder, when the
                                                 new one is complete; an empty one is no obstacle to either */
 
@@ -446,9 +449,12 @@ GPTQ_API gptq_status gptq_quantizer_cancel(const gptq_quantizer *quantizer);
 GPTQ_API gptq_status gptq_quantizer_get_stat(const gptq_quantizer *quantizer, const char *key, double *out);
 /** Text of the last failure of this job; "" if none. Good until the next call on it.  @since 0.1 */
 GPTQ_API const char *gptq_quantizer_error_message(const gptq_quantizer *quantizer);
-/** What was done so far, as JSON: {"options": ..., "calibration": {"source", "documents", "too_short", "sequences", "tokens"},
- *  "modules": [{"name", "bits", "group_size", "loss", "damp", "method", "seconds", "note"}, ...], "warnings": [text, ...],
- *  "seconds": n}; loss is the squared output error per token.
+/** What was done so far, as JSON: {"model", "options": ..., "calibration": {"source", "documents", "too_short",
+ *  "sequences", "tokens"}, "modules": [{"name", "bits", "group_size", "weights", "bits_per_weight", "loss",
+ *  "relative_error", "damp", "method", "seconds", "memory", "scales", "note"}, ...], "warnings": [text, ...],
+ *  "seconds": n}. loss is the squared output error per token; relative_error the same over the energy of the outputs, null
+ *  where it is not known; memory the most bytes that the process has held; scales their least, first tenth, median, last
+ *  tenth and largest.
  *  @since 0.1  @owner caller, gptq_buffer_free() */
 GPTQ_API gptq_status gptq_quantizer_report_json(const gptq_quantizer *quantizer, gptq_buffer **out_json);
 

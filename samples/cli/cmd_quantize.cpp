@@ -11,7 +11,7 @@ struct Arguments {
   Common common;
   std::string out;
   std::optional<int64_t> bits, group_size, samples, seq_len, seed, sweeps, refit, max_shard_size;
-  std::optional<bool> sym, static_groups, true_sequential, packing;
+  std::optional<bool> sym, static_groups, true_sequential, packing, report;
   std::optional<std::string> order, format, calibration, dynamic, range, target, compat;
   std::optional<double> damp, mse_norm, target_alpha;
   bool overwrite = false, lm_head = false;
@@ -42,6 +42,7 @@ Options quantizer_options(const Arguments& arguments) {
   set_switch(GPTQ_KEY_STATIC_GROUPS, arguments.static_groups);
   set_switch(GPTQ_KEY_TRUE_SEQUENTIAL, arguments.true_sequential);
   set_switch(GPTQ_KEY_CALIBRATION_PACKING, arguments.packing);
+  set_switch(GPTQ_KEY_REPORT, arguments.report);
   if (arguments.calibration) {
     for (const char* kind : {"jsonl", "json"}) {
       if (arguments.calibration->ends_with(std::string(".") + kind))
@@ -136,6 +137,8 @@ void add_method_options(Command& command, Arguments& arguments) {
                  "gptq or gptq_v2; default gptq for --sym, gptq_v2 for --asym");
   command.size("--max-shard-size", arguments.max_shard_size,
                "Bytes of tensors in one file, such as 500MB; default 4GB");
+  command.toggle("--report,!--no-report", arguments.report,
+                 "quantize_report.json and quantize_report.html: the error of each module (default), or not");
   command.flag("--overwrite", arguments.overwrite, "Replace OUT if it exists");
   command.flag("--lm-head", arguments.lm_head,
                "Quantize the output head, too: 8 bits, groups of 32, unless --dynamic says otherwise");

@@ -96,6 +96,7 @@ QuantOptions quant_options(const gptq_options* given) {
   options.max_shard_bytes = static_cast<uint64_t>(o.integer(GPTQ_KEY_MAX_SHARD_SIZE));
   options.lm_head = o.integer(GPTQ_KEY_LM_HEAD) != 0 ? QuantizeHead::yes : QuantizeHead::no;
   options.overrides = parse_dynamic(o.text(GPTQ_KEY_DYNAMIC));
+  options.report = o.integer(GPTQ_KEY_REPORT) != 0 ? WriteReport::yes : WriteReport::no;
   options.overwrite = o.integer(GPTQ_KEY_OVERWRITE) != 0 ? Overwrite::yes : Overwrite::no;
   return options;
 }

@@ -140,6 +140,8 @@ constexpr OptionRow kOptions[] = {
     integer(GPTQ_KEY_LM_HEAD, "quantizer", 0, 1, "0", "1: quantize the output head, too"),
     text(GPTQ_KEY_DYNAMIC, "quantizer", "", "\"\"",
          "settings of single modules, as JSON: {regular expression on names: {settings}}"),
+    integer(GPTQ_KEY_REPORT, "quantizer", 0, 1, "1",
+            "1: write quantize_report.json and quantize_report.html into the output"),
     integer(GPTQ_KEY_OVERWRITE, "quantizer", 0, 1, "0", "1: replace an existing output folder"),
 };
 

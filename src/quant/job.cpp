@@ -32,6 +32,13 @@ FollowOriginal follow_original(const QuantOptions& options) {
   return follow ? FollowOriginal::yes : FollowOriginal::no;
 }
 
+/// "Llama-3.2-1B" of "models/Llama-3.2-1B/".
+std::string folder_name(const fs::path& folder) {
+  std::string_view name = folder.native();
+  while (name.size() > 1 && name.ends_with('/')) name.remove_suffix(1);
+  return std::string(name.substr(name.rfind('/') + 1));
+}
+
 ModulePlan make_plan(const Loader& loader, QuantOptions& options) {
   refuse_quantized(loader);
   complete_head_override(loader, options);
@@ -134,27 +141,25 @@ void Job::calibrate() {
 }
 
 QTensor Job::solve(const std::string& path, const Tensor& weight, const SolverOptions& options,
-                   Solver& solver) {
+                   const Hessian& hessian, Solver& solver) {
   const Stopwatch watch;
   std::vector<float> values = to_float(weight);
+  const double energy = output_energy(walk_->stream(), hessian, values.data(), weight.shape[0]);
   SolveResult result = solver.quantize(values.data(), weight.shape[0], path);
   values = {};
   output_->write_module(path, result.q);
-  modules_.push_back({.name = path,
-                      .bits = options.bits,
-                      .group_size = options.group_size,
-                      .method = result.method,
-                      .loss = result.loss,
-                      .damp = result.damp,
-                      .seconds = watch.seconds(),
-                      .note = result.note});
+  ModuleReport report = describe(result, energy);
+  report.name = path;
+  report.group_size = options.group_size;
+  report.seconds = watch.seconds();
+  modules_.push_back(std::move(report));
   return std::move(result.q);
 }
 
 void Job::solve_module(LayerStages& layer, int64_t index, const Module& module, const SolverOptions& options,
-                       Solver& solver) {
+                       const Hessian& hessian, Solver& solver) {
   const std::string path = loader_.module_name(index, module);
-  const QTensor q = solve(path, loader_.dense_weight(path, Access::read), options, solver);
+  const QTensor q = solve(path, loader_.dense_weight(path, Access::read), options, hessian, solver);
   const std::optional<Tensor> bias = loader_.bias(path, Access::read);
   set_module(layer.now, *backend_, loader_.spec(), module, q, bias ? &*bias : nullptr);
 }
@@ -170,7 +175,7 @@ void Job::solve_input(LayerStages& layer, int64_t index, Input input, const Inpu
     if (!solver || *options != *solver_options)
       solver.emplace(walk_->stream(), *sums.hessian, sums.drift.get(), *options);
     solver_options = options;
-    solve_module(layer, index, module, *options, *solver);
+    solve_module(layer, index, module, *options, *sums.hessian, *solver);
   }
 }
 
@@ -207,7 +212,7 @@ void Job::quantize_head() {
   const SolverOptions& options = *plan_.find(path);
   const InputSums sums = walk_->collect_head(loader_.load_final_norm(*backend_));
   Solver solver(walk_->stream(), *sums.hessian, sums.drift.get(), options);
-  solve(path, loader_.checkpoint().read(path + ".weight", Access::read), options, solver);
+  solve(path, loader_.checkpoint().read(path + ".weight", Access::read), options, *sums.hessian, solver);
   ++units_done_;
 }
 
@@ -234,6 +239,7 @@ JobStep Job::step() {
       stage_ = "write";
       tick();
       walk_.reset();
+      if (options_.report == WriteReport::yes) write_report();
       output_->finish();
     }
   } catch (...) {
@@ -267,11 +273,18 @@ std::string Job::report() const {
                                 .too_short = too_short_,
                                 .sequences = static_cast<int64_t>(sequences_.size())};
   for (const auto& sequence : sequences_) calibration.tokens += static_cast<int64_t>(sequence.size());
-  return report_json({.options = options_,
+  return report_json({.model = folder_name(loader_.folder()),
+                      .options = options_,
                       .calibration = calibration,
                       .modules = modules_,
                       .warnings = plan_.warnings(),
                       .seconds = seconds_});
+}
+
+void Job::write_report() {
+  const std::string json = report();
+  output_->add_file("quantize_report.json", json + "\n");
+  output_->add_file("quantize_report.html", report_page(json));
 }
 
 }  // namespace gptq

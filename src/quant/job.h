@@ -57,9 +57,11 @@ class Job {
   void quantize_head();
   void solve_input(LayerStages& layer, int64_t index, Input input, const InputSums& sums);
   void solve_module(LayerStages& layer, int64_t index, const Module& module, const SolverOptions& options,
-                    Solver& solver);
+                    const Hessian& hessian, Solver& solver);
   /// Solves and writes the module; what came out, for the layers behind it.
-  QTensor solve(const std::string& path, const Tensor& weight, const SolverOptions& options, Solver& solver);
+  QTensor solve(const std::string& path, const Tensor& weight, const SolverOptions& options,
+                const Hessian& hessian, Solver& solver);
+  void write_report();
   int64_t units() const;
   /// Whether a module that reads `input` is to be quantized.
   bool wants(int64_t index, Input input) const;

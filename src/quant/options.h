@@ -20,6 +20,9 @@ enum class TrueSequential : uint8_t { no, yes };
 /// Whether the output head is quantized, too.
 enum class QuantizeHead : uint8_t { no, yes };
 
+/// Whether the output has quantize_report.json and quantize_report.html.
+enum class WriteReport : uint8_t { no, yes };
+
 struct QuantOptions {
   SolverOptions solver;
   TrueSequential true_sequential = TrueSequential::yes;
@@ -32,6 +35,7 @@ struct QuantOptions {
   uint64_t max_shard_bytes = kDefaultShardBytes;
   QuantizeHead lm_head = QuantizeHead::no;
   ModuleOverrides overrides;  // of single modules, in their order
+  WriteReport report = WriteReport::yes;
   Overwrite overwrite = Overwrite::no;
 };
 

@@ -147,6 +147,10 @@ void QuantizedFolder::write_configs() {
   folder_.write_file("config.json", config + "\n");
 }
 
+void QuantizedFolder::add_file(std::string_view name, std::string_view text) {
+  folder_.write_file(name, text);
+}
+
 void QuantizedFolder::finish() {
   copy_tensors();
   copy_files();

@@ -20,6 +20,8 @@ class QuantizedFolder {
 
   /// Replaces the module's weight by its four tensors.
   void write_module(const std::string& module, const QTensor& quantized);
+  /// A file beside the model's own.
+  void add_file(std::string_view name, std::string_view text);
   /// Copies all other tensors, the tokenizer and the configurations, and makes the folder appear.
   void finish();
 

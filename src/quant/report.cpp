@@ -2,6 +2,7 @@
 
 #include "base/json_writer.h"
 #include "quant/output.h"
+#include "quant/report_page.h"
 
 namespace gptq {
 namespace {
@@ -65,10 +66,19 @@ void write_module(JsonWriter& report, const ModuleReport& module) {
   report.member("name", module.name);
   report.member("bits", module.bits);
   report.member("group_size", module.group_size);
+  report.member("weights", module.weights);
+  report.member("bits_per_weight", module.bits_per_weight);
   report.member("loss", module.loss);
+  report.key("relative_error");
+  module.relative_error >= 0 ? report.value(module.relative_error) : report.null();
   report.member("damp", module.damp);
   report.member("method", module.method == SolveResult::Method::gptq ? "gptq" : "rounded");
   report.member("seconds", module.seconds);
+  report.member("memory", module.memory);
+  report.key("scales");
+  report.begin_array();
+  for (double scale : module.scales) report.value(scale);
+  report.end_array();
   report.member("note", module.note);
   report.end_object();
 }
@@ -78,6 +88,7 @@ void write_module(JsonWriter& report, const ModuleReport& module) {
 std::string report_json(const JobReport& job) {
   JsonWriter report;
   report.begin_object();
+  report.member("model", job.model);
   report.key("options");
   write_options(report, job.options);
   report.key("calibration");
@@ -99,6 +110,16 @@ std::string report_json(const JobReport& job) {
   report.member("seconds", job.seconds);
   report.end_object();
   return report.take();
+}
+
+std::string report_page(std::string_view json) {
+  constexpr std::string_view kPlace = "__REPORT__";
+  const size_t at = kReportPage.find(kPlace);
+  std::string page(kReportPage.substr(0, at));
+  // inside <script> only "<" could end the data or begin a comment
+  for (char c : json) c == '<' ? page += "\\u003c" : page += c;
+  page += kReportPage.substr(at + kPlace.size());
+  return page;
 }
 
 }  // namespace gptq

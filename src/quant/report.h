@@ -4,20 +4,12 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
+#include "quant/module_report.h"
 #include "quant/options.h"
-#include "quant/solver.h"
 
 namespace gptq {
-
-struct ModuleReport {
-  std::string name;
-  int bits = 0;
-  int64_t group_size = 0;  // -1: all inputs
-  SolveResult::Method method = SolveResult::Method::gptq;
-  double loss = 0, damp = 0, seconds = 0;
-  std::string note;
-};
 
 struct CalibrationReport {
   /// "text", "tokens", "text and tokens", "written by the model"; empty before the calibration
@@ -27,6 +19,7 @@ struct CalibrationReport {
 };
 
 struct JobReport {
+  std::string model;  // name of its folder
   const QuantOptions& options;
   CalibrationReport calibration{};
   std::span<const ModuleReport> modules{};
@@ -35,5 +28,7 @@ struct JobReport {
 };
 
 std::string report_json(const JobReport& job);
+/// The same for people: one HTML page with table and plots that needs nothing beside it.
+std::string report_page(std::string_view json);
 
 }  // namespace gptq

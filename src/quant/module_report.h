@@ -1,0 +1,34 @@
+// What the report says of one module.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "backend/backend.h"
+#include "quant/solver.h"
+
+namespace gptq {
+
+struct ModuleReport {
+  std::string name;
+  int bits = 0;
+  int64_t group_size = 0;  // -1: all inputs
+  int64_t weights = 0;
+  double bits_per_weight = 0;  // with scales and zero points
+  SolveResult::Method method = SolveResult::Method::gptq;
+  double loss = 0, damp = 0, seconds = 0;
+  double relative_error = -1;      // loss over output_energy(); -1: not known
+  std::array<double, 5> scales{};  // least, first tenth, median, last tenth, largest
+  uint64_t memory = 0;             // most bytes that the process has held up to its end
+  std::string note;
+};
+
+/// Fills in what follows from the result; name, group_size and seconds are the caller's.
+ModuleReport describe(const SolveResult& result, double energy);
+
+/// Mean of |x W^T|^2 over the tokens of the Hessian, for weights [rows, hessian.size()]: what a loss is to be compared
+/// with. From at most 512 rows, evenly spaced. 0 where no token came by.
+double output_energy(Stream& stream, const Hessian& hessian, const float* weight, int64_t rows);
+
+}  // namespace gptq
