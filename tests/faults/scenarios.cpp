@@ -84,9 +84,9 @@ std::vector<std::string> names_in(const fs::path& folder) {
 }
 
 bool is_whole(const fs::path& folder) {
-  const std::vector<std::string> wanted{"config.json",       "generation_config.json",
-                                        "model.safetensors", "quantize_config.json",
-                                        "tokenizer.json",    "tokenizer_config.json"};
+  const std::vector<std::string> wanted{
+      "config.json",          "generation_config.json", "model.safetensors", "quantize_config.json",
+      "quantize_report.html", "quantize_report.json",   "tokenizer.json",    "tokenizer_config.json"};
   HeldModel model;
   return names_in(folder) == wanted && load(folder.c_str(), 1, model) == GPTQ_OK;
 }
