@@ -95,6 +95,8 @@ class StagedFolder {
   /// Fault::exists when `target` exists and `overwrite` is no (an existing empty folder counts as absent);
   /// Fault::io when the parent can't be written: noticed here, before any work.
   StagedFolder(const fs::path& target, Overwrite overwrite);
+  /// Inside the folder `within`, which is the caller's alone and beside the target, in the place of one left there.
+  StagedFolder(const fs::path& target, Overwrite overwrite, const fs::path& within);
   StagedFolder(const StagedFolder&) = delete;
   StagedFolder& operator=(const StagedFolder&) = delete;
   ~StagedFolder();
@@ -110,6 +112,8 @@ class StagedFolder {
   enum class Placed : uint8_t { alone, exchanged, old_aside };  // where the old target went
   Placed place(const fs::path& aside);
   void take_back(Placed placed, const fs::path& aside) noexcept;
+  void open_parent();
+  bool make_staging(const fs::path& within);  // false where staging_ exists
 
   fs::path parent_, target_, staging_;
   Overwrite overwrite_;

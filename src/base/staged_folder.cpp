@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/log.h"
+#include "base/output_target.h"
 #include "base/system_text.h"
 #include "base/text.h"
 
@@ -74,12 +75,6 @@ void remove_stale(const fs::path& parent, std::string_view prefix) {
   }
 }
 
-/// 0, or what went wrong.
-int sync_folder(const Descriptor& folder) {
-  const int error = retry([&] { return ::fsync(folder.get()); }) != 0 ? errno : 0;
-  return error != EINVAL ? error : 0;  // EINVAL: this file system can't sync folders
-}
-
 int exchange(const fs::path& a, const fs::path& b) {
   return retry([&] { return ::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE); });
 }
@@ -99,43 +94,6 @@ void remove_replaced(const fs::path& old) noexcept {
   }
 }
 
-/// The target with its parent resolved, so that neither a trailing slash nor chdir() changes its meaning.
-fs::path resolve_target(const fs::path& given) {
-  if (given.empty()) throw Error(Status::invalid_argument, "output folder: empty path");
-  std::error_code failed;
-  fs::path whole = absolute_path(given);
-  if (!whole.has_filename()) whole = whole.parent_path();
-  if (path_kind(whole) != PathKind::absent) {  // also links, "." and ".."
-    whole = real_path(whole);
-    if (whole.empty()) fail_at(given, "resolve", errno);
-    if (!whole.has_filename())
-      throw Error(Fault::exists, cat(quoted(whole.native()), ": is the root folder"));
-    return whole;
-  }
-  if (fs::is_symlink(fs::symlink_status(whole, failed))) {
-    throw Error(Fault::exists, cat(quoted(whole.native(), 400), ": is a link to nothing"));
-  }
-  const fs::path parent = real_path(whole.parent_path());
-  if (parent.empty() && errno != ENOENT && errno != ENOTDIR) fail_at(whole.parent_path(), "resolve", errno);
-  if (parent.empty() || path_kind(parent) != PathKind::folder) {
-    throw Error(Fault::io, cat(quoted(whole.native(), 400), ": its parent folder ",
-                               quoted(whole.parent_path().native(), 400), " does not exist"));
-  }
-  return join(parent, whole.filename().native());
-}
-
-void check_target(const fs::path& target, Overwrite overwrite) {
-  const PathKind now = path_kind(target);
-  if (now == PathKind::absent) return;
-  if (now != PathKind::folder) {
-    throw Error(Fault::exists, cat(quoted(target.native(), 400), ": is there already and is not a folder"));
-  }
-  if (overwrite == Overwrite::no && !list_folder(target).empty()) {
-    throw Error(Fault::exists, cat(quoted(target.native(), 400),
-                                   ": is there already and not empty; overwrite = 1 replaces it"));
-  }
-}
-
 void check_name(std::string_view name) {
   const bool plain = !name.empty() && name != "." && name != ".." &&
                      name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
@@ -146,17 +104,35 @@ void check_name(std::string_view name) {
 
 StagedFolder::StagedFolder(const fs::path& target, Overwrite overwrite)
     : target_(resolve_target(target)), overwrite_(overwrite) {
-  parent_ = target_.parent_path();
-  check_target(target_, overwrite_);
+  open_parent();
   const std::string prefix = staging_prefix(target_);
   remove_stale(parent_, prefix);
-  parent_folder_ = open_folder(parent_);
-  if (parent_folder_.get() < 0) fail_at(parent_, "open", errno);
   do {
     staging_ = join(parent_, cat(prefix, ::getpid(), "-", random_digits()));
-    if (retry([&] { return ::mkdir(staging_.c_str(), 0755); }) == 0) break;
-    if (errno != EEXIST) fail_at(parent_, "create a folder in it", errno);
-  } while (true);
+  } while (!make_staging(parent_));
+}
+
+StagedFolder::StagedFolder(const fs::path& target, Overwrite overwrite, const fs::path& within)
+    : target_(resolve_target(target)), overwrite_(overwrite) {
+  open_parent();
+  staging_ = join(within, "output");
+  if (make_staging(within)) return;
+  if (!remove_folder(staging_, open_folder(staging_))) fail_at(staging_, "remove", errno);
+  if (!make_staging(within)) fail_at(within, "create a folder in it", EEXIST);
+}
+
+void StagedFolder::open_parent() {
+  parent_ = target_.parent_path();
+  check_target(target_, overwrite_);
+  parent_folder_ = open_folder(parent_);
+  if (parent_folder_.get() < 0) fail_at(parent_, "open", errno);
+}
+
+bool StagedFolder::make_staging(const fs::path& within) {
+  if (retry([&] { return ::mkdir(staging_.c_str(), 0755); }) != 0) {
+    if (errno != EEXIST) fail_at(within, "create a folder in it", errno);
+    return false;
+  }
   folder_ = open_folder(staging_);
   struct stat made;
   if (folder_.get() < 0 || fstat(folder_.get(), &made) != 0 || fchmod(folder_.get(), 0700) != 0) {
@@ -167,6 +143,7 @@ StagedFolder::StagedFolder(const fs::path& target, Overwrite overwrite)
   final_mode_ = made.st_mode & 0777;  // 0755 less the umask
   // where locks are unknown, the process id must do
   static_cast<void>(::flock(folder_.get(), LOCK_EX | LOCK_NB));
+  return true;
 }
 
 StagedFolder::~StagedFolder() {

@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/half.h"
+#include "base/hash64.h"
 #include "base/qtensor.h"
 #include "base/tensor.h"
 #include "base/text.h"
@@ -22,6 +23,25 @@ Fault fault_of(const Call& call) {
     return Fault::none;
   } catch (const Error& error) {
     return error.fault();
+  }
+}
+
+TEST(Hash64, IsXxh64) {
+  std::string long_text;
+  for (int i = 0; i < 1280; ++i) long_text += static_cast<char>(i % 256);
+  long_text += "xyz1";
+  const std::pair<std::string, std::string_view> cases[] = {
+      // by the xxhash package of Python
+      {"", "ef46db3751d8e999"},        {"a", "d24ec4f1a98c6e5b"},
+      {"abc", "44bc2cf5ad770999"},     {"abcdefghabcdefghabcdefgh", "0a9c5db8c746559b"},
+      {long_text, "34bca6760bb14602"},
+  };
+  for (const auto& [text, wanted] : cases) {
+    for (size_t piece : {1, 7, 31, 32, 33, 64, 5000}) {
+      Hash64 hash;
+      for (size_t at = 0; at < text.size(); at += piece) hash.add(std::string_view(text).substr(at, piece));
+      EXPECT_EQ(hash.text(), wanted) << text.size() << " in pieces of " << piece;
+    }
   }
 }
 

@@ -1,0 +1,47 @@
+// A hidden folder beside an output, ".NAME.unfinished", for what shall outlive a process that is killed: locked by the
+// one process that works in it, found again by the next.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/descriptor.h"
+#include "base/file.h"
+
+namespace gptq {
+
+/// What becomes of what an earlier process left in the folder.
+enum class Earlier : uint8_t { keep, discard };
+
+class WorkFolder {
+ public:
+  /// Checks the target as StagedFolder does, then opens or makes the folder. Status::busy with the number of the process
+  /// that works in it, if one does; a lock whose process is dead holds nobody up.
+  WorkFolder(const fs::path& target, Overwrite overwrite, Earlier earlier);
+  WorkFolder(const WorkFolder&) = delete;
+  WorkFolder& operator=(const WorkFolder&) = delete;
+  ~WorkFolder();  // removes the folder, unless keep() was called
+
+  const fs::path& path() const { return path_; }
+  void keep() { kept_ = true; }
+  void remove() { kept_ = false; }
+
+  /// The file has the old contents or the new ones whatever happens meanwhile; on return the new ones are on disk, and
+  /// so are the names of all files made before.
+  void replace_file(std::string_view name, std::string_view contents);
+  /// No error where there is none.
+  void remove_file(std::string_view name);
+
+ private:
+  bool open();
+  void lock();
+  void write_owner();
+  [[noreturn]] void refuse_busy() const;
+
+  fs::path path_;
+  Descriptor folder_;  // locked
+  bool ours_ = false;  // made or locked by this object
+  bool kept_ = false;
+};
+
+}  // namespace gptq
