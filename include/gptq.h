@@ -72,7 +72,7 @@ typedef int32_t gptq_status;
 #define GPTQ_ERROR_OUT_OF_MEMORY (-7)   /* the machine has no more, or the process may have no more */
 #define GPTQ_ERROR_DEVICE (-8)          /* a fault of the GPU or its driver */
 #define GPTQ_ERROR_CONTEXT_FULL (-9)    /* more tokens than the session's context holds */
-#define GPTQ_ERROR_BUSY (-10)           /* another thread is inside this handle */
+#define GPTQ_ERROR_BUSY (-10)           /* another thread is inside this handle; another job makes this output */
 #define GPTQ_ERROR_BAD_STATE (-11)      /* out of order: a step before begin, for example */
 #define GPTQ_ERROR_CALLBACK (-12)       /* a callback misbehaved */
 #define GPTQ_ERROR_INTERNAL (-99)       /* a fault of this library: please report it */
@@ -208,6 +208,10 @@ GPTQ_API void gptq_set_log_level(int32_t level);
                                                 that needs no network, quantize_report.html */
 #define GPTQ_KEY_OVERWRITE "overwrite"       /* int 0 (default) or 1: replace an existing output folder, when the
                                                 new one is complete; an empty one is no obstacle to either */
+#define GPTQ_KEY_RESUME "resume"             /* string: "auto" (default) goes on with what an unfinished run of the same
+                                                job left beside the output, and leaves its own finished layers to the
+                                                next; "restart" drops what was left first; "never" drops it and leaves
+                                                nothing */
 
 /** An empty set: every key has its default.  @since 0.1  @owner caller, gptq_options_free()  @threadsafe any */
 GPTQ_API gptq_status gptq_options_create(gptq_options **out);
@@ -402,17 +406,22 @@ GPTQ_API gptq_status gptq_session_get_stat(const gptq_session *session, const ch
 /** A job that quantizes a folder's Linear layers with GPTQ (arXiv 2210.17323) and writes a folder that
  *  transformers, GPTQModel and vLLM load. Weights are read one layer at a time. The output folder appears by one
  *  rename when all of it is on disk; until then, and after a failure, a cancel or a crash, there is none, or the
- *  old one where "overwrite" is 1. A crash may leave a hidden folder beside it, which the next job for the same output
- *  removes.
+ *  old one where "overwrite" is 1.
+ *
+ *  A layer that is finished is on disk, in the hidden folder ".NAME.unfinished" beside the output. The next job with the
+ *  same model, options, calibration and output goes on after it, with any number of threads, and comes to the same
+ *  bytes; another job for that output is refused while the folder is there, the message naming what is different. See
+ *  "resume" to start anew instead, or to leave nothing. Folder and output together take about twice the output's size.
  *  @param[in] model_path   a 16-bit or 32-bit model folder
  *  @param[in] output_path  the folder to make; its parent must exist
  *  @param[in] options      scopes "model" and "quantizer", and a progress callback; NULL for the defaults
- *  @return GPTQ_OK; as gptq_model_load(); GPTQ_ERROR_IO when the output exists (see "overwrite") or can't be made:
- *          both are noticed here, before any work
+ *  @return GPTQ_OK; as gptq_model_load(); GPTQ_ERROR_IO when the output exists (see "overwrite"), can't be made, or has
+ *          the unfinished work of another job (see "resume"); GPTQ_ERROR_BUSY when another job makes it right now: all
+ *          are noticed here, before any work
  *  @since 0.1  @owner caller, gptq_quantizer_free()  @threadsafe any */
 GPTQ_API gptq_status gptq_quantizer_create(const char *model_path, const char *output_path,
                                            const gptq_options *options, gptq_quantizer **out);
-/** An unfinished job is dropped, with what it wrote.  @since 0.1 */
+/** An unfinished job ends; its finished layers stay for the next (see "resume").  @since 0.1 */
 GPTQ_API void gptq_quantizer_free(gptq_quantizer *quantizer);
 
 /** Calibration text, or several in JSON (calibration_format): all texts, one after another (calibration_packing), are
@@ -433,7 +442,7 @@ GPTQ_API gptq_status gptq_quantizer_add_calibration_tokens(gptq_quantizer *quant
  *  @return GPTQ_OK; GPTQ_DONE when the output folder is complete; GPTQ_ERROR_CANCELLED, _IO, _CORRUPT,
  *          _OUT_OF_MEMORY, _INVALID_ARGUMENT (text of fewer than two tokens, or no calibration for a model that
  *          names no token to begin with): the job is then over and leaves no output; further steps give
- *          _BAD_STATE
+ *          _BAD_STATE. GPTQ_ERROR_IO also where the calibration is not that of the work to go on with
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_step(gptq_quantizer *quantizer);
 /** Steps until the end: GPTQ_OK (not GPTQ_DONE) when the output folder is complete, else the failing step's status.

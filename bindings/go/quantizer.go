@@ -40,8 +40,8 @@ func NewQuantizer(modelPath, outputPath string, options ...Option) (quantizer *Q
 	return quantizer, err
 }
 
-// Close frees the job. An unfinished one is dropped with what it wrote; a step that is running is cancelled first, and
-// frees the job when it has left. It always returns nil.
+// Close frees the job. The finished layers of an unfinished one stay for the next run of the same job; a step that is
+// running is cancelled first, and frees the job when it has left. It always returns nil.
 func (q *Quantizer) Close() error {
 	q.handle.close()
 	return nil

@@ -158,8 +158,10 @@ func TestCancelledJobLeavesNothing(t *testing.T) {
 			quantizer.Close()
 			left, err := os.ReadDir(folder)
 			check(t, err)
-			if len(left) != 0 {
-				t.Errorf("left behind: %v", left)
+			for _, entry := range left {
+				if entry.Name() != ".out.unfinished" { // for the next run of the same job
+					t.Errorf("left behind: %v", entry)
+				}
 			}
 		})
 	}

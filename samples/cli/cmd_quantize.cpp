@@ -14,7 +14,7 @@ struct Arguments {
   std::optional<bool> sym, static_groups, true_sequential, packing, report;
   std::optional<std::string> order, format, calibration, dynamic, range, target, compat;
   std::optional<double> damp, mse_norm, target_alpha;
-  bool overwrite = false, lm_head = false;
+  bool overwrite = false, restart = false, no_resume = false, lm_head = false;
 };
 
 Options quantizer_options(const Arguments& arguments) {
@@ -57,6 +57,8 @@ Options quantizer_options(const Arguments& arguments) {
   }
   if (arguments.lm_head) options.set(GPTQ_KEY_LM_HEAD, int64_t{1});
   if (arguments.overwrite) options.set(GPTQ_KEY_OVERWRITE, int64_t{1});
+  if (arguments.restart) options.set(GPTQ_KEY_RESUME, std::string("restart"));
+  if (arguments.no_resume) options.set(GPTQ_KEY_RESUME, std::string("never"));
   return options;
 }
 
@@ -125,6 +127,15 @@ void run(const Arguments& arguments) {
   report(arguments, quantizer);
 }
 
+/// The library speaks of its key; here it is a flag.
+void run_by_flags(const Arguments& arguments) try { run(arguments); } catch (const Failure& failure) {
+  static constexpr std::string_view kKey = "set resume to \"restart\"", kFlag = "give --restart";
+  std::string message = failure.what();
+  const size_t at = message.find(kKey);
+  if (at == std::string::npos) throw;
+  throw Failure(message.replace(at, kKey.size(), kFlag));
+}
+
 void add_method_options(Command& command, Arguments& arguments) {
   command.group("What is written");
   command.option("--bits", "N", arguments.bits, "2, 3, 4 (default) or 8");
@@ -140,6 +151,10 @@ void add_method_options(Command& command, Arguments& arguments) {
   command.toggle("--report,!--no-report", arguments.report,
                  "quantize_report.json and quantize_report.html: the error of each module (default), or not");
   command.flag("--overwrite", arguments.overwrite, "Replace OUT if it exists");
+  command.flag("--restart", arguments.restart,
+               "Start anew, not where an unfinished run of the same command stopped");
+  command.flag("--no-resume", arguments.no_resume,
+               "The same, and leave nothing for a later run to go on with");
   command.flag("--lm-head", arguments.lm_head,
                "Quantize the output head, too: 8 bits, groups of 32, unless --dynamic says otherwise");
   command.option("--dynamic", "FILE|JSON", arguments.dynamic,
@@ -204,7 +219,7 @@ void add_quantize(CLI::App& app) {
   add_method_options(command, *arguments);
   add_accuracy_options(command, *arguments);
   add_calibration_options(command, *arguments);
-  command.run([arguments] { run(*arguments); });
+  command.run([arguments] { run_by_flags(*arguments); });
 }
 
 }  // namespace cli

@@ -3,8 +3,39 @@
 
 #include "api/guard.h"
 #include "api/options.h"
+#include "base/text.h"
 
 namespace gptq::api {
+namespace {
+
+Resume resume_of(std::string_view text) {
+  return text == "restart" ? Resume::restart : text == "never" ? Resume::never : Resume::automatic;
+}
+
+std::string value_text(const gptq_options& options, const OptionRow& row) {
+  switch (row.type) {
+    case OptionType::integer: return cat(options.integer(row.key));
+    case OptionType::real: return cat(options.real(row.key));
+    case OptionType::text: return options.text(row.key);
+  }
+  return "";
+}
+
+/// All of the scope but what has no influence on the bytes of the output.
+NamedOptions named_options(const gptq_options& options) {
+  NamedOptions named;
+  for (const OptionRow& row : option_table()) {
+    if (row.scope.find("quantizer") == std::string_view::npos) continue;
+    if (row.key == GPTQ_KEY_OVERWRITE || row.key == GPTQ_KEY_RESUME) continue;
+    // no seed is not the seed 0
+    const bool absent = row.key == GPTQ_KEY_SEED && !options.has(row.key);
+    named.emplace_back(row.key, absent ? "none" : value_text(options, row));
+  }
+  return named;
+}
+
+}  // namespace
+
 ModelOptions model_options(const gptq_options* given) {
   const gptq_options none;
   const gptq_options& o = given != nullptr ? *given : none;
@@ -98,6 +129,8 @@ QuantOptions quant_options(const gptq_options* given) {
   options.overrides = parse_dynamic(o.text(GPTQ_KEY_DYNAMIC));
   options.report = o.integer(GPTQ_KEY_REPORT) != 0 ? WriteReport::yes : WriteReport::no;
   options.overwrite = o.integer(GPTQ_KEY_OVERWRITE) != 0 ? Overwrite::yes : Overwrite::no;
+  options.resume = resume_of(o.text(GPTQ_KEY_RESUME));
+  options.named = named_options(o);
   return options;
 }
 

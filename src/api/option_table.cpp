@@ -143,6 +143,8 @@ constexpr OptionRow kOptions[] = {
     integer(GPTQ_KEY_REPORT, "quantizer", 0, 1, "1",
             "1: write quantize_report.json and quantize_report.html into the output"),
     integer(GPTQ_KEY_OVERWRITE, "quantizer", 0, 1, "0", "1: replace an existing output folder"),
+    text(GPTQ_KEY_RESUME, "quantizer", "auto|restart|never", "\"auto\"",
+         "whether a job goes on with what an unfinished run left, and leaves its own work to the next"),
 };
 
 }  // namespace

@@ -62,8 +62,10 @@ Loader::Loader(const fs::path& folder)
 std::string Loader::name(std::string_view suffix) const { return cat(base_, suffix); }
 
 std::string Loader::layer_name(int64_t layer, std::string_view suffix) const {
-  return cat(base_, spec_.family->names->layers, layer, ".", suffix);
+  return cat(layers_prefix(), layer, ".", suffix);
 }
+
+std::string Loader::layers_prefix() const { return cat(base_, spec_.family->names->layers); }
 
 std::string Loader::module_name(int64_t layer, const Module& module) const {
   return layer_name(layer, module.name);

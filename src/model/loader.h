@@ -39,6 +39,9 @@ class Loader {
   std::string module_name(int64_t layer, const Module& module) const;
   /// The name that patterns of overrides are written for: with the family's base, also where the files leave it out.
   std::string full_name(const std::string& module) const;
+  /// What the names of a layer's tensors begin with, "model.layers.3.", or those of all layers.
+  std::string layer_prefix(int64_t layer) const { return layer_name(layer, ""); }
+  std::string layers_prefix() const;
   /// True if the module is stored quantized.
   bool is_quantized(const std::string& module) const;
 

@@ -61,7 +61,9 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
                                               ", but the model's context is ", context));
   }
   backend_ = create_backend(model.device, {.threads = model.backend.threads, .compute = Compute::exact});
-  output_.emplace(loader_, target, options_, plan_);
+  work_.emplace(loader_, target, options_);
+  seconds_ = work_->seconds();
+  output_.emplace(loader_, target, work_->folder(), options_, plan_);
 }
 
 void Job::add_text(std::string_view text) {
@@ -121,6 +123,9 @@ void Job::calibrate() {
     cut_calibration();
   } else if (!sequences_.empty()) {
     calibration_source_ = "tokens";
+  } else if (auto written = work_->written_calibration()) {
+    sequences_ = std::move(*written);
+    calibration_source_ = "written by the model";
   } else {
     std::optional<int32_t> start = spec.bos;
     if (!start && !spec.eos.empty()) start = spec.eos.front();
@@ -135,6 +140,7 @@ void Job::calibrate() {
     outer.layers.clear();
     calibration_source_ = "written by the model";
   }
+  work_->set_calibration(calibration_source_, sequences_);
   walk_ = std::make_unique<LayerWalk>(spec, *backend_, sequences_, follow_original(options_), &cancel_,
                                       [this] { tick(); });
   walk_->embed(outer);
@@ -153,6 +159,7 @@ QTensor Job::solve(const std::string& path, const Tensor& weight, const SolverOp
   report.group_size = options.group_size;
   report.seconds = watch.seconds();
   modules_.push_back(std::move(report));
+  work_->add_module(modules_.back(), result.q);
   return std::move(result.q);
 }
 
@@ -186,11 +193,37 @@ bool Job::wants(int64_t index, Input input) const {
   });
 }
 
+/// A layer that an earlier run has finished: the hidden states go through it as they did then.
+void Job::pass_finished_layer(int64_t index) {
+  const Spec& spec = loader_.spec();
+  if (!work_->check_layer(index)) return quantize_layer(index);
+  stage_ = cat("layer ", index + 1, "/", spec.layers);
+  LayerStages layer = load_stages(index);
+  for (const Module& module : spec.family->names->modules) {
+    tick();
+    const std::string path = loader_.module_name(index, module);
+    const std::optional<QTensor> q = work_->read_module(index, path);
+    if (!q) continue;
+    output_->write_module(path, *q);
+    const std::optional<Tensor> bias = loader_.bias(path, Access::read);
+    set_module(layer.now, *backend_, spec, module, *q, bias ? &*bias : nullptr);
+  }
+  for (const FinishedModule& module : work_->layer(index).modules) modules_.push_back(module.report);
+  if (goes_on_after(index)) {
+    walk_->advance_attention(layer, index);
+    walk_->advance_mlp(layer);
+  }
+  units_done_ += kUnits;
+  units_before_ += kUnits;
+}
+
 void Job::quantize_layer(int64_t index) {
   const Spec& spec = loader_.spec();
+  const Stopwatch watch;
+  if (first_layer_at_ < 0) first_layer_at_ = clock_.seconds();
   stage_ = cat("layer ", index + 1, "/", spec.layers);
-  LayerStages layer{.now = loader_.load_layer(*backend_, index, Access::read), .original = {}};
-  if (follow_original(options_) == FollowOriginal::yes) layer.original = layer.now;
+  work_->begin_layer(index);
+  LayerStages layer = load_stages(index);
   if (options_.true_sequential == TrueSequential::no) {
     const auto sums = walk_->collect_all(layer, index);
     for (size_t i = 0; i < kInputs.size(); ++i, ++units_done_) solve_input(layer, index, kInputs[i], sums[i]);
@@ -202,7 +235,18 @@ void Job::quantize_layer(int64_t index) {
       if (input == Input::attention_out) walk_->advance_attention(layer, index);
     }
   }
-  if (index + 1 < spec.layers || options_.lm_head == QuantizeHead::yes) walk_->advance_mlp(layer);
+  if (goes_on_after(index)) walk_->advance_mlp(layer);
+  work_->end_layer(seconds_ + watch.seconds());
+}
+
+bool Job::goes_on_after(int64_t index) const {
+  return index + 1 < loader_.spec().layers || options_.lm_head == QuantizeHead::yes;
+}
+
+LayerStages Job::load_stages(int64_t index) const {
+  LayerStages layer{.now = loader_.load_layer(*backend_, index, Access::read), .original = {}};
+  if (follow_original(options_) == FollowOriginal::yes) layer.original = layer.now;
+  return layer;
 }
 
 void Job::quantize_head() {
@@ -231,7 +275,8 @@ JobStep Job::step() {
     if (next_layer_ < 0) {
       stage_ = "calibrate";
       calibrate();
-      first_layer_at_ = clock_.seconds();
+    } else if (next_layer_ < work_->finished()) {
+      pass_finished_layer(next_layer_);
     } else if (next_layer_ < layers) {
       quantize_layer(next_layer_);
     } else {
@@ -241,9 +286,11 @@ JobStep Job::step() {
       walk_.reset();
       if (options_.report == WriteReport::yes) write_report();
       output_->finish();
+      work_->done();
     }
   } catch (...) {
     output_.reset();
+    work_.reset();
     walk_.reset();
     ended_at_ = clock_.seconds();
     throw;
@@ -251,6 +298,7 @@ JobStep Job::step() {
   seconds_ += watch.seconds();
   if (++next_layer_ <= layers) return JobStep::more;
   output_.reset();
+  work_.reset();
   ended_at_ = clock_.seconds();
   return JobStep::done;
 }
@@ -263,7 +311,9 @@ JobProgress Job::progress() const {
                        .layer = std::min(next_layer_ + 1, layers),
                        .layers = layers,
                        .seconds = first_step_at_ < 0 ? 0 : now - first_step_at_};
-  if (done > 0) progress.seconds_left = end < 0 ? (now - first_layer_at_) * (total - done) / done : 0;
+  const double solved = done - static_cast<double>(units_before_);
+  if (end >= 0 && done > 0) progress.seconds_left = 0;
+  if (end < 0 && solved > 0) progress.seconds_left = (now - first_layer_at_) * (total - done) / solved;
   return progress;
 }
 

@@ -13,6 +13,7 @@
 #include "model/loader.h"
 #include "model/model.h"
 #include "quant/calibration.h"
+#include "quant/job_work.h"
 #include "quant/layer_walk.h"
 #include "quant/module_plan.h"
 #include "quant/options.h"
@@ -33,7 +34,8 @@ enum class JobStep : uint8_t { more, done };
 
 class Job {
  public:
-  /// Opens the source, checks the options against it and stages the output: what can fail early fails here.
+  /// Opens the source, checks the options against it and stages the output: what can fail early fails here. Takes up
+  /// the work that an unfinished run of the same job left (job_work.h).
   Job(const fs::path& source, const fs::path& target, const ModelOptions& model, const QuantOptions& options,
       Progress progress);
 
@@ -41,7 +43,8 @@ class Job {
   void add_text(std::string_view text);
   void add_tokens(std::span<const int32_t> ids);
 
-  /// Calibration first, then a layer a call, then the closing of the folder. After an exception the job is over.
+  /// Calibration first, then a layer a call, then the closing of the folder. After an exception the job is over; another
+  /// one can go on with its layers.
   JobStep step();
   /// Any thread: ends the running step, or the next.
   void cancel() const { cancel_.store(true, std::memory_order_relaxed); }
@@ -55,6 +58,8 @@ class Job {
   void cut_calibration();
   void quantize_layer(int64_t index);
   void quantize_head();
+  void pass_finished_layer(int64_t index);
+  LayerStages load_stages(int64_t index) const;
   void solve_input(LayerStages& layer, int64_t index, Input input, const InputSums& sums);
   void solve_module(LayerStages& layer, int64_t index, const Module& module, const SolverOptions& options,
                     const Hessian& hessian, Solver& solver);
@@ -65,6 +70,8 @@ class Job {
   int64_t units() const;
   /// Whether a module that reads `input` is to be quantized.
   bool wants(int64_t index, Input input) const;
+  /// Whether anything reads the hidden states behind the layer.
+  bool goes_on_after(int64_t index) const;
   void tick() const;
 
   mutable std::atomic<bool> cancel_{false};
@@ -73,7 +80,8 @@ class Job {
   Loader loader_;
   ModulePlan plan_;
   std::shared_ptr<const Backend> backend_;
-  std::optional<QuantizedFolder> output_;  // gone once committed or failed
+  std::optional<JobWork> work_;            // gone once committed or failed, as is
+  std::optional<QuantizedFolder> output_;  // this
   std::vector<std::string> documents_;
   Sequences sequences_;
   std::string calibration_source_;
@@ -81,7 +89,8 @@ class Job {
   std::unique_ptr<LayerWalk> walk_;
   std::atomic<int64_t> next_layer_{-1};  // -1: calibration; layers: closing; beyond: done
   std::string stage_;
-  std::atomic<int64_t> units_done_{0};  // inputs solved
+  std::atomic<int64_t> units_done_{0};    // inputs solved
+  std::atomic<int64_t> units_before_{0};  // of them by earlier runs
   Stopwatch clock_;
   // by clock_; negative: not yet
   std::atomic<double> first_step_at_{-1}, first_layer_at_{-1}, ended_at_{-1};

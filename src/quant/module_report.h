@@ -10,6 +10,7 @@
 
 namespace gptq {
 
+/// A new member also goes into the manifest of an unfinished job (quant/manifest.cpp).
 struct ModuleReport {
   std::string name;
   int bits = 0;

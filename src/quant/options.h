@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/file.h"
 #include "format/folder_writer.h"
@@ -23,6 +25,16 @@ enum class QuantizeHead : uint8_t { no, yes };
 /// Whether the output has quantize_report.json and quantize_report.html.
 enum class WriteReport : uint8_t { no, yes };
 
+/// What a job does with its own unfinished work.
+enum class Resume : uint8_t {
+  automatic,  // goes on with what an earlier run of the same job left, and leaves its own to the next
+  restart,    // the same, but drops what was left
+  never,      // drops it, and leaves nothing
+};
+
+/// Key and value, as text, of each option that decides the result.
+using NamedOptions = std::vector<std::pair<std::string, std::string>>;
+
 struct QuantOptions {
   SolverOptions solver;
   TrueSequential true_sequential = TrueSequential::yes;
@@ -37,6 +49,8 @@ struct QuantOptions {
   ModuleOverrides overrides;  // of single modules, in their order
   WriteReport report = WriteReport::yes;
   Overwrite overwrite = Overwrite::no;
+  Resume resume = Resume::automatic;
+  NamedOptions named;  // a job goes on only with the work of one that had the same
 };
 
 }  // namespace gptq

@@ -106,9 +106,9 @@ QuantFormat output_format(const QuantOptions& options) {
   return some_asymmetric ? QuantFormat::gptq_v2 : QuantFormat::gptq;
 }
 
-QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const QuantOptions& options,
-                                 const ModulePlan& modules)
-    : source_(source), options_(options), modules_(modules), folder_(target, options.overwrite) {
+QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const fs::path& within,
+                                 const QuantOptions& options, const ModulePlan& modules)
+    : source_(source), options_(options), modules_(modules), folder_(target, options.overwrite, within) {
   writer_ = std::make_unique<FolderWriter>(folder_.path(), plan(source, modules, output_format(options)),
                                            options.max_shard_bytes);
 }

@@ -14,9 +14,9 @@ namespace gptq {
 
 class QuantizedFolder {
  public:
-  /// Fixes names and sizes of all tensors, and reserves their space on disk.
-  QuantizedFolder(const Loader& source, const fs::path& target, const QuantOptions& options,
-                  const ModulePlan& modules);
+  /// Fixes names and sizes of all tensors, and reserves their space on disk; `within` as for StagedFolder.
+  QuantizedFolder(const Loader& source, const fs::path& target, const fs::path& within,
+                  const QuantOptions& options, const ModulePlan& modules);
 
   /// Replaces the module's weight by its four tensors.
   void write_module(const std::string& module, const QTensor& quantized);

@@ -179,16 +179,16 @@ class Quantize(ToolTest):
 
 
 class Interrupt(ToolTest):
-    def start_quantize(self):
-        """A running job whose first layer has begun."""
+    def start_quantize(self, begun="layer", *more):
+        """A running job whose first layer, or the one named, has begun."""
         job = start("quantize", MODEL, self.folder / "out", "--calibration", STORIES, "--samples", "3", "--seq-len",
-                    "512", "--threads", "1", "--bits", "4")  # fmt: skip
+                    "512", "--threads", "1", "--bits", "4", *more)  # fmt: skip
         self.addCleanup(job.wait)
         self.addCleanup(job.kill)
         line = job.stderr.readline()
-        while line and "layer" not in line:
+        while line and begun not in line:
             line = job.stderr.readline()
-        self.assertIn("layer", line)
+        self.assertIn(begun, line)
         return job
 
     def stop(self, job, signal_number):
@@ -203,7 +203,30 @@ class Interrupt(ToolTest):
         self.assertEqual(job.returncode, 130, stderr)
         self.assertEqual(stdout, "")
         self.assertLess(seconds, 5)
-        self.assertEqual(list(self.folder.iterdir()), [], "something was left")
+        self.assertLessEqual({path.name for path in self.folder.iterdir()}, {".out.unfinished"})
+
+    def test_the_same_command_goes_on(self):
+        command = ("--calibration", STORIES, "--samples", "3", "--seq-len", "512", "--bits", "4")
+        self.succeed("quantize", MODEL, self.folder / "whole", *command)
+        job = self.start_quantize("layer 2")
+        self.stop(job, signal.SIGINT)
+        work = self.folder / ".out.unfinished"
+        self.assertTrue((work / "layer-0").is_file())
+        said = self.fail_with(1, "quantize", MODEL, self.folder / "out", *command[:-1], "3", says=("'bits' is '4'", "3"))
+        self.assertIn("--restart", said.stderr)
+        self.succeed("quantize", MODEL, self.folder / "out", *command, "--threads", "2")
+        self.assertFalse(work.exists())
+        for name in ("model.safetensors", "config.json", "quantize_config.json"):
+            self.assertEqual((self.folder / "out" / name).read_bytes(), (self.folder / "whole" / name).read_bytes())
+
+    def test_restart_and_no_resume(self):
+        self.stop(self.start_quantize("layer 2"), signal.SIGKILL)
+        small = ("quantize", MODEL, self.folder / "out", "--samples", "2", "--seq-len", "32")
+        self.fail_with(1, *small, says=(".out.unfinished", "EXISTS"))
+        self.succeed(*small, "--restart")
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["out"])
+        self.stop(self.start_quantize("layer 2", "--overwrite", "--no-resume"), signal.SIGINT)
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["out"])
 
     def test_kill_leaves_nothing_that_looks_finished(self):
         job = self.start_quantize()
@@ -212,7 +235,7 @@ class Interrupt(ToolTest):
         self.assertFalse((self.folder / "out").exists())
         for left in self.folder.rglob("model.safetensors"):
             self.fail_with(1, "info", left.parent)
-        self.succeed("quantize", MODEL, self.folder / "out", "--samples", "2", "--seq-len", "32")
+        self.succeed("quantize", MODEL, self.folder / "out", "--samples", "2", "--seq-len", "32", "--restart")
         self.assertTrue((self.folder / "out" / "model.safetensors").is_file())
 
     def test_interrupted_generation(self):

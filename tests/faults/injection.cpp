@@ -79,6 +79,11 @@ bool file_fails(const char* function) {
   return file_fault == FileFault::error;
 }
 
+/// For calls that clean up, where a failure is no error.
+void kill_here(const char* function) {
+  if (file_fault == FileFault::kill) file_fails(function);
+}
+
 /// Bytes that a read or write may move; -1: it must return that.
 ssize_t allowed(const char* function, size_t size) {
   const int64_t failed = files.failed;
@@ -210,6 +215,17 @@ GPTQ_TEST_REPLACES int renameat2(int from_folder, const char* from, int to_folde
   return file_fails("renameat2")
              ? -1
              : static_cast<int>(call(SYS_renameat2, from_folder, from, to_folder, to, flags));
+}
+GPTQ_TEST_REPLACES int unlink(const char* path) noexcept {
+  return file_fails("unlink") ? -1 : static_cast<int>(call(SYS_unlinkat, AT_FDCWD, path, 0));
+}
+GPTQ_TEST_REPLACES int unlinkat(int folder, const char* name, int flags) noexcept {
+  kill_here("unlinkat");
+  return static_cast<int>(call(SYS_unlinkat, folder, name, flags));
+}
+GPTQ_TEST_REPLACES int rmdir(const char* path) noexcept {
+  kill_here("rmdir");
+  return static_cast<int>(call(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR));
 }
 GPTQ_TEST_REPLACES int fstat(int file, struct stat* out) noexcept {
   return file_fails("fstat") ? -1 : static_cast<int>(call(SYS_newfstatat, file, "", out, AT_EMPTY_PATH));

@@ -32,7 +32,7 @@ enum class FileFault : uint8_t {
   kill,         // SIGKILL before the call
 };
 
-/// All file functions of injection.cpp count. Those that only clean up (unlink, rmdir) do not.
+/// All file functions of injection.cpp count; those that only clean up (unlinkat, rmdir) with FileFault::kill alone.
 void arm_files(int64_t n, Failing failing, FileFault fault, int code = 0);
 Injected disarm_files();
 /// The function that failed first, "pwrite" for example.

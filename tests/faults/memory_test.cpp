@@ -319,12 +319,31 @@ TEST(Memory, AJobLeavesNothing) {
         });
 }
 
+TEST(Memory, AJobGoesOnAfterEachFailure) {
+  const TinyModel tiny;
+  const std::string path = tiny.path(), output = tiny.outputs() / "out";
+  ASSERT_EQ(quantize(path.c_str(), output.c_str(), 1), GPTQ_DONE);
+  const std::string whole = read_file(output + "/model.safetensors");
+  fs::remove_all(output);
+  // each run goes on with what those before it left
+  for (int64_t n = 20; !fs::exists(output); n += n / 4) {
+    arm_memory(n, Failing::from_nth);
+    const gptq_status status = quantize(path.c_str(), output.c_str(), 1, "auto");
+    disarm_memory();
+    ASSERT_TRUE(status == GPTQ_DONE || status == GPTQ_ERROR_OUT_OF_MEMORY) << gptq_last_error_message();
+    ASSERT_EQ(fs::exists(output), status == GPTQ_DONE);
+  }
+  EXPECT_EQ(read_file(output + "/model.safetensors"), whole);
+  EXPECT_EQ(names_in(tiny.outputs()), std::vector<std::string>{"out"});
+}
+
 TEST(Memory, AnOldOutputIsKeptOrReplaced) {
   const TinyModel tiny;
   const fs::path output = tiny.outputs() / "out";
   HeldOptions options;
   ASSERT_EQ(gptq_options_create(options.out()), GPTQ_OK);
-  ASSERT_EQ(gptq_options_set_json(options.get(), R"({"group_size": 16, "overwrite": 1, "threads": 1})", -1),
+  ASSERT_EQ(gptq_options_set_json(
+                options.get(), R"({"group_size": 16, "overwrite": 1, "threads": 1, "resume": "never"})", -1),
             GPTQ_OK);
   int64_t calls = 0;
   const auto replace = [&](int64_t n) {

@@ -1,6 +1,7 @@
 #include "scenarios.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace gptq::test {
 namespace {
@@ -50,7 +51,7 @@ gptq_status load(const char* folder, int threads, HeldModel& model) {
   return status;
 }
 
-gptq_status quantize(const char* folder, const char* output, int threads) {
+gptq_status quantize(const char* folder, const char* output, int threads, const char* resume) {
   static constexpr char kSettings[] =
       R"({"bits": 4, "group_size": 16, "calibration_samples": 2, "calibration_length": 16, "order": "gar"})";
   static constexpr int32_t kIds[] = {1, 10, 20, 30, 40, 50};
@@ -60,6 +61,7 @@ gptq_status quantize(const char* folder, const char* output, int threads) {
   gptq_status status = gptq_options_create(options.out());
   if (status >= 0) status = gptq_options_set_json(options.get(), kSettings, -1);
   if (status >= 0) status = gptq_options_set_int(options.get(), GPTQ_KEY_THREADS, threads);
+  if (status >= 0) status = gptq_options_set_string(options.get(), GPTQ_KEY_RESUME, resume);
   if (status >= 0) status = gptq_quantizer_create(folder, output, options.get(), quantizer.out());
   if (status >= 0) status = gptq_quantizer_add_calibration_tokens(quantizer.get(), kIds, std::size(kIds));
   if (status >= 0) {
@@ -70,6 +72,13 @@ gptq_status quantize(const char* folder, const char* output, int threads) {
   if (quantizer.get() == nullptr) return status;
   const gptq_status told = gptq_quantizer_report_json(quantizer.get(), report.out());
   return told < 0 && told != GPTQ_ERROR_OUT_OF_MEMORY ? told : status;
+}
+
+void expect_named(gptq_status status, int code) {
+  const std::string message = gptq_last_error_message();
+  EXPECT_EQ(status, code == ENOMEM ? GPTQ_ERROR_OUT_OF_MEMORY : GPTQ_ERROR_IO) << message;
+  EXPECT_NE(message.find(strerrordesc_np(code)), std::string::npos) << message;
+  EXPECT_NE(message.find('/'), std::string::npos) << "no path: " << message;
 }
 
 std::string text_of(const gptq_buffer* buffer) {

@@ -1,6 +1,7 @@
 // Uses of the library, small enough to be repeated with a fault at every place.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -50,7 +51,12 @@ using HeldQuantizer = Held<gptq_quantizer, gptq_quantizer_free>;
 
 /// Each returns the first failing status, or one of success.
 gptq_status load(const char* folder, int threads, HeldModel& model);
-gptq_status quantize(const char* folder, const char* output, int threads);
+gptq_status quantize(const char* folder, const char* output, int threads, const char* resume = "never");
+
+/// Errors of the system for each of which a call on a file may fail.
+inline constexpr int kErrors[] = {ENOSPC, EIO, EDQUOT, EACCES, EMFILE, ENOMEM};
+/// What a failure of `code` may be: the system's refusal, or what is left of a file that can't be read.
+void expect_named(gptq_status status, int code);
 
 std::string text_of(const gptq_buffer* buffer);
 

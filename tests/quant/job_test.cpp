@@ -267,27 +267,40 @@ TEST(Job, OneSentenceAgainAndAgain) {
   EXPECT_LT(divergence(folder / "out"), 2);
 }
 
-TEST(Job, CancelLeavesNothing) {
-  const TemporaryFolder folder;
-  {
-    Job job(sample_folder(), folder / "out", {}, small_options(), kQuiet);
-    job.add_text(stories());
-    job.step();
-    job.step();
-    EXPECT_THROW(job.add_text("late"), Error);
-    job.cancel();
-    try {
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
+  return names;
+}
+
+TEST(Job, CancelLeavesFinishedLayersOrNothing) {
+  for (const Resume resume : {Resume::automatic, Resume::never}) {
+    const TemporaryFolder folder;
+    QuantOptions options = small_options();
+    options.resume = resume;
+    {
+      Job job(sample_folder(), folder / "out", {}, options, kQuiet);
+      job.add_text(stories());
       job.step();
-      FAIL();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.status(), Status::cancelled);
+      job.step();
+      EXPECT_THROW(job.add_text("late"), Error);
+      job.cancel();
+      try {
+        job.step();
+        FAIL();
+      } catch (const Error& error) {
+        EXPECT_EQ(error.status(), Status::cancelled);
+      }
+      const bool kept = resume == Resume::automatic;
+      EXPECT_EQ(names_in(folder.path()),
+                kept ? std::vector<std::string>{".out.unfinished"} : std::vector<std::string>());
     }
-    EXPECT_TRUE(fs::is_empty(folder.path()));
   }
+  const TemporaryFolder folder;
   {
     int calls = 0;
     Job job(sample_folder(), folder / "out", {}, small_options(), [&](int64_t, int64_t, const std::string&) {
-      if (++calls == 30) throw Error(Status::cancelled, "stop");
+      if (++calls == 10) throw Error(Status::cancelled, "stop");  // in the first layer
     });
     job.add_text(stories());
     EXPECT_THROW(run(job), Error);
@@ -316,7 +329,8 @@ TEST(Job, KilledLeavesNothingThatLooksFinished) {
       EXPECT_NE(entry.path().filename(), "config.json");
     }
   }
-  quantize(sample_folder(), folder / "out", small_options());  // and it clears what the dead left behind
+  quantize(sample_folder(), folder / "out",
+           small_options());  // and it goes on with what the dead left behind
   EXPECT_TRUE(fs::exists(folder / "out/config.json"));
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 1);
 }

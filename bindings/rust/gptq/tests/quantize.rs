@@ -66,7 +66,7 @@ fn a_job_is_watched_and_cancelled_from_another_thread() {
     assert_eq!(quantizer.steps().next().unwrap().unwrap_err().code(), ErrorCode::BadState);
 
     drop(quantizer);
-    assert_eq!(scratch.entries(), [""; 0]);
+    assert_eq!(scratch.finished(), [""; 0]);
     assert_eq!(monitor.progress().unwrap_err().code(), ErrorCode::BadState);
     monitor.cancel();
 }
@@ -82,10 +82,10 @@ fn a_cancel_before_the_first_step_is_not_lost() {
 }
 
 #[test]
-fn a_job_that_is_left_leaves_nothing() {
+fn a_job_that_is_left_leaves_no_output() {
     let scratch = Scratch::new("left");
     let mut quantizer = Quantizer::create_with(model_path(), scratch.0.join("out"), &small()).unwrap();
     assert_eq!(quantizer.steps().take(2).filter(Result::is_ok).count(), 2);
     drop(quantizer);
-    assert_eq!(scratch.entries(), [""; 0]);
+    assert_eq!(scratch.finished(), [""; 0]);
 }

@@ -50,6 +50,11 @@ impl Scratch {
     }
 
     /// Names of all that is in it, hidden ones included.
+    /// What is there but the finished layers that wait for the next run of the same job.
+    pub fn finished(&self) -> Vec<String> {
+        self.entries().into_iter().filter(|name| name != ".out.unfinished").collect()
+    }
+
     pub fn entries(&self) -> Vec<String> {
         fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }

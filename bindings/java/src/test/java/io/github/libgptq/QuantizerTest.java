@@ -76,13 +76,18 @@ public class QuantizerTest {
     }
   }
 
+  /// Nothing but the finished layers that wait for the next run of the same job.
+  private void assertNoOutput() {
+    for (String name : scratch.getRoot().list()) assertEquals(".quantized.unfinished", name);
+  }
+
   private void endsEarly(java.util.function.BiConsumer<Quantizer, Thread> end) throws Exception {
     long best = Long.MAX_VALUE;
     for (int attempt = 0; attempt < 3 && best > 100; attempt++) { // the machine may be busy with other things
       best = Math.min(best, millisecondsToTheEnd(end));
     }
     assertTrue(best + " ms", best <= 100);
-    assertEquals(0, scratch.getRoot().list().length);
+    assertNoOutput();
   }
 
   private long millisecondsToTheEnd(java.util.function.BiConsumer<Quantizer, Thread> end) throws Exception {
@@ -111,17 +116,17 @@ public class QuantizerTest {
   }
 
   @Test
-  public void cancelLeavesNothing() throws Exception {
+  public void cancelLeavesNoOutput() throws Exception {
     endsEarly((quantizer, thread) -> quantizer.cancel());
   }
 
   @Test
-  public void interruptLeavesNothing() throws Exception {
+  public void interruptLeavesNoOutput() throws Exception {
     endsEarly((quantizer, thread) -> thread.interrupt());
   }
 
   @Test
-  public void closeLeavesNothing() throws Exception {
+  public void closeLeavesNoOutput() throws Exception {
     endsEarly((quantizer, thread) -> quantizer.close());
   }
 
@@ -135,6 +140,6 @@ public class QuantizerTest {
       assertTrue(Thread.interrupted());
       assertFalse(steps.hasNext());
     }
-    assertEquals(0, scratch.getRoot().list().length);
+    assertNoOutput();
   }
 }

@@ -1,0 +1,223 @@
+#include "quant/job_work.h"
+
+#include <map>
+
+#include "base/error.h"
+#include "base/folder.h"
+#include "base/log.h"
+#include "base/text.h"
+
+namespace gptq {
+namespace {
+
+constexpr std::string_view kManifest = "job.json", kCalibration = "calibration";
+constexpr std::string_view kWritten = "written by the model";
+constexpr size_t kMostManifestBytes = size_t{64} << 20;
+
+std::string layer_file(int64_t index) { return cat("layer-", index); }
+
+std::span<const std::byte> bytes_of(const std::vector<int32_t>& ids) { return std::as_bytes(std::span(ids)); }
+
+/// i32: how many sequences, the length of each, and the ids of all.
+std::vector<int32_t> flattened(const Sequences& sequences) {
+  std::vector<int32_t> flat{static_cast<int32_t>(sequences.size())};
+  for (const auto& sequence : sequences) flat.push_back(static_cast<int32_t>(sequence.size()));
+  for (const auto& sequence : sequences) flat.insert(flat.end(), sequence.begin(), sequence.end());
+  return flat;
+}
+
+/// Of bytes that are known to be flattened() ones.
+Sequences unflattened(const std::vector<int32_t>& flat) {
+  Sequences sequences(static_cast<size_t>(flat.at(0)));
+  auto at = flat.begin() + 1 + flat[0];
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    sequences[i].assign(at, at + flat[i + 1]);
+    at += flat[i + 1];
+  }
+  return sequences;
+}
+
+CalibrationRecord record_of(const std::string& source, const Sequences& sequences) {
+  CalibrationRecord record;
+  record.source = source;
+  record.sequences = static_cast<int64_t>(sequences.size());
+  for (const auto& sequence : sequences) record.tokens += static_cast<int64_t>(sequence.size());
+  Hash64 hash;
+  hash.add(bytes_of(flattened(sequences)));
+  record.hash = hash.text();
+  return record;
+}
+
+std::string to_text(const CalibrationRecord& record) {
+  return cat(record.source, ", ", record.sequences, " sequences, ", record.tokens, " tokens, hash ",
+             record.hash);
+}
+
+std::string config_identity(const Loader& source) {
+  Hash64 hash;
+  hash.add(read_text_file(join(source.folder(), "config.json"), kMaxConfigBytes));
+  return hash.text();
+}
+
+/// config.json, then the files of weights.
+std::vector<ModelFile> files_of(const Loader& source) {
+  std::map<std::string, std::pair<uint64_t, Hash64>> weights;
+  for (const TensorInfo& tensor : source.checkpoint().tensors()) {
+    auto& [bytes, hash] = weights[tensor.file];
+    bytes += tensor.bytes;
+    hash.add(cat(tensor.name, "\n", dtype_name(tensor.dtype), shape_text(tensor.shape), "\n"));
+  }
+  std::vector<ModelFile> files{{"config.json", config_identity(source)}};
+  for (const auto& [name, file] : weights) {
+    files.push_back({name, cat(file.first, " bytes, header ", file.second.text())});
+  }
+  return files;
+}
+
+/// Of names and bytes of the tensors that `wanted` takes.
+template <class Wanted>
+std::string tensor_hash(const Checkpoint& checkpoint, const Wanted& wanted) {
+  Hash64 hash;
+  for (const TensorInfo& info : checkpoint.tensors()) {
+    if (!wanted(info.name)) continue;
+    hash.add(info.name);
+    const Tensor tensor = checkpoint.read(info.name, Access::read);
+    hash.add(std::span(tensor.data, tensor.bytes));
+  }
+  return hash.text();
+}
+
+}  // namespace
+
+JobWork::JobWork(const Loader& source, const fs::path& target, const QuantOptions& options)
+    : source_(source),
+      resume_(options.resume),
+      folder_(target, options.overwrite,
+              options.resume == Resume::automatic ? Earlier::keep : Earlier::discard) {
+  if (!keeps()) return;
+  manifest_.model = files_of(source);
+  manifest_.options = options.named;
+  const fs::path file = join(folder_.path(), kManifest);
+  if (!file_exists(file)) return;
+  folder_.keep();
+  const Manifest found = read_manifest(read_text_file(file, kMostManifestBytes), file.native());
+  check_same_job(found, manifest_, folder_.path());
+  manifest_ = found;
+  earlier_ = true;
+  finished_ = static_cast<int64_t>(manifest_.layers.size());
+}
+
+std::optional<Sequences> JobWork::written_calibration() const {
+  if (!earlier_ || manifest_.calibration.source != kWritten) return std::nullopt;
+  const fs::path path = join(folder_.path(), kCalibration);
+  if (!file_exists(path)) return std::nullopt;
+  const File file(path);
+  if (hash_of(file) != manifest_.calibration.hash) return std::nullopt;
+  std::vector<int32_t> flat(static_cast<size_t>(file.size() / sizeof(int32_t)));
+  file.read_at(0, std::as_writable_bytes(std::span(flat)));
+  return unflattened(flat);
+}
+
+void JobWork::set_calibration(const std::string& source, const Sequences& sequences) {
+  if (!keeps()) return;
+  const std::string layers = source_.layers_prefix();
+  const std::string outer =
+      tensor_hash(source_.checkpoint(), [&](const std::string& name) { return !name.starts_with(layers); });
+  const CalibrationRecord record = record_of(source, sequences);
+  if (earlier_) {
+    const CalibrationRecord& found = manifest_.calibration;
+    if (found.source != record.source || found.hash != record.hash) {
+      refuse_other_job(folder_.path(), "calibration", to_text(found), to_text(record));
+    }
+    if (manifest_.outer_weights != outer) {
+      refuse_other_job(folder_.path(), "hash of the tensors outside the layers", manifest_.outer_weights,
+                       outer);
+    }
+    return;
+  }
+  manifest_.calibration = record;
+  manifest_.outer_weights = outer;
+  if (source != kWritten) return;
+  // a model takes long to write it, and the next run shall not have to
+  folder_.remove_file(kCalibration);
+  FileWriter writer(join(folder_.path(), kCalibration));
+  writer.write_at(0, bytes_of(flattened(sequences)));
+  writer.finish();
+  write_manifest_file();
+}
+
+std::string JobWork::weights_of(int64_t index) const {
+  const std::string prefix = source_.layer_prefix(index);
+  return tensor_hash(source_.checkpoint(), [&](const std::string& name) { return name.starts_with(prefix); });
+}
+
+void JobWork::write_manifest_file() {
+  folder_.replace_file(kManifest, write_manifest(manifest_));
+  earlier_ = true;
+  folder_.keep();
+}
+
+void JobWork::forget_from(int64_t index) {
+  log(LogLevel::warning, cat(quoted(join(folder_.path(), layer_file(index)).native(), 400),
+                             ": is damaged: layers from ", index + 1, " on are quantized again"));
+  manifest_.layers.resize(static_cast<size_t>(index));
+  finished_ = index;
+}
+
+bool JobWork::check_layer(int64_t index) {
+  const FinishedLayer& layer = manifest_.layers[static_cast<size_t>(index)];
+  const fs::path path = join(folder_.path(), layer_file(index));
+  uint64_t bytes = 0;
+  for (const FinishedModule& module : layer.modules) bytes += stored_bytes(module.shape, module.report.name);
+  bool whole = bytes == layer.bytes && file_exists(path);
+  if (whole) {
+    const File file(path);
+    whole = file.size() == bytes && hash_of(file) == layer.hash;
+  }
+  if (!whole) {
+    forget_from(index);
+    return false;
+  }
+  if (const std::string now = weights_of(index); now != layer.weights) {
+    refuse_other_job(folder_.path(), cat("hash of the weights of layer ", index + 1), layer.weights, now);
+  }
+  return true;
+}
+
+std::optional<QTensor> JobWork::read_module(int64_t index, std::string_view name) const {
+  uint64_t offset = 0;
+  for (const FinishedModule& module : layer(index).modules) {
+    if (module.report.name == name) {
+      return read_matrix(File(join(folder_.path(), layer_file(index))), offset, module.shape, name);
+    }
+    offset += stored_bytes(module.shape, name);
+  }
+  return std::nullopt;
+}
+
+void JobWork::begin_layer(int64_t index) {
+  if (!keeps()) return;
+  current_ = {};
+  current_.weights = weights_of(index);
+  const std::string name = layer_file(index);
+  writer_.reset();
+  folder_.remove_file(name);
+  writer_.emplace(join(folder_.path(), name));
+}
+
+void JobWork::add_module(const ModuleReport& report, const QTensor& q) {
+  if (writer_) current_.modules.push_back({.shape = writer_->append(q), .report = report});
+}
+
+void JobWork::end_layer(double seconds) {
+  if (!writer_) return;
+  writer_->finish();
+  current_.bytes = writer_->bytes();
+  current_.hash = writer_->hash();
+  writer_.reset();
+  manifest_.layers.push_back(std::move(current_));
+  manifest_.seconds = seconds;
+  write_manifest_file();
+}
+
+}  // namespace gptq

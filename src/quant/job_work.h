@@ -1,0 +1,76 @@
+// The unfinished work of a job: each layer that is done, on disk before it counts, and found again by the next run.
+//
+// In the work folder: job.json (manifest.h), layer-0, layer-1, ... (layer_file.h), calibration (where the model wrote it)
+// and output/, which becomes the output folder. A layer's file is synced before the manifest that names it takes the
+// place of the one before; files that no manifest names are waste.
+//
+// Another run may go on only where it would come to the same bytes. Options and calibration are compared. Of the model
+// the headers of all files are, at once, and the bytes of all tensors that finished layers were made from, when these
+// are gone through again: layers that are still to come are read from the model as it is then.
+//
+// The hidden states before the next layer are not stored but computed again, by running the finished layers: storing
+// would write tokens x hidden floats to disk with every layer (4 GB for each of a 7B model's with 128 x 2048 tokens),
+// and the runs that nobody interrupts, nearly all, would pay for it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/work_folder.h"
+#include "model/loader.h"
+#include "quant/calibration.h"
+#include "quant/manifest.h"
+#include "quant/options.h"
+
+namespace gptq {
+
+class JobWork {
+ public:
+  /// Opens and locks the work folder; Fault::exists naming what is another there, see manifest.h.
+  JobWork(const Loader& source, const fs::path& target, const QuantOptions& options);
+
+  const fs::path& folder() const { return folder_.path(); }
+
+  /// The calibration that the model wrote for an earlier run, if it did.
+  std::optional<Sequences> written_calibration() const;
+  /// To be called once, before anything below. Fault::exists where finished layers were made with another one.
+  void set_calibration(const std::string& source, const Sequences& sequences);
+
+  /// What earlier runs took.
+  double seconds() const { return manifest_.seconds; }
+  /// Layers that an earlier run has finished.
+  int64_t finished() const { return finished_; }
+  /// False when the file of a finished layer is not what it was: it and those after it are forgotten then.
+  /// Fault::exists when the layer was made from other weights.
+  bool check_layer(int64_t index);
+  const FinishedLayer& layer(int64_t index) const { return manifest_.layers[static_cast<size_t>(index)]; }
+  /// Empty if the layer has no such module.
+  std::optional<QTensor> read_module(int64_t index, std::string_view name) const;
+
+  // Writing a layer, the next one after those that are there.
+  void begin_layer(int64_t index);
+  void add_module(const ModuleReport& report, const QTensor& q);
+  /// `seconds`: what the job has taken so far.
+  void end_layer(double seconds);
+
+  /// The output is complete: nothing is kept.
+  void done() { folder_.remove(); }
+
+ private:
+  bool keeps() const { return resume_ != Resume::never; }
+  void forget_from(int64_t index);
+  void write_manifest_file();
+  std::string weights_of(int64_t index) const;
+
+  const Loader& source_;
+  Resume resume_;
+  WorkFolder folder_;
+  Manifest manifest_;
+  bool earlier_ = false;  // the manifest is on disk
+  int64_t finished_ = 0;
+  std::optional<LayerFileWriter> writer_;
+  FinishedLayer current_;
+};
+
+}  // namespace gptq
