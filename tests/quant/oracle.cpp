@@ -85,13 +85,8 @@ struct Grid {
   int zero;
 };
 
-Grid grid_for(const std::vector<double>& w, const OracleOptions& o) {
+Grid grid_between(double low, double high, const OracleOptions& o) {
   const int top = (1 << o.bits) - 1;
-  double low = 0, high = 0;
-  for (double x : w) {
-    low = std::min(low, x);
-    high = std::max(high, x);
-  }
   if (o.symmetric) {
     high = std::max(high, -low);
     low = -high;
@@ -101,6 +96,87 @@ Grid grid_for(const std::vector<double>& w, const OracleOptions& o) {
   if (o.half_scales) scale = fp16_to_float(float_to_fp16(static_cast<float>(scale)));
   const int zero = o.symmetric ? 1 << (o.bits - 1) : static_cast<int>(std::nearbyint(-low / scale));
   return {scale, std::clamp(zero, 0, top)};
+}
+
+double rounded(double w, const Grid& grid, const OracleOptions& o) {
+  const int top = (1 << o.bits) - 1;
+  return grid.scale * (std::clamp(std::nearbyint(w / grid.scale) + grid.zero, 0.0, double(top)) - grid.zero);
+}
+
+/// `pivots` are the U_jj of the weights.
+Grid grid_for(const std::vector<double>& w, const std::vector<double>& pivots, const OracleOptions& o) {
+  double low = 0, high = 0;
+  for (double x : w) {
+    low = std::min(low, x);
+    high = std::max(high, x);
+  }
+  const Grid whole = grid_between(low, high, o);
+  if (o.range == OracleRange::minmax) return whole;
+  Grid best = whole;
+  double least = INFINITY;
+  const auto consider = [&](const Grid& grid) {
+    double error = 0;
+    for (size_t j = 0; j < w.size(); ++j) {
+      const double difference = std::fabs(w[j] - rounded(w[j], grid, o));
+      error += o.range == OracleRange::mse ? std::pow(difference, o.norm)
+                                           : difference * difference / (pivots[j] * pivots[j]);
+    }
+    if (error < least) least = error, best = grid;
+  };
+  std::vector<double> parts{1};
+  if (o.range == OracleRange::mse) {
+    for (int i = 0; i < 80; ++i) parts.push_back(1 - i / 100.0);
+  } else {
+    for (int i = 0; i < 33; ++i) parts.push_back(1.05 - 0.02 * i);
+  }
+  const bool moves = !o.symmetric && (o.range == OracleRange::hessian || o.bits == 2);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const Grid grid = grid_between(parts[i] * low, parts[i] * high, o);
+    consider(grid);
+    for (int by : {-1, 1}) {
+      if (moves && i > 0) consider({grid.scale, std::clamp(grid.zero + by, 0, (1 << o.bits) - 1)});
+    }
+  }
+  return best;
+}
+
+Table product(const Table& a, const Table& b, bool transpose_b = false) {
+  const size_t n = a.size(), m = transpose_b ? b.size() : b[0].size(), k = a[0].size();
+  Table c(n, std::vector<double>(m));
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t l = 0; l < k; ++l) {
+      for (size_t j = 0; j < m; ++j) c[i][j] += a[i][l] * (transpose_b ? b[j][l] : b[l][j]);
+    }
+  }
+  return c;
+}
+
+Table permuted(const Table& a, const std::vector<int>& order) {
+  Table result(a.size(), std::vector<double>(a.size()));
+  for (size_t i = 0; i < a.size(); ++i) {
+    for (size_t j = 0; j < a.size(); ++j) result[i][j] = a[order[i]][order[j]];
+  }
+  return result;
+}
+
+/// W + alpha W D H^-1
+Table moved(const std::vector<float>& weights, const Table& drift, const Table& h, double alpha) {
+  const size_t cols = h.size();
+  Table w(weights.size() / cols, std::vector<double>(cols));
+  for (size_t i = 0; i < weights.size(); ++i) w[i / cols][i % cols] = weights[i];
+  if (drift.empty()) return w;
+  const Table by = product(product(w, drift), gauss_jordan(h));
+  for (size_t i = 0; i < weights.size(); ++i) w[i / cols][i % cols] += alpha * by[i / cols][i % cols];
+  return w;
+}
+
+/// P of GPTAQ
+Table spread(const Table& drift, const Table& u, double alpha) {
+  Table p = product(drift, u, true);
+  for (size_t i = 0; i < p.size(); ++i) {
+    for (size_t j = 0; j < p.size(); ++j) p[i][j] = j > i ? alpha * p[i][j] : 0;
+  }
+  return product(p, u);
 }
 
 }  // namespace
@@ -116,8 +192,20 @@ std::vector<std::vector<double>> gram(const std::vector<float>& x, int n) {
   return h;
 }
 
-OracleResult solve_by_the_book(const std::vector<float>& weights, Table h, int tokens,
-                               const OracleOptions& o) {
+std::vector<std::vector<double>> drift(const std::vector<float>& originals, const std::vector<float>& x,
+                                       int n) {
+  Table d(n, std::vector<double>(n));
+  for (size_t start = 0; start < x.size(); start += n) {
+    for (int i = 0; i < n; ++i) {
+      const double by = double{originals[start + i]} - x[start + i];
+      for (int j = 0; j < n; ++j) d[i][j] += by * x[start + j];
+    }
+  }
+  return d;
+}
+
+OracleResult solve_by_the_book(const std::vector<float>& weights, Table h, int tokens, const OracleOptions& o,
+                               const Table& drift) {
   const int cols = static_cast<int>(h.size());
   const int rows = static_cast<int>(weights.size()) / cols, group = o.group_size == -1 ? cols : o.group_size;
   const int groups = (cols + group - 1) / group, top = (1 << o.bits) - 1;
@@ -126,13 +214,13 @@ OracleResult solve_by_the_book(const std::vector<float>& weights, Table h, int t
   for (int i = 0; i < cols; ++i) trace += diagonal[i] = h[i][i];
   for (int i = 0; i < cols; ++i) h[i][i] += o.damp * trace / cols;
   const std::vector<int> order = columns_in_order(o.order, diagonal, group);
-  Table permuted(cols, std::vector<double>(cols));
-  for (int i = 0; i < cols; ++i) {
-    for (int j = 0; j < cols; ++j) permuted[i][j] = h[order[i]][order[j]];
-  }
+  const Table ordered = permuted(h, order);
+  const Table target = moved(weights, o.target == OracleTarget::exact ? drift : Table{}, h, o.alpha);
 
   OracleResult result;
-  result.u = upper_cholesky(gauss_jordan(permuted));
+  result.u = upper_cholesky(gauss_jordan(ordered));
+  Table p;
+  if (o.target == OracleTarget::gptaq) p = spread(permuted(drift, order), result.u, o.alpha);
   result.codes.resize(weights.size());
   result.group_of.resize(cols);
   result.scales.resize(groups * rows);
@@ -144,34 +232,37 @@ OracleResult solve_by_the_book(const std::vector<float>& weights, Table h, int t
 
   for (int r = 0; r < rows; ++r) {
     std::vector<double> w(cols), error(cols);
-    for (int i = 0; i < cols; ++i) w[i] = weights[r * cols + order[i]];
-    const auto members = [&](int g) {
-      std::vector<double> values;
+    for (int i = 0; i < cols; ++i) w[i] = target[r][order[i]];
+    const auto grid_of = [&](int g) {
+      std::vector<double> values, pivots;
       for (int i = 0; i < cols; ++i) {
-        if (group_at[i] == g) values.push_back(w[i]);
+        if (group_at[i] != g) continue;
+        values.push_back(w[i]);
+        pivots.push_back(result.u[i][i]);
       }
-      return values;
+      return grid_for(values, pivots, o);
     };
     std::vector<Grid> grids(groups);
     std::vector<bool> known(groups, o.static_groups);
-    for (int g = 0; g < groups && o.static_groups; ++g) grids[g] = grid_for(members(g), o);
+    for (int g = 0; g < groups && o.static_groups; ++g) grids[g] = grid_of(g);
     for (int i = 0; i < cols; ++i) {
       const int g = group_at[i];
-      if (!known[g]) grids[g] = grid_for(members(g), o);
+      if (!known[g]) grids[g] = grid_of(g);
       known[g] = true;
       const double code = std::clamp(std::nearbyint(w[i] / grids[g].scale) + grids[g].zero, 0.0, double(top));
       const double value = grids[g].scale * (code - grids[g].zero);
       result.codes[r * cols + order[i]] = static_cast<int>(code);
-      error[i] = weights[r * cols + order[i]] - value;
-      const double step = (w[i] - value) / result.u[i][i];
-      for (int j = i; j < cols; ++j) w[j] -= step * result.u[i][j];
+      error[i] = target[r][order[i]] - value;
+      const double before = w[i], step = (before - value) / result.u[i][i];
+      if (!p.empty()) result.loss += step * step;  // the weights move, so that the errors below mean nothing
+      for (int j = i; j < cols; ++j) w[j] -= step * result.u[i][j] - (p.empty() ? 0 : before * p[i][j]);
     }
     for (int g = 0; g < groups; ++g) {
       result.scales[g * rows + r] = grids[g].scale;
       result.zeros[g * rows + r] = grids[g].zero;
     }
-    for (int i = 0; i < cols; ++i) {
-      for (int j = 0; j < cols; ++j) result.loss += error[i] * permuted[i][j] * error[j];
+    for (int i = 0; p.empty() && i < cols; ++i) {
+      for (int j = 0; j < cols; ++j) result.loss += error[i] * ordered[i][j] * error[j];
     }
   }
   result.loss /= tokens;

@@ -7,6 +7,8 @@
 namespace gptq::test {
 
 enum class OracleOrder { none, act, gar };
+enum class OracleRange { minmax, mse, hessian };
+enum class OracleTarget { sequential, gptaq, exact };
 
 struct OracleOptions {
   int bits = 4;
@@ -16,22 +18,32 @@ struct OracleOptions {
   bool static_groups = false;
   double damp = 0.05;
   bool half_scales = false;  // rounded to fp16
+  OracleRange range = OracleRange::minmax;
+  double norm = 2.4;  // of OracleRange::mse
+  OracleTarget target = OracleTarget::sequential;
+  double alpha = 0.75;
 };
 
 struct OracleResult {
-  std::vector<int> codes;              // [rows][cols], the weight's own order
-  std::vector<int> group_of;           // [cols]
-  std::vector<double> scales;          // [groups][rows]
-  std::vector<int> zeros;              // [groups][rows]
-  double loss = 0;                     // (W - Q) (H + damping) (W - Q)^T / tokens, summed over rows
+  std::vector<int> codes;      // [rows][cols], the weight's own order
+  std::vector<int> group_of;   // [cols]
+  std::vector<double> scales;  // [groups][rows]
+  std::vector<int> zeros;      // [groups][rows]
+  /// (W - Q) (H + damping) (W - Q)^T / tokens, summed over rows, W as `exact` moves it; for `gptaq` the sum over columns
+  /// of ((w - q) / U_jj)^2
+  double loss = 0;
   std::vector<std::vector<double>> u;  // upper triangular, processing order
 };
 
 /// X^T X of inputs [tokens][cols]
 std::vector<std::vector<double>> gram(const std::vector<float>& inputs, int cols);
+/// (X0 - X)^T X
+std::vector<std::vector<double>> drift(const std::vector<float>& originals, const std::vector<float>& inputs,
+                                       int cols);
 
-/// weights [rows][cols]
+/// weights [rows][cols]; `drift` is read for targets other than sequential
 OracleResult solve_by_the_book(const std::vector<float>& weights, std::vector<std::vector<double>> hessian,
-                               int tokens, const OracleOptions& options);
+                               int tokens, const OracleOptions& options,
+                               const std::vector<std::vector<double>>& drift = {});
 
 }  // namespace gptq::test

@@ -20,6 +20,7 @@ struct Input {
   int cols, tokens;
   std::vector<float> x;
   std::vector<std::vector<double>> gram;
+  std::vector<float> originals{};  // of the unquantized model
 };
 
 Input make_input(int tokens, int cols, uint64_t seed) {
@@ -37,7 +38,15 @@ SolverOptions solver_options(const OracleOptions& o) {
                                                  : Order::none,
           .static_groups = o.static_groups ? StaticGroups::yes : StaticGroups::no,
           .damp_percent = o.damp,
-          .scale_type = o.half_scales ? ScaleType::f16 : ScaleType::f32};
+          .scale_type = o.half_scales ? ScaleType::f16 : ScaleType::f32,
+          .range = o.range == test::OracleRange::hessian ? RangeSearch::hessian
+                   : o.range == test::OracleRange::mse   ? RangeSearch::mse
+                                                         : RangeSearch::minmax,
+          .mse_norm = o.norm,
+          .target = o.target == test::OracleTarget::exact   ? Target::exact
+                    : o.target == test::OracleTarget::gptaq ? Target::gptaq
+                                                            : Target::sequential,
+          .target_alpha = o.alpha};
 }
 
 struct Difference {
@@ -51,9 +60,15 @@ void compare(const test::CpuBench& bench, const Input& input, const Hessian& hes
                                   << o.symmetric << ", order " << static_cast<int>(o.order) << ", static "
                                   << o.static_groups << ", fp16 scales " << o.half_scales);
   const auto rows = static_cast<int64_t>(w.size()) / input.cols;
-  Solver solver(*bench.stream, hessian, nullptr, solver_options(o));
+  std::unique_ptr<Drift> drift;
+  std::vector<std::vector<double>> oracle_drift;
+  if (o.target != test::OracleTarget::sequential) {
+    drift = bench.drift(input.originals, input.x, input.cols);
+    oracle_drift = test::drift(input.originals, input.x, input.cols);
+  }
+  Solver solver(*bench.stream, hessian, drift.get(), solver_options(o));
   const SolveResult result = solver.quantize(w.data(), rows, "random");
-  const test::OracleResult oracle = test::solve_by_the_book(w, input.gram, input.tokens, o);
+  const test::OracleResult oracle = test::solve_by_the_book(w, input.gram, input.tokens, o, oracle_drift);
   ASSERT_EQ(result.method, SolveResult::Method::gptq);
   ASSERT_NO_THROW(validate(result.q, "random"));
   EXPECT_TRUE(std::equal(oracle.group_of.begin(), oracle.group_of.end(), result.q.group_of.begin()));
@@ -109,6 +124,56 @@ INSTANTIATE_TEST_SUITE_P(All, SolverOracle,
                            return "bits" + std::to_string(std::get<0>(info.param)) + "_group" +
                                   (group < 0 ? "_all" : std::to_string(group));
                          });
+
+using RangeAndTarget = std::tuple<test::OracleRange, test::OracleTarget>;
+std::string name_of(const RangeAndTarget& what) {
+  constexpr const char* kRanges[] = {"minmax", "mse", "hessian"};
+  constexpr const char* kTargets[] = {"sequential", "gptaq", "exact"};
+  return std::string(kRanges[static_cast<int>(std::get<0>(what))]) + "_" +
+         kTargets[static_cast<int>(std::get<1>(what))];
+}
+
+class SolverBeyond : public testing::TestWithParam<RangeAndTarget> {};
+
+TEST_P(SolverBeyond, AllOrdersAndWidths) {
+  Input input = make_input(500, 200, 23);
+  input.originals = input.x;
+  input.x = test::drifted(input.originals, input.cols, 4);
+  input.gram = test::gram(input.x, input.cols);
+  test::CpuBench bench;
+  const auto hessian = bench.hessian(input.x, input.cols);
+  const std::vector<float> w = test::normal(20 * input.cols, 6);
+  Difference total;
+  int i = 0;
+  for (int bits : {2, 3, 4}) {
+    for (OracleOrder order : {OracleOrder::none, OracleOrder::act, OracleOrder::gar}) {
+      for (int group : {32, 100, 160, -1}) {
+        ++i;
+        compare(bench, input, *hessian, w,
+                {.bits = bits,
+                 .group_size = group,
+                 .symmetric = i % 2 == 0,
+                 .order = order,
+                 .static_groups = i % 3 == 0,
+                 .half_scales = true,
+                 .range = std::get<0>(GetParam()),
+                 .target = std::get<1>(GetParam())},
+                total);
+      }
+    }
+  }
+  expect_same(total);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, SolverBeyond,
+    testing::Values(RangeAndTarget{test::OracleRange::mse, test::OracleTarget::sequential},
+                    RangeAndTarget{test::OracleRange::hessian, test::OracleTarget::sequential},
+                    RangeAndTarget{test::OracleRange::minmax, test::OracleTarget::exact},
+                    RangeAndTarget{test::OracleRange::hessian, test::OracleTarget::exact},
+                    RangeAndTarget{test::OracleRange::minmax, test::OracleTarget::gptaq},
+                    RangeAndTarget{test::OracleRange::hessian, test::OracleTarget::gptaq}),
+    [](const auto& info) { return name_of(info.param); });
 
 TEST(SolverOracle, LargeProblem) {
   const Input input = make_input(4096, 512, 3);

@@ -25,6 +25,23 @@ std::unique_ptr<Hessian> CpuBench::hessian(const std::vector<float>& inputs, int
   return result;
 }
 
+std::unique_ptr<Drift> CpuBench::drift(const std::vector<float>& originals, const std::vector<float>& inputs,
+                                       int64_t cols, int64_t rows_per_call) const {
+  auto result = stream->create_drift(cols);
+  const auto rows = static_cast<int64_t>(inputs.size()) / cols;
+  for (int64_t row = 0; row < rows; row += rows_per_call) {
+    const int64_t count = std::min(rows_per_call, rows - row);
+    const size_t bytes = static_cast<size_t>(count * cols) * stream->element_bytes();
+    const auto memory = stream->allocate(bytes), original_memory = stream->allocate(bytes);
+    const Matrix x{.data = memory->data(), .rows = count, .cols = cols};
+    const Matrix x0{.data = original_memory->data(), .rows = count, .cols = cols};
+    stream->upload(inputs.data() + row * cols, x);
+    stream->upload(originals.data() + row * cols, x0);
+    stream->drift_add(x0, x, *result);
+  }
+  return result;
+}
+
 std::vector<float> normal(int64_t count, uint64_t seed) {
   Random random(seed);
   std::vector<float> values(static_cast<size_t>(count));
@@ -46,6 +63,16 @@ std::vector<float> correlated_inputs(int64_t tokens, int64_t cols, uint64_t seed
       for (int64_t f = 0; f < factors; ++f) sum += common[t * factors + f] * mix[f * cols + i];
       x[t * cols + i] = sum * std::exp(0.5f * sizes[i]) * (i % 61 == 7 ? 20.0f : 1.0f);
     }
+  }
+  return x;
+}
+
+std::vector<float> drifted(const std::vector<float>& inputs, int64_t cols, uint64_t seed) {
+  const std::vector<float> mix = normal(cols, seed);
+  std::vector<float> x = inputs;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t column = i % static_cast<size_t>(cols), other = (column * 7 + 3) % static_cast<size_t>(cols);
+    x[i] += 0.1f * mix[column] * inputs[i - column + other];
   }
   return x;
 }
