@@ -134,7 +134,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_THREADS "threads"           /* int >= 0: 0 (default) takes all CPUs the process may use. Sessions
                                                 of a model share them: one call at a time has all of them, calls
                                                 beside it run on the threads that make them */
-#define GPTQ_KEY_COMPUTE "compute"           /* string: "fast" (default) or "exact"; both are exact fp32 in 0.1 */
+#define GPTQ_KEY_COMPUTE "compute"           /* string: "exact" for fp32 throughout, or "fast" (default): within 2^-15
+                                                of each term of a product, where the machine gains by it (AMX) */
 #define GPTQ_KEY_LOAD_WEIGHTS "load_weights" /* int 0 or 1 (default): 0 reads tokenizer and configuration alone,
                                                 for gptq_model_tokenize() and the like: it can't make sessions */
 #define GPTQ_KEY_MMAP "mmap"                 /* int 0 or 1 (default): 16-bit and 32-bit weights stay in the mapped

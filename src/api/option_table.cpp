@@ -21,7 +21,7 @@ constexpr OptionRow kOptions[] = {
     text(GPTQ_KEY_DEVICE, "model", "", "\"cpu\"", "where to compute: cpu"),
     integer(GPTQ_KEY_THREADS, "model", 0, 1024, "0", "threads; 0: all CPUs that the process may use"),
     text(GPTQ_KEY_COMPUTE, "model", "exact|fast", "\"fast\"",
-         "exact: fp32 throughout; fast: within a stated error"),
+         "exact: fp32 throughout; fast: within 2^-15 of each term"),
     integer(GPTQ_KEY_LOAD_WEIGHTS, "model", 0, 1, "1", "0: tokenizer and configuration alone"),
     integer(GPTQ_KEY_MMAP, "model", 0, 1, "1", "1: unquantized weights stay in the mapped file"),
     integer(GPTQ_KEY_CONTEXT_LENGTH, "session", 0, 1 << 30, "0", "most tokens; 0: the model's"),

@@ -16,7 +16,7 @@ constexpr int kMostThreads = 1024;
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int threads) : runtime_(std::make_shared<Runtime>(threads)) {}
+  CpuBackend(int threads, Compute compute) : runtime_(std::make_shared<Runtime>(threads, compute)) {}
 
   std::string description() const override { return cat("cpu (", runtime_->kernels.name, ")"); }
 
@@ -49,7 +49,8 @@ std::shared_ptr<const Backend> create_cpu_backend(const BackendOptions& options)
   if (options.threads < 0 || options.threads > cpu::kMostThreads) {
     throw Error(Status::invalid_argument, cat(options.threads, " threads, wanted 0 to ", cpu::kMostThreads));
   }
-  return std::make_shared<cpu::CpuBackend>(options.threads != 0 ? options.threads : available_cpus());
+  return std::make_shared<cpu::CpuBackend>(options.threads != 0 ? options.threads : available_cpus(),
+                                           options.compute);
 }
 
 }  // namespace gptq

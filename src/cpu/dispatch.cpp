@@ -6,13 +6,15 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace gptq::cpu {
 namespace {
 
 struct Features {
-  bool avx2 = false, avx512 = false;
+  bool avx2 = false, avx512 = false, amx = false;
 };
 
 #if defined(__x86_64__)
@@ -20,6 +22,13 @@ uint64_t enabled_state() {
   uint32_t low, high;
   asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return (uint64_t{high} << 32) | low;
+}
+
+/// Linux gives the state of tiles to processes that ask for it, once for all of their threads. It refuses those with
+/// signal stacks too small for it.
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
 Features detect() {
@@ -34,6 +43,12 @@ Features detect() {
   found.avx2 = (b & bit_AVX2) != 0;
   constexpr unsigned kWide = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
   found.avx512 = found.avx2 && (state & kZmm) == kZmm && (b & kWide) == kWide;
+  constexpr uint64_t kTiles = 0x60000;
+  constexpr unsigned kAmx = 1u << 22 | 1u << 24,
+                     kAvx512Bf16 = 1u << 5;  // bf16 and tiles, of edx; of leaf 7.1's eax
+  if ((d & kAmx) == kAmx && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) {
+    found.amx = found.avx512 && (state & kTiles) == kTiles && (a & kAvx512Bf16) != 0;
+  }
   return found;
 }
 #else
@@ -54,8 +69,12 @@ Features allowed() {
   Features found = detect();
   if (const char* mask = std::getenv("GPTQ_CPU_MASK"); mask != nullptr) {
     if (masked(mask, "avx2")) found = {};
-    if (masked(mask, "avx512")) found.avx512 = false;
+    if (masked(mask, "avx512")) found.avx512 = found.amx = false;
+    if (masked(mask, "amx")) found.amx = false;
   }
+#if defined(__x86_64__)
+  found.amx = found.amx && may_use_tiles();
+#endif
   return found;
 }
 
@@ -63,6 +82,18 @@ const Features& features() {
   static const Features once = allowed();
   return once;
 }
+
+#if defined(__x86_64__)
+const Kernels& kernels_amx() {
+  static const Kernels once = [] {
+    Kernels kernels = kernels_avx512();
+    kernels.name = "amx";
+    kernels.fast_gemm = gemm_amx();
+    return kernels;
+  }();
+  return once;
+}
+#endif
 
 }  // namespace
 
@@ -72,6 +103,7 @@ int available_kernels(const Kernels* (&sets)[kMaxKernelSets]) {
 #if defined(__x86_64__)
   if (features().avx2) sets[count++] = &kernels_avx2();
   if (features().avx512) sets[count++] = &kernels_avx512();
+  if (features().amx) sets[count++] = &kernels_amx();
 #endif
   return count;
 }

@@ -56,8 +56,27 @@ struct QRows {
   int64_t ldy;
 };
 
+/// The matrix product of large operands, which are packed for it in steps of at most some hundred inputs.
+struct Gemm {
+  int64_t rows;   // of a left tile, at most kMaxTileRows
+  int64_t depth;  // inputs of a packed step are padded with zeros to a multiple of this
+  /// A left tile, step(k) * rows floats, of row-major rows [rows][stride] with k inputs; rows may be fewer.
+  void (*left)(const float* in, int64_t stride, int64_t rows, int64_t k, float* out);
+  /// Likewise of columns: the tile's row c is column c < cols of in [k][stride].
+  void (*left_columns)(const float* in, int64_t stride, int64_t cols, int64_t k, float* out);
+  /// A right panel, step(k) * kTileCols floats, of [k][kTileCols]; null: it is used as it lies.
+  void (*right)(const float* in, int64_t k, float* out);
+  /// C[r][c] (+)= sum_k left[r][k] right[k][c] for r < rows, c < cols <= kTileCols. Left tiles of `rows` rows follow
+  /// each other at left_stride floats; C has row stride ldc. accumulate false: C is overwritten.
+  void (*multiply)(int64_t k, const float* left, int64_t left_stride, const float* right, float* c,
+                   int64_t ldc, int64_t rows, int64_t cols, bool accumulate);
+
+  /// Inputs of a packed step.
+  constexpr int64_t step(int64_t k) const { return (k + depth - 1) / depth * depth; }
+};
+
 struct Kernels {
-  const char* name;  // "scalar", "avx2", "avx512"
+  const char* name;  // "scalar", "avx2", "avx512", "amx"
 
   /// Rows of a tile, at most kMaxTileRows.
   int64_t tile_rows;
@@ -66,6 +85,8 @@ struct Kernels {
   /// sign is 1 or -1. accumulate false: C is overwritten.
   void (*tile)(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
                int64_t cols, float sign, bool accumulate);
+  /// The product for many rows: in fp32, and the fastest one, whose error is at most 2^-15 of each term.
+  Gemm gemm, fast_gemm;
   /// The transpose, widened: out[i][r] = float(in[r][i]) for i < k, r < rows, and 0 for rows <= r < width.
   /// in has row stride `stride` (elements), out has row stride `width` <= kTileCols.
   void (*pack)(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, float* out,
@@ -112,14 +133,15 @@ const Kernels& kernels_ref();
 #if defined(__x86_64__)
 const Kernels& kernels_avx2();    // AVX2, FMA, F16C
 const Kernels& kernels_avx512();  // AVX-512 F, BW, VL, DQ besides
+const Gemm& gemm_amx();  // AMX tiles of bf16, AVX-512 BF16 besides: with the kernels of kernels_avx512()
 #endif
 
 /// The fastest set that this CPU and operating system allow. Sets named in the environment variable GPTQ_CPU_MASK
-/// ("avx512", "avx512,avx2") are hidden, and with a set those that need it; it is read once.
+/// ("avx512", "amx,avx2") are hidden, and with a set those that need it; it is read once.
 const Kernels& best_kernels();
 
 /// Every set that best_kernels() chooses from, slowest first; returns how many.
-constexpr int kMaxKernelSets = 3;
+constexpr int kMaxKernelSets = 4;
 int available_kernels(const Kernels* (&sets)[kMaxKernelSets]);
 
 }  // namespace gptq::cpu

@@ -209,9 +209,19 @@ void axpy(float a, const float* x, int64_t n, float* y) {
   for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
 
+}  // namespace
+}  // namespace gptq::cpu
+
+#include "cpu/gemm_plain.h"
+
+namespace gptq::cpu {
+namespace {
+
 constexpr Kernels kTable{.name = "scalar",
                          .tile_rows = kTileRows,
                          .tile = tile,
+                         .gemm = kPlainGemm,
+                         .fast_gemm = kPlainGemm,
                          .pack = pack,
                          .unpack = unpack,
                          .qdot = qdot,

@@ -19,25 +19,25 @@ struct Span {
   int64_t begin, end;
 };
 
-/// Rows of x as [step][tile][depth of the step][tile_rows].
+/// Rows of x as [step][tile][inputs of the step, padded][rows of a tile].
 struct PackedRows {
   const float* data;
   int64_t padded_rows;
-  const float* tile(int64_t first_row, int64_t k, int64_t depth) const {
-    return data + k * padded_rows + first_row * depth;
+  const float* tile(int64_t first_row, int64_t k, int64_t step) const {
+    return data + k * padded_rows + first_row * step;
   }
 };
 
 struct TiledProduct {
   CpuStream& stream;
-  const Kernels& kernels;
+  const Gemm& gemm;
   int64_t inputs, outputs;
   const float* bias;
   const FillPanel& fill;
 
   void band(const float* x, int64_t rows, float* y) const {
-    const int64_t height = kernels.tile_rows, padded = round_up(rows, height);
-    const Scratch::Lease lease = stream.scratch().floats(padded * inputs);
+    const int64_t height = gemm.rows, padded = round_up(rows, height);
+    const Scratch::Lease lease = stream.scratch().floats(padded * gemm.step(inputs));
     pack(x, rows, padded, lease.floats());
     const PackedRows packed{lease.floats(), padded};
     const int64_t panels = (outputs + kTileCols - 1) / kTileCols;
@@ -49,45 +49,48 @@ struct TiledProduct {
     const int64_t item_rows = round_up(std::max(kLeastItemRows, (rows + cuts - 1) / cuts), height);
     const int64_t slices = (rows + item_rows - 1) / item_rows;
     stream.parallel_for(groups * slices, 1, [&](int64_t begin, int64_t end) {
-      const Scratch::Lease panel = stream.scratch().floats(kStepInputs * kTileCols);
+      constexpr int64_t kPanelFloats = kStepInputs * kTileCols;
+      const Scratch::Lease panels_of_step = stream.scratch().floats(2 * kPanelFloats);
+      float* const panel = panels_of_step.floats();
       for (int64_t i = begin; i < end; ++i) {
         const int64_t first_row = i % slices * item_rows, first_panel = i / slices * group;
         item(packed, {first_row, std::min(rows, first_row + item_rows)},
-             {first_panel, std::min(panels, first_panel + group)}, panel.floats(), y);
+             {first_panel, std::min(panels, first_panel + group)}, panel, panel + kPanelFloats, y);
       }
     });
   }
 
   void pack(const float* x, int64_t rows, int64_t padded, float* out) const {
-    const int64_t height = kernels.tile_rows;
+    const int64_t height = gemm.rows;
     stream.parallel_for(padded / height, 2, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const int64_t first = t * height;
         for (int64_t k = 0; k < inputs; k += kStepInputs) {
           const int64_t depth = std::min(kStepInputs, inputs - k);
-          kernels.pack(Dense::f32, x + first * inputs + k, inputs, std::min(height, rows - first), depth,
-                       out + k * padded + first * depth, height);
+          gemm.left(x + first * inputs + k, inputs, std::min(height, rows - first), depth,
+                    out + k * padded + first * gemm.step(depth));
         }
       }
     });
   }
 
   /// Steps of the inputs outside, panels inside: the rows of a step stay in the cache for all panels.
-  void item(const PackedRows& packed, Span rows, Span panels, float* panel, float* y) const {
+  void item(const PackedRows& packed, Span rows, Span panels, float* panel, float* packed_panel,
+            float* y) const {
     for (int64_t r = rows.begin; bias != nullptr && r < rows.end; ++r) {
       const int64_t first = panels.begin * kTileCols, last = std::min(outputs, panels.end * kTileCols);
       std::copy(bias + first, bias + last, y + r * outputs + first);
     }
     for (int64_t k = 0; k < inputs; k += kStepInputs) {
-      const int64_t depth = std::min(kStepInputs, inputs - k);
+      const int64_t depth = std::min(kStepInputs, inputs - k), step = gemm.step(depth);
       for (int64_t p = panels.begin; p < panels.end; ++p) {
         stream.check_cancel();
         const int64_t col = p * kTileCols, cols = std::min(kTileCols, outputs - col);
         fill(col, cols, k, depth, panel);
-        for (int64_t r = rows.begin; r < rows.end; r += kernels.tile_rows) {
-          kernels.tile(depth, packed.tile(r, k, depth), panel, kTileCols, y + r * outputs + col, outputs,
-                       std::min(kernels.tile_rows, rows.end - r), cols, 1.0f, k > 0 || bias != nullptr);
-        }
+        if (gemm.right != nullptr) gemm.right(panel, depth, packed_panel);
+        gemm.multiply(depth, packed.tile(rows.begin, k, step), step * gemm.rows,
+                      gemm.right != nullptr ? packed_panel : panel, y + rows.begin * outputs + col, outputs,
+                      rows.end - rows.begin, cols, k > 0 || bias != nullptr);
       }
     }
   }
@@ -103,12 +106,11 @@ std::vector<float> bias_values(const Tensor* bias, int64_t rows) {
   return to_float(*bias);
 }
 
-void tiled_product(CpuStream& stream, const float* x, int64_t rows, int64_t inputs, int64_t outputs,
-                   const float* bias, float* y, const FillPanel& fill) {
-  const TiledProduct product{stream, stream.kernels(), inputs, outputs, bias, fill};
+void tiled_product(CpuStream& stream, const Gemm& gemm, const float* x, int64_t rows, int64_t inputs,
+                   int64_t outputs, const float* bias, float* y, const FillPanel& fill) {
+  const TiledProduct product{stream, gemm, inputs, outputs, bias, fill};
   const int64_t bands = (rows + kBandRows - 1) / kBandRows;
-  const int64_t band_rows =
-      round_up((rows + bands - 1) / std::max<int64_t>(bands, 1), stream.kernels().tile_rows);
+  const int64_t band_rows = round_up((rows + bands - 1) / std::max<int64_t>(bands, 1), gemm.rows);
   for (int64_t r = 0; r < rows; r += band_rows) {
     product.band(x + r * inputs, std::min(band_rows, rows - r), y + r * outputs);
   }

@@ -33,7 +33,7 @@ using FillPanel = std::function<void(int64_t col, int64_t cols, int64_t k, int64
 inline constexpr int64_t kStepInputs = 256;
 
 /// y[i] = x_i W^T + bias for many rows; x has `inputs` columns, y `outputs`. bias may be null.
-void tiled_product(CpuStream& stream, const float* x, int64_t rows, int64_t inputs, int64_t outputs,
-                   const float* bias, float* y, const FillPanel& fill);
+void tiled_product(CpuStream& stream, const Gemm& gemm, const float* x, int64_t rows, int64_t inputs,
+                   int64_t outputs, const float* bias, float* y, const FillPanel& fill);
 
 }  // namespace gptq::cpu

@@ -3,6 +3,8 @@
 
 #include "cpu/kernels_simd.h"
 
+#include "cpu/gemm_plain.h"
+
 namespace gptq::cpu {
 namespace {
 
@@ -134,6 +136,8 @@ constexpr Kernels make_kernels(const char* name) {
   return {.name = name,
           .tile_rows = kTileRows,
           .tile = tile,
+          .gemm = kPlainGemm,
+          .fast_gemm = kPlainGemm,
           .pack = pack,
           .unpack = unpack,
           .qdot = qdot,

@@ -117,8 +117,8 @@ class Refinement {
 
   /// out [rows, b.size()] = x [rows, from.size()] H[from, b]
   void multiply(const std::vector<float>& x, const Columns& from, const Columns& b, std::vector<float>& out) {
-    tiled_product(stream_, x.data(), problem_.rows, from.size(), b.size(), nullptr, out.data(),
-                  [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* panel) {
+    tiled_product(stream_, stream_.kernels().gemm, x.data(), problem_.rows, from.size(), b.size(), nullptr,
+                  out.data(), [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* panel) {
                     const float* h = h_.data() + (from.begin + k) * problem_.cols + b.begin + col;
                     for (int64_t i = 0; i < depth; ++i, h += problem_.cols, panel += kTileCols)
                       std::copy(h, h + cols, panel);

@@ -19,9 +19,13 @@ namespace gptq::cpu {
 
 /// What all streams of a backend share.
 struct Runtime {
-  explicit Runtime(int threads) : kernels(best_kernels()), pool(threads) {}
+  Runtime(int threads, Compute compute)
+      : kernels(best_kernels()),
+        gemm(compute == Compute::exact ? kernels.gemm : kernels.fast_gemm),
+        pool(threads) {}
 
   const Kernels& kernels;
+  const Gemm& gemm;  // of Linears and Hessians
   ThreadPool pool;
 };
 
@@ -64,6 +68,7 @@ class CpuStream final : public Stream {
 
   // For the files that define ops
   const Kernels& kernels() const { return runtime_->kernels; }
+  const Gemm& gemm() const { return runtime_->gemm; }
   Scratch& scratch() { return scratch_; }
   int threads() const { return runtime_->pool.threads(); }
   /// Throws Error(Status::cancelled) once the stream's flag is set.

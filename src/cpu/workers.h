@@ -12,12 +12,14 @@ struct Workers {
   using Body = std::function<void(int64_t begin, int64_t end)>;
 
   const Kernels& kernels;
+  const Gemm& gemm;  // for sums over calibration inputs
   /// As ThreadPool::parallel_for.
   std::function<void(int64_t count, int64_t grain, const Body& body)> parallel_for;
 };
 
 inline Workers workers_of(CpuStream& stream) {
-  return {stream.kernels(), [&stream](int64_t count, int64_t grain, const Workers::Body& body) {
+  return {stream.kernels(), stream.gemm(),
+          [&stream](int64_t count, int64_t grain, const Workers::Body& body) {
             stream.parallel_for(count, grain, body);
           }};
 }

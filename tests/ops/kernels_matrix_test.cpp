@@ -52,6 +52,80 @@ TEST_P(MatrixKernels, TileTouchesItsRowsAndColumnsOnly) {
   }
 }
 
+/// Left rows [rows][k] and right [k][cols] by way of packed tiles and panels of at most `step` inputs.
+void multiply(const cpu::Gemm& gemm, const std::vector<float>& left, const std::vector<float>& right,
+              int64_t rows, int64_t k, int64_t cols, int64_t step, bool by_columns, std::vector<float>& c,
+              int64_t ldc) {
+  for (int64_t at = 0; at < k; at += step) {
+    const int64_t depth = std::min(step, k - at), tile = gemm.rows * gemm.step(depth);
+    const int64_t tiles = (rows + gemm.rows - 1) / gemm.rows;
+    std::vector<float> packed(static_cast<size_t>(tiles * tile), NAN);
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t first = t * gemm.rows, height = std::min(gemm.rows, rows - first);
+      if (!by_columns) {
+        gemm.left(left.data() + first * k + at, k, height, depth, packed.data() + t * tile);
+        continue;
+      }
+      std::vector<float> columns(static_cast<size_t>(depth * height));
+      for (int64_t i = 0; i < depth; ++i) {
+        for (int64_t r = 0; r < height; ++r)
+          columns[static_cast<size_t>(i * height + r)] = left[static_cast<size_t>((first + r) * k + at + i)];
+      }
+      gemm.left_columns(columns.data(), height, height, depth, packed.data() + t * tile);
+    }
+    std::vector<float> panel(static_cast<size_t>(depth * kTileCols), 7.0f);
+    for (int64_t i = 0; i < depth; ++i) {
+      for (int64_t j = 0; j < cols; ++j)
+        panel[static_cast<size_t>(i * kTileCols + j)] = right[static_cast<size_t>((at + i) * cols + j)];
+    }
+    std::vector<float> packed_panel(static_cast<size_t>(gemm.step(depth) * kTileCols), NAN);
+    if (gemm.right != nullptr) gemm.right(panel.data(), depth, packed_panel.data());
+    gemm.multiply(depth, packed.data(), tile, gemm.right != nullptr ? packed_panel.data() : panel.data(),
+                  c.data(), ldc, rows, cols, at > 0);
+  }
+}
+
+TEST_P(MatrixKernels, GemmMultipliesItsRowsAndColumnsOnly) {
+  struct Kind {
+    const cpu::Gemm& gemm;
+    double tolerance;  // of the sum of magnitudes
+  };
+  for (const Kind& kind : {Kind{k.gemm, 1e-6}, Kind{k.fast_gemm, 0x1p-15}}) {
+    ASSERT_LE(kind.gemm.rows, cpu::kMaxTileRows);
+    for (int64_t depth : {1, 2, 31, 32, 33, 63, 100, 300}) {
+      for (int64_t rows : {int64_t{1}, kind.gemm.rows, kind.gemm.rows + 1, int64_t{50}}) {
+        for (int64_t cols : {1, 15, 16, 17, 32}) {
+          for (bool by_columns : {false, true}) {
+            const auto left = random_floats(random, rows * depth),
+                       right = random_floats(random, depth * cols);
+            const int64_t ldc = 35;
+            const auto before = random_floats(random, rows * ldc);
+            auto c = before;
+            multiply(kind.gemm, left, right, rows, depth, cols, 128, by_columns, c, ldc);
+            for (int64_t r = 0; r < rows; ++r) {
+              for (int64_t j = 0; j < ldc; ++j) {
+                const auto at = static_cast<size_t>(r * ldc + j);
+                if (j >= cols) {
+                  ASSERT_EQ(c[at], before[at]) << rows << "x" << cols;
+                  continue;
+                }
+                double want = 0.0, magnitude = 0.0;
+                for (int64_t i = 0; i < depth; ++i) {
+                  const double term = double{left[static_cast<size_t>(r * depth + i)]} *
+                                      right[static_cast<size_t>(i * cols + j)];
+                  want += term;
+                  magnitude += std::abs(term);
+                }
+                ASSERT_NEAR(c[at], want, kind.tolerance * magnitude) << rows << "x" << cols << " k " << depth;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_P(MatrixKernels, PackTransposesAndPads) {
   for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     const auto type = dtype == DType::f32   ? cpu::Dense::f32

@@ -120,7 +120,7 @@ TEST(SolverGolden, Factor) {
   for (int i = 0; i < 4; ++i) h.at(i, i) += static_cast<float>(0.05 * trace / 4);
 
   ThreadPool pool(2);
-  const cpu::Workers workers{cpu::best_kernels(),
+  const cpu::Workers workers{cpu::best_kernels(), cpu::best_kernels().gemm,
                              [&](int64_t count, int64_t grain, const cpu::Workers::Body& body) {
                                pool.parallel_for(count, grain, body);
                              }};
