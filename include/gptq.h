@@ -190,11 +190,13 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_CALIBRATION_FORMAT "calibration_format" /* string: what gptq_quantizer_add_calibration_text() takes:
       "text" (default), one text a call; "jsonl", lines of JSON; "json", an array: of values each, which are a text (a
       string, or {"text": ...}) or a sequence of tokens (an array, or {"input_ids": [...]}), taken as it is */
-#define GPTQ_KEY_FORMAT "format"             /* string: "gptq" or "gptq_v2"; the default is "gptq" for symmetric
-                                                and "gptq_v2" for asymmetric */
+#define GPTQ_KEY_FORMAT "format"             /* string: "gptq" (default for symmetric), "gptq_v2" (default for
+                                                asymmetric) or "compressed_tensors" (its "pack-quantized", of vLLM's
+                                                quantizer: no GPT-2, no order "act" unless the groups are static).
+                                                Also "convert", where it has no default and may be "dense", too */
 #define GPTQ_KEY_MAX_SHARD_SIZE "max_shard_size" /* int >= 1, default 4294967296 (4 GB): bytes of tensors that a file
                                                     of the output holds; more go into several files with an index
-                                                    (one tensor is never cut). At most 500 files */
+                                                    (one tensor is never cut). At most 500 files; also "convert" */
 #define GPTQ_KEY_LM_HEAD "lm_head"           /* int 0 (default) or 1: quantize the output head, too, unless "dynamic"
                                                 says otherwise to 8 bits in groups of 32, symmetric. An error where
                                                 the head is the embedding itself (tied) */
@@ -208,11 +210,15 @@ GPTQ_API void gptq_set_log_level(int32_t level);
                                                 output, as quantize_report.json, and as a page for people with plots
                                                 that needs no network, quantize_report.html */
 #define GPTQ_KEY_OVERWRITE "overwrite"       /* int 0 (default) or 1: replace an existing output folder, when the
-                                                new one is complete; an empty one is no obstacle to either */
+                                                new one is complete; an empty one is no obstacle to either; also
+                                                "convert" */
 #define GPTQ_KEY_RESUME "resume"             /* string: "auto" (default) goes on with what an unfinished run of the same
                                                 job left beside the output, and leaves its own finished layers to the
                                                 next; "restart" drops what was left first; "never" drops it and leaves
                                                 nothing */
+
+/* Scope "convert": gptq_model_convert(), besides "format", "max_shard_size" and "overwrite" above */
+#define GPTQ_KEY_DTYPE "dtype"               /* string: "bf16" (default), "f16" or "f32": of "dense" weights */
 
 /** An empty set: every key has its default.  @since 0.1  @owner caller, gptq_options_free()  @threadsafe any */
 GPTQ_API gptq_status gptq_options_create(gptq_options **out);
@@ -271,6 +277,21 @@ GPTQ_API void gptq_buffer_free(gptq_buffer *buffer);
  *          _OUT_OF_MEMORY, _CANCELLED
  *  @since 0.1  @blocks yes  @owner caller, gptq_model_free()  @threadsafe any */
 GPTQ_API gptq_status gptq_model_load(const char *path, const gptq_options *options, gptq_model **out);
+/** Writes a quantized model in another format: from GPTQ v1 and v2, AWQ, Marlin and compressed-tensors to "gptq",
+ *  "gptq_v2" or "compressed_tensors" with the same codes, or to "dense" 16-bit or 32-bit weights of the values that they
+ *  stand for. One module is in memory at a time. The output folder appears by one rename when all of it is on disk;
+ *  until then, and after a failure or a cancel, there is none, or the old one where "overwrite" is 1.
+ *  @param[in] model_path   the folder; for "dense" it may be one that is not quantized, whose type then changes
+ *  @param[in] output_path  the folder to make; its parent must exist
+ *  @param[in] options      scope "convert", and a progress callback, which may cancel; "format" must be set
+ *  @return GPTQ_OK; as gptq_model_load(); GPTQ_ERROR_INVALID_ARGUMENT without a format; _UNSUPPORTED for a model that is
+ *          not quantized, and for what the format can't hold: zero points of 0 beside codes at the top in "gptq", inputs
+ *          in activation order and groups that do not divide the inputs in "compressed_tensors" (the message names the
+ *          module; nothing is written then); _CORRUPT for a value too large for "f16"; _IO when the output exists or
+ *          can't be made
+ *  @since 0.1  @blocks yes  @threadsafe any */
+GPTQ_API gptq_status gptq_model_convert(const char *model_path, const char *output_path,
+                                        const gptq_options *options);
 /** Drops the caller's hold; sessions keep the model alive until they go.  @since 0.1  @threadsafe any */
 GPTQ_API void gptq_model_free(gptq_model *model);
 /** One more hold, to be given back with gptq_model_free().  @since 0.1  @threadsafe any */

@@ -145,7 +145,7 @@ void add_method_options(Command& command, Arguments& arguments) {
   command.toggle("--sym,!--asym", arguments.sym,
                  "Zero points fixed in the middle (--sym, default) or free (--asym)");
   command.option("--format", "NAME", arguments.format,
-                 "gptq or gptq_v2; default gptq for --sym, gptq_v2 for --asym");
+                 "gptq, gptq_v2 or compressed_tensors; default gptq for --sym, gptq_v2 for --asym");
   command.size("--max-shard-size", arguments.max_shard_size,
                "Bytes of tensors in one file, such as 500MB; default 4GB");
   command.toggle("--report,!--no-report", arguments.report,

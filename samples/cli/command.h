@@ -20,6 +20,7 @@ using Json = nlohmann::ordered_json;
 
 /// Registers one command with its options; its callback does the work.
 void add_quantize(CLI::App& app);
+void add_convert(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_perplexity(CLI::App& app);
 void add_logits(CLI::App& app);

@@ -25,6 +25,7 @@ Usage:
 Commands:
   quantize    a 16-bit or 32-bit Hugging Face folder in, a GPTQ folder out that transformers,
               GPTQModel and vLLM load
+  convert     a quantized folder in another format, or as plain weights
   generate    continue a text; it is printed as it comes
   perplexity  how well a model predicts a text, and how far it is from a reference model
   bench       tokens per second and memory

@@ -51,6 +51,7 @@ void fill(CLI::App& app) {
   const auto write_page = [&app](const std::string& name) { print_page(app, name); };
   app.add_option_function<std::string>("--write-page", write_page)->group(kHidden);
   add_quantize(app);
+  add_convert(app);
   add_generate(app);
   add_perplexity(app);
   add_bench(app);

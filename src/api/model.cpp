@@ -95,6 +95,14 @@ gptq_status gptq_model_load(const char* path, const gptq_options* options, gptq_
   });
 }
 
+gptq_status gptq_model_convert(const char* model_path, const char* output_path, const gptq_options* options) {
+  return api::guard([&] {
+    api::require(model_path, "model_path");
+    api::require(output_path, "output_path");
+    convert_model(model_path, output_path, api::convert_options(options), api::progress_of(options));
+  });
+}
+
 gptq_status gptq_model_retain(const gptq_model* model) {
   return api::guard([&] {
     api::require(model, "model");

@@ -95,7 +95,32 @@ void set_accuracy(const gptq_options& o, SolverOptions& solver) {
   if (!o.has(GPTQ_KEY_REFIT)) solver.refits = std::min(solver.refits, solver.sweeps);
 }
 
+/// Empty where none is given, and for "dense".
+std::optional<QuantFormat> output_format(const gptq_options& o) {
+  const std::string format = o.text(GPTQ_KEY_FORMAT);
+  if (format == "gptq") return QuantFormat::gptq;
+  if (format == "gptq_v2") return QuantFormat::gptq_v2;
+  if (format == "compressed_tensors") return QuantFormat::compressed_tensors;
+  return std::nullopt;
+}
+
 }  // namespace
+
+ConvertOptions convert_options(const gptq_options* given) {
+  const gptq_options none;
+  const gptq_options& o = given != nullptr ? *given : none;
+  if (!o.has(GPTQ_KEY_FORMAT)) {
+    throw Error(Status::invalid_argument,
+                "option 'format' is not set: wanted gptq, gptq_v2, compressed_tensors or dense");
+  }
+  const std::string dtype = o.text(GPTQ_KEY_DTYPE);
+  return {.format = output_format(o),
+          .dtype = dtype == "f32"   ? DType::f32
+                   : dtype == "f16" ? DType::f16
+                                    : DType::bf16,
+          .max_shard_bytes = static_cast<uint64_t>(o.integer(GPTQ_KEY_MAX_SHARD_SIZE)),
+          .overwrite = o.integer(GPTQ_KEY_OVERWRITE) != 0 ? Overwrite::yes : Overwrite::no};
+}
 
 QuantOptions quant_options(const gptq_options* given) {
   const gptq_options none;
@@ -121,8 +146,11 @@ QuantOptions quant_options(const gptq_options* given) {
                                : calibration == "json" ? CalibrationFormat::json
                                                        : CalibrationFormat::text;
   if (o.has(GPTQ_KEY_SEED)) options.seed = static_cast<uint64_t>(o.integer(GPTQ_KEY_SEED));
-  if (o.has(GPTQ_KEY_FORMAT)) {
-    options.format = o.text(GPTQ_KEY_FORMAT) == "gptq_v2" ? QuantFormat::gptq_v2 : QuantFormat::gptq;
+  options.format = output_format(o);
+  if (o.text(GPTQ_KEY_FORMAT) == "dense") {
+    throw Error(
+        Status::invalid_argument,
+        "option 'format' is 'dense', which is to convert to; wanted gptq, gptq_v2 or compressed_tensors");
   }
   options.max_shard_bytes = static_cast<uint64_t>(o.integer(GPTQ_KEY_MAX_SHARD_SIZE));
   options.lm_head = o.integer(GPTQ_KEY_LM_HEAD) != 0 ? QuantizeHead::yes : QuantizeHead::no;

@@ -10,6 +10,7 @@
 #include "gptq.h"
 #include "model/model.h"
 #include "model/session.h"
+#include "quant/convert.h"
 #include "quant/options.h"
 
 struct gptq_options {
@@ -41,6 +42,7 @@ ModelOptions model_options(const gptq_options* options);
 int64_t context_length(const gptq_options* options);
 GenerationOptions generation_options(const gptq_options* options);
 QuantOptions quant_options(const gptq_options* options);
+ConvertOptions convert_options(const gptq_options* options);
 /// The text of the option "dynamic"; empty text has no overrides.
 ModuleOverrides parse_dynamic(std::string_view text);
 

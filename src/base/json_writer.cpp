@@ -125,6 +125,7 @@ class Editor final : public nlohmann::json_sax<Json> {
 
   void write_member() {
     written_ = true;
+    if (value_.empty()) return;  // the member is to go
     out_.key(key_);
     Editor copy(out_, what_);
     parse_json_events(value_, what_, {}, copy);
@@ -147,6 +148,10 @@ std::string set_json_member(std::string_view text, std::string_view what, std::s
   parse_json_events(text, what, {}, editor);
   if (!editor.has_written()) throw Error(Fault::format, cat(what, ": wanted an object"));
   return out.take();
+}
+
+std::string remove_json_member(std::string_view text, std::string_view what, std::string_view key) {
+  return set_json_member(text, what, key, {});
 }
 
 }  // namespace gptq

@@ -62,5 +62,7 @@ class JsonWriter {
 /// in its place where there was one, else at the end. Other members keep their order.
 std::string set_json_member(std::string_view text, std::string_view what, std::string_view key,
                             std::string_view value);
+/// The same without the member.
+std::string remove_json_member(std::string_view text, std::string_view what, std::string_view key);
 
 }  // namespace gptq

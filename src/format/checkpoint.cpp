@@ -94,10 +94,20 @@ std::unique_ptr<Checkpoint> open_sharded(const fs::path& folder, const std::stri
   throw Error(Status::not_found, cat(quoted(folder.native(), 400), ": ", found));
 }
 
+ShardIndex read_index(const fs::path& folder, const std::string& name) {
+  return parse_shard_index(read_text_file(join(folder, name), kMostIndexBytes), name);
+}
+
 }  // namespace
 
-std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder) {
+std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder, std::span<const std::string> preferred) {
   const FolderFiles files = list_files(folder);
+  for (const std::string& name : preferred) {
+    const std::string file = name + ".safetensors", index = file + ".index.json";
+    if (file == kSingle) continue;  // as without preference
+    if (contains(files.indices, index)) return open_sharded(folder, index, read_index(folder, index));
+    if (contains(files.weights, file)) return open_safetensors(join(folder, file));
+  }
   const bool single = contains(files.weights, kSingle);
   std::string index_name;
   if (contains(files.indices, kIndex)) {
@@ -106,8 +116,7 @@ std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder) {
     index_name = files.indices[0];
   }
   if (!index_name.empty()) {
-    ShardIndex index =
-        parse_shard_index(read_text_file(join(folder, index_name), kMostIndexBytes), index_name);
+    ShardIndex index = read_index(folder, index_name);
     const bool complete = std::all_of(index.files.begin(), index.files.end(), [&](const std::string& name) {
       std::error_code failed;
       return fs::exists(fs::symlink_status(join(folder, name), failed));

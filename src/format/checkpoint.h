@@ -47,7 +47,9 @@ class Checkpoint {
 /// Opens model.safetensors, or model.safetensors.index.json with its shards, or the one other *.safetensors file
 /// of the folder (the names that AutoGPTQ gave). When both the single file and an index are there, the index wins
 /// if it names files that exist, and a warning is logged. Status::not_found when there is none of them.
-std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder);
+/// A file NAME.safetensors, or an index NAME.safetensors.index.json, of one of the `preferred` names comes first.
+std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder,
+                                            std::span<const std::string> preferred = {});
 
 /// One safetensors file on its own.
 std::unique_ptr<Checkpoint> open_safetensors(const fs::path& file);

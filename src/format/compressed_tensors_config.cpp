@@ -1,7 +1,13 @@
 // The "quantization_config" of compressed-tensors: groups of modules, each with a scheme for its weights and others
 // for what goes in and out. Only weights may be quantized here. Bits, groups and symmetry of a module follow from
 // its tensors, so that of several groups each needs only to be of the known kind.
+#include "format/compressed_tensors_config.h"
+
+#include <map>
+#include <tuple>
+
 #include "base/error.h"
+#include "base/json_writer.h"
 #include "base/qtensor.h"
 #include "base/text.h"
 #include "format/quant_config_parse.h"
@@ -56,7 +62,89 @@ QuantConfig read_group(const JsonObject& group) {
   return read_weights(*weights);
 }
 
+/// One scheme for weights; a group size of -1 is a scale for each output.
+struct Scheme {
+  int bits;
+  int64_t group_size;
+  Symmetry symmetry;
+
+  auto key() const { return std::tuple(bits, group_size, symmetry); }
+  bool operator<(const Scheme& other) const { return key() < other.key(); }
+};
+
+using Schemes = std::map<Scheme, std::vector<std::string_view>>;  // the modules of each
+
+/// A module with one group alone has groups of any size: that of the others, if it is its number of inputs.
+Schemes schemes_of(std::span<const std::pair<std::string, ModuleShape>> modules) {
+  int64_t common = -1;
+  for (const auto& [name, shape] : modules) {
+    if (shape.groups > 1) common = shape.in_features / shape.groups;
+  }
+  Schemes schemes;
+  for (const auto& [name, shape] : modules) {
+    const bool whole = shape.groups == 1 && shape.in_features != common;
+    const int64_t group_size = whole ? -1 : shape.in_features / shape.groups;
+    schemes[{shape.bits, group_size, shape.symmetry}].push_back(name);
+  }
+  return schemes;
+}
+
+void write_scheme(JsonWriter& out, const Scheme& scheme) {
+  out.begin_object();
+  out.member("num_bits", scheme.bits);
+  out.member("type", "int");
+  out.member("symmetric", scheme.symmetry == Symmetry::symmetric);
+  out.member("strategy", scheme.group_size == -1 ? "channel" : "group");
+  out.key("group_size");
+  scheme.group_size == -1 ? out.null() : out.value(scheme.group_size);
+  out.member("dynamic", false);
+  out.key("actorder");
+  out.null();
+  out.end_object();
+}
+
+void write_names(JsonWriter& out, std::span<const std::string_view> names) {
+  out.begin_array();
+  for (std::string_view name : names) out.value(name);
+  out.end_array();
+}
+
 }  // namespace
+
+std::string write_compressed_config(std::span<const std::pair<std::string, ModuleShape>> modules,
+                                    std::span<const std::string> ignored) {
+  const Schemes schemes = schemes_of(modules);
+  JsonWriter out(JsonLayout::indented);
+  out.begin_object();
+  out.member("quant_method", "compressed-tensors");
+  out.member("format", kPacked);
+  out.member("quantization_status", "compressed");
+  out.key("config_groups");
+  out.begin_object();
+  int64_t number = 0;
+  for (const auto& [scheme, names] : schemes) {
+    out.key(cat("group_", number++));
+    out.begin_object();
+    out.key("targets");
+    const std::vector<std::string_view> all{"Linear"};
+    write_names(out, schemes.size() == 1 ? all : names);
+    out.key("weights");
+    write_scheme(out, scheme);
+    for (std::string_view key : {"input_activations", "output_activations"}) {
+      out.key(key);
+      out.null();
+    }
+    out.member("format", kPacked);
+    out.end_object();
+  }
+  out.end_object();
+  out.key("ignore");
+  write_names(out, std::vector<std::string_view>(ignored.begin(), ignored.end()));
+  out.key("kv_cache_scheme");
+  out.null();
+  out.end_object();
+  return out.take();
+}
 
 QuantConfig parse_compressed_config(const JsonObject& config) {
   want(config, "quantization_status", "compressed");

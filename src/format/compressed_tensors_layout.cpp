@@ -107,20 +107,6 @@ QTensor read_compressed(const StoredModule& m, const QuantConfig& config) {
   return q;
 }
 
-void check_groups(const QTensor& q, std::string_view module) {
-  if (q.cols % q.groups != 0) {
-    throw Error(Fault::unsupported, cat(module, ": ", q.groups, " groups do not divide ", q.cols,
-                                        " inputs, which compressed-tensors can't hold"));
-  }
-  const int64_t per_group = q.cols / q.groups;
-  for (int64_t k = 0; k < q.cols; ++k) {
-    if (q.group_of[static_cast<size_t>(k)] == k / per_group) continue;
-    throw Error(Fault::unsupported, cat(module,
-                                        ": its inputs are quantized in activation order, which "
-                                        "compressed-tensors can't hold"));
-  }
-}
-
 std::vector<std::byte> bytes_of(std::span<const uint32_t> words) {
   const auto bytes = std::as_bytes(words);
   return {bytes.begin(), bytes.end()};
@@ -181,7 +167,7 @@ std::vector<TensorInfo> compressed_module_tensors(std::string_view module, const
 
 std::vector<NamedBytes> write_compressed_module(const QTensor& q, std::string_view module,
                                                 const ModuleShape& shape) {
-  check_groups(q, module);
+  check_writable(q, module, QuantFormat::compressed_tensors);
   const std::array<int64_t, 2> size{q.rows, q.cols};
   const auto size_bytes = std::as_bytes(std::span(size));
   std::vector<NamedBytes> tensors;

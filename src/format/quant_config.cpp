@@ -121,6 +121,7 @@ QuantConfig parse_quant_config(const Json& json, std::string name) {
   // only GPTQ's own layout has a place for the order
   result.desc_act = quant_method_name(result.format) == "gptq" && config.boolean_or({"desc_act"}, false);
   result.lm_head = config.boolean_or({"lm_head"}, false);
+  result.file_base_name = config.string_or({"model_file_base_name", "model_basename"}, "");
   result.producer_is_gptqmodel = made_by_gptqmodel(config);
   return result;
 }
@@ -164,6 +165,13 @@ std::optional<QuantConfig> read_quant_config(const fs::path& folder) {
   return merge_quant_configs(files);
 }
 
+std::vector<std::string> weight_names(const QuantConfig& config) {
+  std::vector<std::string> names;
+  if (!config.file_base_name.empty()) names.push_back(config.file_base_name);
+  names.push_back(cat("gptq_model-", config.bits, "bit-", config.group_size, "g"));
+  return names;
+}
+
 std::string write_quant_config(const QuantConfig& config, const QuantDetails& details) {
   if (quant_method_name(config.format) != "gptq") {
     throw Error(Fault::unsupported, cat("a configuration of ", quant_method_name(config.format),
@@ -196,11 +204,13 @@ std::string write_quant_config(const QuantConfig& config, const QuantDetails& de
   out.value(details.quantizer);
   out.end_array();
   out.member("uri", "https://github.com/libgptq/libgptq");
-  out.member("damp_percent", details.damp_percent);
-  out.member("damp_auto_increment", details.damp_auto_increment);
-  out.member("static_groups", details.static_groups);
-  out.member("true_sequential", details.true_sequential);
-  out.member("act_group_aware", details.act_group_aware);
+  if (details.origin == QuantOrigin::quantized) {
+    out.member("damp_percent", details.damp_percent);
+    out.member("damp_auto_increment", details.damp_auto_increment);
+    out.member("static_groups", details.static_groups);
+    out.member("true_sequential", details.true_sequential);
+    out.member("act_group_aware", details.act_group_aware);
+  }
   out.end_object();
   out.member("sym", config.symmetry == Symmetry::symmetric);
   out.end_object();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/file.h"
 #include "format/module_overrides.h"
@@ -36,6 +37,7 @@ struct QuantConfig {
   bool producer_is_gptqmodel = false;  // decides how an asymmetric v1 zero is read
   bool lm_head = false;                // the output head is quantized, too
   ModuleOverrides overrides{};         // "dynamic"
+  std::string file_base_name{};  // AutoGPTQ's "model_file_base_name": of the weights, without ".safetensors"
 };
 
 /// The folder's quantization, from quantize_config.json, quant_config.json, then config.json, with all known
@@ -43,7 +45,15 @@ struct QuantConfig {
 /// Fault::mismatch naming both. Methods and formats not known here: Fault::unsupported.
 std::optional<QuantConfig> read_quant_config(const fs::path& folder);
 
-struct QuantDetails {  // for the "meta" of what we write
+/// Names, without ".safetensors", that the weights may have besides the usual ones: the one that the configuration
+/// names, and AutoGPTQ's "gptq_model-4bit-128g".
+std::vector<std::string> weight_names(const QuantConfig& config);
+
+/// Whether this program chose the codes, and so knows how, or only stored them in another way.
+enum class QuantOrigin : uint8_t { quantized, converted };
+
+struct QuantDetails {                           // for the "meta" of what we write
+  QuantOrigin origin = QuantOrigin::quantized;  // of converted ones only `quantizer` is written
   double damp_percent = 0.05;
   double damp_auto_increment = 0.01;
   bool static_groups = false;

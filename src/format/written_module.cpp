@@ -79,6 +79,29 @@ bool raise_zero_points(QTensor& q) {
   return all;
 }
 
+bool is_in_order(const QTensor& q) {
+  // all groups are full but perhaps the last
+  const auto in_first = std::find_if(q.group_of.begin(), q.group_of.end(), [](int32_t g) { return g != 0; });
+  const auto per_group = in_first - q.group_of.begin();
+  if (per_group == 0) return false;
+  for (size_t k = 0; k < q.group_of.size(); ++k) {
+    if (q.group_of[k] != static_cast<int64_t>(k) / per_group) return false;
+  }
+  return true;
+}
+
+void check_writable(const QTensor& q, std::string_view module, QuantFormat format) {
+  if (format != QuantFormat::compressed_tensors) return;
+  if (q.cols % q.groups != 0) {
+    throw Error(Fault::unsupported, cat(module, ": ", q.groups, " groups do not divide ", q.cols,
+                                        " inputs, which compressed-tensors can't hold"));
+  }
+  if (is_in_order(q)) return;
+  throw Error(Fault::unsupported, cat(module,
+                                      ": its inputs are quantized in activation order, which "
+                                      "compressed-tensors can't hold"));
+}
+
 std::vector<TensorInfo> module_tensors(std::string_view module, const ModuleShape& shape,
                                        QuantFormat format) {
   switch (format) {

@@ -36,6 +36,12 @@ std::vector<std::byte> pack_scales(const std::vector<float>& scales, DType type,
 /// go up by one, which means the same. False if a zero point 0 is left: format gptq can't hold it.
 bool raise_zero_points(QTensor& q);
 
+/// Whether input k is in group k / (inputs per group).
+bool is_in_order(const QTensor& q);
+/// Fault::unsupported for what `format` can't hold: for compressed-tensors inputs out of their order, or groups that do
+/// not divide them.
+void check_writable(const QTensor& q, std::string_view module, QuantFormat format);
+
 /// The tensors of a module in `format`, without bias: names, types and shapes, then their bytes.
 /// Formats that are only read: Fault::unsupported.
 std::vector<TensorInfo> module_tensors(std::string_view module, const ModuleShape& shape, QuantFormat format);

@@ -42,7 +42,8 @@ Loader::Loader(const fs::path& folder)
     : folder_(check_model_folder(folder)),
       spec_(load_spec(folder)),
       quantization_(read_quant_config(folder)),
-      checkpoint_(open_checkpoint(folder)) {
+      checkpoint_(open_checkpoint(
+          folder, quantization_ ? weight_names(*quantization_) : std::vector<std::string>())) {
   const Names& names = *spec_.family->names;
   base_ = names.base;
   if (checkpoint_->find(cat(base_, names.embed, ".weight")) == nullptr &&
@@ -204,6 +205,19 @@ std::optional<Tensor> Loader::bias(const std::string& module, Access access) con
 
 QTensor Loader::quantized_weight(const std::string& module, int64_t in, int64_t out) const {
   return read_module(*checkpoint_, module, labels_of(module), in, out);
+}
+
+std::vector<StoredLinear> Loader::linears() const {
+  std::vector<StoredLinear> result;
+  for (int64_t i = 0; i < spec_.layers; ++i) {
+    for (const Module& module : spec_.family->names->modules) {
+      const std::string path = module_name(i, module);
+      result.push_back({path, full_name(path), spec_.in_features(module), spec_.out_features(module),
+                        spec_.family->storage});
+    }
+  }
+  if (!tied_) result.push_back({head_name(), head_name(), spec_.hidden, spec_.vocab});
+  return result;
 }
 
 void Loader::load_module(const Backend& backend, int64_t layer, const Module& module, Access access,

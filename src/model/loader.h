@@ -20,6 +20,14 @@ class Claims;
 /// Returns `folder`; refuses one that is not there or is no folder.
 const fs::path& check_model_folder(const fs::path& folder);
 
+/// A Linear as it lies on disk.
+struct StoredLinear {
+  std::string path;       // "model.layers.3.mlp.up_proj"
+  std::string full_name;  // with the family's base, also where the files leave it out
+  int64_t in_features = 0, out_features = 0;
+  Storage storage = Storage::out_in;  // of its weight while it is not quantized
+};
+
 /// Opening checks everything that can be known without reading weights: each tensor of the files is one that the
 /// architecture has, of its shape and a fitting type; none is missing. So a load fails before it starts.
 class Loader {
@@ -45,6 +53,9 @@ class Loader {
   /// True if the module is stored quantized.
   bool is_quantized(const std::string& module) const;
 
+  /// Those of all layers, and the output head unless it is tied.
+  std::vector<StoredLinear> linears() const;
+
   /// Embedding, positions, final norm and head, without layers.
   Weights load_outer(const Backend& backend, Access access) const;
   NormWeights load_final_norm(const Backend& backend) const;
@@ -53,6 +64,10 @@ class Loader {
   /// A module's weight as [out_features, in_features] in its own element type, and its bias if there is one.
   Tensor dense_weight(const std::string& module, Access access) const;
   std::optional<Tensor> bias(const std::string& module, Access access) const;
+  /// Of one that is stored quantized.
+  QTensor quantized_weight(const std::string& module, int64_t in, int64_t out) const;
+  /// What the configuration says of it.
+  const QuantConfig& labels_of(const std::string& module) const;
 
  private:
   std::string name(std::string_view suffix) const;  // with base
@@ -61,9 +76,7 @@ class Loader {
   void refuse_unlabelled(const std::string& module) const;
   void claim_head(Claims& claims) const;
   void find_overrides();
-  const QuantConfig& labels_of(const std::string& module) const;
   NormWeights load_norm(const Backend& backend, const std::string& name) const;
-  QTensor quantized_weight(const std::string& module, int64_t in, int64_t out) const;
   void load_module(const Backend& backend, int64_t layer, const Module& module, Access access,
                    Layer& into) const;
 

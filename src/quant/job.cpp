@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "quant/companions.h"
 
 namespace gptq {
 namespace {
@@ -16,14 +17,6 @@ void refuse_quantized(const Loader& loader) {
   if (!loader.quantization()) return;
   throw Error(Fault::unsupported, cat(quoted(loader.folder().string(), 400),
                                       " is quantized already; wanted a 16-bit or 32-bit model"));
-}
-
-void refuse_in_place(const fs::path& source, const fs::path& target) {
-  std::error_code ignored;
-  if (fs::equivalent(source, target, ignored)) {
-    throw Error(Status::invalid_argument,
-                cat("the output ", quoted(target.string(), 400), " is the model itself"));
-  }
 }
 
 FollowOriginal follow_original(const QuantOptions& options) {

@@ -1,7 +1,6 @@
 #include "quant/output.h"
 
 #include <algorithm>
-#include <array>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -10,25 +9,12 @@
 #include "base/folder.h"
 #include "base/json_writer.h"
 #include "base/text.h"
+#include "format/compressed_tensors_config.h"
 #include "format/written_module.h"
+#include "quant/companions.h"
 
 namespace gptq {
 namespace {
-
-/// Files that a loader of the quantized folder needs or its readers expect, by the start of their names. Weights and
-/// the model card stay behind.
-constexpr std::array<std::string_view, 12> kCompanions{"tokenizer.json",
-                                                       "tokenizer.model",
-                                                       "tokenizer_config.json",
-                                                       "special_tokens_map.json",
-                                                       "added_tokens.json",
-                                                       "vocab.json",
-                                                       "merges.txt",
-                                                       "generation_config.json",
-                                                       "chat_template.",
-                                                       "LICENSE",
-                                                       "NOTICE",
-                                                       "preprocessor_config.json"};
 
 /// What a Linear becomes.
 ModuleShape planned_shape(const SolverOptions& solver, int64_t in_features, int64_t out_features) {
@@ -44,16 +30,9 @@ ModuleShape planned_shape(const SolverOptions& solver, int64_t in_features, int6
 std::unordered_map<std::string, ModuleShape> planned_modules(const Loader& source,
                                                              const ModulePlan& modules) {
   std::unordered_map<std::string, ModuleShape> result;
-  const Spec& spec = source.spec();
-  const auto add = [&](const std::string& path, int64_t in, int64_t out) {
-    if (const SolverOptions* solver = modules.find(path))
-      result[path + ".weight"] = planned_shape(*solver, in, out);
-  };
-  add(source.head_name(), spec.hidden, spec.vocab);
-  for (int64_t i = 0; i < spec.layers; ++i) {
-    for (const Module& module : spec.family->names->modules) {
-      add(source.module_name(i, module), spec.in_features(module), spec.out_features(module));
-    }
+  for (const StoredLinear& linear : source.linears()) {
+    if (const SolverOptions* solver = modules.find(linear.path))
+      result[linear.path + ".weight"] = planned_shape(*solver, linear.in_features, linear.out_features);
   }
   return result;
 }
@@ -94,6 +73,43 @@ QuantDetails quant_details(const QuantOptions& options) {
           .quantizer = cat("libgptq:", GPTQ_VERSION_TEXT)};
 }
 
+/// Refuses, before any work, what compressed-tensors can't hold.
+void check_compressed(const Loader& source, const ModulePlan& modules) {
+  if (source.spec().family->storage == Storage::in_out) {
+    throw Error(Fault::unsupported, cat("compressed-tensors has no place for the transposed weights of ",
+                                        source.spec().family->name));
+  }
+  for (const StoredLinear& linear : source.linears()) {
+    const SolverOptions* solver = modules.find(linear.path);
+    if (solver == nullptr) continue;
+    if (solver->order == Order::act && solver->static_groups == StaticGroups::no) {
+      throw Error(
+          Status::invalid_argument,
+          "compressed_tensors has no place for order 'act' without static_groups; wanted 'gar' or 'none'");
+    }
+    if (solver->group_size == -1 ||
+        linear.in_features % std::min(solver->group_size, linear.in_features) == 0)
+      continue;
+    throw Error(Status::invalid_argument,
+                cat(linear.path, ": groups of ", solver->group_size, " do not divide its ",
+                    linear.in_features, " inputs, which compressed_tensors can't hold"));
+  }
+}
+
+std::string compressed_config(const Loader& source, const ModulePlan& modules) {
+  std::vector<std::pair<std::string, ModuleShape>> stored;
+  std::vector<std::string> ignored;
+  if (source.tied()) ignored.push_back(source.head_name());
+  for (const StoredLinear& linear : source.linears()) {
+    if (const SolverOptions* solver = modules.find(linear.path)) {
+      stored.emplace_back(linear.full_name, planned_shape(*solver, linear.in_features, linear.out_features));
+    } else {
+      ignored.push_back(linear.full_name);
+    }
+  }
+  return write_compressed_config(stored, ignored);
+}
+
 }  // namespace
 
 QuantFormat output_format(const QuantOptions& options) {
@@ -109,6 +125,7 @@ QuantFormat output_format(const QuantOptions& options) {
 QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const fs::path& within,
                                  const QuantOptions& options, const ModulePlan& modules)
     : source_(source), options_(options), modules_(modules), folder_(target, options.overwrite, within) {
+  if (output_format(options) == QuantFormat::compressed_tensors) check_compressed(source, modules);
   writer_ = std::make_unique<FolderWriter>(folder_.path(), plan(source, modules, output_format(options)),
                                            options.max_shard_bytes);
 }
@@ -130,20 +147,14 @@ void QuantizedFolder::copy_tensors() {
   writer_->finish();
 }
 
-void QuantizedFolder::copy_files() {
-  for (const std::string& name : list_folder(source_.folder())) {
-    const bool wanted = std::any_of(kCompanions.begin(), kCompanions.end(),
-                                    [&](std::string_view companion) { return name.starts_with(companion); });
-    const fs::path path = join(source_.folder(), name);
-    if (wanted && file_exists(path)) folder_.copy_file(path, name);
-  }
-}
-
 void QuantizedFolder::write_configs() {
   const std::string text = read_text_file(join(source_.folder(), "config.json"), kMaxConfigBytes);
-  const std::string quantization = write_quant_config(quant_config(options_), quant_details(options_));
+  const bool compressed = output_format(options_) == QuantFormat::compressed_tensors;
+  const std::string quantization = compressed
+                                       ? compressed_config(source_, modules_)
+                                       : write_quant_config(quant_config(options_), quant_details(options_));
   const std::string config = set_json_member(text, "config.json", "quantization_config", quantization);
-  folder_.write_file("quantize_config.json", quantization + "\n");
+  if (!compressed) folder_.write_file("quantize_config.json", quantization + "\n");
   folder_.write_file("config.json", config + "\n");
 }
 
@@ -153,7 +164,7 @@ void QuantizedFolder::add_file(std::string_view name, std::string_view text) {
 
 void QuantizedFolder::finish() {
   copy_tensors();
-  copy_files();
+  copy_companions(source_.folder(), folder_);
   source_.checkpoint().check_unchanged();
   write_configs();
   folder_.commit();

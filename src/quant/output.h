@@ -27,7 +27,6 @@ class QuantizedFolder {
 
  private:
   void copy_tensors();
-  void copy_files();
   void write_configs();
 
   const Loader& source_;

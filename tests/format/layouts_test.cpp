@@ -72,8 +72,7 @@ void put_awq(MemoryCheckpoint& m, const QTensor& q) {
   m.put("scales", DType::f16, {q.groups, q.rows}, halves(q.scales));
 }
 
-constexpr QuantConfig kAwq{
-    .group_size = 32, .symmetry = Symmetry::asymmetric, .format = QuantFormat::awq_gemm};
+const QuantConfig kAwq{.group_size = 32, .symmetry = Symmetry::asymmetric, .format = QuantFormat::awq_gemm};
 
 TEST(AwqGemm, GoldenWords) {
   for (const auto& [word, codes] :
@@ -143,7 +142,7 @@ void put_gemv(MemoryCheckpoint& m, const QTensor& q, int64_t width) {
 }
 
 TEST(AwqGemv, ReadsWhatItsPackerWrites) {
-  constexpr QuantConfig kGemv{
+  const QuantConfig kGemv{
       .group_size = 32, .symmetry = Symmetry::asymmetric, .format = QuantFormat::awq_gemv};
   for (const auto& [k, width] : {std::pair{64, 4}, std::pair{288, 2}, std::pair{80, 1}}) {
     const QTensor q = sample(k, 5, 32, Symmetry::asymmetric);
@@ -217,7 +216,7 @@ Halves pack_marlin_scales(const QTensor& q) {
   return stored;
 }
 
-constexpr QuantConfig kMarlin{.group_size = 32, .format = QuantFormat::marlin};
+const QuantConfig kMarlin{.group_size = 32, .format = QuantFormat::marlin};
 
 TEST(Marlin, TheRecipeGivesTheGoldenWords) {
   const std::vector<int> perm = marlin_permutation();
@@ -246,7 +245,7 @@ TEST(Marlin, ReadsWhatItsPackerWrites) {
   }
 }
 
-constexpr QuantConfig kCompressed{.group_size = 32, .format = QuantFormat::compressed_tensors};
+const QuantConfig kCompressed{.group_size = 32, .format = QuantFormat::compressed_tensors};
 
 void put_written(MemoryCheckpoint& m, const QTensor& q, QuantFormat format) {
   const ModuleShape shape = shape_of(q);

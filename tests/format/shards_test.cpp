@@ -205,6 +205,19 @@ TEST_F(Shards, AnIndexWinsOverASingleFileIfItsFilesAreThere) {  // row 52
   EXPECT_NE(log.text.find("not there"), std::string::npos);
 }
 
+TEST_F(Shards, PreferredNamesComeFirst) {
+  test::write_file(folder_ / "model.safetensors", shard("single"));
+  test::write_file(folder_ / "gptq_model-4bit-128g.safetensors", shard("old"));
+  const auto first = [&](std::vector<std::string> preferred) {
+    return open_checkpoint(folder_.path(), preferred)->tensors()[0].name;
+  };
+  EXPECT_EQ(first({"none", "gptq_model-4bit-128g"}), "old");
+  EXPECT_EQ(first({"none", "model"}), "a");  // of the index
+  test::write_file(folder_ / "old.safetensors.index.json", index_text({{"b", "s2.safetensors"}}));
+  EXPECT_EQ(first({"old", "gptq_model-4bit-128g"}), "b");
+  EXPECT_EQ(first({"../" + folder_.path().filename().string() + "/gptq_model-4bit-128g"}), "a");
+}
+
 TEST_F(Shards, TooManyFiles) {  // row 53
   std::vector<std::pair<std::string, std::string>> map;
   for (int i = 0; i < 100'000; ++i) map.emplace_back("t" + std::to_string(i), "s" + std::to_string(i));

@@ -50,6 +50,21 @@ class Folder {
   TemporaryFolder folder_;
 };
 
+TEST(OldNames, OfWeightsAreFoundByTheConfiguration) {
+  const fs::path source = source_dir() / "tests/golden/models/gptq-b4-g16";
+  for (const char* name : {"gptq_model-4bit-16g", "my-weights"}) {
+    const TemporaryFolder folder;
+    for (const char* file : {"config.json", "expected.safetensors"})
+      fs::copy_file(source / file, folder / file);
+    fs::copy_file(source / "model.safetensors", folder / (std::string(name) + ".safetensors"));
+    json config = json::parse(read_file(source / "quantize_config.json"));
+    config["model_file_base_name"] = name;
+    if (name[0] == 'g') config.erase("model_file_base_name");
+    write_file(folder / "quantize_config.json", config.dump());
+    expect_reference(folder.path());  // not expected.safetensors, which lies beside it
+  }
+}
+
 void expect_refused(const fs::path& folder, Fault fault, const std::string& says) {
   try {
     load_model(folder);

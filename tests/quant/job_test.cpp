@@ -92,6 +92,13 @@ constexpr Setting kSettings[] = {
      },
      0.06},
     {"SymV2", [](QuantOptions& o) { o.format = QuantFormat::gptq_v2; }, 0.08},
+    {"CompressedTensors", [](QuantOptions& o) { o.format = QuantFormat::compressed_tensors; }, 0.08},
+    {"CompressedTensorsAsym",
+     [](QuantOptions& o) {
+       o.solver.symmetric = Symmetric::no;
+       o.format = QuantFormat::compressed_tensors;
+     },
+     0.06},
     {"Group32", [](QuantOptions& o) { o.solver.group_size = 32; }, 0.05},
     {"PerChannel", [](QuantOptions& o) { o.solver.group_size = -1; }, 0.12},
     {"ActOrder", [](QuantOptions& o) { o.solver.order = Order::act; }, 0.08},

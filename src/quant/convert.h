@@ -1,0 +1,25 @@
+// From one way of storing a quantized model to another, or to plain weights, without changing what it computes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/tensor.h"
+#include "format/folder_writer.h"
+#include "model/model.h"
+
+namespace gptq {
+
+struct ConvertOptions {
+  std::optional<QuantFormat> format;  // empty: dense weights
+  DType dtype = DType::bf16;          // of dense weights: bf16, f16 or f32
+  uint64_t max_shard_bytes = kDefaultShardBytes;
+  Overwrite overwrite = Overwrite::no;
+};
+
+/// Writes the folder `target` from `source`, one module in memory at a time; it appears by one rename. What a format
+/// can't hold is refused before anything is written: Fault::unsupported naming the module.
+void convert_model(const fs::path& source, const fs::path& target, const ConvertOptions& options,
+                   const Progress& progress);
+
+}  // namespace gptq

@@ -1,0 +1,48 @@
+"""convert: from one format to another and back, and what it refuses."""
+import json
+
+from harness import MODEL, ToolTest
+
+
+class Convert(ToolTest):
+    def setUp(self):
+        super().setUp()
+        self.json("quantize", MODEL, self.folder / "q", "--samples", "4", "--seq-len", "64", "--group-size", "32")
+
+    def tokens(self, folder):
+        return self.json("generate", self.folder / folder, "--prompt", "Once upon", "--max-tokens", "12")["tokens"]
+
+    def test_there_and_back(self):
+        for source, out, form in (("q", "ct", "compressed_tensors"), ("ct", "v2", "gptq_v2"), ("v2", "again", "gptq")):
+            shown = self.json("convert", self.folder / source, self.folder / out, "--format", form)
+            self.assertEqual((shown["output"], shown["format"]), (str(self.folder / out), form))
+            self.assertEqual(self.tokens(out), self.tokens("q"))
+        self.assertEqual(self.json("info", self.folder / "ct")["quantization"], "compressed-tensors 4-bit g32 sym")
+        first, last = ((self.folder / f / "model.safetensors").read_bytes() for f in ("q", "again"))
+        self.assertEqual(first, last)
+        config = json.loads((self.folder / "ct" / "config.json").read_text())["quantization_config"]
+        self.assertEqual(config["ignore"], ["lm_head"])
+        self.assertEqual(config["config_groups"]["group_0"]["targets"], ["Linear"])
+
+    def test_dense(self):
+        self.succeed("convert", self.folder / "q", self.folder / "plain", "--format", "dense", "--dtype", "f32",
+                     "--max-shard-size", "4MB")
+        self.assertEqual(self.tokens("plain"), self.tokens("q"))
+        self.assertEqual(self.json("info", self.folder / "plain")["quantized"], 0)
+        self.assertTrue((self.folder / "plain" / "model.safetensors.index.json").exists())
+
+    def test_quantizer_writes_compressed_tensors(self):
+        self.json("quantize", MODEL, self.folder / "ct", "--samples", "4", "--seq-len", "64", "--group-size", "32",
+                  "--format", "compressed_tensors")
+        self.json("convert", self.folder / "ct", self.folder / "gptq", "--format", "gptq")
+        first, last = ((self.folder / f / "model.safetensors").read_bytes() for f in ("q", "gptq"))
+        self.assertEqual(first, last)
+        self.fail_with(1, "quantize", MODEL, self.folder / "no", "--order", "act", "--format", "compressed_tensors",
+                       says=["'act'"])
+
+    def test_refusals(self):
+        self.fail_with(2, "convert", self.folder / "q", self.folder / "out", says=["--format"])
+        self.fail_with(2, "convert", self.folder / "q", self.folder / "out", "--format", "awq", says=["--format"])
+        self.fail_with(1, "convert", MODEL, self.folder / "out", "--format", "gptq", says=["is not quantized"])
+        self.fail_with(1, "convert", self.folder / "q", self.folder / "q", "--format", "gptq", says=["is the model itself"])
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["q"])
