@@ -20,7 +20,7 @@ constexpr OptionRow text(std::string_view key, std::string_view scope, std::stri
 constexpr OptionRow kOptions[] = {
     text(GPTQ_KEY_DEVICE, "model", "", "\"cpu\"", "where to compute: cpu"),
     integer(GPTQ_KEY_THREADS, "model", 0, 1024, "0", "threads; 0: all CPUs that the process may use"),
-    text(GPTQ_KEY_COMPUTE, "model", "exact|fast", "\"fast\"",
+    text(GPTQ_KEY_COMPUTE, "model, quantizer", "exact|fast", "\"fast\"",
          "exact: fp32 throughout; fast: within 2^-15 of each term"),
     integer(GPTQ_KEY_LOAD_WEIGHTS, "model", 0, 1, "1", "0: tokenizer and configuration alone"),
     integer(GPTQ_KEY_MMAP, "model", 0, 1, "1", "1: unquantized weights stay in the mapped file"),
