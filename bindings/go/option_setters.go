@@ -12,7 +12,7 @@ func WithThreads(value int64) Option {
 	return Set("threads", value)
 }
 
-// WithCompute sets compute. Exact: fp32 throughout; fast: within a stated error; one of "exact", "fast"; default "fast". Scope: model.
+// WithCompute sets compute. Exact: fp32 throughout; fast: within 2^-15 of each term; one of "exact", "fast"; default "fast". Scope: model, quantizer.
 func WithCompute(value string) Option {
 	return Set("compute", value)
 }
@@ -107,6 +107,41 @@ func WithDampAutoIncrement(value float64) Option {
 	return Set("damp_auto_increment", value)
 }
 
+// WithRange sets range. How the scale of a group is found; one of "minmax", "mse", "hessian"; default "hessian". Scope: quantizer.
+func WithRange(value string) Option {
+	return Set("range", value)
+}
+
+// WithMseNorm sets mse_norm. Power of the error that range = mse makes least; above 0 to 16; default 2.4. Scope: quantizer.
+func WithMseNorm(value float64) Option {
+	return Set("mse_norm", value)
+}
+
+// WithTarget sets target. What the weights are to reproduce; one of "sequential", "gptaq", "exact"; default "exact". Scope: quantizer.
+func WithTarget(value string) Option {
+	return Set("target", value)
+}
+
+// WithTargetAlpha sets target_alpha. Part of the way to the target; from 0 to 1; default 0.75. Scope: quantizer.
+func WithTargetAlpha(value float64) Option {
+	return Set("target_alpha", value)
+}
+
+// WithSweeps sets sweeps. Rounds of coordinate descent on the codes; from 0 to 1000; default 4. Scope: quantizer.
+func WithSweeps(value int64) Option {
+	return Set("sweeps", value)
+}
+
+// WithRefit sets refit. Of the last sweeps that fit the scales, too; from 0 to 1000; default 2. Scope: quantizer.
+func WithRefit(value int64) Option {
+	return Set("refit", value)
+}
+
+// WithCompat sets compat. Faults and defaults of another package, for comparison; one of "none", "gptqmodel"; default "none". Scope: quantizer.
+func WithCompat(value string) Option {
+	return Set("compat", value)
+}
+
 // WithTrueSequential sets true_sequential. True: modules see the quantized ones before them; default true. Scope: quantizer.
 func WithTrueSequential(value bool) Option {
 	return Set("true_sequential", value)
@@ -122,12 +157,52 @@ func WithCalibrationLength(value int64) Option {
 	return Set("calibration_length", value)
 }
 
-// WithFormat sets format. How zero points are stored; default by symmetry; one of "gptq", "gptq_v2". Scope: quantizer.
+// WithCalibrationPacking sets calibration_packing. True: texts follow one another and are cut as one; 0: each is cut on its own; default true. Scope: quantizer.
+func WithCalibrationPacking(value bool) Option {
+	return Set("calibration_packing", value)
+}
+
+// WithCalibrationFormat sets calibration_format. How calibration text is given: plain, a JSON value a line, a JSON array; one of "text", "jsonl", "json"; default "text". Scope: quantizer.
+func WithCalibrationFormat(value string) Option {
+	return Set("calibration_format", value)
+}
+
+// WithFormat sets format. Layout of the output; gptq or gptq_v2 by symmetry; dense: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense". Scope: quantizer, convert.
 func WithFormat(value string) Option {
 	return Set("format", value)
 }
 
-// WithOverwrite sets overwrite. True: replace an existing output folder; default false. Scope: quantizer.
+// WithDtype sets dtype. Type of dense weights; one of "bf16", "f16", "f32"; default "bf16". Scope: convert.
+func WithDtype(value string) Option {
+	return Set("dtype", value)
+}
+
+// WithMaxShardSize sets max_shard_size. Bytes of tensors in one file of the output; from 1 up; default 4294967296. Scope: quantizer, convert.
+func WithMaxShardSize(value int64) Option {
+	return Set("max_shard_size", value)
+}
+
+// WithLmHead sets lm_head. True: quantize the output head, too; default false. Scope: quantizer.
+func WithLmHead(value bool) Option {
+	return Set("lm_head", value)
+}
+
+// WithDynamic sets dynamic. Settings of single modules, as JSON: {regular expression on names: {settings}}. Scope: quantizer.
+func WithDynamic(value string) Option {
+	return Set("dynamic", value)
+}
+
+// WithReport sets report. True: write quantize_report.json and quantize_report.html into the output; default true. Scope: quantizer.
+func WithReport(value bool) Option {
+	return Set("report", value)
+}
+
+// WithOverwrite sets overwrite. True: replace an existing output folder; default false. Scope: quantizer, convert.
 func WithOverwrite(value bool) Option {
 	return Set("overwrite", value)
+}
+
+// WithResume sets resume. Whether a job goes on with what an unfinished run left, and leaves its own work to the next; one of "auto", "restart", "never"; default "auto". Scope: quantizer.
+func WithResume(value string) Option {
+	return Set("resume", value)
 }

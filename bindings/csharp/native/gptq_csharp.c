@@ -424,6 +424,22 @@ SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_model_load(const char * jarg1, void 
 }
 
 
+SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_model_convert(const char * jarg1, const char * jarg2, void * jarg3) {
+  int jresult ;
+  char *arg1 = (char *) 0 ;
+  char *arg2 = (char *) 0 ;
+  gptq_options *arg3 = (gptq_options *) 0 ;
+  gptq_status result;
+  
+  arg1 = (char *)jarg1; 
+  arg2 = (char *)jarg2; 
+  arg3 = (gptq_options *)jarg3; 
+  result = (gptq_status)gptq_model_convert((char const *)arg1,(char const *)arg2,(struct gptq_options const *)arg3);
+  jresult = result; 
+  return jresult;
+}
+
+
 SWIGEXPORT void SWIGSTDCALL CSharp_Gptq_gptq_model_free(void * jarg1) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   

@@ -107,6 +107,11 @@ internal static class GptqApi {
     return ret;
   }
 
+  public static int gptq_model_convert(string model_path, string output_path, global::System.IntPtr options) {
+    int ret = GptqApiPINVOKE.gptq_model_convert(Utf8.Terminated(model_path), Utf8.Terminated(output_path), options);
+    return ret;
+  }
+
   public static void gptq_model_free(global::System.IntPtr model) {
     GptqApiPINVOKE.gptq_model_free(model);
   }
@@ -323,11 +328,26 @@ internal static class GptqApi {
   public const string GPTQ_KEY_STATIC_GROUPS = "static_groups";
   public const string GPTQ_KEY_DAMP_PERCENT = "damp_percent";
   public const string GPTQ_KEY_DAMP_AUTO_INCREMENT = "damp_auto_increment";
+  public const string GPTQ_KEY_RANGE = "range";
+  public const string GPTQ_KEY_MSE_NORM = "mse_norm";
+  public const string GPTQ_KEY_TARGET = "target";
+  public const string GPTQ_KEY_TARGET_ALPHA = "target_alpha";
+  public const string GPTQ_KEY_SWEEPS = "sweeps";
+  public const string GPTQ_KEY_REFIT = "refit";
+  public const string GPTQ_KEY_COMPAT = "compat";
   public const string GPTQ_KEY_TRUE_SEQUENTIAL = "true_sequential";
   public const string GPTQ_KEY_CALIBRATION_SAMPLES = "calibration_samples";
   public const string GPTQ_KEY_CALIBRATION_LENGTH = "calibration_length";
+  public const string GPTQ_KEY_CALIBRATION_PACKING = "calibration_packing";
+  public const string GPTQ_KEY_CALIBRATION_FORMAT = "calibration_format";
   public const string GPTQ_KEY_FORMAT = "format";
+  public const string GPTQ_KEY_MAX_SHARD_SIZE = "max_shard_size";
+  public const string GPTQ_KEY_LM_HEAD = "lm_head";
+  public const string GPTQ_KEY_DYNAMIC = "dynamic";
+  public const string GPTQ_KEY_REPORT = "report";
   public const string GPTQ_KEY_OVERWRITE = "overwrite";
+  public const string GPTQ_KEY_RESUME = "resume";
+  public const string GPTQ_KEY_DTYPE = "dtype";
   public const int GPTQ_TOKENIZE_ADD_SPECIAL = 1;
   public const int GPTQ_TOKENIZE_PARSE_SPECIAL = 2;
   public const int GPTQ_DETOKENIZE_SKIP_SPECIAL = 1;

@@ -81,6 +81,9 @@ internal static class GptqApiPINVOKE {
   [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_model_load")]
   public static extern int gptq_model_load(byte[] jarg1, global::System.IntPtr jarg2, out global::System.IntPtr jarg3);
 
+  [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_model_convert")]
+  public static extern int gptq_model_convert(byte[] jarg1, byte[] jarg2, global::System.IntPtr jarg3);
+
   [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_model_free")]
   public static extern void gptq_model_free(global::System.IntPtr jarg1);
 

@@ -14,7 +14,7 @@ namespace Gptq
         {
             set { Set("threads", value); }
         }
-        /// <summary>Exact: fp32 throughout; fast: within a stated error; one of "exact", "fast"; default "fast". Scope: model.</summary>
+        /// <summary>Exact: fp32 throughout; fast: within 2^-15 of each term; one of "exact", "fast"; default "fast". Scope: model, quantizer.</summary>
         public string Compute
         {
             set { Set("compute", value); }
@@ -109,6 +109,41 @@ namespace Gptq
         {
             set { Set("damp_auto_increment", value); }
         }
+        /// <summary>How the scale of a group is found; one of "minmax", "mse", "hessian"; default "hessian". Scope: quantizer.</summary>
+        public string Range
+        {
+            set { Set("range", value); }
+        }
+        /// <summary>Power of the error that range = mse makes least; above 0 to 16; default 2.4. Scope: quantizer.</summary>
+        public double MseNorm
+        {
+            set { Set("mse_norm", value); }
+        }
+        /// <summary>What the weights are to reproduce; one of "sequential", "gptaq", "exact"; default "exact". Scope: quantizer.</summary>
+        public string Target
+        {
+            set { Set("target", value); }
+        }
+        /// <summary>Part of the way to the target; from 0 to 1; default 0.75. Scope: quantizer.</summary>
+        public double TargetAlpha
+        {
+            set { Set("target_alpha", value); }
+        }
+        /// <summary>Rounds of coordinate descent on the codes; from 0 to 1000; default 4. Scope: quantizer.</summary>
+        public long Sweeps
+        {
+            set { Set("sweeps", value); }
+        }
+        /// <summary>Of the last sweeps that fit the scales, too; from 0 to 1000; default 2. Scope: quantizer.</summary>
+        public long Refit
+        {
+            set { Set("refit", value); }
+        }
+        /// <summary>Faults and defaults of another package, for comparison; one of "none", "gptqmodel"; default "none". Scope: quantizer.</summary>
+        public string Compat
+        {
+            set { Set("compat", value); }
+        }
         /// <summary>True: modules see the quantized ones before them; default true. Scope: quantizer.</summary>
         public bool TrueSequential
         {
@@ -124,15 +159,55 @@ namespace Gptq
         {
             set { Set("calibration_length", value); }
         }
-        /// <summary>How zero points are stored; default by symmetry; one of "gptq", "gptq_v2". Scope: quantizer.</summary>
+        /// <summary>True: texts follow one another and are cut as one; 0: each is cut on its own; default true. Scope: quantizer.</summary>
+        public bool CalibrationPacking
+        {
+            set { Set("calibration_packing", value); }
+        }
+        /// <summary>How calibration text is given: plain, a JSON value a line, a JSON array; one of "text", "jsonl", "json"; default "text". Scope: quantizer.</summary>
+        public string CalibrationFormat
+        {
+            set { Set("calibration_format", value); }
+        }
+        /// <summary>Layout of the output; gptq or gptq_v2 by symmetry; dense: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense". Scope: quantizer, convert.</summary>
         public string Format
         {
             set { Set("format", value); }
         }
-        /// <summary>True: replace an existing output folder; default false. Scope: quantizer.</summary>
+        /// <summary>Type of dense weights; one of "bf16", "f16", "f32"; default "bf16". Scope: convert.</summary>
+        public string Dtype
+        {
+            set { Set("dtype", value); }
+        }
+        /// <summary>Bytes of tensors in one file of the output; from 1 up; default 4294967296. Scope: quantizer, convert.</summary>
+        public long MaxShardSize
+        {
+            set { Set("max_shard_size", value); }
+        }
+        /// <summary>True: quantize the output head, too; default false. Scope: quantizer.</summary>
+        public bool LmHead
+        {
+            set { Set("lm_head", value); }
+        }
+        /// <summary>Settings of single modules, as JSON: {regular expression on names: {settings}}. Scope: quantizer.</summary>
+        public string Dynamic
+        {
+            set { Set("dynamic", value); }
+        }
+        /// <summary>True: write quantize_report.json and quantize_report.html into the output; default true. Scope: quantizer.</summary>
+        public bool Report
+        {
+            set { Set("report", value); }
+        }
+        /// <summary>True: replace an existing output folder; default false. Scope: quantizer, convert.</summary>
         public bool Overwrite
         {
             set { Set("overwrite", value); }
+        }
+        /// <summary>Whether a job goes on with what an unfinished run left, and leaves its own work to the next; one of "auto", "restart", "never"; default "auto". Scope: quantizer.</summary>
+        public string Resume
+        {
+            set { Set("resume", value); }
         }
     }
 }

@@ -48,23 +48,25 @@ typedef long long swig_type_14;
 typedef _gostring_ swig_type_15;
 typedef _gostring_ swig_type_16;
 typedef _gostring_ swig_type_17;
-typedef long long swig_type_18;
-typedef long long swig_type_19;
-typedef _gostring_ swig_type_20;
+typedef _gostring_ swig_type_18;
+typedef _gostring_ swig_type_19;
+typedef long long swig_type_20;
 typedef long long swig_type_21;
-typedef long long swig_type_22;
-typedef _gostring_ swig_type_23;
-typedef _gostring_ swig_type_24;
-typedef long long swig_type_25;
+typedef _gostring_ swig_type_22;
+typedef long long swig_type_23;
+typedef long long swig_type_24;
+typedef _gostring_ swig_type_25;
 typedef _gostring_ swig_type_26;
 typedef long long swig_type_27;
 typedef _gostring_ swig_type_28;
-typedef _gostring_ swig_type_29;
+typedef long long swig_type_29;
 typedef _gostring_ swig_type_30;
-typedef long long swig_type_31;
-typedef long long swig_type_32;
-typedef _gostring_ swig_type_33;
-typedef _gostring_ swig_type_34;
+typedef _gostring_ swig_type_31;
+typedef _gostring_ swig_type_32;
+typedef long long swig_type_33;
+typedef long long swig_type_34;
+typedef _gostring_ swig_type_35;
+typedef _gostring_ swig_type_36;
 extern void _wrap_Swig_free_capi_6d707325519994ab(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_capi_6d707325519994ab(swig_intgo arg1);
 extern swig_intgo _wrap_GPTQ_ERROR_CANCELLED_capi_6d707325519994ab(void);
@@ -103,43 +105,44 @@ extern swig_voidp _wrap_gptq_buffer_data_capi_6d707325519994ab(swig_voidp arg1);
 extern swig_type_14 _wrap_gptq_buffer_size_capi_6d707325519994ab(swig_voidp arg1);
 extern void _wrap_gptq_buffer_free_capi_6d707325519994ab(swig_voidp arg1);
 extern int _wrap_gptq_model_load_capi_6d707325519994ab(swig_type_15 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_convert_capi_6d707325519994ab(swig_type_16 arg1, swig_type_17 arg2, swig_voidp arg3);
 extern void _wrap_gptq_model_free_capi_6d707325519994ab(swig_voidp arg1);
 extern int _wrap_gptq_model_retain_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_model_get_int_capi_6d707325519994ab(swig_voidp arg1, swig_type_16 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_get_string_capi_6d707325519994ab(swig_voidp arg1, swig_type_17 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_get_int_capi_6d707325519994ab(swig_voidp arg1, swig_type_18 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_get_string_capi_6d707325519994ab(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
 extern int _wrap_gptq_model_metadata_json_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_model_tokenize_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_18 arg3, int arg4, swig_voidp arg5);
-extern int _wrap_gptq_model_detokenize_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_19 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_tokenize_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_20 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_detokenize_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_21 arg3, int arg4, swig_voidp arg5);
 extern int _wrap_gptq_model_token_text_capi_6d707325519994ab(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_special_token_capi_6d707325519994ab(swig_voidp arg1, swig_type_20 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_special_token_capi_6d707325519994ab(swig_voidp arg1, swig_type_22 arg2, swig_voidp arg3);
 extern int _wrap_gptq_model_is_end_of_generation_capi_6d707325519994ab(swig_voidp arg1, int arg2);
 extern int _wrap_gptq_session_create_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
 extern void _wrap_gptq_session_free_capi_6d707325519994ab(swig_voidp arg1);
 extern int _wrap_gptq_session_reset_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_session_append_text_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_21 arg3);
-extern int _wrap_gptq_session_append_tokens_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_22 arg3);
+extern int _wrap_gptq_session_append_text_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_23 arg3);
+extern int _wrap_gptq_session_append_tokens_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_24 arg3);
 extern int _wrap_gptq_session_prefill_capi_6d707325519994ab(swig_voidp arg1, int arg2);
 extern int _wrap_gptq_session_begin_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_gptq_session_step_capi_6d707325519994ab(swig_voidp arg1);
 extern int _wrap_gptq_session_cancel_capi_6d707325519994ab(swig_voidp arg1);
 extern int _wrap_gptq_session_clear_cancel_capi_6d707325519994ab(swig_voidp arg1);
-extern swig_type_23 _wrap_gptq_session_error_message_capi_6d707325519994ab(swig_voidp arg1);
-extern swig_type_24 _wrap_gptq_session_text_capi_6d707325519994ab(swig_voidp arg1);
-extern swig_type_25 _wrap_gptq_session_text_size_capi_6d707325519994ab(swig_voidp arg1);
+extern swig_type_25 _wrap_gptq_session_error_message_capi_6d707325519994ab(swig_voidp arg1);
+extern swig_type_26 _wrap_gptq_session_text_capi_6d707325519994ab(swig_voidp arg1);
+extern swig_type_27 _wrap_gptq_session_text_size_capi_6d707325519994ab(swig_voidp arg1);
 extern int _wrap_gptq_session_token_capi_6d707325519994ab(swig_voidp arg1);
-extern swig_type_26 _wrap_gptq_session_finish_reason_capi_6d707325519994ab(swig_voidp arg1);
+extern swig_type_28 _wrap_gptq_session_finish_reason_capi_6d707325519994ab(swig_voidp arg1);
 extern int _wrap_gptq_session_logits_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
-extern swig_type_27 _wrap_gptq_session_token_count_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_session_get_stat_capi_6d707325519994ab(swig_voidp arg1, swig_type_28 arg2, swig_voidp arg3);
-extern int _wrap_gptq_quantizer_create_capi_6d707325519994ab(swig_type_29 arg1, swig_type_30 arg2, swig_voidp arg3, swig_voidp arg4);
+extern swig_type_29 _wrap_gptq_session_token_count_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_session_get_stat_capi_6d707325519994ab(swig_voidp arg1, swig_type_30 arg2, swig_voidp arg3);
+extern int _wrap_gptq_quantizer_create_capi_6d707325519994ab(swig_type_31 arg1, swig_type_32 arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_gptq_quantizer_free_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_add_calibration_text_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_31 arg3);
-extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_32 arg3);
+extern int _wrap_gptq_quantizer_add_calibration_text_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_33 arg3);
+extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_34 arg3);
 extern int _wrap_gptq_quantizer_step_capi_6d707325519994ab(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_run_capi_6d707325519994ab(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_cancel_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_get_stat_capi_6d707325519994ab(swig_voidp arg1, swig_type_33 arg2, swig_voidp arg3);
-extern swig_type_34 _wrap_gptq_quantizer_error_message_capi_6d707325519994ab(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_get_stat_capi_6d707325519994ab(swig_voidp arg1, swig_type_35 arg2, swig_voidp arg3);
+extern swig_type_36 _wrap_gptq_quantizer_error_message_capi_6d707325519994ab(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_report_json_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
 #undef intgo
 */
@@ -378,11 +381,26 @@ const GPTQ_KEY_ORDER string = "order"
 const GPTQ_KEY_STATIC_GROUPS string = "static_groups"
 const GPTQ_KEY_DAMP_PERCENT string = "damp_percent"
 const GPTQ_KEY_DAMP_AUTO_INCREMENT string = "damp_auto_increment"
+const GPTQ_KEY_RANGE string = "range"
+const GPTQ_KEY_MSE_NORM string = "mse_norm"
+const GPTQ_KEY_TARGET string = "target"
+const GPTQ_KEY_TARGET_ALPHA string = "target_alpha"
+const GPTQ_KEY_SWEEPS string = "sweeps"
+const GPTQ_KEY_REFIT string = "refit"
+const GPTQ_KEY_COMPAT string = "compat"
 const GPTQ_KEY_TRUE_SEQUENTIAL string = "true_sequential"
 const GPTQ_KEY_CALIBRATION_SAMPLES string = "calibration_samples"
 const GPTQ_KEY_CALIBRATION_LENGTH string = "calibration_length"
+const GPTQ_KEY_CALIBRATION_PACKING string = "calibration_packing"
+const GPTQ_KEY_CALIBRATION_FORMAT string = "calibration_format"
 const GPTQ_KEY_FORMAT string = "format"
+const GPTQ_KEY_MAX_SHARD_SIZE string = "max_shard_size"
+const GPTQ_KEY_LM_HEAD string = "lm_head"
+const GPTQ_KEY_DYNAMIC string = "dynamic"
+const GPTQ_KEY_REPORT string = "report"
 const GPTQ_KEY_OVERWRITE string = "overwrite"
+const GPTQ_KEY_RESUME string = "resume"
+const GPTQ_KEY_DTYPE string = "dtype"
 func Gptq_options_create(arg1 *unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
@@ -503,6 +521,21 @@ func Gptq_model_load(arg1 string, arg2 unsafe.Pointer, arg3 *unsafe.Pointer) (_s
 	return swig_r
 }
 
+func Gptq_model_convert(arg1 string, arg2 string, arg3 unsafe.Pointer) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (int32)(C._wrap_gptq_model_convert_capi_6d707325519994ab(*(*C.swig_type_16)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_17)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg1
+	}
+	if Swig_escape_always_false {
+		Swig_escape_val = arg2
+	}
+	return swig_r
+}
+
 func Gptq_model_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
 	C._wrap_gptq_model_free_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
@@ -520,7 +553,7 @@ func Gptq_model_get_int(arg1 unsafe.Pointer, arg2 string, arg3 *int64) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_16)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_18)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -532,7 +565,7 @@ func Gptq_model_get_string(arg1 unsafe.Pointer, arg2 string, arg3 *unsafe.Pointe
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_17)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -557,7 +590,7 @@ func Gptq_model_tokenize(arg1 unsafe.Pointer, arg2 *byte, arg3 int64, arg4 int32
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_18(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_20(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -568,7 +601,7 @@ func Gptq_model_detokenize(arg1 unsafe.Pointer, arg2 *int32, arg3 int64, arg4 in
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_19(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_21(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -586,7 +619,7 @@ func Gptq_model_special_token(arg1 unsafe.Pointer, arg2 string, arg3 *int32) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_22)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -627,7 +660,7 @@ func Gptq_session_append_text(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swi
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_21(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_23(_swig_i_2)))
 	return swig_r
 }
 
@@ -636,7 +669,7 @@ func Gptq_session_append_tokens(arg1 unsafe.Pointer, arg2 *int32, arg3 int64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_22(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_24(_swig_i_2)))
 	return swig_r
 }
 
@@ -744,7 +777,7 @@ func Gptq_session_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_28)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_30)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -757,7 +790,7 @@ func Gptq_quantizer_create(arg1 string, arg2 string, arg3 unsafe.Pointer, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_6d707325519994ab(*(*C.swig_type_29)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_30)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_6d707325519994ab(*(*C.swig_type_31)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_32)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -777,7 +810,7 @@ func Gptq_quantizer_add_calibration_text(arg1 unsafe.Pointer, arg2 *byte, arg3 i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_31(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_33(_swig_i_2)))
 	return swig_r
 }
 
@@ -786,7 +819,7 @@ func Gptq_quantizer_add_calibration_tokens(arg1 unsafe.Pointer, arg2 *int32, arg
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_32(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_34(_swig_i_2)))
 	return swig_r
 }
 
@@ -816,7 +849,7 @@ func Gptq_quantizer_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_33)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}

@@ -682,6 +682,33 @@ int _wrap_gptq_model_load_capi_6d707325519994ab(_gostring_ _swig_go_0, gptq_opti
 }
 
 
+int _wrap_gptq_model_convert_capi_6d707325519994ab(_gostring_ _swig_go_0, _gostring_ _swig_go_1, gptq_options *_swig_go_2) {
+  char *arg1 = (char *) 0 ;
+  char *arg2 = (char *) 0 ;
+  gptq_options *arg3 = (gptq_options *) 0 ;
+  gptq_status result;
+  int _swig_go_result;
+  
+  
+  arg1 = (char *)malloc(_swig_go_0.n + 1);
+  memcpy(arg1, _swig_go_0.p, _swig_go_0.n);
+  arg1[_swig_go_0.n] = '\0';
+  
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = *(gptq_options **)&_swig_go_2; 
+  
+  result = (gptq_status)gptq_model_convert((char const *)arg1,(char const *)arg2,(struct gptq_options const *)arg3);
+  _swig_go_result = result; 
+  free(arg1); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
 void _wrap_gptq_model_free_capi_6d707325519994ab(gptq_model *_swig_go_0) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   

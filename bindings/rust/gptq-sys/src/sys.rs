@@ -54,7 +54,7 @@ pub const GPTQ_ERROR_DEVICE: gptq_status = -8;
 /// More tokens than the session's context holds.
 pub const GPTQ_ERROR_CONTEXT_FULL: gptq_status = -9;
 
-/// Another thread is inside this handle.
+/// Another thread is inside this handle; another job makes this output.
 pub const GPTQ_ERROR_BUSY: gptq_status = -10;
 
 /// Out of order: a step before begin, for example.
@@ -136,7 +136,8 @@ pub const GPTQ_KEY_DEVICE: &CStr = text(b"device\0");
 /// call at a time has all of them, calls beside it run on the threads that make them.
 pub const GPTQ_KEY_THREADS: &CStr = text(b"threads\0");
 
-/// String: "fast" (default) or "exact"; both are exact fp32 in 0.1.
+/// String: "exact" for fp32 throughout, or "fast" (default): within 2^-15 of each term of a
+/// product, where the machine gains by it (AMX)
 pub const GPTQ_KEY_COMPUTE: &CStr = text(b"compute\0");
 
 /// Int 0 or 1 (default): 0 reads tokenizer and configuration alone, for [`gptq_model_tokenize`] and
@@ -198,6 +199,33 @@ pub const GPTQ_KEY_DAMP_PERCENT: &CStr = text(b"damp_percent\0");
 /// Float in \[0, 1), default 0.01: added until it factors.
 pub const GPTQ_KEY_DAMP_AUTO_INCREMENT: &CStr = text(b"damp_auto_increment\0");
 
+/// String: how the scale of a group is found: "hessian" (default: the range of least loss under the
+/// Hessian), "mse" (of least |error| to the power of mse_norm) or "minmax" (that of all its
+/// weights)
+pub const GPTQ_KEY_RANGE: &CStr = text(b"range\0");
+
+/// Float in (0, 16\], default 2.4: for range = "mse".
+pub const GPTQ_KEY_MSE_NORM: &CStr = text(b"mse_norm\0");
+
+/// String: what the weights are to reproduce: "exact" (default: outputs of the unquantized model,
+/// arXiv 2504.09629), "gptaq" (likewise, column by column, arXiv 2504.02692) or "sequential" (the
+/// outputs that they would have on the inputs they get); the first two run the unquantized model,
+/// too.
+pub const GPTQ_KEY_TARGET: &CStr = text(b"target\0");
+
+/// Float in \[0, 1\], default 0.75: how much of the way, for "exact" and "gptaq".
+pub const GPTQ_KEY_TARGET_ALPHA: &CStr = text(b"target_alpha\0");
+
+/// Int \>= 0, default 4: rounds of coordinate descent on the codes afterwards.
+pub const GPTQ_KEY_SWEEPS: &CStr = text(b"sweeps\0");
+
+/// Int \>= 0, default 2: so many of the last sweeps fit the scales, too.
+pub const GPTQ_KEY_REFIT: &CStr = text(b"refit\0");
+
+/// String: "none" (default) or "gptqmodel": known faults of that package, and its defaults for the
+/// six keys above, for comparison.
+pub const GPTQ_KEY_COMPAT: &CStr = text(b"compat\0");
+
 /// Int 0 or 1 (default): modules of a layer see the quantized ones before them.
 pub const GPTQ_KEY_TRUE_SEQUENTIAL: &CStr = text(b"true_sequential\0");
 
@@ -207,12 +235,54 @@ pub const GPTQ_KEY_CALIBRATION_SAMPLES: &CStr = text(b"calibration_samples\0");
 /// Int \>= 0 tokens each; 0 (default) takes 2,048 or the model's context, whichever is less.
 pub const GPTQ_KEY_CALIBRATION_LENGTH: &CStr = text(b"calibration_length\0");
 
-/// String: "gptq" or "gptq_v2"; the default is "gptq" for symmetric and "gptq_v2" for asymmetric.
+/// Int 1 (default): calibration texts follow one another, with the end-of-text token between them,
+/// and are cut as one; 0: each is cut on its own, and what is left of it stays as a shorter
+/// sequence if it has 10 tokens.
+pub const GPTQ_KEY_CALIBRATION_PACKING: &CStr = text(b"calibration_packing\0");
+
+/// String: what [`gptq_quantizer_add_calibration_text`] takes: "text" (default), one text a call;
+/// "jsonl", lines of JSON; "json", an array: of values each, which are a text (a string, or
+/// {"text": ...}) or a sequence of tokens (an array, or {"input_ids": \[...\]}), taken as it is.
+pub const GPTQ_KEY_CALIBRATION_FORMAT: &CStr = text(b"calibration_format\0");
+
+/// String: "gptq" (default for symmetric), "gptq_v2" (default for asymmetric) or
+/// "compressed_tensors" (its "pack-quantized", of vLLM's quantizer: no GPT-2, no order "act" unless
+/// the groups are static). Also "convert", where it has no default and may be "dense", too.
 pub const GPTQ_KEY_FORMAT: &CStr = text(b"format\0");
 
+/// Int \>= 1, default 4294967296 (4 GB): bytes of tensors that a file of the output holds; more go
+/// into several files with an index (one tensor is never cut). At most 500 files; also "convert".
+pub const GPTQ_KEY_MAX_SHARD_SIZE: &CStr = text(b"max_shard_size\0");
+
+/// Int 0 (default) or 1: quantize the output head, too, unless "dynamic" says otherwise to 8 bits
+/// in groups of 32, symmetric. An error where the head is the embedding itself (tied)
+pub const GPTQ_KEY_LM_HEAD: &CStr = text(b"lm_head\0");
+
+/// String, JSON: other settings for the modules whose names match, such as {".\*\\.down_proj":
+/// {"bits": 8, "group_size": 32}, "-:.\*\\.layers\\.0\\.": {}}. Keys are regular expressions
+/// (PCRE2) that match from the start of the name on; with "-:" before it modules stay as they are,
+/// with "+:" or nothing they get the settings "bits", "group_size", "sym", "desc_act",
+/// "act_group_aware", "static_groups", "damp_percent" and "mse". Those with "-:" are tried first,
+/// then the others in their order; the first that matches decides. Written to the output as
+/// GPTQModel does; what matches nothing is a warning in the report.
+pub const GPTQ_KEY_DYNAMIC: &CStr = text(b"dynamic\0");
+
+/// Int 0 or 1 (default): put what [`gptq_quantizer_report_json`] gives into the output, as
+/// quantize_report.json, and as a page for people with plots that needs no network,
+/// quantize_report.html.
+pub const GPTQ_KEY_REPORT: &CStr = text(b"report\0");
+
 /// Int 0 (default) or 1: replace an existing output folder, when the new one is complete; an empty
-/// one is no obstacle to either.
+/// one is no obstacle to either; also "convert".
 pub const GPTQ_KEY_OVERWRITE: &CStr = text(b"overwrite\0");
+
+/// String: "auto" (default) goes on with what an unfinished run of the same job left beside the
+/// output, and leaves its own finished layers to the next; "restart" drops what was left first;
+/// "never" drops it and leaves nothing.
+pub const GPTQ_KEY_RESUME: &CStr = text(b"resume\0");
+
+/// String: "bf16" (default), "f16" or "f32": of "dense" weights.
+pub const GPTQ_KEY_DTYPE: &CStr = text(b"dtype\0");
 
 /// Add what the tokenizer puts around a text, such as a beginning-of-text token.
 pub const GPTQ_TOKENIZE_ADD_SPECIAL: i32 = 1;
@@ -388,9 +458,10 @@ extern "C" {
     /// Since 0.1.
     pub fn gptq_buffer_free(buffer: *mut gptq_buffer);
 
-    /// Loads a folder: config.json, tokenizer files and safetensors weights (F32, F16, BF16, or
-    /// GPTQ v1 and v2). Everything is checked before it is used: each tensor must be one that the
-    /// architecture has, of its shape.
+    /// Loads a folder: config.json, tokenizer files and safetensors weights: F32, F16, BF16, or
+    /// quantized as GPTQ v1 and v2, AWQ (GEMM, GEMV), Marlin or compressed-tensors
+    /// ("pack-quantized"). Everything is checked before it is used: each tensor must be one that
+    /// the architecture has, of its shape.
     ///
     /// - `path`: the folder
     /// - `options`: scope "model", and a progress callback; NULL for the defaults
@@ -404,6 +475,32 @@ extern "C" {
         path: *const c_char,
         options: *const gptq_options,
         out: *mut *mut gptq_model,
+    ) -> gptq_status;
+
+    /// Writes a quantized model in another format: from GPTQ v1 and v2, AWQ, Marlin and
+    /// compressed-tensors to "gptq", "gptq_v2" or "compressed_tensors" with the same codes, or to
+    /// "dense" 16-bit or 32-bit weights of the values that they stand for. One module is in memory
+    /// at a time. The output folder appears by one rename when all of it is on disk; until then,
+    /// and after a failure or a cancel, there is none, or the old one where "overwrite" is 1.
+    ///
+    /// - `model_path`: the folder; for "dense" it may be one that is not quantized, whose type then
+    ///   changes
+    /// - `output_path`: the folder to make; its parent must exist
+    /// - `options`: scope "convert", and a progress callback, which may cancel; "format" must be
+    ///   set
+    ///
+    /// Returns [`GPTQ_OK`]; as [`gptq_model_load`]; [`GPTQ_ERROR_INVALID_ARGUMENT`] without a
+    /// format; _UNSUPPORTED for a model that is not quantized, and for what the format can't hold:
+    /// zero points of 0 beside codes at the top in "gptq", inputs in activation order and groups
+    /// that do not divide the inputs in "compressed_tensors" (the message names the module; nothing
+    /// is written then); _CORRUPT for a value too large for "f16"; _IO when the output exists or
+    /// can't be made.
+    ///
+    /// Since 0.1. Blocks. Threads: any.
+    pub fn gptq_model_convert(
+        model_path: *const c_char,
+        output_path: *const c_char,
+        options: *const gptq_options,
     ) -> gptq_status;
 
     /// Drops the caller's hold; sessions keep the model alive until they go.
@@ -435,7 +532,8 @@ extern "C" {
     ) -> gptq_status;
 
     /// A text about the model, good as long as the model: "family", "architecture", "path",
-    /// "device", "dtype", "quantization" ("gptq 4-bit g128 sym", or "" ).
+    /// "device", "dtype", "quantization" ("gptq 4-bit g128 sym", with "awq", "marlin" or
+    /// "compressed-tensors" for others; or "").
     ///
     /// Returns [`GPTQ_ERROR_NOT_FOUND`] for another key; \*out is then NULL.
     ///
@@ -683,15 +781,21 @@ extern "C" {
     /// A job that quantizes a folder's Linear layers with GPTQ (arXiv 2210.17323) and writes a
     /// folder that transformers, GPTQModel and vLLM load. Weights are read one layer at a time. The
     /// output folder appears by one rename when all of it is on disk; until then, and after a
-    /// failure, a cancel or a crash, there is none, or the old one where "overwrite" is 1. A crash
-    /// may leave a hidden folder beside it, which the next job for the same output removes.
+    /// failure, a cancel or a crash, there is none, or the old one where "overwrite" is 1. A layer
+    /// that is finished is on disk, in the hidden folder ".NAME.unfinished" beside the output. The
+    /// next job with the same model, options, calibration and output goes on after it, with any
+    /// number of threads, and comes to the same bytes; another job for that output is refused while
+    /// the folder is there, the message naming what is different. See "resume" to start anew
+    /// instead, or to leave nothing. Folder and output together take about twice the output's size.
     ///
     /// - `model_path`: a 16-bit or 32-bit model folder
     /// - `output_path`: the folder to make; its parent must exist
     /// - `options`: scopes "model" and "quantizer", and a progress callback; NULL for the defaults
     ///
     /// Returns [`GPTQ_OK`]; as [`gptq_model_load`]; [`GPTQ_ERROR_IO`] when the output exists (see
-    /// "overwrite") or can't be made: both are noticed here, before any work.
+    /// "overwrite"), can't be made, or has the unfinished work of another job (see "resume");
+    /// [`GPTQ_ERROR_BUSY`] when another job makes it right now: all are noticed here, before any
+    /// work.
     ///
     /// Since 0.1. Owner: caller, [`gptq_quantizer_free`]. Threads: any.
     pub fn gptq_quantizer_create(
@@ -701,18 +805,21 @@ extern "C" {
         out: *mut *mut gptq_quantizer,
     ) -> gptq_status;
 
-    /// An unfinished job is dropped, with what it wrote.
+    /// An unfinished job ends; its finished layers stay for the next (see "resume").
     ///
     /// Since 0.1.
     pub fn gptq_quantizer_free(quantizer: *mut gptq_quantizer);
 
-    /// Calibration text: all texts together are tokenized and cut into consecutive sequences of
+    /// Calibration text, or several in JSON (calibration_format): all texts, one after another
+    /// (calibration_packing), are tokenized and cut into consecutive sequences of
     /// calibration_length tokens, of which the first calibration_samples are taken, or that many at
-    /// random where a seed is set; less text than one sequence is taken as it is. Without any
-    /// calibration the model writes its own: sequences sampled at temperature 1 from its
-    /// beginning-of-text token.
+    /// random where a seed is set; less text than one sequence is taken as it is. Nothing is
+    /// padded. Without any calibration the model writes its own: sequences sampled at temperature 1
+    /// from its beginning-of-text token.
     ///
-    /// Returns [`GPTQ_ERROR_BAD_STATE`] after the first step.
+    /// Returns [`GPTQ_ERROR_CORRUPT`] for ill-formed UTF-8 or JSON and for tokens that the model
+    /// lacks, naming byte or line; [`GPTQ_ERROR_UNSUPPORTED`] for {"messages": ...};
+    /// [`GPTQ_ERROR_BAD_STATE`] after the first step.
     ///
     /// Since 0.1. Threads: exclusive.
     pub fn gptq_quantizer_add_calibration_text(
@@ -739,7 +846,8 @@ extern "C" {
     /// Returns [`GPTQ_OK`]; [`GPTQ_DONE`] when the output folder is complete;
     /// [`GPTQ_ERROR_CANCELLED`], _IO, _CORRUPT, _OUT_OF_MEMORY, _INVALID_ARGUMENT (text of fewer
     /// than two tokens, or no calibration for a model that names no token to begin with): the job
-    /// is then over and leaves no output; further steps give _BAD_STATE.
+    /// is then over and leaves no output; further steps give _BAD_STATE. [`GPTQ_ERROR_IO`] also
+    /// where the calibration is not that of the work to go on with.
     ///
     /// Since 0.1. Blocks. Threads: exclusive.
     pub fn gptq_quantizer_step(quantizer: *mut gptq_quantizer) -> gptq_status;
@@ -774,9 +882,13 @@ extern "C" {
     /// Since 0.1.
     pub fn gptq_quantizer_error_message(quantizer: *const gptq_quantizer) -> *const c_char;
 
-    /// What was done so far, as JSON: {"options": ..., "calibration": {"sequences", "tokens",
-    /// "source"}, "modules": \[{"name", "bits", "loss", "damp", "method", "seconds", "note"},
-    /// ...\], "seconds": n}; loss is the squared output error per token.
+    /// What was done so far, as JSON: {"model", "options": ..., "calibration": {"source",
+    /// "documents", "too_short", "sequences", "tokens"}, "modules": \[{"name", "bits",
+    /// "group_size", "weights", "bits_per_weight", "loss", "relative_error", "damp", "method",
+    /// "seconds", "memory", "scales", "note"}, ...\], "warnings": \[text, ...\], "seconds": n}.
+    /// loss is the squared output error per token; relative_error the same over the energy of the
+    /// outputs, null where it is not known; memory the most bytes that the process has held; scales
+    /// their least, first tenth, median, last tenth and largest.
     ///
     /// Since 0.1. Owner: caller, [`gptq_buffer_free`].
     pub fn gptq_quantizer_report_json(
@@ -813,6 +925,7 @@ pub(crate) fn functions() -> Vec<(&'static str, *const ())> {
         ("gptq_buffer_size", gptq_buffer_size as *const ()),
         ("gptq_buffer_free", gptq_buffer_free as *const ()),
         ("gptq_model_load", gptq_model_load as *const ()),
+        ("gptq_model_convert", gptq_model_convert as *const ()),
         ("gptq_model_free", gptq_model_free as *const ()),
         ("gptq_model_retain", gptq_model_retain as *const ()),
         ("gptq_model_get_int", gptq_model_get_int as *const ()),
@@ -897,10 +1010,25 @@ pub(crate) fn keys() -> Vec<(&'static str, &'static CStr)> {
         ("GPTQ_KEY_STATIC_GROUPS", GPTQ_KEY_STATIC_GROUPS),
         ("GPTQ_KEY_DAMP_PERCENT", GPTQ_KEY_DAMP_PERCENT),
         ("GPTQ_KEY_DAMP_AUTO_INCREMENT", GPTQ_KEY_DAMP_AUTO_INCREMENT),
+        ("GPTQ_KEY_RANGE", GPTQ_KEY_RANGE),
+        ("GPTQ_KEY_MSE_NORM", GPTQ_KEY_MSE_NORM),
+        ("GPTQ_KEY_TARGET", GPTQ_KEY_TARGET),
+        ("GPTQ_KEY_TARGET_ALPHA", GPTQ_KEY_TARGET_ALPHA),
+        ("GPTQ_KEY_SWEEPS", GPTQ_KEY_SWEEPS),
+        ("GPTQ_KEY_REFIT", GPTQ_KEY_REFIT),
+        ("GPTQ_KEY_COMPAT", GPTQ_KEY_COMPAT),
         ("GPTQ_KEY_TRUE_SEQUENTIAL", GPTQ_KEY_TRUE_SEQUENTIAL),
         ("GPTQ_KEY_CALIBRATION_SAMPLES", GPTQ_KEY_CALIBRATION_SAMPLES),
         ("GPTQ_KEY_CALIBRATION_LENGTH", GPTQ_KEY_CALIBRATION_LENGTH),
+        ("GPTQ_KEY_CALIBRATION_PACKING", GPTQ_KEY_CALIBRATION_PACKING),
+        ("GPTQ_KEY_CALIBRATION_FORMAT", GPTQ_KEY_CALIBRATION_FORMAT),
         ("GPTQ_KEY_FORMAT", GPTQ_KEY_FORMAT),
+        ("GPTQ_KEY_MAX_SHARD_SIZE", GPTQ_KEY_MAX_SHARD_SIZE),
+        ("GPTQ_KEY_LM_HEAD", GPTQ_KEY_LM_HEAD),
+        ("GPTQ_KEY_DYNAMIC", GPTQ_KEY_DYNAMIC),
+        ("GPTQ_KEY_REPORT", GPTQ_KEY_REPORT),
         ("GPTQ_KEY_OVERWRITE", GPTQ_KEY_OVERWRITE),
+        ("GPTQ_KEY_RESUME", GPTQ_KEY_RESUME),
+        ("GPTQ_KEY_DTYPE", GPTQ_KEY_DTYPE),
     ]
 }

@@ -15,7 +15,7 @@ impl Options {
         self.set("threads", value)
     }
 
-    /// Exact: fp32 throughout; fast: within a stated error; one of "exact", "fast"; default "fast". Scope: model.
+    /// Exact: fp32 throughout; fast: within 2^-15 of each term; one of "exact", "fast"; default "fast". Scope: model, quantizer.
     #[must_use]
     pub fn compute(self, value: &str) -> Self {
         self.set("compute", value)
@@ -129,6 +129,48 @@ impl Options {
         self.set("damp_auto_increment", value)
     }
 
+    /// How the scale of a group is found; one of "minmax", "mse", "hessian"; default "hessian". Scope: quantizer.
+    #[must_use]
+    pub fn range(self, value: &str) -> Self {
+        self.set("range", value)
+    }
+
+    /// Power of the error that range = mse makes least; above 0 to 16; default 2.4. Scope: quantizer.
+    #[must_use]
+    pub fn mse_norm(self, value: f64) -> Self {
+        self.set("mse_norm", value)
+    }
+
+    /// What the weights are to reproduce; one of "sequential", "gptaq", "exact"; default "exact". Scope: quantizer.
+    #[must_use]
+    pub fn target(self, value: &str) -> Self {
+        self.set("target", value)
+    }
+
+    /// Part of the way to the target; from 0 to 1; default 0.75. Scope: quantizer.
+    #[must_use]
+    pub fn target_alpha(self, value: f64) -> Self {
+        self.set("target_alpha", value)
+    }
+
+    /// Rounds of coordinate descent on the codes; from 0 to 1000; default 4. Scope: quantizer.
+    #[must_use]
+    pub fn sweeps(self, value: i64) -> Self {
+        self.set("sweeps", value)
+    }
+
+    /// Of the last sweeps that fit the scales, too; from 0 to 1000; default 2. Scope: quantizer.
+    #[must_use]
+    pub fn refit(self, value: i64) -> Self {
+        self.set("refit", value)
+    }
+
+    /// Faults and defaults of another package, for comparison; one of "none", "gptqmodel"; default "none". Scope: quantizer.
+    #[must_use]
+    pub fn compat(self, value: &str) -> Self {
+        self.set("compat", value)
+    }
+
     /// True: modules see the quantized ones before them; default true. Scope: quantizer.
     #[must_use]
     pub fn true_sequential(self, value: bool) -> Self {
@@ -147,15 +189,63 @@ impl Options {
         self.set("calibration_length", value)
     }
 
-    /// How zero points are stored; default by symmetry; one of "gptq", "gptq_v2". Scope: quantizer.
+    /// True: texts follow one another and are cut as one; 0: each is cut on its own; default true. Scope: quantizer.
+    #[must_use]
+    pub fn calibration_packing(self, value: bool) -> Self {
+        self.set("calibration_packing", value)
+    }
+
+    /// How calibration text is given: plain, a JSON value a line, a JSON array; one of "text", "jsonl", "json"; default "text". Scope: quantizer.
+    #[must_use]
+    pub fn calibration_format(self, value: &str) -> Self {
+        self.set("calibration_format", value)
+    }
+
+    /// Layout of the output; gptq or gptq_v2 by symmetry; dense: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense". Scope: quantizer, convert.
     #[must_use]
     pub fn format(self, value: &str) -> Self {
         self.set("format", value)
     }
 
-    /// True: replace an existing output folder; default false. Scope: quantizer.
+    /// Type of dense weights; one of "bf16", "f16", "f32"; default "bf16". Scope: convert.
+    #[must_use]
+    pub fn dtype(self, value: &str) -> Self {
+        self.set("dtype", value)
+    }
+
+    /// Bytes of tensors in one file of the output; from 1 up; default 4294967296. Scope: quantizer, convert.
+    #[must_use]
+    pub fn max_shard_size(self, value: i64) -> Self {
+        self.set("max_shard_size", value)
+    }
+
+    /// True: quantize the output head, too; default false. Scope: quantizer.
+    #[must_use]
+    pub fn lm_head(self, value: bool) -> Self {
+        self.set("lm_head", value)
+    }
+
+    /// Settings of single modules, as JSON: {regular expression on names: {settings}}. Scope: quantizer.
+    #[must_use]
+    pub fn dynamic(self, value: &str) -> Self {
+        self.set("dynamic", value)
+    }
+
+    /// True: write quantize_report.json and quantize_report.html into the output; default true. Scope: quantizer.
+    #[must_use]
+    pub fn report(self, value: bool) -> Self {
+        self.set("report", value)
+    }
+
+    /// True: replace an existing output folder; default false. Scope: quantizer, convert.
     #[must_use]
     pub fn overwrite(self, value: bool) -> Self {
         self.set("overwrite", value)
+    }
+
+    /// Whether a job goes on with what an unfinished run left, and leaves its own work to the next; one of "auto", "restart", "never"; default "auto". Scope: quantizer.
+    #[must_use]
+    pub fn resume(self, value: &str) -> Self {
+        self.set("resume", value)
     }
 }

@@ -610,6 +610,40 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1load(JNIE
 }
 
 
+SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1convert(JNIEnv *jenv, jclass jcls, jbyteArray jarg1, jbyteArray jarg2, jlong jarg3) {
+  jint jresult = 0 ;
+  char *arg1 = (char *) 0 ;
+  char *arg2 = (char *) 0 ;
+  gptq_options *arg3 = (gptq_options *) 0 ;
+  gptq_status result;
+  
+  (void)jenv;
+  (void)jcls;
+  
+  arg1 = NULL;
+  if (jarg1) {
+    arg1 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg1, NULL);
+    if (!arg1) return 0;
+  }
+  
+  
+  arg2 = NULL;
+  if (jarg2) {
+    arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
+    if (!arg2) return 0;
+  }
+  
+  arg3 = (gptq_options *)(intptr_t)jarg3; 
+  result = (gptq_status)gptq_model_convert((char const *)arg1,(char const *)arg2,(struct gptq_options const *)arg3);
+  jresult = (jint)result; 
+  
+  
+  if (arg1) (*jenv)->ReleaseByteArrayElements(jenv, jarg1, (jbyte *)arg1, JNI_ABORT); 
+  if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+  return jresult;
+}
+
+
 SWIGEXPORT void JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1free(JNIEnv *jenv, jclass jcls, jlong jarg1) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   

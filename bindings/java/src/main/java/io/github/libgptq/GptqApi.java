@@ -91,6 +91,10 @@ final class GptqApi implements GptqApiConstants {
     return GptqApiJNI.gptq_model_load(Utf8.terminated(path), options, out);
   }
 
+  public static int gptq_model_convert(String model_path, String output_path, long options) {
+    return GptqApiJNI.gptq_model_convert(Utf8.terminated(model_path), Utf8.terminated(output_path), options);
+  }
+
   public static void gptq_model_free(long model) {
     GptqApiJNI.gptq_model_free(model);
   }

@@ -35,6 +35,7 @@ final class GptqApiJNI {
   public final static native long gptq_buffer_size(long jarg1);
   public final static native void gptq_buffer_free(long jarg1);
   public final static native int gptq_model_load(byte[] jarg1, long jarg2, long[] jarg3);
+  public final static native int gptq_model_convert(byte[] jarg1, byte[] jarg2, long jarg3);
   public final static native void gptq_model_free(long jarg1);
   public final static native int gptq_model_retain(long jarg1);
   public final static native int gptq_model_get_int(long jarg1, byte[] jarg2, long[] jarg3);

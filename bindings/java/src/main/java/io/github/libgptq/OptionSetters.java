@@ -29,7 +29,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * Exact: fp32 throughout; fast: within a stated error; one of "exact", "fast"; default "fast". Scope: model.
+   * Exact: fp32 throughout; fast: within 2^-15 of each term; one of "exact", "fast"; default "fast". Scope: model, quantizer.
    *
    * @param value the setting
    * @return this
@@ -219,6 +219,76 @@ abstract class OptionSetters {
   }
 
   /**
+   * How the scale of a group is found; one of "minmax", "mse", "hessian"; default "hessian". Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options range(String value) {
+    return setString("range", value);
+  }
+
+  /**
+   * Power of the error that range = mse makes least; above 0 to 16; default 2.4. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options mseNorm(double value) {
+    return setFloat("mse_norm", value);
+  }
+
+  /**
+   * What the weights are to reproduce; one of "sequential", "gptaq", "exact"; default "exact". Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options target(String value) {
+    return setString("target", value);
+  }
+
+  /**
+   * Part of the way to the target; from 0 to 1; default 0.75. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options targetAlpha(double value) {
+    return setFloat("target_alpha", value);
+  }
+
+  /**
+   * Rounds of coordinate descent on the codes; from 0 to 1000; default 4. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options sweeps(long value) {
+    return setInt("sweeps", value);
+  }
+
+  /**
+   * Of the last sweeps that fit the scales, too; from 0 to 1000; default 2. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options refit(long value) {
+    return setInt("refit", value);
+  }
+
+  /**
+   * Faults and defaults of another package, for comparison; one of "none", "gptqmodel"; default "none". Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options compat(String value) {
+    return setString("compat", value);
+  }
+
+  /**
    * True: modules see the quantized ones before them; default true. Scope: quantizer.
    *
    * @param value the setting
@@ -249,7 +319,27 @@ abstract class OptionSetters {
   }
 
   /**
-   * How zero points are stored; default by symmetry; one of "gptq", "gptq_v2". Scope: quantizer.
+   * True: texts follow one another and are cut as one; 0: each is cut on its own; default true. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options calibrationPacking(boolean value) {
+    return setInt("calibration_packing", value ? 1 : 0);
+  }
+
+  /**
+   * How calibration text is given: plain, a JSON value a line, a JSON array; one of "text", "jsonl", "json"; default "text". Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options calibrationFormat(String value) {
+    return setString("calibration_format", value);
+  }
+
+  /**
+   * Layout of the output; gptq or gptq_v2 by symmetry; dense: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense". Scope: quantizer, convert.
    *
    * @param value the setting
    * @return this
@@ -259,12 +349,72 @@ abstract class OptionSetters {
   }
 
   /**
-   * True: replace an existing output folder; default false. Scope: quantizer.
+   * Type of dense weights; one of "bf16", "f16", "f32"; default "bf16". Scope: convert.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options dtype(String value) {
+    return setString("dtype", value);
+  }
+
+  /**
+   * Bytes of tensors in one file of the output; from 1 up; default 4294967296. Scope: quantizer, convert.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options maxShardSize(long value) {
+    return setInt("max_shard_size", value);
+  }
+
+  /**
+   * True: quantize the output head, too; default false. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options lmHead(boolean value) {
+    return setInt("lm_head", value ? 1 : 0);
+  }
+
+  /**
+   * Settings of single modules, as JSON: {regular expression on names: {settings}}. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options dynamic(String value) {
+    return setString("dynamic", value);
+  }
+
+  /**
+   * True: write quantize_report.json and quantize_report.html into the output; default true. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options report(boolean value) {
+    return setInt("report", value ? 1 : 0);
+  }
+
+  /**
+   * True: replace an existing output folder; default false. Scope: quantizer, convert.
    *
    * @param value the setting
    * @return this
    */
   public Options overwrite(boolean value) {
     return setInt("overwrite", value ? 1 : 0);
+  }
+
+  /**
+   * Whether a job goes on with what an unfinished run left, and leaves its own work to the next; one of "auto", "restart", "never"; default "auto". Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options resume(String value) {
+    return setString("resume", value);
   }
 }
