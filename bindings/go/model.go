@@ -30,6 +30,22 @@ func Load(path string, options ...Option) (model *Model, err error) {
 	return model, err
 }
 
+// Convert writes a quantized model folder in another format. It takes options of scope "convert", of which WithFormat must
+// be given: "gptq", "gptq_v2", "compressed_tensors" or "dense". The output appears when all of it is on disk. Errors: as
+// Load's; ErrInvalidArgument without a format, ErrUnsupported for what the format can't hold (the message names the
+// module), ErrIO when the output exists or can't be made.
+func Convert(path, output string, options ...Option) error {
+	for name, value := range map[string]string{"path": path, "output": output} {
+		if err := noNUL(name, value); err != nil {
+			return err
+		}
+	}
+	return withSettings(options, func(settings unsafe.Pointer) error {
+		_, err := check(func() int32 { return capi.Gptq_model_convert(path, output, settings) })
+		return err
+	})
+}
+
 // Close frees the model; sessions keep what they need until they go. It always returns nil.
 func (m *Model) Close() error {
 	m.handle.close()

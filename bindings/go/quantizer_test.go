@@ -32,6 +32,20 @@ func addStory(t *testing.T, quantizer *gptq.Quantizer) {
 	}
 }
 
+func TestConvert(t *testing.T) {
+	quantized, dense := filepath.Join(t.TempDir(), "quantized"), filepath.Join(t.TempDir(), "dense")
+	check(t, newQuantizer(t, quantized).Run(background))
+	wantError(t, gptq.Convert(quantized, dense), gptq.ErrInvalidArgument)
+	check(t, gptq.Convert(quantized, dense, gptq.WithFormat("dense")))
+	model, err := gptq.Load(dense)
+	check(t, err)
+	defer model.Close()
+	if found, err := model.GetInt("quantized"); err != nil || found != 0 {
+		t.Errorf("quantized is %d, %v", found, err)
+	}
+	wantError(t, gptq.Convert(quantized, dense, gptq.WithFormat("dense")), gptq.ErrIO)
+}
+
 func TestQuantizeStepByStep(t *testing.T) {
 	output := filepath.Join(t.TempDir(), "out")
 	quantizer := newQuantizer(t, output, gptq.WithGroupSize(64))

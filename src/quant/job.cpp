@@ -53,7 +53,8 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
     throw Error(Status::invalid_argument, cat("calibration_length is ", options_.calibration_length,
                                               ", but the model's context is ", context));
   }
-  backend_ = create_backend(model.device, {.threads = model.backend.threads, .compute = model.backend.compute});
+  backend_ =
+      create_backend(model.device, {.threads = model.backend.threads, .compute = model.backend.compute});
   work_.emplace(loader_, target, options_);
   seconds_ = work_->seconds();
   output_.emplace(loader_, target, work_->folder(), options_, plan_);

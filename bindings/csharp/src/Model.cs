@@ -50,6 +50,20 @@ namespace Gptq
             return new Model(new Handle("model", model, GptqApi.gptq_model_free));
         }
 
+        /// <summary>Writes a quantized model folder in another format. The output appears when all of it is on disk.
+        /// Blocks until it is done.</summary>
+        /// <param name="path">The folder.</param>
+        /// <param name="output">The folder to make.</param>
+        /// <param name="options">Scope "convert": Format must be set, to "gptq", "gptq_v2", "compressed_tensors" or
+        /// "dense".</param>
+        /// <exception cref="GptqException">As Load; InvalidArgument without a format, Unsupported for what the format can't
+        /// hold (the message names the module), Io when the output exists or can't be made.</exception>
+        public static void Convert(string path, string output, Options options)
+        {
+            using (var settings = Options.Enter(options))
+                GptqException.Check(GptqApi.gptq_model_convert(path, output, settings.Pointer));
+        }
+
         /// <summary>A conversation with this model.</summary>
         /// <param name="options">Scope "session"; null for the defaults.</param>
         public Session CreateSession(Options options = null)

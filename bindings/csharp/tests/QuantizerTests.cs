@@ -37,6 +37,17 @@ internal static class QuantizerTests
         Test.That(left.Length == 0, "nothing beside it, found " + string.Join(", ", left));
     }
 
+    public static void AQuantizedModelIsConverted()
+    {
+        string quantized = Output("to-convert"), dense = Output("dense");
+        using (var quantizer = new Quantizer(Test.ModelPath, quantized, Small)) quantizer.Run();
+        Test.Fails(ErrorCode.InvalidArgument, "format", () => Model.Convert(quantized, dense, null));
+        var options = new Options { Format = "dense" };
+        Model.Convert(quantized, dense, options);
+        using (var model = Model.Load(dense)) Test.Equal(0L, model.GetInt("quantized"));
+        Test.Fails(ErrorCode.Io, dense, () => Model.Convert(quantized, dense, options));
+    }
+
     public static void StepsTellTheProgressAndMakeAModel()
     {
         string output = Output("steps");

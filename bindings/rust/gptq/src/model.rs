@@ -79,6 +79,17 @@ impl Model {
         Ok(Model { raw })
     }
 
+    /// Writes a quantized model folder in another format, by options of scope "convert": `format` must be set, to "gptq",
+    /// "gptq_v2", "compressed_tensors" or "dense". The output appears when all of it is on disk.
+    ///
+    /// Blocks. Errors: as [`Model::load`]; `InvalidArgument` without a format, `Unsupported` for what the format can't
+    /// hold (the message names the module), `Io` when the output exists or can't be made.
+    pub fn convert(path: impl AsRef<Path>, output: impl AsRef<Path>, options: &Options) -> Result<()> {
+        let path = c_path("model path", path.as_ref())?;
+        let output = c_path("output path", output.as_ref())?;
+        check(unsafe { sys::gptq_model_convert(path.as_ptr(), output.as_ptr(), options.raw()?) }).map(drop)
+    }
+
     /// A session with this model: see [`Session`].
     pub fn session(&self) -> Result<Session> {
         self.session_with(&Options::new())

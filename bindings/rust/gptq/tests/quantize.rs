@@ -31,6 +31,18 @@ fn a_quantized_model_is_made_step_by_step_and_runs() {
 }
 
 #[test]
+fn a_quantized_model_is_converted() {
+    let scratch = Scratch::new("convert");
+    let (quantized, dense) = (scratch.0.join("quantized"), scratch.0.join("dense"));
+    Quantizer::create_with(model_path(), &quantized, &small()).unwrap().run().unwrap();
+    assert_eq!(Model::convert(&quantized, &dense, &Options::new()).unwrap_err().code(), ErrorCode::InvalidArgument);
+    let options = Options::new().format("dense");
+    Model::convert(&quantized, &dense, &options).unwrap();
+    assert_eq!(Model::load(&dense).unwrap().get_int("quantized").unwrap(), 0);
+    assert_eq!(Model::convert(&quantized, &dense, &options).unwrap_err().code(), ErrorCode::Io);
+}
+
+#[test]
 fn calibration_is_given_as_text_or_tokens() {
     let scratch = Scratch::new("calibration");
     let ids = load().tokenize("Once upon a time there was a king.").unwrap();

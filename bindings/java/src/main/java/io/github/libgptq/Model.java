@@ -74,6 +74,19 @@ public final class Model implements AutoCloseable {
   }
 
   /**
+   * Writes a quantized model folder in another format. The output appears when all of it is on disk.
+   *
+   * @param folder the folder
+   * @param output the folder to make
+   * @param options scope "convert": format must be set, to "gptq", "gptq_v2", "compressed_tensors" or "dense"
+   * @throws GptqException as {@link #load(Path, Options)}; INVALID_ARGUMENT without a format, UNSUPPORTED for what the
+   *     format can't hold (the message names the module), IO when the output exists or can't be made
+   */
+  public static void convert(Path folder, Path output, Options options) {
+    Options.read(options, o -> check(GptqApi.gptq_model_convert(folder.toString(), output.toString(), o)));
+  }
+
+  /**
    * A session with the default options.
    *
    * @return the session, to be closed

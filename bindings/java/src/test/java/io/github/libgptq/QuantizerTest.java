@@ -67,6 +67,22 @@ public class QuantizerTest {
   }
 
   @Test
+  public void aQuantizedModelIsConverted() throws Exception {
+    Path dense = scratch.getRoot().toPath().resolve("dense");
+    try (Quantizer quantizer = create(4)) {
+      quantizer.run();
+    }
+    assertFails(ErrorCode.INVALID_ARGUMENT, "format", () -> Model.convert(output, dense, null));
+    try (Options options = new Options().format("dense")) {
+      Model.convert(output, dense, options);
+      assertFails(ErrorCode.IO, "dense", () -> Model.convert(output, dense, options));
+    }
+    try (Model model = Model.load(dense)) {
+      assertEquals(0, model.getInt("quantized"));
+    }
+  }
+
+  @Test
   public void runDoesAllOfIt() throws Exception {
     try (Quantizer quantizer = create(4)) {
       quantizer.addCalibrationText(new String(new char[200]).replace("\0", "Once upon a time there was a girl. "));
