@@ -21,6 +21,9 @@ constexpr int64_t kTileCols = 32;
 /// Most rows that a tile of any instruction set has.
 constexpr int64_t kMaxTileRows = 16;
 
+/// Rows of weights that the quantizer takes side by side.
+constexpr int64_t kLanes = 16;
+
 /// Element type of dense weights as they lie in memory.
 enum class Dense : uint8_t { f32, f16, bf16 };
 
@@ -127,6 +130,8 @@ struct Kernels {
   void (*scale)(float a, int64_t n, float* x);
   /// y += a * x
   void (*axpy)(float a, const float* x, int64_t n, float* y);
+  /// C -= x y^T for C [n][kLanes], x [n], y [kLanes]
+  void (*subtract_outer)(const float* x, const float* y, int64_t n, float* c);
 };
 
 const Kernels& kernels_ref();

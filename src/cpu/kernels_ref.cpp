@@ -209,6 +209,12 @@ void axpy(float a, const float* x, int64_t n, float* y) {
   for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
 
+void subtract_outer(const float* x, const float* y, int64_t n, float* c) {
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t l = 0; l < kLanes; ++l) c[i * kLanes + l] -= x[i] * y[l];
+  }
+}
+
 }  // namespace
 }  // namespace gptq::cpu
 
@@ -238,7 +244,8 @@ constexpr Kernels kTable{.name = "scalar",
                          .relu = relu,
                          .add = add,
                          .scale = scale,
-                         .axpy = axpy};
+                         .axpy = axpy,
+                         .subtract_outer = subtract_outer};
 
 }  // namespace
 

@@ -190,6 +190,18 @@ void axpy(float a, const float* x, int64_t n, float* y) {
   if (i < n) fma(Vec::set(a), Vec::load(x + i, n - i), Vec::load(y + i, n - i)).store(y + i, n - i);
 }
 
+void subtract_outer(const float* x, const float* y, int64_t n, float* c) {
+  Vec lanes[kLanes / kW];
+  unrolled<kLanes / kW>([&](auto h) { lanes[h.value] = Vec::zero() - Vec::load(y + h.value * kW); });
+  for (int64_t i = 0; i < n; ++i, c += kLanes) {
+    const Vec by = Vec::set(x[i]);
+    unrolled<kLanes / kW>([&](auto h) {
+      float* out = c + h.value * kW;
+      fma(by, lanes[h.value], Vec::load(out)).store(out);
+    });
+  }
+}
+
 // ---- dense weights --------------------------------------------------------------------------------------------------
 
 void widen(Dense type, const void* in, int64_t n, float* out) {

@@ -154,7 +154,8 @@ constexpr Kernels make_kernels(const char* name) {
           .relu = activate<Relu>,
           .add = add,
           .scale = scale,
-          .axpy = axpy};
+          .axpy = axpy,
+          .subtract_outer = subtract_outer};
 }
 
 }  // namespace

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace gptq::cpu {
+#include "cpu/kernels.h"
 
-inline constexpr int64_t kLanes = 16;
+namespace gptq::cpu {
 
 /// Columns [begin, end) of a block of `size`, all of one group.
 struct ColumnStep {
@@ -24,7 +24,7 @@ struct ColumnStep {
   float* loss;     // [kLanes] += errors^2
 };
 
-inline void quantize_columns(const ColumnStep& step) {
+inline void quantize_columns(const Kernels& kernels, const ColumnStep& step) {
   constexpr float kShift = 0x1.8p23f;  // adding it rounds to an integer, half to even
   float least[kLanes], most[kLanes], error[kLanes];
   for (int64_t l = 0; l < kLanes; ++l) {
@@ -53,14 +53,14 @@ inline void quantize_columns(const ColumnStep& step) {
     for (int64_t l = 0; l < kLanes; ++l)
       step.codes[j * kLanes + l] = static_cast<uint8_t>(static_cast<int>(code[l]));
     if (u == nullptr) continue;
-    for (int64_t i = j + 1; i < step.size; ++i) {
-      float* later = step.weights + i * kLanes;
-      const float factor = u[i];
-      for (int64_t l = 0; l < kLanes; ++l) later[l] -= error[l] * factor;
-      if (p == nullptr) continue;
-      const float share = p[i], *turn = step.turns + j * kLanes;
-      for (int64_t l = 0; l < kLanes; ++l) later[l] += turn[l] * share;
-    }
+    const int64_t left = step.size - (j + 1);
+    float* const later = step.weights + (j + 1) * kLanes;
+    kernels.subtract_outer(u + j + 1, error, left, later);
+    if (p == nullptr) continue;
+    float* const turn = step.turns + j * kLanes;
+    float less[kLanes];
+    for (int64_t l = 0; l < kLanes; ++l) less[l] = -turn[l];
+    kernels.subtract_outer(p + j + 1, less, left, later);
   }
 }
 

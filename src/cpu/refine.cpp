@@ -126,48 +126,75 @@ class Refinement {
   }
   void multiply_residual(const Columns& b) { multiply(residual_, {0, problem_.cols}, b, product_); }
 
+  /// What the lanes have in a block, [columns][kLanes] each.
+  struct Lanes {
+    float g[kBlock * kLanes];            // G
+    float codes[kBlock * kLanes] = {};   // whole numbers
+    float change[kBlock * kLanes] = {};  // of the weights, so far
+  };
+
   /// Rows r, r + 1, ... of the block, whose G is in product_; fits the scales of groups [first, last) behind it.
   void descend(const Columns& b, int64_t r, int64_t lanes, size_t first, size_t last) {
-    float g[kBlock * kLanes], change[kBlock * kLanes] = {};
-    stream_.kernels().pack(Dense::f32, product_.data() + r * b.size(), b.size(), lanes, b.size(), g, kLanes);
-    for (int64_t j = 0; j < b.size(); ++j) move_code(b, j, r, lanes, g, change + j * kLanes);
-    for (size_t group = first; group < last; ++group) refit_small(b, groups_[group], r, lanes, g, change);
+    Lanes x;
+    stream_.kernels().pack(Dense::f32, product_.data() + r * b.size(), b.size(), lanes, b.size(), x.g,
+                           kLanes);
+    for (int64_t l = 0; l < lanes; ++l) {
+      const uint8_t* codes = problem_.codes + (r + l) * problem_.cols + b.begin;
+      for (int64_t j = 0; j < b.size(); ++j) x.codes[j * kLanes + l] = codes[j];
+    }
+    float scales[kLanes], inverses[kLanes];
+    for (int64_t j = 0; j < b.size(); ++j) {
+      const int64_t column = b.begin + j;
+      if (j == 0 || problem_.group_of[column] != problem_.group_of[column - 1]) {
+        const float* from = problem_.scales + problem_.group_of[column] * problem_.rows + r;
+        for (int64_t l = 0; l < kLanes; ++l) {
+          scales[l] = l < lanes ? from[l] : 1.0f;
+          inverses[l] = 1.0f / scales[l];
+        }
+      }
+      move_codes(b, j, scales, inverses, x);
+    }
+    for (int64_t l = 0; l < lanes; ++l) {
+      uint8_t* codes = problem_.codes + (r + l) * problem_.cols + b.begin;
+      for (int64_t j = 0; j < b.size(); ++j) codes[j] = static_cast<uint8_t>(x.codes[j * kLanes + l]);
+    }
+    for (size_t group = first; group < last; ++group) refit_small(b, groups_[group], r, lanes, x);
     for (int64_t l = 0; l < lanes; ++l) {
       float* row = residual(r + l) + b.begin;
-      for (int64_t j = 0; j < b.size(); ++j) row[j] -= change[j * kLanes + l];
+      for (int64_t j = 0; j < b.size(); ++j) row[j] -= x.change[j * kLanes + l];
     }
   }
 
   /// G of the block after column j of the lanes went up by `by`.
   void follow(const Columns& b, int64_t j, const float* by, float* g) const {
     const float* h = h_.data() + (b.begin + j) * problem_.cols + b.begin;
-    for (int64_t i = 0; i < b.size(); ++i) {
-      for (int64_t l = 0; l < kLanes; ++l) g[i * kLanes + l] -= by[l] * h[i];
-    }
+    stream_.kernels().subtract_outer(h, by, b.size(), g);
   }
 
-  void move_code(const Columns& b, int64_t j, int64_t r, int64_t lanes, float* g, float* change) const {
-    const int64_t column = b.begin + j, at = problem_.group_of[column] * problem_.rows + r;
-    const float curvature = h_[static_cast<size_t>(column * problem_.cols + column)];
-    const auto most_code = static_cast<float>((1 << params_.bits) - 1);
-    bool moved = false;
-    for (int64_t l = 0; l < lanes; ++l) {
-      uint8_t& code = problem_.codes[(r + l) * problem_.cols + column];
-      const float scale = problem_.scales[at + l], zero = problem_.zeros[at + l];
-      const float now = scale * (static_cast<float>(code) - zero);
-      const float wanted = (now + g[j * kLanes + l] / curvature) / scale + zero;
-      const float best = std::nearbyint(std::clamp(wanted, 0.0f, most_code));
-      if (!(best >= 0) || best == static_cast<float>(code)) continue;  // also for NaN
-      code = static_cast<uint8_t>(best);
-      change[l] = scale * (best - zero) - now;
-      moved = true;
+  /// Column j of the lanes: each code goes to the best one. Loops over lanes become vector instructions.
+  void move_codes(const Columns& b, int64_t j, const float* scales, const float* inverses, Lanes& x) const {
+    constexpr float kShift = 0x1.8p23f;  // adding it rounds to an integer, half to even
+    const auto most = static_cast<float>((1 << params_.bits) - 1);
+    const float by_curvature = 1.0f / h_[static_cast<size_t>((b.begin + j) * (problem_.cols + 1))];
+    const float* g = x.g + j * kLanes;
+    float *codes = x.codes + j * kLanes, *change = x.change + j * kLanes;
+    float up[kLanes], moved = 0;
+    for (int64_t l = 0; l < kLanes; ++l) {
+      float best = codes[l] + g[l] * by_curvature * inverses[l];
+      best = best > 0.0f ? best : 0.0f;
+      best = best < most ? best : most;
+      best = (best + kShift) - kShift;
+      up[l] = scales[l] * (best - codes[l]);
+      moved += std::fabs(best - codes[l]);
+      codes[l] = best;
     }
-    if (moved) follow(b, j, change, g);
+    if (moved == 0) return;
+    for (int64_t l = 0; l < kLanes; ++l) change[l] += up[l];
+    follow(b, j, up, x.g);
   }
 
   /// A group inside the block: the scale s minimizes (R - (s - s_old) C) H (...)^T for C = code - zero.
-  void refit_small(const Columns& b, const Columns& group, int64_t r, int64_t lanes, float* g,
-                   float* change) const {
+  void refit_small(const Columns& b, const Columns& group, int64_t r, int64_t lanes, Lanes& x) const {
     float c[kBlock * kLanes] = {}, h_c[kBlock * kLanes] = {};
     const int64_t at = problem_.group_of[group.begin] * problem_.rows + r;
     for (int64_t j = group.begin; j < group.end; ++j) {
@@ -181,7 +208,7 @@ class Refinement {
     for (int64_t l = 0; l < lanes; ++l) {
       double numerator = 0, denominator = 0;
       for (int64_t i = group.begin - b.begin; i < group.end - b.begin; ++i) {
-        numerator += double{c[i * kLanes + l]} * g[i * kLanes + l];
+        numerator += double{c[i * kLanes + l]} * x.g[i * kLanes + l];
         denominator -= double{c[i * kLanes + l]} * h_c[i * kLanes + l];
       }
       float& scale = problem_.scales[at + l];
@@ -191,8 +218,8 @@ class Refinement {
     }
     for (int64_t i = 0; i < b.size(); ++i) {
       for (int64_t l = 0; l < kLanes; ++l) {
-        g[i * kLanes + l] += by[l] * h_c[i * kLanes + l];
-        change[i * kLanes + l] += by[l] * c[i * kLanes + l];
+        x.g[i * kLanes + l] += by[l] * h_c[i * kLanes + l];
+        x.change[i * kLanes + l] += by[l] * c[i * kLanes + l];
       }
     }
   }

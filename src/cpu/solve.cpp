@@ -146,20 +146,20 @@ class RowTask {
       const bool entered = begin == 0 || problem_.group_of[begin - 1] != problem_.group_of[begin];
       if (entered && ranges_from(plan_) != RangesFrom::original) find_ranges(b, begin, r, lanes);
       load_ranges(begin, r, lanes, scales, zeros);
-      quantize_columns({.begin = begin - b.begin,
-                        .end = end - b.begin,
-                        .size = b.size(),
-                        .u = plan_.corner(plan_.u_corners, b),
-                        .p = plan_.corner(plan_.p_corners, b),
-                        .stride = plan_.params.block,
-                        .scales = scales,
-                        .zeros = zeros,
-                        .max_code = static_cast<float>((1 << plan_.params.bits) - 1),
-                        .weights = weights_.data(),
-                        .errors = errors_.data(),
-                        .turns = turns_.data(),
-                        .codes = codes_.data(),
-                        .loss = loss});
+      quantize_columns(workers_.kernels, {.begin = begin - b.begin,
+                                          .end = end - b.begin,
+                                          .size = b.size(),
+                                          .u = plan_.corner(plan_.u_corners, b),
+                                          .p = plan_.corner(plan_.p_corners, b),
+                                          .stride = plan_.params.block,
+                                          .scales = scales,
+                                          .zeros = zeros,
+                                          .max_code = static_cast<float>((1 << plan_.params.bits) - 1),
+                                          .weights = weights_.data(),
+                                          .errors = errors_.data(),
+                                          .turns = turns_.data(),
+                                          .codes = codes_.data(),
+                                          .loss = loss});
     }
     for (int64_t l = 0; l < lanes; ++l) {
       loss_[static_cast<size_t>(r + l)] += double{loss[l]};

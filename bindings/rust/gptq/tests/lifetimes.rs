@@ -69,7 +69,8 @@ fn clones_and_handles_outlive_what_they_came_from() {
 #[test]
 fn a_job_runs_to_its_end() {
     let scratch = Scratch::new("job");
-    let options = Options::new().calibration_samples(1).calibration_length(16).group_size(-1);
+    // valgrind is slow: nothing that takes long
+    let options = Options::new().calibration_samples(1).calibration_length(16).sweeps(0).target("sequential");
     let mut quantizer = Quantizer::create_with(model_path(), scratch.0.join("out"), &options).unwrap();
     let monitor = quantizer.monitor();
     quantizer.run().unwrap();
