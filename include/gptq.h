@@ -176,7 +176,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_TARGET_ALPHA "target_alpha" /* float in [0, 1], default 0.75: how much of the way, for "exact" and
                                                  "gptaq" */
 #define GPTQ_KEY_SWEEPS "sweeps"             /* int >= 0, default 4: rounds of coordinate descent on the codes afterwards */
-#define GPTQ_KEY_REFIT "refit"               /* int >= 0, default 2: so many of the last sweeps fit the scales, too */
+#define GPTQ_KEY_REFIT "refit"               /* int, 0 to sweeps; default 2, or sweeps where that is less: so many of the
+                                                 last sweeps fit the scales, too */
 #define GPTQ_KEY_COMPAT "compat"             /* string: "none" (default) or "gptqmodel": known faults of that package, and
                                                  its defaults for the six keys above, for comparison */
 #define GPTQ_KEY_TRUE_SEQUENTIAL "true_sequential" /* int 0 or 1 (default): modules of a layer see the quantized
@@ -431,9 +432,10 @@ GPTQ_API gptq_status gptq_session_get_stat(const gptq_session *session, const ch
  *  old one where "overwrite" is 1.
  *
  *  A layer that is finished is on disk, in the hidden folder ".NAME.unfinished" beside the output. The next job with the
- *  same model, options, calibration and output goes on after it, with any number of threads, and comes to the same
- *  bytes; another job for that output is refused while the folder is there, the message naming what is different. See
- *  "resume" to start anew instead, or to leave nothing. Folder and output together take about twice the output's size.
+ *  same model, options, calibration and output goes on after it, with any number of threads on a machine with the same
+ *  instruction sets, and comes to the same bytes ("max_shard_size", "report", "overwrite" and "resume" may differ);
+ *  another job for that output is refused while the folder is there, the message naming what is different. See "resume"
+ *  to start anew instead, or to leave nothing. Folder and output together take about twice the output's size.
  *  @param[in] model_path   a 16-bit or 32-bit model folder
  *  @param[in] output_path  the folder to make; its parent must exist
  *  @param[in] options      scopes "model" and "quantizer", and a progress callback; NULL for the defaults
@@ -448,7 +450,8 @@ GPTQ_API void gptq_quantizer_free(gptq_quantizer *quantizer);
 
 /** Calibration text, or several in JSON (calibration_format): all texts, one after another (calibration_packing), are
  *  tokenized and cut into consecutive sequences of calibration_length tokens, of which the first calibration_samples are
- *  taken, or that many at random where a seed is set; less text than one sequence is taken as it is. Nothing is padded. Without any calibration the model writes its own: sequences sampled at
+ *  taken, or that many at random where a seed is set; less text than one sequence is taken as it is. Nothing is padded.
+ *  Sequences given as tokens are all taken. Without any calibration the model writes its own: sequences sampled at
  *  temperature 1 from its beginning-of-text token.
  *  @return GPTQ_ERROR_CORRUPT for ill-formed UTF-8 or JSON and for tokens that the model lacks, naming byte or line;
  *          GPTQ_ERROR_UNSUPPORTED for {"messages": ...}; GPTQ_ERROR_BAD_STATE after the first step

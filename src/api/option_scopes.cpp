@@ -21,12 +21,15 @@ std::string value_text(const gptq_options& options, const OptionRow& row) {
   return "";
 }
 
-/// All of the scope but what has no influence on the bytes of the output.
+/// All of the scope but what has no influence on the quantized layers.
 NamedOptions named_options(const gptq_options& options) {
   NamedOptions named;
   for (const OptionRow& row : option_table()) {
     if (row.scope.find("quantizer") == std::string_view::npos) continue;
-    if (row.key == GPTQ_KEY_OVERWRITE || row.key == GPTQ_KEY_RESUME) continue;
+    if (row.key == GPTQ_KEY_OVERWRITE || row.key == GPTQ_KEY_RESUME || row.key == GPTQ_KEY_REPORT ||
+        row.key == GPTQ_KEY_MAX_SHARD_SIZE) {
+      continue;
+    }
     // no seed is not the seed 0
     const bool absent = row.key == GPTQ_KEY_SEED && !options.has(row.key);
     named.emplace_back(row.key, absent ? "none" : value_text(options, row));
@@ -93,6 +96,10 @@ void set_accuracy(const gptq_options& o, SolverOptions& solver) {
   if (reads(GPTQ_KEY_SWEEPS)) solver.sweeps = static_cast<int>(o.integer(GPTQ_KEY_SWEEPS));
   if (reads(GPTQ_KEY_REFIT)) solver.refits = static_cast<int>(o.integer(GPTQ_KEY_REFIT));
   if (!o.has(GPTQ_KEY_REFIT)) solver.refits = std::min(solver.refits, solver.sweeps);
+  if (solver.refits > solver.sweeps) {
+    throw Error(Status::invalid_argument, cat("option 'refit' is ", solver.refits,
+                                              ", wanted at most 'sweeps', which is ", solver.sweeps));
+  }
 }
 
 /// Empty where none is given, and for "dense".

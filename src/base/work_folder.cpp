@@ -98,8 +98,13 @@ void WorkFolder::lock() {
   if (owner > 0 && (::kill(owner, 0) == 0 || errno != ESRCH)) refuse_busy();
 }
 
-void WorkFolder::refuse_busy() const {
-  const pid_t owner = owner_of(path_);
+void WorkFolder::refuse_busy() {
+  ours_ = false;  // even if it was made here
+  pid_t owner = 0;
+  try {
+    owner = owner_of(path_);
+  } catch (const Error&) {  // it is being written or removed
+  }
   const std::string who = owner > 0 ? cat("process ", owner) : "another process";
   throw Error(Status::busy, cat(quoted(path_.native(), 400), ": ", who,
                                 " is making this output: wait for it, or choose another folder"));

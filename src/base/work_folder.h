@@ -36,7 +36,7 @@ class WorkFolder {
   bool open();
   void lock();
   void write_owner();
-  [[noreturn]] void refuse_busy() const;
+  [[noreturn]] void refuse_busy();
 
   fs::path path_;
   Descriptor folder_;  // locked

@@ -55,6 +55,7 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
   }
   backend_ =
       create_backend(model.device, {.threads = model.backend.threads, .compute = model.backend.compute});
+  options_.named.emplace_back("device", backend_->description());  // its arithmetic decides the bytes, too
   work_.emplace(loader_, target, options_);
   seconds_ = work_->seconds();
   output_.emplace(loader_, target, work_->folder(), options_, plan_);
@@ -119,7 +120,7 @@ void Job::calibrate() {
     calibration_source_ = "tokens";
   } else if (auto written = work_->written_calibration()) {
     sequences_ = std::move(*written);
-    calibration_source_ = "written by the model";
+    calibration_source_ = kWrittenByModel;
   } else {
     std::optional<int32_t> start = spec.bos;
     if (!start && !spec.eos.empty()) start = spec.eos.front();
@@ -132,7 +133,7 @@ void Job::calibrate() {
     sequences_ = write_own_text(spec, outer, *backend_, *start, options_.calibration_samples,
                                 options_.calibration_length, options_.seed.value_or(0), &cancel_, progress_);
     outer.layers.clear();
-    calibration_source_ = "written by the model";
+    calibration_source_ = kWrittenByModel;
   }
   work_->set_calibration(calibration_source_, sequences_);
   walk_ = std::make_unique<LayerWalk>(spec, *backend_, sequences_, follow_original(options_), &cancel_,
@@ -187,10 +188,32 @@ bool Job::wants(int64_t index, Input input) const {
   });
 }
 
+/// In the order in which they are solved.
+std::vector<PlannedMatrix> Job::planned_matrices(int64_t index) const {
+  const Spec& spec = loader_.spec();
+  std::vector<PlannedMatrix> planned;
+  for (Input input : kInputs) {
+    for (const Module& module : spec.family->names->modules) {
+      if (input_of(module.roles[0]) != input) continue;
+      const std::string path = loader_.module_name(index, module);
+      const SolverOptions* options = plan_.find(path);
+      if (options == nullptr) continue;
+      const int64_t cols = spec.in_features(module);
+      const int64_t per_group = options->group_size == -1 ? cols : std::min(options->group_size, cols);
+      planned.push_back({path,
+                         {.bits = options->bits,
+                          .rows = spec.out_features(module),
+                          .cols = cols,
+                          .groups = (cols + per_group - 1) / per_group}});
+    }
+  }
+  return planned;
+}
+
 /// A layer that an earlier run has finished: the hidden states go through it as they did then.
 void Job::pass_finished_layer(int64_t index) {
   const Spec& spec = loader_.spec();
-  if (!work_->check_layer(index)) return quantize_layer(index);
+  if (!work_->check_layer(index, planned_matrices(index))) return quantize_layer(index);
   stage_ = cat("layer ", index + 1, "/", spec.layers);
   LayerStages layer = load_stages(index);
   for (const Module& module : spec.family->names->modules) {

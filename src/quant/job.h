@@ -70,6 +70,7 @@ class Job {
   int64_t units() const;
   /// Whether a module that reads `input` is to be quantized.
   bool wants(int64_t index, Input input) const;
+  std::vector<PlannedMatrix> planned_matrices(int64_t index) const;
   /// Whether anything reads the hidden states behind the layer.
   bool goes_on_after(int64_t index) const;
   void tick() const;

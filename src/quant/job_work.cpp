@@ -1,5 +1,6 @@
 #include "quant/job_work.h"
 
+#include <algorithm>
 #include <map>
 
 #include "base/error.h"
@@ -11,8 +12,7 @@ namespace gptq {
 namespace {
 
 constexpr std::string_view kManifest = "job.json", kCalibration = "calibration";
-constexpr std::string_view kWritten = "written by the model";
-constexpr size_t kMostManifestBytes = size_t{64} << 20;
+constexpr size_t kMostManifestBytes = size_t{64} << 20, kMostCalibrationBytes = size_t{1} << 32;
 
 std::string layer_file(int64_t index) { return cat("layer-", index); }
 
@@ -26,14 +26,23 @@ std::vector<int32_t> flattened(const Sequences& sequences) {
   return flat;
 }
 
-/// Of bytes that are known to be flattened() ones.
-Sequences unflattened(const std::vector<int32_t>& flat) {
-  Sequences sequences(static_cast<size_t>(flat.at(0)));
-  auto at = flat.begin() + 1 + flat[0];
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    sequences[i].assign(at, at + flat[i + 1]);
-    at += flat[i + 1];
+/// Empty where it is none that the model could have written.
+std::optional<Sequences> unflattened(std::span<const int32_t> flat, const Spec& spec) {
+  if (flat.empty() || flat[0] < 1 || static_cast<size_t>(flat[0]) > flat.size() - 1) return std::nullopt;
+  const auto count = static_cast<size_t>(flat[0]);
+  const auto lengths = flat.subspan(1, count);
+  auto ids = flat.subspan(1 + count);
+  Sequences sequences;
+  for (int32_t length : lengths) {
+    if (length < 1 || length > spec.context || static_cast<size_t>(length) > ids.size()) return std::nullopt;
+    const auto sequence = ids.first(static_cast<size_t>(length));
+    for (int32_t id : sequence) {
+      if (id < 0 || id >= spec.vocab) return std::nullopt;
+    }
+    sequences.emplace_back(sequence.begin(), sequence.end());
+    ids = ids.subspan(sequence.size());
   }
+  if (!ids.empty()) return std::nullopt;
   return sequences;
 }
 
@@ -102,20 +111,27 @@ JobWork::JobWork(const Loader& source, const fs::path& target, const QuantOption
   folder_.keep();
   const Manifest found = read_manifest(read_text_file(file, kMostManifestBytes), file.native());
   check_same_job(found, manifest_, folder_.path());
+  if (found.layers.size() > static_cast<size_t>(source.spec().layers)) {
+    throw Error(Fault::range, cat(quoted(file.native(), 400), ": 'layers' has ", found.layers.size(),
+                                  ", the model ", source.spec().layers));
+  }
   manifest_ = found;
   earlier_ = true;
   finished_ = static_cast<int64_t>(manifest_.layers.size());
 }
 
 std::optional<Sequences> JobWork::written_calibration() const {
-  if (!earlier_ || manifest_.calibration.source != kWritten) return std::nullopt;
+  if (!earlier_ || manifest_.calibration.source != kWrittenByModel) return std::nullopt;
   const fs::path path = join(folder_.path(), kCalibration);
   if (!file_exists(path)) return std::nullopt;
   const File file(path);
-  if (hash_of(file) != manifest_.calibration.hash) return std::nullopt;
+  if (file.size() > kMostCalibrationBytes || file.size() % sizeof(int32_t) != 0 ||
+      hash_of(file) != manifest_.calibration.hash) {
+    return std::nullopt;
+  }
   std::vector<int32_t> flat(static_cast<size_t>(file.size() / sizeof(int32_t)));
   file.read_at(0, std::as_writable_bytes(std::span(flat)));
-  return unflattened(flat);
+  return unflattened(flat, source_.spec());
 }
 
 void JobWork::set_calibration(const std::string& source, const Sequences& sequences) {
@@ -137,7 +153,7 @@ void JobWork::set_calibration(const std::string& source, const Sequences& sequen
   }
   manifest_.calibration = record;
   manifest_.outer_weights = outer;
-  if (source != kWritten) return;
+  if (source != kWrittenByModel) return;
   // a model takes long to write it, and the next run shall not have to
   folder_.remove_file(kCalibration);
   FileWriter writer(join(folder_.path(), kCalibration));
@@ -164,12 +180,17 @@ void JobWork::forget_from(int64_t index) {
   finished_ = index;
 }
 
-bool JobWork::check_layer(int64_t index) {
+bool JobWork::check_layer(int64_t index, const std::vector<PlannedMatrix>& planned) {
   const FinishedLayer& layer = manifest_.layers[static_cast<size_t>(index)];
+  const auto is_planned = [](const FinishedModule& found, const PlannedMatrix& wanted) {
+    return found.report.name == wanted.name && found.shape == wanted.shape;
+  };
   const fs::path path = join(folder_.path(), layer_file(index));
   uint64_t bytes = 0;
   for (const FinishedModule& module : layer.modules) bytes += stored_bytes(module.shape, module.report.name);
-  bool whole = bytes == layer.bytes && file_exists(path);
+  bool whole =
+      bytes == layer.bytes && file_exists(path) &&
+      std::equal(layer.modules.begin(), layer.modules.end(), planned.begin(), planned.end(), is_planned);
   if (whole) {
     const File file(path);
     whole = file.size() == bytes && hash_of(file) == layer.hash;

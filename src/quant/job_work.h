@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/work_folder.h"
 #include "model/loader.h"
@@ -24,6 +25,12 @@
 #include "quant/options.h"
 
 namespace gptq {
+
+/// A matrix that a layer must have.
+struct PlannedMatrix {
+  std::string name;
+  MatrixShape shape;
+};
 
 class JobWork {
  public:
@@ -41,9 +48,10 @@ class JobWork {
   double seconds() const { return manifest_.seconds; }
   /// Layers that an earlier run has finished.
   int64_t finished() const { return finished_; }
-  /// False when the file of a finished layer is not what it was: it and those after it are forgotten then.
+  /// False when the file of a finished layer is not what it was, or has not the matrices planned, in their order: it and
+  /// those after it are forgotten then.
   /// Fault::exists when the layer was made from other weights.
-  bool check_layer(int64_t index);
+  bool check_layer(int64_t index, const std::vector<PlannedMatrix>& planned);
   const FinishedLayer& layer(int64_t index) const { return manifest_.layers[static_cast<size_t>(index)]; }
   /// Empty if the layer has no such module.
   std::optional<QTensor> read_module(int64_t index, std::string_view name) const;

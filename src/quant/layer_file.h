@@ -22,6 +22,8 @@ namespace gptq {
 struct MatrixShape {
   int bits = 4;
   int64_t rows = 0, cols = 0, groups = 0;
+
+  bool operator==(const MatrixShape&) const = default;
 };
 
 /// Bytes that a matrix takes; Fault::range naming `what` where it has no size.

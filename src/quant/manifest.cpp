@@ -161,8 +161,10 @@ Manifest read_manifest(std::string_view text, std::string_view name) {
   const JsonObject json(document, std::string(name));
   const int64_t format = json.integer({"format"}, 0, kMost);
   if (format != kFormat) {
-    throw Error(Fault::unsupported, cat(name, ": 'format' is ", format, ", wanted ", kFormat,
-                                        ": another version of the library began this job"));
+    throw Error(Fault::unsupported,
+                cat(name, ": 'format' is ", format, ", wanted ", kFormat,
+                    ": another version of the library began this job; set resume to \"restart\", or "
+                    "delete the folder"));
   }
   Manifest manifest{.library = json.string({"library"}), .outer_weights = json.string({"outer_weights"})};
   each_object(json, "model", [&](const JsonObject& file) {

@@ -11,6 +11,9 @@
 
 namespace gptq {
 
+/// CalibrationRecord::source where the model wrote it itself.
+inline constexpr std::string_view kWrittenByModel = "written by the model";
+
 struct ModelFile {
   std::string name;
   std::string

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "support/test_data.h"
 
@@ -177,6 +178,9 @@ json other_value(const json& option) {
   return value < option["max"] ? value + 1 : value - 1;
 }
 
+/// Options that finished layers know nothing of.
+const std::set<std::string> kOfTheOutputAlone{"overwrite", "resume", "report", "max_shard_size"};
+
 TEST(Resume, EachOptionThatDecidesTheResultIsNamed) {
   Bench bench;
   bench.begin();
@@ -185,7 +189,7 @@ TEST(Resume, EachOptionThatDecidesTheResultIsNamed) {
   for (int64_t i = 0; i < gptq_option_count(); ++i) {
     const json option = json::parse(described(i));
     const std::string name = option["name"], scope = option["scope"];
-    if (scope.find("quantizer") == std::string::npos || name == "overwrite" || name == "resume") continue;
+    if (scope.find("quantizer") == std::string::npos || kOfTheOutputAlone.contains(name)) continue;
     const json value = other_value(option);
     if (value.is_null()) continue;  // any text
     bench.options = usual;
@@ -196,6 +200,8 @@ TEST(Resume, EachOptionThatDecidesTheResultIsNamed) {
   EXPECT_GT(named, 10);
   bench.options = usual;
   bench.options["overwrite"] = 1;
+  bench.options["report"] = 0;
+  bench.options["max_shard_size"] = 100000;
   EXPECT_EQ(bench.run(), GPTQ_DONE) << gptq_last_error_message();
 }
 
@@ -283,9 +289,26 @@ TEST(Resume, DamagedWorkIsDoneAgainOrRefused) {
   refused(with("/library", "0.0.1"), GPTQ_ERROR_IO, "library is '0.0.1'");
   refused(with("/layers/0/modules/0/rows", -1), GPTQ_ERROR_CORRUPT, "'rows' is -1");
   refused(with("/layers", 7), GPTQ_ERROR_CORRUPT, "'layers'");
+  json more = good;
+  while (more["layers"].size() < 3) more["layers"].push_back(good["layers"][0]);
+  refused(more.dump(), GPTQ_ERROR_CORRUPT, "'layers' has 3, the model 2");
   write_file(manifest, with("/layers/0/modules/0/groups", INT32_MAX));
   ASSERT_EQ(bench.run(), GPTQ_DONE) << gptq_last_error_message();  // the file is not that long: done again
   EXPECT_EQ(bench.weights(), whole);
+
+  // layers of other matrices than the model's, of the same size
+  const auto swapped = [](json& module) { std::swap(module["rows"], module["cols"]); };
+  const auto renamed = [](json& module) { module["name"] = "another"; };
+  for (const std::function<void(json&)>& change :
+       {std::function<void(json&)>(swapped), std::function<void(json&)>(renamed)}) {
+    fs::remove_all(bench.output());
+    bench.begin();
+    json other = json::parse(read_file(manifest));
+    for (json& module : other["layers"][0]["modules"]) change(module);
+    write_file(manifest, other.dump());
+    ASSERT_EQ(bench.run(), GPTQ_DONE) << gptq_last_error_message();
+    EXPECT_EQ(bench.weights(), whole);
+  }
 }
 
 TEST(Resume, OneJobAtATime) {
