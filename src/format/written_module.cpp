@@ -83,7 +83,7 @@ bool is_in_order(const QTensor& q) {
   // all groups are full but perhaps the last
   const auto in_first = std::find_if(q.group_of.begin(), q.group_of.end(), [](int32_t g) { return g != 0; });
   const auto per_group = in_first - q.group_of.begin();
-  if (per_group == 0) return false;
+  if (per_group == 0 || (q.cols + per_group - 1) / per_group != q.groups) return false;
   for (size_t k = 0; k < q.group_of.size(); ++k) {
     if (q.group_of[k] != static_cast<int64_t>(k) / per_group) return false;
   }

@@ -41,6 +41,12 @@ void refuse_in_place(const fs::path& source, const fs::path& target) {
     throw Error(Status::invalid_argument,
                 cat("the output ", quoted(target.string(), 400), " is the model itself"));
   }
+  // one that takes the place of a folder deletes all that is in that
+  const fs::path inner = real_path(source), outer = real_path(target);
+  if (!outer.empty() && join(inner, "").native().starts_with(join(outer, "").native())) {
+    throw Error(Status::invalid_argument,
+                cat("the output ", quoted(target.string(), 400), " holds the model"));
+  }
 }
 
 }  // namespace gptq

@@ -63,6 +63,9 @@ std::vector<std::byte> dequantize(const QTensor& q, DType dtype, Storage storage
   std::vector<std::byte> stored(cols * size);
   for (size_t n = 0; n < rows; ++n) {
     dequantize_row(q, static_cast<int64_t>(n), row.data());
+    if (!std::all_of(row.begin(), row.end(), [](float value) { return std::isfinite(value); })) {
+      throw Error(Fault::numeric, cat(name, ": row ", n, ": a scale times its code is not finite"));
+    }
     if (storage == Storage::out_in) {
       store(row, dtype, bytes.data() + n * cols * size, name);
       continue;

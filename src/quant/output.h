@@ -18,7 +18,7 @@ class QuantizedFolder {
   QuantizedFolder(const Loader& source, const fs::path& target, const fs::path& within,
                   const QuantOptions& options, const ModulePlan& modules);
 
-  /// Replaces the module's weight by its four tensors.
+  /// Replaces the module's weight by the tensors of the format.
   void write_module(const std::string& module, const QTensor& quantized);
   /// A file beside the model's own.
   void add_file(std::string_view name, std::string_view text);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/half.h"
+#include "format/written_module.h"
 #include "support/reference.h"
 
 namespace gptq::test {
@@ -214,6 +215,35 @@ TEST(ConvertProgress, CountsAndCancels) {
     EXPECT_THROW(convert_model(source, empty / "out", to(QuantFormat::gptq_v2), cancel), Error);
     EXPECT_TRUE(fs::is_empty(empty.path()));
   }
+}
+
+TEST(Convert, RefusesAnOutputThatHoldsTheModel) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "models");
+  fs::copy(source_dir() / "samples/model", folder / "models/sample");
+  for (const fs::path& target : {folder / "models", folder / "models/sample"}) {
+    ConvertOptions options = to(std::nullopt);
+    options.overwrite = Overwrite::yes;
+    try {
+      convert_model(folder / "models/sample", target, options, kQuiet);
+      ADD_FAILURE() << "took the place of " << target;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.status(), Status::invalid_argument) << error.what();
+    }
+    EXPECT_TRUE(fs::exists(folder / "models/sample/model.safetensors"));
+  }
+}
+
+TEST(Convert, GroupsThatTheInputsDontShowAreNotInOrder) {
+  QTensor q{.bits = 4, .rows = 1, .cols = 64, .groups = 4};
+  q.codes.resize(64);
+  q.scales.assign(4, 1.0f);
+  q.zeros.assign(4, 8);
+  q.group_of.resize(64);
+  for (int k = 0; k < 64; ++k) q.group_of[static_cast<size_t>(k)] = k / 16;
+  EXPECT_NO_THROW(check_writable(q, "m", QuantFormat::compressed_tensors));
+  for (int k = 0; k < 64; ++k) q.group_of[static_cast<size_t>(k)] = k / 32;
+  EXPECT_THROW(check_writable(q, "m", QuantFormat::compressed_tensors), Error);
 }
 
 }  // namespace
