@@ -17,6 +17,7 @@ struct Arguments {
 };
 
 void run(const Arguments& arguments) {
+  if (arguments.dtype && arguments.format != "dense") throw UsageError("--dtype is for --format dense");
   Options options = arguments.common.to_options();
   options.set_from("--format", GPTQ_KEY_FORMAT, arguments.format);
   set_if_given(options, "--dtype", GPTQ_KEY_DTYPE, arguments.dtype);
@@ -51,10 +52,11 @@ void add_convert(CLI::App& app) {
                   {"gptq convert Llama-3.2-1B-AWQ Llama-3.2-1B-gptq --format gptq_v2",
                    "gptq convert Llama-3.2-1B-gptq out --format compressed_tensors",
                    "gptq convert Llama-3.2-1B-gptq Llama-3.2-1B-again --format dense --dtype f16"});
-  arguments->common.add_to(command, "Model folder: GPTQ, AWQ, Marlin or compressed-tensors");
+  arguments->common.add_to(command, "Model folder: GPTQ, AWQ, Marlin or compressed-tensors; for dense any");
   command.argument("OUT", arguments->out, "Folder to make");
   command.group("What is written");
-  command.required("--format", "NAME", arguments->format, "gptq, gptq_v2, compressed_tensors or dense");
+  command.required("--format", "NAME", arguments->format,
+                   "Must be given: gptq, gptq_v2, compressed_tensors or dense");
   command.option("--dtype", "NAME", arguments->dtype, "Of dense weights: bf16 (default), f16 or f32");
   command.size("--max-shard-size", arguments->max_shard_size,
                "Bytes of tensors in one file, such as 500MB; default 4GB");

@@ -184,7 +184,8 @@ void add_accuracy_options(Command& command, Arguments& arguments) {
       "by an approximation) or sequential (plain GPTQ, in two thirds of the time)");
   command.option("--target-alpha", "X", arguments.target_alpha, "Part of the way to there; default 0.75");
   command.option("--sweeps", "N", arguments.sweeps, "Rounds of coordinate descent afterwards; default 4");
-  command.option("--refit", "N", arguments.refit, "Of the last sweeps that fit the scales, too; default 2");
+  command.option("--refit", "N", arguments.refit,
+                 "Of the last sweeps that fit the scales, too; default 2, at most --sweeps");
   command.option("--compat", "NAME", arguments.compat,
                  "gptqmodel: that package's faults and its defaults of the options above, for comparison");
 }

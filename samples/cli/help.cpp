@@ -49,7 +49,8 @@ Options of every command:
 Output:
   Results go to standard output, progress and messages to standard error. A model is a folder with
   config.json, tokenizer files and *.safetensors. Text is UTF-8. Ctrl-C ends a command cleanly:
-  quantize then leaves no output.
+  quantize then leaves no output, but its finished layers in .OUT.unfinished: the same
+  command goes on after them (--no-resume keeps none).
 
 Exit codes:
   0    done

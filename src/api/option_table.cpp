@@ -130,7 +130,7 @@ constexpr OptionRow kOptions[] = {
     integer(GPTQ_KEY_CALIBRATION_LENGTH, "quantizer", 0, 1 << 30, "0",
             "tokens of each; 0: 2048 or the model's context"),
     integer(GPTQ_KEY_CALIBRATION_PACKING, "quantizer", 0, 1, "1",
-            "1: texts follow one another and are cut as one; 0: each is cut on its own"),
+            "1: texts follow one another and are cut as one; else each on its own"),
     text(GPTQ_KEY_CALIBRATION_FORMAT, "quantizer", "text|jsonl|json", "\"text\"",
          "how calibration text is given: plain, a JSON value a line, a JSON array"),
     text(GPTQ_KEY_FORMAT, "quantizer, convert", "gptq|gptq_v2|compressed_tensors|dense", "\"\"",

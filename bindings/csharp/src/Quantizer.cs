@@ -136,7 +136,8 @@ namespace Gptq
             using (use) GptqApi.gptq_quantizer_cancel(use.Pointer);
         }
 
-        /// <summary>Closes the job. An unfinished one is cancelled and dropped, with what it wrote.</summary>
+        /// <summary>Closes the job. An unfinished one is cancelled; its finished layers stay for the next run
+        /// of the same job (Resume).</summary>
         public void Dispose()
         {
             Handle.Use use;

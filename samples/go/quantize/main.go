@@ -1,5 +1,5 @@
 // quantize MODEL OUT [TEXT]: quantizes a model folder to 4 bits, calibrated with the text, or else with what the model writes
-// itself. Ctrl-C ends the job and leaves nothing behind.
+// itself. Ctrl-C ends the job; the same command goes on where it stopped.
 package main
 
 import (

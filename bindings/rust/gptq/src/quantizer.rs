@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// a folder that transformers, GPTQModel and vLLM load.
 ///
 /// Weights are read one layer at a time. The output folder appears by one rename when all of it is on disk; until then, and
-/// after a failure, a cancel or a crash, there is none, or the old one where "overwrite" is set. A crash may leave a hidden
-/// folder beside it, which the next job for the same output removes. Dropping an unfinished job drops what it wrote.
+/// after a failure, a cancel or a crash, there is none, or the old one where "overwrite" is set. Finished layers wait
+/// in a hidden folder beside it for the next run of the same job (option `resume`), also when an unfinished job is dropped.
 ///
 /// ```
 /// use gptq::{Options, Quantizer};

@@ -144,7 +144,7 @@ public final class Quantizer implements Iterable<Progress>, AutoCloseable {
     return Buffers.take(out[0], Buffers::text);
   }
 
-  /** Frees the job; an unfinished one is dropped, with what it wrote. */
+  /** Frees the job; finished layers of an unfinished one stay for the next run of the same job (resume). */
   @Override
   public void close() {
     handle.close();
