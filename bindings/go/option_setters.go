@@ -157,7 +157,7 @@ func WithCalibrationLength(value int64) Option {
 	return Set("calibration_length", value)
 }
 
-// WithCalibrationPacking sets calibration_packing. True: texts follow one another and are cut as one; 0: each is cut on its own; default true. Scope: quantizer.
+// WithCalibrationPacking sets calibration_packing. True: texts follow one another and are cut as one; else each on its own; default true. Scope: quantizer.
 func WithCalibrationPacking(value bool) Option {
 	return Set("calibration_packing", value)
 }

@@ -159,7 +159,7 @@ namespace Gptq
         {
             set { Set("calibration_length", value); }
         }
-        /// <summary>True: texts follow one another and are cut as one; 0: each is cut on its own; default true. Scope: quantizer.</summary>
+        /// <summary>True: texts follow one another and are cut as one; else each on its own; default true. Scope: quantizer.</summary>
         public bool CalibrationPacking
         {
             set { Set("calibration_packing", value); }

@@ -219,7 +219,8 @@ pub const GPTQ_KEY_TARGET_ALPHA: &CStr = text(b"target_alpha\0");
 /// Int \>= 0, default 4: rounds of coordinate descent on the codes afterwards.
 pub const GPTQ_KEY_SWEEPS: &CStr = text(b"sweeps\0");
 
-/// Int \>= 0, default 2: so many of the last sweeps fit the scales, too.
+/// Int, 0 to sweeps; default 2, or sweeps where that is less: so many of the last sweeps fit the
+/// scales, too.
 pub const GPTQ_KEY_REFIT: &CStr = text(b"refit\0");
 
 /// String: "none" (default) or "gptqmodel": known faults of that package, and its defaults for the
@@ -784,9 +785,11 @@ extern "C" {
     /// failure, a cancel or a crash, there is none, or the old one where "overwrite" is 1. A layer
     /// that is finished is on disk, in the hidden folder ".NAME.unfinished" beside the output. The
     /// next job with the same model, options, calibration and output goes on after it, with any
-    /// number of threads, and comes to the same bytes; another job for that output is refused while
-    /// the folder is there, the message naming what is different. See "resume" to start anew
-    /// instead, or to leave nothing. Folder and output together take about twice the output's size.
+    /// number of threads on a machine with the same instruction sets, and comes to the same bytes
+    /// ("max_shard_size", "report", "overwrite" and "resume" may differ); another job for that
+    /// output is refused while the folder is there, the message naming what is different. See
+    /// "resume" to start anew instead, or to leave nothing. Folder and output together take about
+    /// twice the output's size.
     ///
     /// - `model_path`: a 16-bit or 32-bit model folder
     /// - `output_path`: the folder to make; its parent must exist
@@ -814,8 +817,8 @@ extern "C" {
     /// (calibration_packing), are tokenized and cut into consecutive sequences of
     /// calibration_length tokens, of which the first calibration_samples are taken, or that many at
     /// random where a seed is set; less text than one sequence is taken as it is. Nothing is
-    /// padded. Without any calibration the model writes its own: sequences sampled at temperature 1
-    /// from its beginning-of-text token.
+    /// padded. Sequences given as tokens are all taken. Without any calibration the model writes
+    /// its own: sequences sampled at temperature 1 from its beginning-of-text token.
     ///
     /// Returns [`GPTQ_ERROR_CORRUPT`] for ill-formed UTF-8 or JSON and for tokens that the model
     /// lacks, naming byte or line; [`GPTQ_ERROR_UNSUPPORTED`] for {"messages": ...};

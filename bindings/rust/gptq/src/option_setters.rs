@@ -189,7 +189,7 @@ impl Options {
         self.set("calibration_length", value)
     }
 
-    /// True: texts follow one another and are cut as one; 0: each is cut on its own; default true. Scope: quantizer.
+    /// True: texts follow one another and are cut as one; else each on its own; default true. Scope: quantizer.
     #[must_use]
     pub fn calibration_packing(self, value: bool) -> Self {
         self.set("calibration_packing", value)

@@ -319,7 +319,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * True: texts follow one another and are cut as one; 0: each is cut on its own; default true. Scope: quantizer.
+   * True: texts follow one another and are cut as one; else each on its own; default true. Scope: quantizer.
    *
    * @param value the setting
    * @return this
