@@ -12,7 +12,7 @@ struct Arguments {
   std::string out;
   std::optional<int64_t> bits, group_size, samples, seq_len, seed, sweeps, refit, max_shard_size;
   std::optional<bool> sym, static_groups, true_sequential, packing, report;
-  std::optional<std::string> order, format, calibration, dynamic, range, target, compat;
+  std::optional<std::string> order, format, calibration, calibration_format, dynamic, range, target, compat;
   std::optional<double> damp, mse_norm, target_alpha;
   bool overwrite = false, restart = false, no_resume = false, lm_head = false;
 };
@@ -49,6 +49,7 @@ Options quantizer_options(const Arguments& arguments) {
         options.set(GPTQ_KEY_CALIBRATION_FORMAT, std::string(kind));
     }
   }
+  set_if_given(options, "--calibration-format", GPTQ_KEY_CALIBRATION_FORMAT, arguments.calibration_format);
   if (arguments.dynamic) {
     const std::string& given = *arguments.dynamic;
     const bool is_json = given.find_first_not_of(" \t\r\n") != std::string::npos &&
@@ -197,7 +198,10 @@ void add_calibration_options(Command& command, Arguments& arguments) {
       "Text to calibrate on, UTF-8, '-' for standard input; .jsonl and .json hold a text or an array of "
       "tokens a line or item, {\"text\": ...} or {\"input_ids\": [...]}; without it the model writes "
       "its own");
-  command.option("--samples", "N", arguments.samples, "Sequences; default 128");
+  command.option("--calibration-format", "NAME", arguments.calibration_format,
+                 "text, jsonl or json; default by the file's ending, else text");
+  command.option("--samples", "N", arguments.samples,
+                 "Sequences cut from text; default 128; those given as tokens are all taken");
   command.option("--seq-len", "N", arguments.seq_len,
                  "Tokens of each; default 2048 or the model's context, whichever is less");
   command.toggle("--packing,!--no-packing", arguments.packing,

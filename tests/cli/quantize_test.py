@@ -117,6 +117,10 @@ class Quantize(ToolTest):
         self.assertLessEqual(shown["tokens"], 4 * 64)
         shown = self.quantize("--calibration", array, out="tokens")["report"]["calibration"]
         self.assertEqual((shown["source"], shown["sequences"], shown["tokens"]), ("tokens", 5, 160))
+        renamed = self.folder / "lines.txt"
+        renamed.write_bytes(lines.read_bytes())
+        shown = self.quantize("--calibration", renamed, "--calibration-format", "jsonl", out="named")["report"]
+        self.assertEqual(shown["calibration"]["documents"], len(stories))
         for text, says in (('{"text": "a"}\n{"text": \n', "line 2"), ('{"messages": []}', "messages"), ("\n", "neither")):
             broken.write_text(text)
             self.fail_with(1, "quantize", MODEL, self.folder / "out", "--calibration", broken, says=(says,))
