@@ -199,8 +199,9 @@ void check_same_job(const Manifest& found, const Manifest& wanted, const fs::pat
     if (before.identity == now.identity) continue;
     refuse_other_job(folder, cat("model file ", quoted(now.name)), before.identity, now.identity);
   }
-  for (const auto& [key, value] : wanted.options) {
-    const auto same_key = [&](const auto& option) { return option.first == key; };
+  for (const auto& option : wanted.options) {
+    const std::string &key = option.first, &value = option.second;
+    const auto same_key = [&](const auto& other) { return other.first == key; };
     const auto before = std::find_if(found.options.begin(), found.options.end(), same_key);
     const std::string old = before != found.options.end() ? before->second : "";
     if (old != value) refuse_other_job(folder, cat("option '", key, "'"), old, value);
