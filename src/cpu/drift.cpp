@@ -14,9 +14,6 @@
 namespace gptq::cpu {
 namespace {
 
-/// Rows and columns of the result that a thread does at a time, about.
-constexpr int64_t kStrip = 128;
-
 const CpuDrift& checked(const Factor& factor, const Drift& drift, std::span<const int32_t> order) {
   if (drift.size() != factor.size() || static_cast<int64_t>(order.size()) != drift.size()) {
     throw Error(Status::internal,
@@ -62,21 +59,9 @@ CpuDrift::CpuDrift(int64_t size)
 
 void CpuDrift::add(const Workers& workers, const float* x0, const float* x, int64_t rows) {
   if (rows <= 0 || size_ == 0) return;
-  OuterProduct product(workers, size_);
-  const int64_t height = std::max<int64_t>(1, kStrip / product.tile_rows()) * product.tile_rows();
-  const int64_t row_strips = (size_ + height - 1) / height, col_strips = (size_ + kStrip - 1) / kStrip;
-  for (int64_t done = 0; done < rows; done += OuterProduct::kMaxRows) {
-    const int64_t count = std::min(rows - done, OuterProduct::kMaxRows);
-    product.pack(x0 + done * size_, x + done * size_, count);
-    workers.parallel_for(row_strips * col_strips, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) {
-        const int64_t row = task % row_strips * height, first = task / row_strips * kStrip;
-        for (int64_t col = first; col < std::min(size_, first + kStrip); col += kTileCols) {
-          product.add(row, row + height, col, sums() + row * size_ + col, size_);
-        }
-      }
-    });
-  }
+  OuterProduct(workers, size_).add(x0, x, rows, [&](int64_t row, int64_t col) {
+    return OuterProduct::Place{sums() + row * size_ + col, size_, size_};
+  });
 }
 
 std::unique_ptr<Drift> CpuStream::create_drift(int64_t size) { return std::make_unique<CpuDrift>(size); }

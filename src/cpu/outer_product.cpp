@@ -49,11 +49,11 @@ void OuterProduct::pack(const float* x0, const float* x, int64_t rows) {
   });
 }
 
-void OuterProduct::add(int64_t begin, int64_t end, int64_t col, float* c, int64_t ldc) const {
+void OuterProduct::multiply(int64_t begin, int64_t end, int64_t col, const Place& to) const {
   const int64_t step = gemm_.step(rows_), last = std::min(end, cols_);
-  if (begin >= last || col >= cols_) return;
+  if (begin >= last) return;
   gemm_.multiply(rows_, left_.as<float>() + begin * step, gemm_.rows * step, right_.as<float>() + col * step,
-                 c, ldc, last - begin, std::min(kTileCols, cols_ - col), true);
+                 to.data, to.stride, last - begin, std::min(kTileCols, cols_ - col), true);
 }
 
 }  // namespace gptq::cpu
