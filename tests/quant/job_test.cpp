@@ -267,7 +267,8 @@ TEST(Job, OneSentenceAgainAndAgain) {
   Job job(sample_folder(), folder / "out", {}, small_options(), kQuiet);
   for (int i = 0; i < 8; ++i) job.add_tokens(std::vector<int32_t>(64, 300));  // every input has rank 1
   run(job);
-  for (const json& module : json::parse(job.report())["modules"]) {
+  const json report = json::parse(job.report());
+  for (const json& module : report["modules"]) {
     EXPECT_GT(module["loss"], 0) << module;
     EXPECT_GT(module["damp"], 0) << module;
   }
