@@ -206,7 +206,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       (PCRE2) that match from the start of the name on; with "-:" before it modules stay as they are, with "+:" or
       nothing they get the settings "bits", "group_size", "sym", "desc_act", "act_group_aware", "static_groups",
       "damp_percent" and "mse". Those with "-:" are tried first, then the others in their order; the first that
-      matches decides. Written to the output as GPTQModel does; what matches nothing is a warning in the report */
+      matches decides; patterns that take very many steps are refused. Written to the output as GPTQModel does; what
+      matches nothing is a warning in the report */
 #define GPTQ_KEY_REPORT "report"             /* int 0 or 1 (default): put what gptq_quantizer_report_json() gives into the
                                                 output, as quantize_report.json, and as a page for people with plots
                                                 that needs no network, quantize_report.html */

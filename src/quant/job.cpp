@@ -34,7 +34,6 @@ std::string folder_name(const fs::path& folder) {
 
 ModulePlan make_plan(const Loader& loader, QuantOptions& options) {
   refuse_quantized(loader);
-  complete_head_override(loader, options);
   return ModulePlan(loader, options);
 }
 

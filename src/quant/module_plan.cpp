@@ -33,57 +33,62 @@ SolverOptions changed(SolverOptions base, const ModuleOverride& change) {
   return base;
 }
 
-void complete_head_override(const Loader& source, QuantOptions& options) {
-  if (options.lm_head == QuantizeHead::no) return;
+ModulePlan::ModulePlan(const Loader& source, QuantOptions& options) {
+  ModuleRules rules(options.overrides);
+  // v1 stores zero - 1
+  v1_least_zero_ = output_format(options) == QuantFormat::gptq ? 1 : 0;
+  const Spec& spec = source.spec();
+  for (int64_t i = 0; i < spec.layers; ++i) {
+    for (const Module& module : spec.family->names->modules) {
+      const std::string path = source.module_name(i, module);
+      add(path, options.solver, rules.find(source.full_name(path)));
+    }
+  }
+  std::optional<ModuleOverride> head;
+  if (options.lm_head == QuantizeHead::yes) head = add_head(source, rules, options);
+  if (solved_.empty())
+    throw Error(Status::invalid_argument, "'dynamic' skips every module: nothing is left to quantize");
+  warnings_ = rules.unused();
+  if (head) options.overrides.push_back(std::move(*head));
+}
+
+void ModulePlan::add(const std::string& module, const SolverOptions& base, const ModuleOverride* change) {
+  if (change != nullptr && change->kind == ModuleOverride::Kind::skip) return;
+  SolverOptions solver = change != nullptr ? changed(base, *change) : base;
+  if (solver.symmetric == Symmetric::no) solver.least_zero = v1_least_zero_;
+  solved_.emplace(module, solver);
+}
+
+/// The override to be added for it, if it needs one.
+std::optional<ModuleOverride> ModulePlan::add_head(const Loader& source, ModuleRules& rules,
+                                                   const QuantOptions& options) {
   if (source.tied()) {
     throw Error(
         Status::invalid_argument,
         "'lm_head' is 1, but the output head of this model is the embedding itself (tie_word_embeddings), "
         "which stays as it is; wanted 0");
   }
-  const std::string head = source.head_name();
-  const ModuleOverride* found = ModuleRules(options.overrides).find(head);
-  if (found == nullptr) {
-    options.overrides.push_back({.key = head,
-                                 .pattern = head,
-                                 .where = "option 'lm_head'",
-                                 .bits = 8,
-                                 .group_size = 32,
-                                 .symmetric = true,
-                                 .desc_act = false,
-                                 .act_group_aware = {},
-                                 .static_groups = {},
-                                 .damp_percent = {},
-                                 .mse = 2.4});
-  } else if (found->kind == ModuleOverride::Kind::skip) {
+  const std::string name = source.head_name();
+  const ModuleOverride* found = rules.find(name);
+  if (found != nullptr && found->kind == ModuleOverride::Kind::skip)
     throw Error(Status::invalid_argument, cat("'lm_head' is 1, but ", found->where, " skips it"));
+  if (found != nullptr) {
+    add(name, options.solver, found);
+    return std::nullopt;
   }
-}
-
-ModulePlan::ModulePlan(const Loader& source, const QuantOptions& options) {
-  ModuleRules rules(options.overrides);
-  const QuantFormat format = output_format(options);
-  const Spec& spec = source.spec();
-  std::vector<std::string> names;
-  const auto add = [&](const std::string& path, std::string full) {
-    names.push_back(std::move(full));
-    const ModuleOverride* found = rules.find(names.back());
-    if (found != nullptr && found->kind == ModuleOverride::Kind::skip) return;
-    SolverOptions solver = found != nullptr ? changed(options.solver, *found) : options.solver;
-    // v1 stores zero - 1
-    solver.least_zero = solver.symmetric == Symmetric::no && format == QuantFormat::gptq ? 1 : 0;
-    solved_.emplace(path, solver);
-  };
-  for (int64_t i = 0; i < spec.layers; ++i) {
-    for (const Module& module : spec.family->names->modules) {
-      const std::string path = source.module_name(i, module);
-      add(path, source.full_name(path));
-    }
-  }
-  if (options.lm_head == QuantizeHead::yes) add(source.head_name(), source.head_name());
-  if (solved_.empty())
-    throw Error(Status::invalid_argument, "'dynamic' skips every module: nothing is left to quantize");
-  warnings_ = rules.unused(names);
+  ModuleOverride usual{.key = name,
+                       .pattern = name,
+                       .where = "option 'lm_head'",
+                       .bits = 8,
+                       .group_size = 32,
+                       .symmetric = true,
+                       .desc_act = false,
+                       .act_group_aware = {},
+                       .static_groups = {},
+                       .damp_percent = {},
+                       .mse = 2.4};
+  add(name, options.solver, &usual);
+  return usual;
 }
 
 const SolverOptions* ModulePlan::find(const std::string& module) const {

@@ -45,7 +45,7 @@ Regex::Regex(std::string_view pattern, PatternKind kind, std::string where)
     text = pcre2_syntax(pattern, code_->where);
     options |= PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
   } else if (kind == PatternKind::prefix) {
-    options |= PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C;
+    options |= PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT;
   } else {
     options |= PCRE2_LITERAL;
   }
@@ -64,7 +64,7 @@ Regex::Regex(std::string_view pattern, PatternKind kind, std::string where)
     throw Error(Fault::unsupported, cat(code_->where, ": regular expression ", quoted(pattern, 200), ": ",
                                         reinterpret_cast<const char*>(message)));
   }
-  code_->jit = pcre2_jit_compile(code_->code, PCRE2_JIT_COMPLETE) == 0;
+  code_->jit = kind != PatternKind::prefix && pcre2_jit_compile(code_->code, PCRE2_JIT_COMPLETE) == 0;
 }
 
 Regex::Regex(Regex&&) noexcept = default;
@@ -74,6 +74,7 @@ struct RegexMatcher::State {
   pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
   pcre2_match_context* context = pcre2_match_context_create(nullptr);
   pcre2_jit_stack* stack = nullptr;
+  uint64_t steps = 0, most_steps = 0;
   ~State() {
     pcre2_match_data_free(data);
     pcre2_match_context_free(context);
@@ -81,12 +82,29 @@ struct RegexMatcher::State {
   }
 };
 
-RegexMatcher::RegexMatcher() : state_(std::make_unique<State>()) {
+namespace {
+
+/// PCRE2 calls it before each item of a pattern that was compiled with PCRE2_AUTO_CALLOUT.
+template <class State>
+int count_step(pcre2_callout_block*, void* data) {
+  auto& state = *static_cast<State*>(data);
+  if (state.steps == state.most_steps) return PCRE2_ERROR_CALLOUT;
+  ++state.steps;
+  return 0;
+}
+
+}  // namespace
+
+RegexMatcher::RegexMatcher(uint64_t most_steps) : state_(std::make_unique<State>()) {
   if (state_->data == nullptr || state_->context == nullptr) throw std::bad_alloc();
   pcre2_set_heap_limit(state_->context, kHeapKiB);
+  state_->most_steps = most_steps;
+  pcre2_set_callout(state_->context, count_step<State>, state_.get());
 }
 
 RegexMatcher::~RegexMatcher() = default;
+
+uint64_t RegexMatcher::steps() const { return state_->steps; }
 
 bool RegexMatcher::find(const Regex& regex, std::string_view subject, size_t from, size_t* begin,
                         size_t* end) {

@@ -45,8 +45,9 @@ TEST(ModuleRules, SkipsGoFirstThenTheOrderOfTheText) {
 TEST(ModuleRules, UnusedOnesAreNamed) {
   const ModuleOverrides list =
       overrides(R"({".*q":{"bits":8},"-:.*k":{},"kv":{"bits":2},"+:.*o$":{"bits":2},"l.q":{}})");
-  const std::string modules[] = {"l.q", "l.k"};
-  const auto unused = ModuleRules(list).unused(modules);
+  ModuleRules rules(list);
+  for (const char* module : {"l.q", "l.k"}) rules.find(module);
+  const auto unused = rules.unused();
   ASSERT_EQ(unused.size(), 3u);
   EXPECT_EQ(unused[0], "dynamic: 'kv' matches no module");
   EXPECT_EQ(unused[1], "dynamic: '+:.*o$' matches no module");
@@ -64,6 +65,36 @@ TEST(ModuleRules, BadPatternsAreNamed) {
       EXPECT_NE(std::string_view(error.what()).find(list[0].where), std::string_view::npos) << error.what();
     }
   }
+}
+
+/// What find() says of names "m0", "m1", ... until it refuses one; how many it took.
+std::string refusal(std::string_view object, uint64_t most_steps, int* names) {
+  const ModuleOverrides list = overrides(object);
+  ModuleRules rules(list, most_steps);
+  for (*names = 0; *names < 100; ++*names) {
+    try {
+      rules.find("m" + std::to_string(*names) + std::string(8, 'a') + "cb");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault(), Fault::limit) << error.what();
+      return error.what();
+    }
+  }
+  return "";
+}
+
+TEST(ModuleRules, AllMatchesShareOneBudget) {
+  // each match takes thousands of steps, far below what one may take, and they are many
+  constexpr std::string_view kSlow = R"({"x":{},"m[0-9]+(?:(?:a+)+)+b":{},"-:m[0-9]+a*b":{},"y":{}})";
+  int names = 0;
+  const std::string message = refusal(kSlow, 100'000, &names);
+  EXPECT_GT(names, 3);
+  EXPECT_LT(names, 90);
+  EXPECT_TRUE(message.starts_with("dynamic: 'm[0-9]+(?:(?:a+)+)+b': has taken ")) << message;
+  int again = 0;
+  refusal(kSlow, 100'000, &again);
+  EXPECT_EQ(again, names);
+  EXPECT_EQ(refusal(kSlow, 1'000'000'000, &names), "");
+  EXPECT_EQ(names, 100);
 }
 
 TEST(ModuleRules, NestedQuantifiersEnd) {

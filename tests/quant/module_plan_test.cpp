@@ -63,15 +63,18 @@ TEST(ModulePlan, OrdersExcludeEachOther) {
 
 TEST(ModulePlan, SkipsAndWarns) {
   const Loader source(sample_folder());
-  const ModulePlan plan(
-      source, small_options(R"({"-:.*layers\\.0\\.":{},".*k_prj":{"bits":8},".*\\.[qk]_proj":{"bits":3}})"));
+  QuantOptions options =
+      small_options(R"({"-:.*layers\\.0\\.":{},".*k_prj":{"bits":8},".*\\.[qk]_proj":{"bits":3}})");
+  const ModulePlan plan(source, options);
   EXPECT_EQ(plan.find("model.layers.0.self_attn.q_proj"), nullptr);
   EXPECT_EQ(plan.find("model.layers.1.self_attn.q_proj")->bits, 3);
   EXPECT_EQ(plan.find("model.layers.1.self_attn.v_proj")->bits, 4);
   EXPECT_EQ(plan.find("model.embed_tokens"), nullptr);
   EXPECT_EQ(plan.warnings(), std::vector<std::string>{"dynamic: '.*k_prj' matches no module"});
-  EXPECT_THROW(ModulePlan(source, small_options(R"({"-:.*":{}})")), Error);
-  EXPECT_THROW(ModulePlan(source, small_options(R"({"a(":{}})")), Error);
+  for (const char* refused : {R"({"-:.*":{}})", R"({"a(":{}})"}) {
+    QuantOptions bad = small_options(refused);
+    EXPECT_THROW(ModulePlan(source, bad), Error) << refused;
+  }
 }
 
 TEST(ModulePlan, AsymmetricModulesOfV1KeepZeroPointsAtOneAndAbove) {
