@@ -1,27 +1,23 @@
-// Files by position: reading, mapping and writing, with every call of the system checked.
+// Files that are read, mapped and written, with every call of the system checked.
 #include "base/file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <limits>
 
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/folder.h"
+#include "base/positioned_io.h"
 #include "base/system_text.h"
 #include "base/text.h"
 
 namespace gptq {
 namespace {
-
-constexpr size_t kLargestTransfer = size_t{1} << 30;  // the system moves at most 2 GiB - 4 KiB per call
 
 FileIdentity identity_of(const struct stat& now) {
   return {.size = static_cast<uint64_t>(now.st_size),
@@ -68,19 +64,7 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
     throw Error(Fault::truncated, cat(quoted(path_.native(), 400), ": wanted ", out.size(),
                                       " bytes from byte ", offset, ", the file has ", size()));
   }
-  while (!out.empty()) {
-    const ssize_t got = retry([&] {
-      return ::pread(descriptor_.get(), out.data(), std::min(out.size(), kLargestTransfer),
-                     static_cast<off_t>(offset));
-    });
-    if (got < 0) fail_at(path_, "read", errno);
-    if (got == 0) {
-      throw Error(Fault::truncated, cat(quoted(path_.native(), 400), ": ends at byte ", offset, ", had ",
-                                        size(), " when opened"));
-    }
-    offset += static_cast<uint64_t>(got);
-    out = out.subspan(static_cast<size_t>(got));
-  }
+  read_all(path_, descriptor_, offset, out);
 }
 
 void File::check_unchanged() const {
@@ -131,30 +115,6 @@ PathKind path_kind(const fs::path& path) {
 
 bool file_exists(const fs::path& path) { return path_kind(path) == PathKind::file; }
 
-namespace {
-
-[[noreturn]] void fail_to_grow(const fs::path& path, const Descriptor& file, uint64_t wanted, int error) {
-  struct statvfs disk;
-  std::string room;
-  if (fstatvfs(file.get(), &disk) == 0) {
-    const uint64_t free_bytes = uint64_t{disk.f_bavail} * disk.f_frsize;
-    room = cat(", ", free_bytes, " bytes are free on its disk");
-  }
-  fail_at(path, cat("write ", wanted, " bytes", room), error);
-}
-
-/// A write past RLIMIT_FSIZE would raise SIGXFSZ, which ends the host.
-void check_size_limit(const fs::path& path, uint64_t end) {
-  rlimit limit;
-  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || end <= limit.rlim_cur)
-    return;
-  throw Error(Fault::io,
-              cat(quoted(path.native(), 400), ": cannot grow to ", end,
-                  " bytes, the process may write files of ", limit.rlim_cur, " bytes (RLIMIT_FSIZE)"));
-}
-
-}  // namespace
-
 FileWriter::FileWriter(const fs::path& path) : path_(absolute_path(path)) {
   descriptor_ =
       Descriptor(retry([&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
@@ -163,40 +123,10 @@ FileWriter::FileWriter(const fs::path& path) : path_(absolute_path(path)) {
   fail_at(path_, "create", errno);
 }
 
-void FileWriter::reserve(uint64_t bytes) {
-  if (bytes == 0) return;
-  check_size_limit(path_, bytes);
-  if (bytes > static_cast<uint64_t>(std::numeric_limits<off_t>::max())) {
-    fail_to_grow(path_, descriptor_, bytes, EFBIG);
-  }
-  const auto length = static_cast<off_t>(bytes);
-  // not posix_fallocate: where the file system can't reserve, that writes a byte into every block
-  if (retry([&] { return ::fallocate(descriptor_.get(), 0, 0, length); }) == 0) return;
-  if (errno != EOPNOTSUPP && errno != ENOSYS) fail_to_grow(path_, descriptor_, bytes, errno);
-  struct statvfs disk;
-  if (fstatvfs(descriptor_.get(), &disk) == 0 && bytes / disk.f_frsize > disk.f_bavail) {
-    fail_to_grow(path_, descriptor_, bytes, ENOSPC);
-  }
-  if (retry([&] { return ::ftruncate(descriptor_.get(), length); }) != 0) {
-    fail_to_grow(path_, descriptor_, bytes, errno);
-  }
-}
+void FileWriter::reserve(uint64_t bytes) { reserve_space(path_, descriptor_, bytes); }
 
 void FileWriter::write_at(uint64_t offset, std::span<const std::byte> bytes) {
-  const auto end = checked_add(offset, bytes.size());
-  if (!end || *end > static_cast<uint64_t>(std::numeric_limits<off_t>::max())) {
-    fail_to_grow(path_, descriptor_, bytes.size(), EFBIG);
-  }
-  check_size_limit(path_, *end);
-  while (!bytes.empty()) {
-    const ssize_t put = retry([&] {
-      return ::pwrite(descriptor_.get(), bytes.data(), std::min(bytes.size(), kLargestTransfer),
-                      static_cast<off_t>(offset));
-    });
-    if (put <= 0) fail_to_grow(path_, descriptor_, bytes.size(), put < 0 ? errno : EIO);
-    offset += static_cast<uint64_t>(put);
-    bytes = bytes.subspan(static_cast<size_t>(put));
-  }
+  write_all(path_, descriptor_, offset, bytes);
 }
 
 void FileWriter::finish() {

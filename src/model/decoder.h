@@ -57,6 +57,9 @@ class Decoder {
   Matrix mlp_input(const Layer& layer);
   Matrix mlp_mix(const Layer& layer);
   void mlp_output(const Layer& layer);
+  /// What attention_mix() and mlp_mix() gave, or where it may be put instead of calling them.
+  Matrix attention_mixed() const { return a_; }
+  Matrix mlp_mixed() const { return gate_; }
   /// What the output head reads, behind the last layer.
   Matrix head_input(const NormWeights& final_norm);
 

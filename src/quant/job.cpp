@@ -135,8 +135,8 @@ void Job::calibrate() {
     calibration_source_ = kWrittenByModel;
   }
   work_->set_calibration(calibration_source_, sequences_);
-  walk_ = std::make_unique<LayerWalk>(spec, *backend_, sequences_, follow_original(options_), &cancel_,
-                                      [this] { tick(); });
+  walk_ = std::make_unique<LayerWalk>(spec, *backend_, sequences_, follow_original(options_), StatePlaces(),
+                                      &cancel_, [this] { tick(); });
   walk_->embed(outer);
 }
 
@@ -227,7 +227,7 @@ void Job::pass_finished_layer(int64_t index) {
   for (const FinishedModule& module : work_->layer(index).modules) modules_.push_back(module.report);
   if (goes_on_after(index)) {
     walk_->advance_attention(layer, index);
-    walk_->advance_mlp(layer);
+    walk_->advance_mlp(layer, index);
   }
   units_done_ += kUnits;
   units_before_ += kUnits;
@@ -240,18 +240,20 @@ void Job::quantize_layer(int64_t index) {
   stage_ = cat("layer ", index + 1, "/", spec.layers);
   work_->begin_layer(index);
   LayerStages layer = load_stages(index);
+  const Advances on = goes_on_after(index) ? Advances::yes : Advances::no;
   if (options_.true_sequential == TrueSequential::no) {
-    const auto sums = walk_->collect_all(layer, index);
+    const auto sums = walk_->collect_all(layer, index, on);
     for (size_t i = 0; i < kInputs.size(); ++i, ++units_done_) solve_input(layer, index, kInputs[i], sums[i]);
-    walk_->advance_attention(layer, index);
+    if (on == Advances::yes) walk_->advance_attention(layer, index);
   } else {
     for (Input input : kInputs) {
-      if (wants(index, input)) solve_input(layer, index, input, walk_->collect(layer, index, input));
+      const Advances then = input == Input::mlp_out ? on : Advances::yes;
+      if (wants(index, input)) solve_input(layer, index, input, walk_->collect(layer, index, input, then));
       ++units_done_;
       if (input == Input::attention_out) walk_->advance_attention(layer, index);
     }
   }
-  if (goes_on_after(index)) walk_->advance_mlp(layer);
+  if (on == Advances::yes) walk_->advance_mlp(layer, index);
   work_->end_layer(seconds_ + watch.seconds());
 }
 

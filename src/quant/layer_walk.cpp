@@ -3,10 +3,24 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/text.h"
+
 namespace gptq {
+namespace {
+
+int64_t inputs_of(const Spec& spec, Input input) {
+  switch (input) {
+    case Input::attention_out: return spec.heads * spec.head_dim;
+    case Input::mlp_out: return spec.intermediate;
+    default: return spec.hidden;
+  }
+}
+
+}  // namespace
 
 LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& sequences,
-                     FollowOriginal follow, const std::atomic<bool>* cancel, std::function<void()> tick)
+                     FollowOriginal follow, const StatePlaces& places, const std::atomic<bool>* cancel,
+                     std::function<void()> tick)
     : spec_(spec),
       backend_(backend),
       sequences_(sequences),
@@ -25,10 +39,18 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
   }
   size_t most = 1;
   for (const Group& group : groups_) most = std::max(most, group.sequences.size());
-  for (const auto& track : tracks_) {
-    track->cache = backend_.create_cache(track->decoder.cache_shape(1, static_cast<int64_t>(most)));
-    track->states.resize(static_cast<size_t>(tokens * spec.hidden));
+  const auto open = [&](std::optional<StateStore>& store, StatePlaces::Place place, int64_t cols,
+                        const std::string& name) {
+    if (place == StatePlaces::Place::memory) store.emplace(tokens * cols);
+    if (place == StatePlaces::Place::file) store.emplace(tokens * cols, places.folder, name);
+  };
+  for (size_t t = 0; t < tracks_.size(); ++t) {
+    Track& track = *tracks_[t];
+    track.cache = backend_.create_cache(track.decoder.cache_shape(1, static_cast<int64_t>(most)));
+    open(track.states, places.states, spec.hidden, cat("states-", t));
   }
+  const int64_t widest = std::max(inputs_of(spec, Input::attention_out), inputs_of(spec, Input::mlp_out));
+  open(inputs_, places.inputs, widest, "inputs");
 }
 
 void LayerWalk::begin_group(const Group& group) {
@@ -50,9 +72,9 @@ void LayerWalk::begin_group(const Group& group) {
   }
 }
 
-void LayerWalk::each_part(Keep keep, const std::function<void()>& visit) {
+void LayerWalk::each_part(const std::function<void(int64_t first)>& visit) {
   const int64_t max_rows = tracks_[0]->decoder.max_rows();
-  int64_t states = 0;  // where those of the part begin
+  int64_t first = 0;
   for (const Group& group : groups_) {
     begin_group(group);
     for (int64_t at = 0; at < group.tokens; at += max_rows) {
@@ -63,15 +85,15 @@ void LayerWalk::each_part(Keep keep, const std::function<void()>& visit) {
         track->decoder.begin({.tokens = std::span(tokens_).subspan(begin, count),
                               .rows = std::span(rows_).subspan(begin, count),
                               .lengths = std::span(lengths_).subspan(begin, count)});
-        stream_->upload(track->states.data() + states, track->decoder.hidden());
       }
-      visit();
-      for (const auto& track : tracks_) {
-        if (keep == Keep::yes) stream_->download(track->decoder.hidden(), track->states.data() + states);
-      }
-      states += static_cast<int64_t>(count) * spec_.hidden;
+      visit(first);
+      first += static_cast<int64_t>(count);
     }
   }
+}
+
+void LayerWalk::load_all(int64_t first) {
+  for (const auto& track : tracks_) load(*track, first);
 }
 
 LayerWalk::Inputs LayerWalk::both(const LayerStages& layer, const Step& step) {
@@ -82,9 +104,9 @@ LayerWalk::Inputs LayerWalk::both(const LayerStages& layer, const Step& step) {
 
 void LayerWalk::embed(const Weights& outer) {
   Decoder& decoder = tracks_[0]->decoder;
-  float* states = tracks_[0]->states.data();
   std::vector<Row> rows;
   std::vector<int64_t> lengths;
+  int64_t first = 0;
   for (const auto& sequence : sequences_) {
     const auto length = static_cast<int64_t>(sequence.size());
     for (int64_t at = 0; at < length; at += decoder.max_rows()) {
@@ -99,19 +121,14 @@ void LayerWalk::embed(const Weights& outer) {
           .lengths = lengths};
       decoder.begin(batch);
       decoder.embed(outer, batch);
-      stream_->download(decoder.hidden(), states);
-      states += count * spec_.hidden;
+      for (const auto& track : tracks_) track->states->put(*stream_, decoder.hidden(), first);
+      first += count;
     }
-  }
-  for (const auto& track : tracks_) {
-    if (track != tracks_[0]) track->states = tracks_[0]->states;
   }
 }
 
 InputSums LayerWalk::sums_for(Input input, int64_t index) {
-  int64_t size = spec_.hidden;
-  if (input == Input::attention_out) size = spec_.heads * spec_.head_dim;
-  if (input == Input::mlp_out) size = spec_.intermediate;
+  const int64_t size = inputs_of(spec_, input);
   InputSums sums{.hessian = stream_->create_hessian(size), .drift = nullptr};
   const bool same = index == 0 && input == Input::attention;  // nothing before it is quantized
   if (tracks_.size() > 1 && !same) sums.drift = stream_->create_drift(size);
@@ -123,25 +140,57 @@ void LayerWalk::add(const Inputs& inputs, InputSums& sums) {
   if (sums.drift != nullptr) stream_->drift_add(inputs.original, inputs.now, *sums.drift);
 }
 
-InputSums LayerWalk::collect(const LayerStages& layer, int64_t index, Input input) {
+/// What the last Linear of the half reads.
+Matrix LayerWalk::mix(Track& track, const Layer& layer, int64_t index, Half half) {
+  if (half == Half::attention) {
+    track.decoder.attention_input(layer);
+    return track.decoder.attention_mix(layer, index, *track.cache, 0);
+  }
+  track.decoder.mlp_input(layer);
+  return track.decoder.mlp_mix(layer);
+}
+
+/// The hidden states behind it.
+void LayerWalk::finish(Track& track, const Layer& layer, Half half) {
+  half == Half::attention ? track.decoder.attention_output(layer) : track.decoder.mlp_output(layer);
+}
+
+InputSums LayerWalk::collect(const LayerStages& layer, int64_t index, Input input, Advances then) {
   InputSums sums = sums_for(input, index);
-  const Step step = [&](Track& track, const Layer& stage) {
-    Decoder& decoder = track.decoder;
-    if (input == Input::attention || input == Input::attention_out) {
-      const Matrix x = decoder.attention_input(stage);
-      return input == Input::attention ? x : decoder.attention_mix(stage, index, *track.cache, 0);
-    }
-    const Matrix x = decoder.mlp_input(stage);
-    return input == Input::mlp ? x : decoder.mlp_mix(stage);
-  };
-  each_part(Keep::no, [&] { add(both(layer, step), sums); });
+  if (input == Input::attention || input == Input::mlp) {
+    const Step step = [&](Track& track, const Layer& stage) {
+      return input == Input::attention ? track.decoder.attention_input(stage)
+                                       : track.decoder.mlp_input(stage);
+    };
+    each_part([&](int64_t first) {
+      load_all(first);
+      add(both(layer, step), sums);
+    });
+    return sums;
+  }
+  const Half half = input == Input::attention_out ? Half::attention : Half::mlp;
+  each_part([&](int64_t first) {
+    load_all(first);
+    const Inputs inputs =
+        both(layer, [&](Track& track, const Layer& stage) { return mix(track, stage, index, half); });
+    add(inputs, sums);
+    if (then == Advances::no) return;
+    if (inputs_) inputs_->put(*stream_, inputs.now, first);
+    if (tracks_.size() == 1) return;
+    finish(*tracks_[1], layer.original, half);
+    save(*tracks_[1], first);
+  });
+  inputs_kept_ = then == Advances::yes && inputs_;
+  original_ahead_ = then == Advances::yes ? 1 : 0;
   return sums;
 }
 
-std::array<InputSums, kInputs.size()> LayerWalk::collect_all(const LayerStages& layer, int64_t index) {
+std::array<InputSums, kInputs.size()> LayerWalk::collect_all(const LayerStages& layer, int64_t index,
+                                                             Advances then) {
   std::array<InputSums, kInputs.size()> sums;
   for (size_t i = 0; i < kInputs.size(); ++i) sums[i] = sums_for(kInputs[i], index);
-  each_part(Keep::no, [&] {
+  each_part([&](int64_t first) {
+    load_all(first);
     add(both(layer, [](Track& track, const Layer& stage) { return track.decoder.attention_input(stage); }),
         sums[0]);
     add(both(layer,
@@ -156,7 +205,11 @@ std::array<InputSums, kInputs.size()> LayerWalk::collect_all(const LayerStages& 
              }),
         sums[2]);
     add(both(layer, [](Track& track, const Layer& stage) { return track.decoder.mlp_mix(stage); }), sums[3]);
+    if (then == Advances::no || tracks_.size() == 1) return;
+    finish(*tracks_[1], layer.original, Half::mlp);
+    save(*tracks_[1], first);
   });
+  original_ahead_ = then == Advances::yes ? 2 : 0;
   return sums;
 }
 
@@ -165,28 +218,38 @@ InputSums LayerWalk::collect_head(const NormWeights& final_norm) {
   if (tracks_.size() > 1) sums.drift = stream_->create_drift(spec_.hidden);
   const LayerStages none;
   const Step step = [&](Track& track, const Layer&) { return track.decoder.head_input(final_norm); };
-  each_part(Keep::no, [&] { add(both(none, step), sums); });
+  each_part([&](int64_t first) {
+    load_all(first);
+    add(both(none, step), sums);
+  });
   return sums;
 }
 
-void LayerWalk::advance_attention(const LayerStages& layer, int64_t index) {
-  const Step step = [&](Track& track, const Layer& stage) {
-    track.decoder.attention_input(stage);
-    track.decoder.attention_mix(stage, index, *track.cache, 0);
-    track.decoder.attention_output(stage);
-    return track.decoder.hidden();
-  };
-  each_part(Keep::yes, [&] { both(layer, step); });
+void LayerWalk::advance(const LayerStages& layer, int64_t index, Half half) {
+  const size_t moving = original_ahead_ > 0 ? 1 : tracks_.size();
+  each_part([&](int64_t first) {
+    for (size_t t = 0; t < moving; ++t) {
+      Track& track = *tracks_[t];
+      const Layer& stage = t == 0 ? layer.now : layer.original;
+      load(track, first);
+      if (t == 0 && inputs_kept_) {
+        inputs_->get(*stream_, first,
+                     half == Half::attention ? track.decoder.attention_mixed() : track.decoder.mlp_mixed());
+      } else {
+        mix(track, stage, index, half);
+      }
+      finish(track, stage, half);
+      save(track, first);
+    }
+  });
+  inputs_kept_ = false;
+  original_ahead_ = std::max(original_ahead_ - 1, 0);
 }
 
-void LayerWalk::advance_mlp(const LayerStages& layer) {
-  const Step step = [](Track& track, const Layer& stage) {
-    track.decoder.mlp_input(stage);
-    track.decoder.mlp_mix(stage);
-    track.decoder.mlp_output(stage);
-    return track.decoder.hidden();
-  };
-  each_part(Keep::yes, [&] { both(layer, step); });
+void LayerWalk::advance_attention(const LayerStages& layer, int64_t index) {
+  advance(layer, index, Half::attention);
 }
+
+void LayerWalk::advance_mlp(const LayerStages& layer, int64_t index) { advance(layer, index, Half::mlp); }
 
 }  // namespace gptq

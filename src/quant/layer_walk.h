@@ -1,5 +1,9 @@
 // Calibration goes through the model one layer at a time: the hidden states of all sequences are kept, the layer is
 // quantized from them, and they move on through the quantized layer.
+//
+// Each half of a layer, attention and MLP, ends in a Linear that is quantized from what it reads, and then applied to it.
+// So what the pass that collects for it computed is kept where there is room (StatePlaces), and advance_*() need not
+// compute it again; the unquantized model, for which nothing changes in between, goes on in the same pass.
 #pragma once
 
 #include <array>
@@ -7,12 +11,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backend/backend.h"
 #include "model/decoder.h"
 #include "model/weights.h"
 #include "quant/calibration.h"
+#include "quant/state_store.h"
 
 namespace gptq {
 
@@ -30,26 +36,37 @@ struct LayerStages {
 /// Whether hidden states of the unquantized model are kept beside those of the quantized one.
 enum class FollowOriginal : uint8_t { no, yes };
 
+/// Where the states are kept, [tokens, hidden] of each model, and what the last Linear of a half reads, [tokens, inputs].
+struct StatePlaces {
+  enum class Place : uint8_t { memory, file, nowhere };
+  Place states = Place::memory;  // not nowhere
+  Place inputs = Place::memory;
+  fs::path folder{};  // of the files
+};
+
+/// Whether advance_attention() or advance_mlp() comes next.
+enum class Advances : uint8_t { no, yes };
+
 class LayerWalk {
  public:
   /// `cancel` as for Backend::create_stream(); `tick` is called now and then, and throws to stop.
   LayerWalk(const Spec& spec, const Backend& backend, const Sequences& sequences, FollowOriginal follow,
-            const std::atomic<bool>* cancel, std::function<void()> tick);
+            const StatePlaces& places, const std::atomic<bool>* cancel, std::function<void()> tick);
 
   Stream& stream() { return *stream_; }
 
   /// Hidden states before layer 0.
   void embed(const Weights& outer);
   /// Of what the Linears of `input` read, with the layer as it is now. For what the attention's Linears read, before
-  /// advance_attention() of the layer; for what the MLP's read, behind it.
-  InputSums collect(const LayerStages& layer, int64_t index, Input input);
+  /// advance_attention() of the layer; for what the MLP's read, behind it. `then` counts for the last Linears of a half.
+  InputSums collect(const LayerStages& layer, int64_t index, Input input, Advances then);
   /// All four at once, from one pass.
-  std::array<InputSums, kInputs.size()> collect_all(const LayerStages& layer, int64_t index);
+  std::array<InputSums, kInputs.size()> collect_all(const LayerStages& layer, int64_t index, Advances then);
   /// Of what the output head reads, with all states behind the last layer.
   InputSums collect_head(const NormWeights& final_norm);
   /// Hidden states move past the attention, or past the MLP, of the layer as it is now.
   void advance_attention(const LayerStages& layer, int64_t index);
-  void advance_mlp(const LayerStages& layer);
+  void advance_mlp(const LayerStages& layer, int64_t index);
 
  private:
   /// Sequences that go through the decoder together, and where their tokens lie in the states.
@@ -61,8 +78,8 @@ class LayerWalk {
   struct Track {
     Track(const Spec& spec, Stream& stream) : decoder(spec, stream) {}
     Decoder decoder;
-    std::unique_ptr<KvCache> cache;  // one layer
-    std::vector<float> states;       // [tokens, hidden], group after group
+    std::unique_ptr<KvCache> cache;    // one layer
+    std::optional<StateStore> states;  // group after group
   };
   /// What is done with a part of the tokens in one model.
   using Step = std::function<Matrix(Track& track, const Layer& layer)>;
@@ -72,12 +89,19 @@ class LayerWalk {
   };
   Inputs both(const LayerStages& layer, const Step& step);
 
-  /// Uploads the states of each part of each group and calls visit(); `keep` stores them back after it.
-  enum class Keep : uint8_t { no, yes };
-  void each_part(Keep keep, const std::function<void()>& visit);
+  enum class Half : uint8_t { attention, mlp };
+  static Matrix mix(Track& track, const Layer& layer, int64_t index, Half half);
+  static void finish(Track& track, const Layer& layer, Half half);
+
+  /// Begins each part of each group; `first` is its first token.
+  void each_part(const std::function<void(int64_t first)>& visit);
+  void load(Track& track, int64_t first) { track.states->get(*stream_, first, track.decoder.hidden()); }
+  void save(Track& track, int64_t first) { track.states->put(*stream_, track.decoder.hidden(), first); }
+  void load_all(int64_t first);
   void begin_group(const Group& group);
   InputSums sums_for(Input input, int64_t index);
   void add(const Inputs& inputs, InputSums& sums);
+  void advance(const LayerStages& layer, int64_t index, Half half);
 
   const Spec& spec_;
   const Backend& backend_;
@@ -85,7 +109,10 @@ class LayerWalk {
   std::function<void()> tick_;
   std::unique_ptr<Stream> stream_;
   std::vector<std::unique_ptr<Track>>
-      tracks_;  // the quantized model, and the unquantized one if it is followed
+      tracks_;                        // the quantized model, and the unquantized one if it is followed
+  std::optional<StateStore> inputs_;  // of the quantized model
+  bool inputs_kept_ = false;          // those that the next advance() needs
+  int original_ahead_ = 0;            // halves
   std::vector<Group> groups_;
   // of the group under way
   std::vector<int32_t> tokens_;

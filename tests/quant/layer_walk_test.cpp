@@ -1,0 +1,128 @@
+// States on their way through the layers: wherever they are kept, the same sums come out, to the bit.
+#include "quant/layer_walk.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "base/error.h"
+#include "model/loader.h"
+#include "quant/solver.h"
+#include "support/test_data.h"
+
+namespace gptq::test {
+namespace {
+
+using Place = StatePlaces::Place;
+
+TEST(StateStore, GivesBackWhatWasPutInFromMemoryAndFromAFile) {
+  const TemporaryFolder folder;
+  const auto backend = create_backend("cpu", {.threads = 1});
+  const auto stream = backend->create_stream(nullptr);
+  const auto memory = stream->allocate(6 * 8 * stream->element_bytes());
+  const Matrix rows{.data = memory->data(), .rows = 6, .cols = 8};
+  std::vector<float> given(48), got(48);
+  for (size_t i = 0; i < given.size(); ++i) given[i] = static_cast<float>(i) / 3;
+  given[5] = -0.0f;
+  StateStore stores[] = {StateStore(80), StateStore(80, folder.path(), "states")};
+  for (StateStore& store : stores) {
+    stream->upload(given.data(), rows);
+    store.put(*stream, rows, 4);
+    stream->upload(got.data(), rows);
+    store.get(*stream, 4, rows);
+    std::vector<float> back(48);
+    stream->download(rows, back.data());
+    EXPECT_EQ(std::memcmp(back.data(), given.data(), back.size() * sizeof(float)), 0);
+    store.get(*stream, 7, {.data = rows.data, .rows = 3, .cols = 8});  // rows 3 to 5
+    stream->download({.data = rows.data, .rows = 3, .cols = 8}, back.data());
+    EXPECT_EQ(std::memcmp(back.data(), given.data() + 24, 24 * sizeof(float)), 0);
+    EXPECT_THROW(store.put(*stream, rows, 5), Error);
+    EXPECT_THROW(store.get(*stream, -1, rows), Error);
+  }
+}
+
+enum class Passes : uint8_t { one, each_input };
+
+/// All codes and losses of a model whose layers are solved in turn, and what its head reads.
+class Walk {
+ public:
+  Walk(const fs::path& folder, const StatePlaces& places, FollowOriginal follow, Passes passes)
+      : loader_(folder), backend_(create_backend("cpu", {.threads = 2})) {
+    for (int32_t s = 0; s < 24; ++s) {  // more tokens than one batch has
+      sequences_.emplace_back();
+      for (int32_t i = 0; i < 24 + s % 5; ++i)
+        sequences_.back().push_back((s * 31 + i * 7) % static_cast<int32_t>(loader_.spec().vocab));
+    }
+    LayerWalk walk(loader_.spec(), *backend_, sequences_, follow, places, nullptr, [] {});
+    walk.embed(loader_.load_outer(*backend_, Access::read));
+    for (int64_t i = 0; i < loader_.spec().layers; ++i) pass(walk, i, follow, passes);
+    const InputSums head = walk.collect_head(loader_.load_final_norm(*backend_));
+    const auto diagonal = walk.stream().hessian_diagonal(*head.hessian);
+    numbers.insert(numbers.end(), diagonal.begin(), diagonal.end());
+  }
+
+  std::vector<uint8_t> codes;
+  std::vector<double> numbers;
+
+ private:
+  void pass(LayerWalk& walk, int64_t index, FollowOriginal follow, Passes passes) {
+    LayerStages layer{.now = loader_.load_layer(*backend_, index, Access::read), .original = {}};
+    if (follow == FollowOriginal::yes) layer.original = layer.now;
+    if (passes == Passes::one) {
+      const auto sums = walk.collect_all(layer, index, Advances::yes);
+      for (size_t i = 0; i < kInputs.size(); ++i) solve(walk, layer, index, kInputs[i], sums[i]);
+      walk.advance_attention(layer, index);
+    } else {
+      for (Input input : kInputs) {
+        solve(walk, layer, index, input, walk.collect(layer, index, input, Advances::yes));
+        if (input == Input::attention_out) walk.advance_attention(layer, index);
+      }
+    }
+    walk.advance_mlp(layer, index);
+  }
+
+  void solve(LayerWalk& walk, LayerStages& layer, int64_t index, Input input, const InputSums& sums) {
+    const SolverOptions options{.group_size = 16, .target = Target::exact};
+    Solver solver(walk.stream(), *sums.hessian, sums.drift.get(), options);
+    for (const Module& module : loader_.spec().family->names->modules) {
+      if (input_of(module.roles[0]) != input) continue;
+      const std::string path = loader_.module_name(index, module);
+      const Tensor weight = loader_.dense_weight(path, Access::read);
+      const SolveResult result = solver.quantize(to_float(weight).data(), weight.shape[0], path);
+      codes.insert(codes.end(), result.q.codes.begin(), result.q.codes.end());
+      numbers.push_back(result.loss);
+      const auto bias = loader_.bias(path, Access::read);
+      set_module(layer.now, *backend_, loader_.spec(), module, result.q, bias ? &*bias : nullptr);
+    }
+  }
+
+  Loader loader_;
+  std::shared_ptr<const Backend> backend_;
+  Sequences sequences_;
+};
+
+TEST(LayerWalk, ComesToTheSameWhereverStatesAreKept) {
+  for (const char* model : {"llama", "gpt2", "qwen2-window"}) {
+    const fs::path path = source_dir() / "tests/golden/models" / model;
+    for (FollowOriginal follow : {FollowOriginal::no, FollowOriginal::yes}) {
+      for (Passes passes : {Passes::one, Passes::each_input}) {
+        const TemporaryFolder folder;
+        const Walk computed(path, {.inputs = Place::nowhere}, follow, passes);
+        for (Place states : {Place::memory, Place::file}) {
+          for (Place inputs : {Place::memory, Place::file, Place::nowhere}) {
+            SCOPED_TRACE(std::string(model) + ", places " + std::to_string(static_cast<int>(states)) + " " +
+                         std::to_string(static_cast<int>(inputs)));
+            const Walk kept(path, {.states = states, .inputs = inputs, .folder = folder.path()}, follow,
+                            passes);
+            EXPECT_EQ(kept.codes, computed.codes);
+            EXPECT_EQ(kept.numbers, computed.numbers);
+          }
+        }
+        EXPECT_TRUE(fs::is_empty(folder.path()));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gptq::test
