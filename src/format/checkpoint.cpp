@@ -100,6 +100,17 @@ ShardIndex read_index(const fs::path& folder, const std::string& name) {
 
 }  // namespace
 
+void stream_tensor(const Checkpoint& checkpoint, const TensorInfo& tensor,
+                   const std::function<void(uint64_t offset, std::span<const std::byte> part)>& visit) {
+  constexpr uint64_t kPart = uint64_t{1} << 20;
+  std::vector<std::byte> buffer(static_cast<size_t>(std::min(tensor.bytes, kPart)));
+  for (uint64_t at = 0; at < tensor.bytes; at += buffer.size()) {
+    const auto part = std::span(buffer).first(static_cast<size_t>(std::min(kPart, tensor.bytes - at)));
+    checkpoint.read_part(tensor.name, at, part);
+    visit(at, part);
+  }
+}
+
 std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder, std::span<const std::string> preferred) {
   const FolderFiles files = list_files(folder);
   for (const std::string& name : preferred) {

@@ -1,6 +1,7 @@
 // A folder of tensors by name, whatever files hold them, for reading and for writing.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -40,9 +41,15 @@ class Checkpoint {
   virtual const TensorInfo* find(std::string_view name) const = 0;
   /// Status::not_found naming the tensor when absent.
   virtual Tensor read(std::string_view name, Access access) const = 0;
+  /// A part of the tensor's bytes, from `offset` on. Status::internal past its end.
+  virtual void read_part(std::string_view name, uint64_t offset, std::span<std::byte> out) const = 0;
   /// Fault::changed if a file is no longer what was opened.
   virtual void check_unchanged() const = 0;
 };
+
+/// Hands over the bytes of a tensor piece by piece, so that a large one is never in memory as a whole.
+void stream_tensor(const Checkpoint& checkpoint, const TensorInfo& tensor,
+                   const std::function<void(uint64_t offset, std::span<const std::byte> part)>& visit);
 
 /// Opens model.safetensors, or model.safetensors.index.json with its shards, or the one other *.safetensors file
 /// of the folder (the names that AutoGPTQ gave). When both the single file and an index are there, the index wins
@@ -65,6 +72,8 @@ class SafetensorsWriter {
 
   /// `bytes` must have the announced size; a name unknown or written twice is Status::internal.
   void write(std::string_view name, std::span<const std::byte> bytes);
+  /// The same in parts, from the first to the last: `offset` is where the part before ended.
+  void write_part(std::string_view name, uint64_t offset, std::span<const std::byte> bytes);
   /// Fails unless every tensor was written; fsyncs.
   void finish();
 

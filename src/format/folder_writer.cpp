@@ -95,16 +95,31 @@ FolderWriter::FolderWriter(const fs::path& folder, std::vector<TensorInfo> tenso
   }
 }
 
-void FolderWriter::write(std::string_view name, std::span<const std::byte> bytes) {
+SafetensorsWriter& FolderWriter::shard_of(std::string_view name) {
   const auto shard = shard_of_.find(std::string(name));
   if (shard == shard_of_.end()) {
     throw Error(Status::internal, cat("tensor ", quoted(name), " was not announced"));
   }
-  shards_[shard->second]->write(name, bytes);
+  return *shards_[shard->second];
+}
+
+void FolderWriter::write(std::string_view name, std::span<const std::byte> bytes) {
+  shard_of(name).write(name, bytes);
+}
+
+void FolderWriter::write_part(std::string_view name, uint64_t offset, std::span<const std::byte> bytes) {
+  shard_of(name).write_part(name, offset, bytes);
 }
 
 void FolderWriter::finish() {
   for (const auto& shard : shards_) shard->finish();
+}
+
+void copy_tensor(const Checkpoint& from, const TensorInfo& tensor, FolderWriter& to) {
+  if (tensor.bytes == 0) return to.write(tensor.name, {});
+  stream_tensor(from, tensor, [&](uint64_t offset, std::span<const std::byte> part) {
+    to.write_part(tensor.name, offset, part);
+  });
 }
 
 }  // namespace gptq

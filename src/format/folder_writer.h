@@ -28,14 +28,20 @@ class FolderWriter {
   /// Status::invalid_argument if that makes more than kMostShards files.
   FolderWriter(const fs::path& folder, std::vector<TensorInfo> tensors, uint64_t max_shard_bytes);
 
-  /// As SafetensorsWriter::write().
+  // As those of SafetensorsWriter.
   void write(std::string_view name, std::span<const std::byte> bytes);
+  void write_part(std::string_view name, uint64_t offset, std::span<const std::byte> bytes);
   /// Fails unless every tensor was written; fsyncs all files.
   void finish();
 
  private:
+  SafetensorsWriter& shard_of(std::string_view name);
+
   std::vector<std::unique_ptr<SafetensorsWriter>> shards_;
   std::unordered_map<std::string, size_t> shard_of_;  // by name of tensor
 };
+
+/// Piece by piece.
+void copy_tensor(const Checkpoint& from, const TensorInfo& tensor, FolderWriter& to);
 
 }  // namespace gptq

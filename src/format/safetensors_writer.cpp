@@ -55,7 +55,8 @@ uint64_t tensor_bytes(const TensorInfo& info) {
 struct SafetensorsWriter::State {
   struct Place {
     uint64_t offset, bytes;
-    bool written = false;
+    uint64_t written = 0;
+    bool begun = false;
   };
 
   State(const fs::path& file, std::string file_name) : writer(file), name(std::move(file_name)) {}
@@ -98,25 +99,37 @@ SafetensorsWriter::~SafetensorsWriter() = default;
 
 void SafetensorsWriter::write(std::string_view name, std::span<const std::byte> bytes) {
   const auto it = state_->places.find(name);
+  if (it != state_->places.end() && bytes.size() != it->second.bytes) {
+    throw Error(Status::internal, cat(state_->name, ": tensor ", quoted(name), " has ", bytes.size(),
+                                      " bytes, announced were ", it->second.bytes));
+  }
+  write_part(name, 0, bytes);
+}
+
+void SafetensorsWriter::write_part(std::string_view name, uint64_t offset, std::span<const std::byte> bytes) {
+  const auto it = state_->places.find(name);
   if (it == state_->places.end()) {
     throw Error(Status::internal, cat(state_->name, ": tensor ", quoted(name), " was not announced"));
   }
   State::Place& place = it->second;
-  if (place.written) {
+  if (place.begun && offset == 0) {
     throw Error(Status::internal, cat(state_->name, ": tensor ", quoted(name), " is written twice"));
   }
-  if (bytes.size() != place.bytes) {
-    throw Error(Status::internal, cat(state_->name, ": tensor ", quoted(name), " has ", bytes.size(),
-                                      " bytes, announced were ", place.bytes));
+  if (offset != place.written || bytes.size() > place.bytes - offset) {
+    throw Error(Status::internal,
+                cat(state_->name, ": tensor ", quoted(name), ": ", bytes.size(), " bytes at byte ", offset,
+                    ", ", place.written, " of ", place.bytes, " are written"));
   }
-  state_->writer.write_at(place.offset, bytes);
-  place.written = true;
+  state_->writer.write_at(place.offset + offset, bytes);
+  place.written += bytes.size();
+  place.begun = true;
 }
 
 void SafetensorsWriter::finish() {
   for (const auto& [name, place] : state_->places) {
-    if (!place.written) {
-      throw Error(Status::internal, cat(state_->name, ": tensor ", quoted(name), " was never written"));
+    if (!place.begun || place.written != place.bytes) {
+      throw Error(Status::internal, cat(state_->name, ": tensor ", quoted(name), " was never written",
+                                        place.begun ? " to its end" : ""));
     }
   }
   state_->writer.finish();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -105,26 +106,39 @@ const TensorInfo* TensorFiles::find(std::string_view name) const {
   return it != tensors_.end() && it->name == name ? &*it : nullptr;
 }
 
+const TensorInfo& TensorFiles::required(std::string_view name) const {
+  if (const TensorInfo* info = find(name)) return *info;
+  const std::string where =
+      names_.size() == 1 ? names_[0] : cat("the ", names_.size(), " files of the model");
+  throw Error(Status::not_found, cat(where, ": no tensor ", quoted(name)));
+}
+
 Tensor TensorFiles::read(std::string_view name, Access access) const {
-  const TensorInfo* info = find(name);
-  if (info == nullptr) {
-    const std::string where =
-        names_.size() == 1 ? names_[0] : cat("the ", names_.size(), " files of the model");
-    throw Error(Status::not_found, cat(where, ": no tensor ", quoted(name)));
-  }
-  const Place& place = places_[static_cast<size_t>(info - tensors_.data())];
+  const TensorInfo& info = required(name);
+  const Place& place = place_of(info);
   if (access == Access::read) {
     std::byte* bytes = nullptr;
-    Tensor tensor = make_tensor(info->dtype, info->shape, &bytes);
+    Tensor tensor = make_tensor(info.dtype, info.shape, &bytes);
     files_.open(place.file)->read_at(place.offset, {bytes, tensor.bytes});
     return tensor;
   }
   const std::shared_ptr<const Mapping> mapped = mapping(place.file);
-  return {.dtype = info->dtype,
-          .shape = info->shape,
+  return {.dtype = info.dtype,
+          .shape = info.shape,
           .data = mapped->data() + place.offset,
-          .bytes = static_cast<size_t>(info->bytes),
+          .bytes = static_cast<size_t>(info.bytes),
           .owner = mapped};
+}
+
+void TensorFiles::read_part(std::string_view name, uint64_t offset, std::span<std::byte> out) const {
+  const TensorInfo& info = required(name);
+  const auto end = checked_add(offset, out.size());
+  if (!end || *end > info.bytes) {
+    throw Error(Status::internal, cat("tensor ", quoted(name), ": ", out.size(), " bytes from byte ", offset,
+                                      ", it has ", info.bytes));
+  }
+  const Place& place = place_of(info);
+  files_.open(place.file)->read_at(place.offset + offset, out);
 }
 
 std::shared_ptr<const Mapping> TensorFiles::mapping(size_t file) const {

@@ -68,6 +68,7 @@ class TensorFiles final : public Checkpoint {
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const TensorInfo* find(std::string_view name) const override;
   Tensor read(std::string_view name, Access access) const override;
+  void read_part(std::string_view name, uint64_t offset, std::span<std::byte> out) const override;
   void check_unchanged() const override;
 
   /// Index of the file that holds tensors()[i].
@@ -79,6 +80,10 @@ class TensorFiles final : public Checkpoint {
     uint64_t offset;  // from the start of the file
   };
   void sort_by_name();
+  const TensorInfo& required(std::string_view name) const;
+  const Place& place_of(const TensorInfo& info) const {
+    return places_[static_cast<size_t>(&info - tensors_.data())];
+  }
   std::shared_ptr<const Mapping> mapping(size_t file) const;
 
   std::vector<std::string> names_;

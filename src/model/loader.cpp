@@ -177,7 +177,7 @@ Weights Loader::load_outer(const Backend& backend, Access access) const {
   };
   Weights weights;
   weights.embed = table(name(names.embed) + ".weight");
-  if (!names.positions.empty()) weights.positions = table(name(names.positions) + ".weight");
+  weights.positions = load_positions(backend, access);
   weights.final_norm = load_final_norm(backend);
   if (tied_) {
     weights.head = weights.embed;
@@ -187,6 +187,26 @@ Weights Loader::load_outer(const Backend& backend, Access access) const {
     weights.head = table(head + ".weight");
   }
   return weights;
+}
+
+std::shared_ptr<const Linear> Loader::load_positions(const Backend& backend, Access access) const {
+  const Names& names = *spec_.family->names;
+  if (names.positions.empty()) return nullptr;
+  return backend.prepare(checkpoint_->read(name(names.positions) + ".weight", access), nullptr);
+}
+
+std::shared_ptr<const Linear> Loader::load_embedding(const Backend& backend,
+                                                     std::span<const int32_t> ids) const {
+  const std::string tensor = name(spec_.family->names->embed) + ".weight";
+  std::byte* rows = nullptr;
+  const Tensor table =
+      make_tensor(checkpoint_->find(tensor)->dtype, {static_cast<int64_t>(ids.size()), spec_.hidden}, &rows);
+  const size_t row_bytes = ids.empty() ? 0 : table.bytes / ids.size();
+  for (size_t i = 0; i < ids.size(); ++i) {
+    checkpoint_->read_part(tensor, static_cast<uint64_t>(ids[i]) * row_bytes,
+                           {rows + i * row_bytes, row_bytes});
+  }
+  return backend.prepare(table, nullptr);
 }
 
 NormWeights Loader::load_final_norm(const Backend& backend) const {
@@ -201,6 +221,29 @@ Tensor Loader::dense_weight(const std::string& module, Access access) const {
 std::optional<Tensor> Loader::bias(const std::string& module, Access access) const {
   if (checkpoint_->find(module + ".bias") == nullptr) return std::nullopt;
   return checkpoint_->read(module + ".bias", access);
+}
+
+std::vector<float> Loader::dense_rows(const std::string& module, int64_t begin, int64_t count) const {
+  const std::string tensor = module + ".weight";
+  const TensorInfo* info = checkpoint_->find(tensor);
+  if (info == nullptr) throw Error(Status::not_found, cat("no tensor ", quoted(tensor)));
+  const bool in_out = spec_.family->storage == Storage::in_out && module != head_name();
+  const int64_t cols = info->shape[in_out ? 0 : 1];
+  std::byte* bytes = nullptr;
+  if (!in_out) {
+    const Tensor rows = make_tensor(info->dtype, {count, cols}, &bytes);
+    const uint64_t offset = static_cast<uint64_t>(begin) * (rows.bytes / static_cast<size_t>(count));
+    checkpoint_->read_part(tensor, offset, {bytes, rows.bytes});
+    return to_float(rows);
+  }
+  const Tensor columns = make_tensor(info->dtype, {cols, count}, &bytes);  // [in, out]
+  const size_t element = columns.bytes / static_cast<size_t>(cols * count);
+  for (int64_t c = 0; c < cols; ++c) {
+    const uint64_t from = static_cast<uint64_t>(c * info->shape[1] + begin) * element;
+    const size_t part = static_cast<size_t>(count) * element;
+    checkpoint_->read_part(tensor, from, {bytes + static_cast<size_t>(c) * part, part});
+  }
+  return to_float(transposed(columns));
 }
 
 QTensor Loader::quantized_weight(const std::string& module, int64_t in, int64_t out) const {

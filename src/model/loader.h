@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -59,11 +60,17 @@ class Loader {
   /// Embedding, positions, final norm and head, without layers.
   Weights load_outer(const Backend& backend, Access access) const;
   NormWeights load_final_norm(const Backend& backend) const;
+  /// Learned positions; null where the family has none.
+  std::shared_ptr<const Linear> load_positions(const Backend& backend, Access access) const;
+  /// Row i of the table is that of token ids[i]. Only these are read.
+  std::shared_ptr<const Linear> load_embedding(const Backend& backend, std::span<const int32_t> ids) const;
   Layer load_layer(const Backend& backend, int64_t layer, Access access) const;
 
   /// A module's weight as [out_features, in_features] in its own element type, and its bias if there is one.
   Tensor dense_weight(const std::string& module, Access access) const;
   std::optional<Tensor> bias(const std::string& module, Access access) const;
+  /// Rows [begin, begin + count) of [out_features, in_features], of a module's weight or the head's. Only these are read.
+  std::vector<float> dense_rows(const std::string& module, int64_t begin, int64_t count) const;
   /// Of one that is stored quantized.
   QTensor quantized_weight(const std::string& module, int64_t in, int64_t out) const;
   /// What the configuration says of it.

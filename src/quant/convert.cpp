@@ -209,11 +209,11 @@ class Conversion {
     for (const TensorInfo& tensor : loader_.checkpoint().tensors()) {
       if (owner_.contains(tensor.name)) continue;
       tick("copy");
-      const Tensor data = loader_.checkpoint().read(tensor.name, Access::read);
       if (!options_.format && is_float(tensor.dtype) && tensor.dtype != options_.dtype) {
+        const Tensor data = loader_.checkpoint().read(tensor.name, Access::read);
         writer.write(tensor.name, cast(data, options_.dtype, tensor.name));
       } else {
-        writer.write(tensor.name, {data.data, data.bytes});
+        copy_tensor(loader_.checkpoint(), tensor, writer);
       }
     }
   }

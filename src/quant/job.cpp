@@ -4,8 +4,10 @@
 #include <iterator>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "quant/companions.h"
+#include "quant/matrix_solve.h"
 
 namespace gptq {
 namespace {
@@ -111,7 +113,6 @@ void Job::tick() const {
 
 void Job::calibrate() {
   const Spec& spec = loader_.spec();
-  Weights outer = loader_.load_outer(*backend_, Access::read);
   if (!documents_.empty()) {
     calibration_source_ = sequences_.empty() ? "text" : "text and tokens";
     cut_calibration();
@@ -127,26 +128,30 @@ void Job::calibrate() {
       throw Error(Status::invalid_argument,
                   "config.json names no beginning-of-text token to write calibration text from: give one");
     }
+    Weights weights = loader_.load_outer(*backend_, Access::map);
     for (int64_t i = 0; i < spec.layers; ++i)
-      outer.layers.push_back(loader_.load_layer(*backend_, i, Access::map));
-    sequences_ = write_own_text(spec, outer, *backend_, *start, options_.calibration_samples,
+      weights.layers.push_back(loader_.load_layer(*backend_, i, Access::map));
+    sequences_ = write_own_text(spec, weights, *backend_, *start, options_.calibration_samples,
                                 options_.calibration_length, options_.seed.value_or(0), &cancel_, progress_);
-    outer.layers.clear();
     calibration_source_ = kWrittenByModel;
   }
   work_->set_calibration(calibration_source_, sequences_);
   walk_ = std::make_unique<LayerWalk>(spec, *backend_, sequences_, follow_original(options_), StatePlaces(),
                                       &cancel_, [this] { tick(); });
-  walk_->embed(outer);
+  walk_->embed(loader_);
+  release_freed_memory();
 }
 
-QTensor Job::solve(const std::string& path, const Tensor& weight, const SolverOptions& options,
-                   const Hessian& hessian, Solver& solver) {
+QTensor Job::solve(const std::string& path, int64_t rows, const SolverOptions& options,
+                   const Hessian& hessian, Solver& solver, std::unique_ptr<Drift>* last) {
   const Stopwatch watch;
-  std::vector<float> values = to_float(weight);
-  const double energy = output_energy(walk_->stream(), hessian, values.data(), weight.shape[0]);
-  SolveResult result = solver.quantize(values.data(), weight.shape[0], path);
-  values = {};
+  const auto read = [&](int64_t begin, int64_t count) {
+    tick();
+    return loader_.dense_rows(path, begin, count);
+  };
+  auto [result, energy] = solve_matrix(
+      walk_->stream(), hessian, solver,
+      {.name = path, .rows = rows, .together = rows_together(hessian.size()), .read = read}, last);
   output_->write_module(path, result.q);
   ModuleReport report = describe(result, energy);
   report.name = path;
@@ -157,27 +162,32 @@ QTensor Job::solve(const std::string& path, const Tensor& weight, const SolverOp
   return std::move(result.q);
 }
 
-void Job::solve_module(LayerStages& layer, int64_t index, const Module& module, const SolverOptions& options,
-                       const Hessian& hessian, Solver& solver) {
-  const std::string path = loader_.module_name(index, module);
-  const QTensor q = solve(path, loader_.dense_weight(path, Access::read), options, hessian, solver);
-  const std::optional<Tensor> bias = loader_.bias(path, Access::read);
-  set_module(layer.now, *backend_, loader_.spec(), module, q, bias ? &*bias : nullptr);
-}
-
-void Job::solve_input(LayerStages& layer, int64_t index, Input input, const InputSums& sums) {
-  std::optional<Solver> solver;  // shared by neighbours of the same options
-  const SolverOptions* solver_options = nullptr;
-  for (const Module& module : loader_.spec().family->names->modules) {
+void Job::solve_input(LayerStages& layer, int64_t index, Input input, InputSums sums) {
+  const Spec& spec = loader_.spec();
+  std::vector<std::pair<const Module*, const SolverOptions*>> planned;
+  for (const Module& module : spec.family->names->modules) {
     if (input_of(module.roles[0]) != input) continue;
     const SolverOptions* options = plan_.find(loader_.module_name(index, module));
-    if (options == nullptr) continue;
-    tick();
-    if (!solver || *options != *solver_options)
-      solver.emplace(walk_->stream(), *sums.hessian, sums.drift.get(), *options);
-    solver_options = options;
-    solve_module(layer, index, module, *options, *sums.hessian, *solver);
+    if (options != nullptr) planned.emplace_back(&module, options);
   }
+  std::optional<Solver> solver;  // shared by neighbours of the same options
+  const SolverOptions* solver_options = nullptr;
+  for (const auto& [module, options] : planned) {
+    tick();
+    if (!solver || *options != *solver_options) {
+      solver.reset();
+      solver.emplace(walk_->stream(), *sums.hessian, sums.drift.get(), *options);
+    }
+    solver_options = options;
+    const std::string path = loader_.module_name(index, *module);
+    for (Role role : module->all_roles()) layer.now.linears[static_cast<size_t>(role)].reset();
+    const bool is_last = module == planned.back().first;
+    const QTensor q = solve(path, spec.out_features(*module), *options, *sums.hessian, *solver,
+                            is_last ? &sums.drift : nullptr);
+    const std::optional<Tensor> bias = loader_.bias(path, Access::read);
+    set_module(layer.now, *backend_, spec, *module, q, bias ? &*bias : nullptr);
+  }
+  release_freed_memory();
 }
 
 bool Job::wants(int64_t index, Input input) const {
@@ -242,13 +252,18 @@ void Job::quantize_layer(int64_t index) {
   LayerStages layer = load_stages(index);
   const Advances on = goes_on_after(index) ? Advances::yes : Advances::no;
   if (options_.true_sequential == TrueSequential::no) {
-    const auto sums = walk_->collect_all(layer, index, on);
-    for (size_t i = 0; i < kInputs.size(); ++i, ++units_done_) solve_input(layer, index, kInputs[i], sums[i]);
+    auto sums = walk_->collect_all(layer, index, on);
+    for (size_t i = 0; i < kInputs.size(); ++i, ++units_done_)
+      solve_input(layer, index, kInputs[i], std::move(sums[i]));
     if (on == Advances::yes) walk_->advance_attention(layer, index);
   } else {
     for (Input input : kInputs) {
       const Advances then = input == Input::mlp_out ? on : Advances::yes;
-      if (wants(index, input)) solve_input(layer, index, input, walk_->collect(layer, index, input, then));
+      if (wants(index, input)) {
+        InputSums sums = walk_->collect(layer, index, input, then);
+        if (input == Input::mlp_out) layer.original = {};  // it has done its part
+        solve_input(layer, index, input, std::move(sums));
+      }
       ++units_done_;
       if (input == Input::attention_out) walk_->advance_attention(layer, index);
     }
@@ -272,9 +287,9 @@ void Job::quantize_head() {
   stage_ = path;
   tick();
   const SolverOptions& options = *plan_.find(path);
-  const InputSums sums = walk_->collect_head(loader_.load_final_norm(*backend_));
+  InputSums sums = walk_->collect_head(loader_.load_final_norm(*backend_));
   Solver solver(walk_->stream(), *sums.hessian, sums.drift.get(), options);
-  solve(path, loader_.checkpoint().read(path + ".weight", Access::read), options, *sums.hessian, solver);
+  solve(path, loader_.spec().vocab, options, *sums.hessian, solver, &sums.drift);
   ++units_done_;
 }
 

@@ -60,12 +60,10 @@ class Job {
   void quantize_head();
   void pass_finished_layer(int64_t index);
   LayerStages load_stages(int64_t index) const;
-  void solve_input(LayerStages& layer, int64_t index, Input input, const InputSums& sums);
-  void solve_module(LayerStages& layer, int64_t index, const Module& module, const SolverOptions& options,
-                    const Hessian& hessian, Solver& solver);
-  /// Solves and writes the module; what came out, for the layers behind it.
-  QTensor solve(const std::string& path, const Tensor& weight, const SolverOptions& options,
-                const Hessian& hessian, Solver& solver);
+  void solve_input(LayerStages& layer, int64_t index, Input input, InputSums sums);
+  /// Solves and writes the matrix; what came out, for the layers behind it. `last` as for solve_matrix().
+  QTensor solve(const std::string& path, int64_t rows, const SolverOptions& options, const Hessian& hessian,
+                Solver& solver, std::unique_ptr<Drift>* last);
   void write_report();
   int64_t units() const;
   /// Whether a module that reads `input` is to be quantized.

@@ -90,8 +90,7 @@ std::string tensor_hash(const Checkpoint& checkpoint, const Wanted& wanted) {
   for (const TensorInfo& info : checkpoint.tensors()) {
     if (!wanted(info.name)) continue;
     hash.add(info.name);
-    const Tensor tensor = checkpoint.read(info.name, Access::read);
-    hash.add(std::span(tensor.data, tensor.bytes));
+    stream_tensor(checkpoint, info, [&](uint64_t, std::span<const std::byte> part) { hash.add(part); });
   }
   return hash.text();
 }

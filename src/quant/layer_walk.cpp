@@ -1,6 +1,7 @@
 #include "quant/layer_walk.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/text.h"
@@ -102,10 +103,14 @@ LayerWalk::Inputs LayerWalk::both(const LayerStages& layer, const Step& step) {
   return inputs;
 }
 
-void LayerWalk::embed(const Weights& outer) {
+void LayerWalk::embed(const Loader& loader) {
   Decoder& decoder = tracks_[0]->decoder;
+  Weights weights;
+  weights.positions = loader.load_positions(backend_, Access::read);
   std::vector<Row> rows;
   std::vector<int64_t> lengths;
+  std::vector<int32_t> places(static_cast<size_t>(decoder.max_rows()));
+  std::iota(places.begin(), places.end(), 0);
   int64_t first = 0;
   for (const auto& sequence : sequences_) {
     const auto length = static_cast<int64_t>(sequence.size());
@@ -115,12 +120,12 @@ void LayerWalk::embed(const Weights& outer) {
       for (int64_t i = 0; i < count; ++i)
         rows.push_back({.sequence = 0, .position = static_cast<int32_t>(at + i)});
       lengths.assign(static_cast<size_t>(count), length);
+      weights.embed = loader.load_embedding(
+          backend_, std::span(sequence).subspan(static_cast<size_t>(at), static_cast<size_t>(count)));
       const Batch batch{
-          .tokens = std::span(sequence).subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
-          .rows = rows,
-          .lengths = lengths};
+          .tokens = std::span(places).first(static_cast<size_t>(count)), .rows = rows, .lengths = lengths};
       decoder.begin(batch);
-      decoder.embed(outer, batch);
+      decoder.embed(weights, batch);
       for (const auto& track : tracks_) track->states->put(*stream_, decoder.hidden(), first);
       first += count;
     }

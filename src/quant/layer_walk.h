@@ -16,6 +16,7 @@
 
 #include "backend/backend.h"
 #include "model/decoder.h"
+#include "model/loader.h"
 #include "model/weights.h"
 #include "quant/calibration.h"
 #include "quant/state_store.h"
@@ -56,7 +57,7 @@ class LayerWalk {
   Stream& stream() { return *stream_; }
 
   /// Hidden states before layer 0.
-  void embed(const Weights& outer);
+  void embed(const Loader& loader);
   /// Of what the Linears of `input` read, with the layer as it is now. For what the attention's Linears read, before
   /// advance_attention() of the layer; for what the MLP's read, behind it. `then` counts for the last Linears of a half.
   InputSums collect(const LayerStages& layer, int64_t index, Input input, Advances then);

@@ -10,8 +10,6 @@
 namespace gptq {
 namespace {
 
-constexpr int64_t kSampledRows = 512;
-
 std::array<double, 5> spread(std::vector<float> values) {
   std::array<double, 5> result{};
   if (values.empty()) return result;
@@ -48,23 +46,18 @@ ModuleReport describe(const SolveResult& result, double energy) {
       .note = result.note};
 }
 
-double output_energy(Stream& stream, const Hessian& hessian, const float* weight, int64_t rows) {
-  const int64_t cols = hessian.size(), sampled = std::min(rows, kSampledRows), tokens = hessian.rows_seen();
+double output_energy(Stream& stream, const Hessian& hessian, const std::vector<float>& part,
+                     const SampledRows& sampled) {
+  const int64_t cols = hessian.size(), tokens = hessian.rows_seen();
   if (tokens == 0) return 0;
-  const auto size = static_cast<size_t>(sampled * cols);
-  std::vector<float> part(size);
-  for (int64_t i = 0; i < sampled; ++i) {
-    const float* row = weight + i * rows / sampled * cols;
-    std::copy(row, row + cols, part.begin() + i * cols);
-  }
   // W H W^T / 2 is the loss of a matrix of zeros
   std::vector<int32_t> order(static_cast<size_t>(cols)), group_of(order.size());
   std::iota(order.begin(), order.end(), 0);
-  std::vector<uint8_t> codes(size);
-  std::vector<float> scales(static_cast<size_t>(sampled), 1.0f), nothing(order.size());
+  std::vector<uint8_t> codes(part.size());
+  std::vector<float> scales(static_cast<size_t>(sampled.count), 1.0f), nothing(order.size());
   std::vector<uint16_t> zeros(scales.size());
   std::vector<double> row_loss(scales.size());
-  RefineProblem problem{.rows = sampled,
+  RefineProblem problem{.rows = sampled.count,
                         .cols = cols,
                         .target = part.data(),
                         .group_of = group_of.data(),
@@ -73,8 +66,8 @@ double output_energy(Stream& stream, const Hessian& hessian, const float* weight
                         .zeros = zeros.data(),
                         .row_loss = row_loss.data()};
   stream.refine(hessian, order, nothing, {}, problem);
-  return 2 * std::accumulate(row_loss.begin(), row_loss.end(), 0.0) * static_cast<double>(rows) /
-         static_cast<double>(sampled * tokens);
+  return 2 * std::accumulate(row_loss.begin(), row_loss.end(), 0.0) * static_cast<double>(sampled.rows) /
+         static_cast<double>(sampled.count * tokens);
 }
 
 }  // namespace gptq

@@ -1,9 +1,11 @@
 // What the report says of one module.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "quant/solver.h"
@@ -28,8 +30,16 @@ struct ModuleReport {
 /// Fills in what follows from the result; name, group_size and seconds are the caller's.
 ModuleReport describe(const SolveResult& result, double energy);
 
-/// Mean of |x W^T|^2 over the tokens of the Hessian, for weights [rows, hessian.size()]: what a loss is to be compared
-/// with. From at most 512 rows, evenly spaced. 0 where no token came by.
-double output_energy(Stream& stream, const Hessian& hessian, const float* weight, int64_t rows);
+/// Rows of a matrix from which its output_energy() is estimated: some hundred, evenly spaced.
+struct SampledRows {
+  explicit SampledRows(int64_t rows) : rows(rows), count(std::min<int64_t>(rows, 512)) {}
+  int64_t at(int64_t i) const { return i * rows / count; }
+  int64_t rows, count;
+};
+
+/// Mean of |x W^T|^2 over the tokens of the Hessian, for weights of which `part` has the sampled rows,
+/// [sampled.count, hessian.size()]: what a loss is to be compared with. 0 where no token came by.
+double output_energy(Stream& stream, const Hessian& hessian, const std::vector<float>& part,
+                     const SampledRows& sampled);
 
 }  // namespace gptq

@@ -141,8 +141,7 @@ void QuantizedFolder::copy_tensors() {
   const auto modules = planned_modules(source_, modules_);
   for (const TensorInfo& tensor : source_.checkpoint().tensors()) {
     if (modules.contains(tensor.name)) continue;
-    const Tensor data = source_.checkpoint().read(tensor.name, Access::read);
-    writer_->write(tensor.name, {data.data, data.bytes});
+    copy_tensor(source_.checkpoint(), tensor, *writer_);
   }
   writer_->finish();
 }

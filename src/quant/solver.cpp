@@ -94,6 +94,12 @@ Solver::Solver(Stream& stream, const Hessian& hessian, const Drift* drift, const
     }
     if (factor_ != nullptr && options_.sweeps > 0) prepare_refining();
   }
+  solves_ = factor_ != nullptr;
+}
+
+void Solver::end_with_next(std::unique_ptr<Drift> drift) {
+  last_ = true;
+  last_drift_ = std::move(drift);
 }
 
 void Solver::round_instead(std::string_view why) {
@@ -150,18 +156,17 @@ bool Solver::try_damping(double floor) {
   }
 }
 
-void Solver::gather(const float* weight, std::string_view name, Work& work) const {
+void Solver::gather(const float* weight, std::string_view name, int64_t first_row, Work& work) const {
   for (int64_t r = 0; r < work.rows; ++r) {
     const float* from = weight + r * cols_;
     float* to = work.weights.data() + r * cols_;
     for (int64_t i = 0; i < cols_; ++i) {
       const auto column = static_cast<size_t>(order_[static_cast<size_t>(i)]);
       if (!std::isfinite(from[column])) {
-        throw Error(Fault::numeric,
-                    cat(name, ": the weight in row ", r, ", column ", column, " is ", from[column]));
+        throw Error(Fault::numeric, cat(name, ": the weight in row ", first_row + r, ", column ", column,
+                                        " is ", from[column]));
       }
-      const bool dropped =
-          factor_ != nullptr && params_.compat == Compat::gptqmodel && is_zero(measured_[column]);
+      const bool dropped = solves_ && params_.compat == Compat::gptqmodel && is_zero(measured_[column]);
       to[i] = dropped ? 0.0f : from[column];
     }
   }
@@ -253,7 +258,7 @@ double Solver::loss_of_rounding(const float* weight, const QTensor& q) const {
   return std::isfinite(loss) ? loss : 0;
 }
 
-SolveResult Solver::quantize(const float* weight, int64_t rows, std::string_view name) {
+SolveResult Solver::quantize(const float* weight, int64_t rows, std::string_view name, int64_t first_row) {
   const auto size = static_cast<size_t>(rows * cols_), ranges = static_cast<size_t>(groups_ * rows);
   Work work{.rows = rows,
             .weights = std::vector<float>(size),
@@ -261,21 +266,23 @@ SolveResult Solver::quantize(const float* weight, int64_t rows, std::string_view
             .q = {.bits = options_.bits, .rows = rows, .cols = cols_, .groups = groups_}};
   work.q.scales.resize(ranges);
   work.q.zeros.resize(ranges);
-  gather(weight, name, work);
+  gather(weight, name, first_row, work);
   SolveResult result{.q = {}, .damp = damp_, .note = note_};
   if (factor_ != nullptr && drift_ != nullptr && options_.target == Target::exact) {
     stream_.retarget(*factor_, *drift_, order_, options_.target_alpha, rows, work.weights.data());
   }
+  if (last_) last_drift_.reset();
   std::vector<float> target;
-  if (factor_ != nullptr && options_.sweeps > 0) target = work.weights;
+  if (solves_ && options_.sweeps > 0) target = work.weights;
   result.loss = run(factor_.get(), work);
+  if (last_) factor_.reset();
   if (!target.empty() && std::isfinite(result.loss)) result.loss = refine(target, work);
-  if (factor_ == nullptr) {
+  if (!solves_) {
     result.method = SolveResult::Method::rounded;
   } else if (!std::isfinite(result.loss)) {
     result.method = SolveResult::Method::rounded;
     result.note = "rounded to nearest: error feedback overflowed";
-    gather(weight, name, work);
+    gather(weight, name, first_row, work);
     run(nullptr, work);
   }
 

@@ -64,8 +64,13 @@ class Solver {
   /// `stream`, `hessian` and `drift` are used as long as the Solver lives.
   Solver(Stream& stream, const Hessian& hessian, const Drift* drift, const SolverOptions& options);
 
-  /// `weight` is [rows, hessian.size()]. Fault::numeric naming `name`, row and column for NaN and infinity.
-  SolveResult quantize(const float* weight, int64_t rows, std::string_view name);
+  /// `weight` is [rows, hessian.size()]. Fault::numeric naming `name`, row and column for NaN and infinity, where the
+  /// first row is number `first_row`. Rows do not depend on each other: parts of a matrix come out as in the whole.
+  SolveResult quantize(const float* weight, int64_t rows, std::string_view name, int64_t first_row = 0);
+
+  /// The next quantize() is the last: the factor, and the drift that the solver was made with, go as soon as they have
+  /// done their part in it.
+  void end_with_next(std::unique_ptr<Drift> drift);
 
  private:
   /// A weight matrix in processing order, and what becomes of it.
@@ -76,7 +81,7 @@ class Solver {
   bool try_damping(double floor);
   void prepare_refining();
   void round_instead(std::string_view why);
-  void gather(const float* weight, std::string_view name, Work& work) const;
+  void gather(const float* weight, std::string_view name, int64_t first_row, Work& work) const;
   double run(const Factor* factor, Work& work);
   double refine(const std::vector<float>& target, Work& work);
   double per_token(const std::vector<double>& row_loss) const;
@@ -95,6 +100,9 @@ class Solver {
   std::vector<int32_t> order_;  // the column solved as i-th
   std::vector<int32_t> group_of_;
   std::unique_ptr<Factor> factor_;
+  bool solves_ = false;  // there is a factor, or was one
+  bool last_ = false;    // see end_with_next()
+  std::unique_ptr<Drift> last_drift_;
   // for refining: an order that keeps groups together
   std::vector<int32_t> refine_order_, refine_group_of_;
   std::vector<float> refine_diagonal_add_;

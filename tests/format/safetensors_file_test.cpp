@@ -190,6 +190,37 @@ TEST(SafetensorsWriter, WhatItWritesReadsBackForAllTypes) {
   EXPECT_EQ(raw.substr(8, 36), R"({"__metadata__":{"format":"pt","quot)");
 }
 
+TEST(SafetensorsWriter, TakesAndGivesATensorInParts) {
+  const test::TemporaryFolder folder;
+  const std::vector<TensorInfo> infos{{.name = "a", .dtype = DType::u8, .shape = {6}},
+                                      {.name = "b", .dtype = DType::u8, .shape = {2}}};
+  const auto status = [](const auto& call) { return outcome_of(call).status; };
+  {
+    SafetensorsWriter writer(folder / "x.safetensors", infos, {});
+    writer.write_part("a", 0, bytes_of("012"));
+    writer.write("b", bytes_of("ab"));
+    EXPECT_EQ(status([&] { writer.finish(); }), Status::internal);
+    EXPECT_EQ(status([&] { writer.write_part("a", 4, bytes_of("4")); }), Status::internal);  // a gap
+    EXPECT_EQ(status([&] { writer.write_part("a", 0, bytes_of("0")); }), Status::internal);
+    EXPECT_EQ(status([&] { writer.write_part("a", 3, bytes_of("3456")); }), Status::internal);  // too long
+    writer.write_part("a", 3, bytes_of("345"));
+    writer.finish();
+  }
+  const auto checkpoint = open_safetensors(folder / "x.safetensors");
+  std::string part(3, '?');
+  checkpoint->read_part("a", 2, std::as_writable_bytes(std::span(part)));
+  EXPECT_EQ(part, "234");
+  EXPECT_EQ(status([&] { checkpoint->read_part("a", 4, std::as_writable_bytes(std::span(part))); }),
+            Status::internal);
+  EXPECT_EQ(status([&] { checkpoint->read_part("c", 0, {}); }), Status::not_found);
+  std::string whole;
+  stream_tensor(*checkpoint, *checkpoint->find("a"), [&](uint64_t offset, std::span<const std::byte> bytes) {
+    EXPECT_EQ(offset, whole.size());
+    whole.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  });
+  EXPECT_EQ(whole, "012345");
+}
+
 TEST(SafetensorsWriter, RefusesMistakes) {
   const test::TemporaryFolder folder;
   const std::vector<TensorInfo> infos{{.name = "a", .dtype = DType::u8, .shape = {4}}};
@@ -200,6 +231,7 @@ TEST(SafetensorsWriter, RefusesMistakes) {
   EXPECT_EQ(status([&] { writer.finish(); }), Status::internal);
   writer.write("a", bytes_of("1234"));
   EXPECT_EQ(status([&] { writer.write("a", bytes_of("1234")); }), Status::internal);
+  EXPECT_EQ(status([&] { writer.write_part("a", 4, bytes_of("5")); }), Status::internal);
   EXPECT_NO_THROW(writer.finish());
 
   const auto fault = [&](std::vector<TensorInfo> bad) {

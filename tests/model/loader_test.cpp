@@ -155,5 +155,47 @@ TEST(Loader, ReadAndMappedWeightsAgree) {
   EXPECT_EQ(causal_logits(copied, ids, 7), causal_logits(load_model(folder.path()), ids, 7));
 }
 
+TEST(Loader, RowsOfAMatrixAreThoseOfTheWhole) {
+  for (const char* model : {"llama", "llama-f16-old", "gpt2"}) {  // gpt2: stored transposed
+    const Loader loader(source_dir() / "tests/golden/models" / model);
+    const auto& modules = loader.spec().family->names->modules;
+    for (const Module& module : modules) {
+      const std::string path = loader.module_name(1, module);
+      const Tensor weight = loader.dense_weight(path, Access::read);
+      const std::vector<float> whole = to_float(weight);
+      const int64_t rows = weight.shape[0], cols = weight.shape[1];
+      for (const auto& [begin, count] :
+           {std::pair<int64_t, int64_t>{0, rows}, {0, 1}, {rows - 3, 3}, {5, 7}}) {
+        EXPECT_EQ(loader.dense_rows(path, begin, count),
+                  std::vector<float>(whole.begin() + begin * cols, whole.begin() + (begin + count) * cols))
+            << path << " " << begin;
+      }
+    }
+    EXPECT_THROW(loader.dense_rows(loader.module_name(0, modules[0]), INT32_MAX, 1), Error);
+    EXPECT_THROW(loader.dense_rows("absent", 0, 1), Error);
+  }
+}
+
+TEST(Loader, EmbeddingOfSomeTokens) {
+  for (const char* model : {"llama", "gpt2"}) {
+    const Loader loader(source_dir() / "tests/golden/models" / model);
+    const auto backend = create_backend("cpu", {.threads = 1});
+    const auto stream = backend->create_stream(nullptr);
+    const auto hidden = static_cast<size_t>(loader.spec().hidden);
+    const std::vector<int32_t> ids{7, 0, 7, static_cast<int32_t>(loader.spec().vocab) - 1};
+    const auto memory = stream->allocate(ids.size() * hidden * stream->element_bytes());
+    const Matrix rows{.data = memory->data(), .rows = 4, .cols = loader.spec().hidden};
+    const auto looked_up = [&](const Linear& table, const std::vector<int32_t>& places) {
+      std::vector<float> values(ids.size() * hidden);
+      stream->embed(table, places, rows);
+      stream->download(rows, values.data());
+      return values;
+    };
+    const Weights whole = loader.load_outer(*backend, Access::read);
+    EXPECT_EQ(looked_up(*loader.load_embedding(*backend, ids), {0, 1, 2, 3}), looked_up(*whole.embed, ids));
+    EXPECT_EQ(loader.load_positions(*backend, Access::read) == nullptr, whole.positions == nullptr);
+  }
+}
+
 }  // namespace
 }  // namespace gptq::test

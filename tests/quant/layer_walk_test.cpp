@@ -54,7 +54,7 @@ class Walk {
         sequences_.back().push_back((s * 31 + i * 7) % static_cast<int32_t>(loader_.spec().vocab));
     }
     LayerWalk walk(loader_.spec(), *backend_, sequences_, follow, places, nullptr, [] {});
-    walk.embed(loader_.load_outer(*backend_, Access::read));
+    walk.embed(loader_);
     for (int64_t i = 0; i < loader_.spec().layers; ++i) pass(walk, i, follow, passes);
     const InputSums head = walk.collect_head(loader_.load_final_norm(*backend_));
     const auto diagonal = walk.stream().hessian_diagonal(*head.hessian);
