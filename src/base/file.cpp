@@ -115,13 +115,23 @@ PathKind path_kind(const fs::path& path) {
 
 bool file_exists(const fs::path& path) { return path_kind(path) == PathKind::file; }
 
-FileWriter::FileWriter(const fs::path& path) : path_(absolute_path(path)) {
-  descriptor_ =
-      Descriptor(retry([&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
-  if (descriptor_.get() >= 0) return;
-  if (errno == EEXIST) throw Error(Fault::exists, cat(quoted(path_.native(), 400), ": exists already"));
-  fail_at(path_, "create", errno);
+namespace {
+
+Descriptor create_at(int folder, const char* name, const fs::path& path) {
+  const int descriptor =
+      retry([&] { return ::openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
+  if (descriptor >= 0) return Descriptor(descriptor);
+  if (errno == EEXIST) throw Error(Fault::exists, cat(quoted(path.native(), 400), ": exists already"));
+  fail_at(path, "create", errno);
 }
+
+}  // namespace
+
+FileWriter::FileWriter(const fs::path& path)
+    : path_(absolute_path(path)), descriptor_(create_at(AT_FDCWD, path.c_str(), path_)) {}
+
+FileWriter::FileWriter(const Descriptor& folder, const std::string& name, fs::path path)
+    : path_(std::move(path)), descriptor_(create_at(folder.get(), name.c_str(), path_)) {}
 
 void FileWriter::reserve(uint64_t bytes) { reserve_space(path_, descriptor_, bytes); }
 

@@ -73,6 +73,8 @@ bool file_exists(const fs::path& path);
 class FileWriter {
  public:
   explicit FileWriter(const fs::path& path);  // creates; Fault::exists if there already
+  /// In an open folder; `path` is for messages.
+  FileWriter(const Descriptor& folder, const std::string& name, fs::path path);
 
   /// Reserves the space now, so that a full disk is noticed at the start. Fault::io with bytes wanted and free.
   void reserve(uint64_t bytes);
@@ -85,6 +87,8 @@ class FileWriter {
   Descriptor descriptor_;  // without finish() closed without syncing
 };
 
+class WorkFolder;
+
 /// Whether a finished output may take the place of an existing folder.
 enum class Overwrite : uint8_t { no, yes };
 
@@ -95,8 +99,8 @@ class StagedFolder {
   /// Fault::exists when `target` exists and `overwrite` is no (an existing empty folder counts as absent);
   /// Fault::io when the parent can't be written: noticed here, before any work.
   StagedFolder(const fs::path& target, Overwrite overwrite);
-  /// Inside the folder `within`, which is the caller's alone and beside the target, in the place of one left there.
-  StagedFolder(const fs::path& target, Overwrite overwrite, const fs::path& within);
+  /// Inside the target's work folder, which it borrows, in the place of one left there.
+  StagedFolder(const fs::path& target, Overwrite overwrite, const WorkFolder& within);
   StagedFolder(const StagedFolder&) = delete;
   StagedFolder& operator=(const StagedFolder&) = delete;
   ~StagedFolder();
@@ -105,22 +109,26 @@ class StagedFolder {
   void write_file(std::string_view name, std::string_view contents);
   void copy_file(const fs::path& from, std::string_view name);
   /// fsyncs the folder, renames it to the target, fsyncs the parent. An old target is kept until the rename.
+  /// Fault::changed where another folder, or a link, has taken the place of this one.
   /// Files that others wrote into path() must have been synced before (FileWriter::finish).
   void commit();
 
  private:
   enum class Placed : uint8_t { alone, exchanged, old_aside };  // where the old target went
-  Placed place(const fs::path& aside);
-  void take_back(Placed placed, const fs::path& aside) noexcept;
+  Placed place(const std::string& aside);
+  void take_back(Placed placed, const std::string& aside) noexcept;
   void open_parent();
-  bool make_staging(const fs::path& within);  // false where staging_ exists
+  bool make_staging();  // false where it exists
 
-  fs::path parent_, target_, staging_;
+  fs::path target_, staging_;
+  std::string target_name_, staging_name_;
   Overwrite overwrite_;
   uint32_t final_mode_ = 0755;
-  Descriptor parent_folder_;
-  Descriptor
-      folder_;  // with a lock on it, which tells others that its maker lives, in whatever process namespace
+  Descriptor parent_;                   // of the target
+  const Descriptor* place_ = &parent_;  // where the staging folder is made
+  bool placed_ = false;
+  // with a lock on it, which tells others that its maker lives, in whatever process namespace
+  Descriptor folder_;
 };
 
 }  // namespace gptq

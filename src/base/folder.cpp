@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/system_text.h"
 
@@ -72,12 +74,21 @@ Descriptor open_folder(const std::filesystem::path& path) {
       retry([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW); }));
 }
 
+Descriptor open_folder(const Descriptor& parent, const std::string& name) {
+  return Descriptor(retry(
+      [&] { return ::openat(parent.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW); }));
+}
+
 std::vector<std::string> list_folder(const std::filesystem::path& path) {
   const Descriptor folder(retry([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (folder.get() < 0) {
     if (errno == ENOENT) throw Error(Status::not_found, cat(quoted(path.native(), 400), ": no such folder"));
     fail_at(path, "open this folder", errno);
   }
+  return list_folder(folder, path);
+}
+
+std::vector<std::string> list_folder(const Descriptor& folder, const std::filesystem::path& path) {
   std::vector<std::string> names;
   const int error = each_name(folder, [&](const char* name) { names.emplace_back(name); });
   if (error != 0) fail_at(path, "list this folder", error);
@@ -85,9 +96,19 @@ std::vector<std::string> list_folder(const std::filesystem::path& path) {
   return names;
 }
 
-bool remove_folder(const std::filesystem::path& path, const Descriptor& open) {
-  if (open.get() >= 0) remove_contents(open, 0);
-  return ::rmdir(path.c_str()) == 0;
+int check_named(const Descriptor& folder, const Descriptor& parent, const std::string& name) {
+  struct stat here, named;
+  if (::fstat(folder.get(), &here) != 0) return errno;
+  if (::fstatat(parent.get(), name.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0) return errno;
+  return here.st_dev == named.st_dev && here.st_ino == named.st_ino ? 0 : ESTALE;
+}
+
+bool remove_folder(const Descriptor& parent, const std::string& name, const Descriptor& folder) {
+  if (folder.get() < 0) return false;
+  remove_contents(folder, 0);
+  const bool taken = check_named(folder, parent, name) == ESTALE;
+  if (taken) errno = ESTALE;
+  return !taken && ::unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) == 0;
 }
 
 }  // namespace gptq

@@ -20,6 +20,7 @@
 #include "base/output_target.h"
 #include "base/system_text.h"
 #include "base/text.h"
+#include "base/work_folder.h"
 
 namespace gptq {
 namespace {
@@ -59,37 +60,46 @@ pid_t staging_maker(std::string_view name, std::string_view prefix) {
 }
 
 /// Dead: no such process here, and no lock held from elsewhere (another container, another host).
-bool is_dead(const fs::path& staging, pid_t maker) {
+bool is_dead(const Descriptor& staging, pid_t maker) {
   if (::kill(maker, 0) == 0 || errno != ESRCH) return false;
-  const Descriptor folder = open_folder(staging);
-  return folder.get() >= 0 && ::flock(folder.get(), LOCK_EX | LOCK_NB) == 0;
+  return staging.get() >= 0 && ::flock(staging.get(), LOCK_EX | LOCK_NB) == 0;
 }
 
-void remove_stale(const fs::path& parent, std::string_view prefix) {
-  for (const std::string& name : list_folder(parent)) {
+void remove_stale(const Descriptor& parent, const fs::path& path, std::string_view prefix) {
+  for (const std::string& name : list_folder(parent, path)) {
     const pid_t maker = staging_maker(name, prefix);
     if (maker == 0) continue;
-    const fs::path path = join(parent, name);
-    if (!is_dead(path, maker) || !remove_folder(path, open_folder(path))) continue;
-    log(LogLevel::info, cat("removed ", quoted(path.native(), 400), ", left by a run that was killed"));
+    const Descriptor staging = open_folder(parent, name);
+    if (!is_dead(staging, maker) || !remove_folder(parent, name, staging)) continue;
+    log(LogLevel::info,
+        cat("removed ", quoted(join(path, name).native(), 400), ", left by a run that was killed"));
   }
 }
 
-int exchange(const fs::path& a, const fs::path& b) {
-  return retry([&] { return ::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE); });
+/// A folder by its name in an open one.
+struct Place {
+  const Descriptor& folder;
+  const std::string& name;
+};
+
+int exchange(const Place& a, const Place& b) {
+  return retry([&] {
+    return ::renameat2(a.folder.get(), a.name.c_str(), b.folder.get(), b.name.c_str(), RENAME_EXCHANGE);
+  });
 }
 
-int rename_path(const fs::path& from, const fs::path& to) {
-  return retry([&] { return ::rename(from.c_str(), to.c_str()); });
+int rename_place(const Place& from, const Place& to) {
+  return retry(
+      [&] { return ::renameat(from.folder.get(), from.name.c_str(), to.folder.get(), to.name.c_str()); });
 }
 
 /// After the output is in its place nothing may fail any more.
-void remove_replaced(const fs::path& old) noexcept {
+void remove_replaced(const Place& old, const fs::path& path) noexcept {
+  if (remove_folder(old.folder, old.name, open_folder(old.folder, old.name))) return;
+  const int error = errno;
   try {
-    if (remove_folder(old, open_folder(old))) return;
-    const int error = errno;
     log(LogLevel::warning,
-        cat("the replaced output was left at ", quoted(old.native(), 400), ": ", system_text(error)));
+        cat("the replaced output was left at ", quoted(path.native(), 400), ": ", system_text(error)));
   } catch (const std::exception&) {
   }
 }
@@ -106,38 +116,44 @@ StagedFolder::StagedFolder(const fs::path& target, Overwrite overwrite)
     : target_(resolve_target(target)), overwrite_(overwrite) {
   open_parent();
   const std::string prefix = staging_prefix(target_);
-  remove_stale(parent_, prefix);
+  remove_stale(parent_, target_.parent_path(), prefix);
   do {
-    staging_ = join(parent_, cat(prefix, ::getpid(), "-", random_digits()));
-  } while (!make_staging(parent_));
+    staging_name_ = cat(prefix, ::getpid(), "-", random_digits());
+    staging_ = join(target_.parent_path(), staging_name_);
+  } while (!make_staging());
 }
 
-StagedFolder::StagedFolder(const fs::path& target, Overwrite overwrite, const fs::path& within)
-    : target_(resolve_target(target)), overwrite_(overwrite) {
+StagedFolder::StagedFolder(const fs::path& target, Overwrite overwrite, const WorkFolder& within)
+    : target_(resolve_target(target)),
+      staging_(join(within.path(), "output")),
+      staging_name_("output"),
+      overwrite_(overwrite),
+      place_(&within.descriptor()) {
   open_parent();
-  staging_ = join(within, "output");
-  if (make_staging(within)) return;
-  if (!remove_folder(staging_, open_folder(staging_))) fail_at(staging_, "remove", errno);
-  if (!make_staging(within)) fail_at(within, "create a folder in it", EEXIST);
+  if (make_staging()) return;
+  if (!remove_folder(*place_, staging_name_, open_folder(*place_, staging_name_)))
+    fail_at(staging_, "remove", errno);
+  if (!make_staging()) fail_at(within.path(), "create a folder in it", EEXIST);
 }
 
 void StagedFolder::open_parent() {
-  parent_ = target_.parent_path();
+  const fs::path parent = target_.parent_path();
+  target_name_ = target_.filename().native();
   check_target(target_, overwrite_);
-  parent_folder_ = open_folder(parent_);
-  if (parent_folder_.get() < 0) fail_at(parent_, "open", errno);
+  parent_ = open_folder(parent);
+  if (parent_.get() < 0) fail_at(parent, "open", errno);
 }
 
-bool StagedFolder::make_staging(const fs::path& within) {
-  if (retry([&] { return ::mkdir(staging_.c_str(), 0755); }) != 0) {
-    if (errno != EEXIST) fail_at(within, "create a folder in it", errno);
+bool StagedFolder::make_staging() {
+  if (retry([&] { return ::mkdirat(place_->get(), staging_name_.c_str(), 0755); }) != 0) {
+    if (errno != EEXIST) fail_at(staging_.parent_path(), "create a folder in it", errno);
     return false;
   }
-  folder_ = open_folder(staging_);
+  folder_ = open_folder(*place_, staging_name_);
   struct stat made;
   if (folder_.get() < 0 || fstat(folder_.get(), &made) != 0 || fchmod(folder_.get(), 0700) != 0) {
     const int error = errno;
-    ::rmdir(staging_.c_str());
+    ::unlinkat(place_->get(), staging_name_.c_str(), AT_REMOVEDIR);
     fail_at(staging_, "use", error);
   }
   final_mode_ = made.st_mode & 0777;  // 0755 less the umask
@@ -147,8 +163,7 @@ bool StagedFolder::make_staging(const fs::path& within) {
 }
 
 StagedFolder::~StagedFolder() {
-  if (staging_.empty()) return;
-  remove_folder(staging_, folder_);
+  if (!placed_) remove_folder(*place_, staging_name_, folder_);
 }
 
 void StagedFolder::write_file(std::string_view name, std::string_view contents) {
@@ -175,44 +190,51 @@ void StagedFolder::copy_file(const fs::path& from, std::string_view name) {
   writer.finish();
 }
 
-StagedFolder::Placed StagedFolder::place(const fs::path& aside) {
-  // rename() replaces nothing but an empty folder, so it is the test and the deed in one
-  if (rename_path(staging_, target_) == 0) return Placed::alone;
+StagedFolder::Placed StagedFolder::place(const std::string& aside_name) {
+  const Place staging{*place_, staging_name_}, target{parent_, target_name_}, aside{parent_, aside_name};
+  // renaming replaces nothing but an empty folder, so it is the test and the deed in one
+  if (rename_place(staging, target) == 0) return Placed::alone;
   const bool occupied = errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR;
   if (!occupied) fail_at(target_, "rename the finished output to it", errno);
   check_target(target_, overwrite_);
-  if (exchange(staging_, target_) == 0) return Placed::exchanged;
+  if (exchange(staging, target) == 0) return Placed::exchanged;
   if (errno != EINVAL && errno != ENOSYS) fail_at(target_, "put the finished output in its place", errno);
-  if (rename_path(target_, aside) != 0) fail_at(target_, "move the old output aside", errno);
-  if (rename_path(staging_, target_) != 0) {
+  if (rename_place(target, aside) != 0) fail_at(target_, "move the old output aside", errno);
+  if (rename_place(staging, target) != 0) {
     const int error = errno;
-    static_cast<void>(rename_path(aside, target_));
+    static_cast<void>(rename_place(aside, target));
     fail_at(target_, "rename the finished output to it", error);
   }
   return Placed::old_aside;
 }
 
 /// Undoes place(). Where even that fails, the output stays: it is whole.
-void StagedFolder::take_back(Placed placed, const fs::path& aside) noexcept {
+void StagedFolder::take_back(Placed placed, const std::string& aside_name) noexcept {
+  const Place staging{*place_, staging_name_}, target{parent_, target_name_}, aside{parent_, aside_name};
   const bool back =
-      placed == Placed::exchanged ? exchange(staging_, target_) == 0 : rename_path(target_, staging_) == 0;
-  if (back && placed == Placed::old_aside) static_cast<void>(rename_path(aside, target_));
-  if (!back) staging_.clear();
+      placed == Placed::exchanged ? exchange(staging, target) == 0 : rename_place(target, staging) == 0;
+  if (back && placed == Placed::old_aside) static_cast<void>(rename_place(aside, target));
+  placed_ = !back;
 }
 
 void StagedFolder::commit() {
   if (::fchmod(folder_.get(), final_mode_) != 0) fail_at(staging_, "set the mode of", errno);
   if (const int error = sync_folder(folder_); error != 0) fail_at(staging_, "sync", error);
-  // not a staging name: should this process die between two renames, nobody may take the old output for waste
-  const fs::path aside =
-      join(parent_, cat(".replaced-", random_digits(), "-", target_.filename().native().substr(0, 200)));
-  const Placed placed = place(aside);
-  if (const int error = sync_folder(parent_folder_); error != 0) {
-    take_back(placed, aside);
-    fail_at(parent_, "sync", error);
+  if (const int error = check_named(folder_, *place_, staging_name_); error != 0) {
+    if (error != ESTALE && error != ENOENT) fail_at(staging_, "stat", error);
+    throw Error(Fault::changed, cat(quoted(staging_.native(), 400), ": something else has taken its place"));
   }
-  if (placed != Placed::alone) remove_replaced(placed == Placed::exchanged ? staging_ : aside);
-  staging_.clear();
+  // not a staging name: should this process die between two renames, nobody may take the old output for waste
+  const std::string aside = cat(".replaced-", random_digits(), "-", target_name_.substr(0, 200));
+  const fs::path aside_path = join(target_.parent_path(), aside);
+  const Placed placed = place(aside);
+  if (const int error = sync_folder(parent_); error != 0) {
+    take_back(placed, aside);
+    fail_at(target_.parent_path(), "sync", error);
+  }
+  placed_ = true;
+  if (placed == Placed::exchanged) remove_replaced({*place_, staging_name_}, staging_);
+  if (placed == Placed::old_aside) remove_replaced({parent_, aside}, aside_path);
 }
 
 }  // namespace gptq

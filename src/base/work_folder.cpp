@@ -20,7 +20,7 @@
 namespace gptq {
 namespace {
 
-constexpr std::string_view kOwner = "process";  // the number of the process that works here
+constexpr const char* kOwner = "process";  // the number of the process that works here
 constexpr size_t kLongestOwner = 20;
 
 /// ".NAME.unfinished", cut so that it stays a legal file name.
@@ -45,17 +45,22 @@ pid_t owner_of(const fs::path& folder) {
 WorkFolder::WorkFolder(const fs::path& target, Overwrite overwrite, Earlier earlier) {
   const fs::path whole = resolve_target(target);
   check_target(whole, overwrite);
-  path_ = join(whole.parent_path(), folder_name(whole));
+  name_ = folder_name(whole);
+  path_ = join(whole.parent_path(), name_);
+  parent_ = open_folder(whole.parent_path());
+  if (parent_.get() < 0) fail_at(whole.parent_path(), "open", errno);
   try {
     while (!open()) continue;
     if (earlier == Earlier::discard) {
-      for (const std::string& name : list_folder(path_)) remove_file(name);
+      for (const std::string& name : list_folder(folder_, path_)) remove_file(name);
     }
     write_owner();
   } catch (...) {
     if (ours_) {
-      ::unlinkat(folder_.get(), kOwner.data(), 0);
-      ::rmdir(path_.c_str());  // only if it is empty
+      ::unlinkat(folder_.get(), kOwner, 0);
+      if (check_named(folder_, parent_, name_) != ESTALE) {
+        ::unlinkat(parent_.get(), name_.c_str(), AT_REMOVEDIR);  // only if it is empty
+      }
     }
     throw;
   }
@@ -63,31 +68,33 @@ WorkFolder::WorkFolder(const fs::path& target, Overwrite overwrite, Earlier earl
 
 WorkFolder::~WorkFolder() {
   if (kept_) {
-    ::unlinkat(folder_.get(), kOwner.data(), 0);
+    ::unlinkat(folder_.get(), kOwner, 0);
   } else {
-    remove_folder(path_, folder_);
+    remove_folder(parent_, name_, folder_);
   }
 }
 
 /// False when the folder went away or was replaced between two calls.
 bool WorkFolder::open() {
-  ours_ = retry([&] { return ::mkdir(path_.c_str(), 0700); }) == 0;
+  ours_ = retry([&] { return ::mkdirat(parent_.get(), name_.c_str(), 0700); }) == 0;
   if (!ours_ && errno != EEXIST) fail_at(path_.parent_path(), "create a folder in it", errno);
-  folder_ = open_folder(path_);
+  folder_ = open_folder(parent_, name_);
   if (folder_.get() < 0 && errno == ENOENT) return false;
   if (folder_.get() < 0) fail_at(path_, "use", errno);
   lock();
   ours_ = true;
-  struct stat here, named;
+  struct stat here;
   if (fstat(folder_.get(), &here) != 0) fail_at(path_, "stat", errno);
   if (here.st_uid != ::geteuid()) {
     throw Error(Fault::exists, cat(quoted(path_.native(), 400), ": belongs to another user"));
   }
-  if (::stat(path_.c_str(), &named) != 0) {
-    if (errno != ENOENT) fail_at(path_, "stat", errno);
+  if (const int error = check_named(folder_, parent_, name_); error != 0) {
+    if (error != ESTALE && error != ENOENT) fail_at(path_, "stat", error);
     return false;
   }
-  return here.st_dev == named.st_dev && here.st_ino == named.st_ino;
+  // the name must be on disk, too, before work in it counts as kept
+  if (const int error = sync_folder(parent_); error != 0) fail_at(path_.parent_path(), "sync", error);
+  return true;
 }
 
 void WorkFolder::lock() {
@@ -111,30 +118,32 @@ void WorkFolder::refuse_busy() {
 }
 
 void WorkFolder::write_owner() {
-  remove_file(kOwner);
   const std::string text = cat(::getpid(), "\n");
-  FileWriter writer(join(path_, kOwner));
+  FileWriter writer = create_file(kOwner);
   writer.write_at(0, std::as_bytes(std::span(text)));
   writer.finish();
 }
 
-void WorkFolder::replace_file(std::string_view name, std::string_view contents) {
-  const std::string fresh = cat(name, ".new");
-  remove_file(fresh);
-  const fs::path from = join(path_, fresh), to = join(path_, name);
-  FileWriter writer(from);
+void WorkFolder::replace_file(const std::string& name, std::string_view contents) {
+  const std::string fresh = name + ".new";
+  FileWriter writer = create_file(fresh);
   writer.reserve(contents.size());
   writer.write_at(0, std::as_bytes(std::span(contents)));
   writer.finish();
-  if (retry([&] { return ::rename(from.c_str(), to.c_str()); }) != 0) fail_at(to, "replace", errno);
+  const auto replace = [&] { return ::renameat(folder_.get(), fresh.c_str(), folder_.get(), name.c_str()); };
+  if (retry(replace) != 0) fail_at(join(path_, name), "replace", errno);
   if (const int error = sync_folder(folder_); error != 0) fail_at(path_, "sync", error);
 }
 
-void WorkFolder::remove_file(std::string_view name) {
-  const fs::path file = join(path_, name);
-  if (::unlink(file.c_str()) == 0 || errno == ENOENT) return;
-  if (errno == EISDIR && remove_folder(file, open_folder(file))) return;
-  fail_at(file, "remove", errno);
+FileWriter WorkFolder::create_file(const std::string& name) {
+  remove_file(name);
+  return FileWriter(folder_, name, join(path_, name));
+}
+
+void WorkFolder::remove_file(const std::string& name) {
+  if (::unlinkat(folder_.get(), name.c_str(), 0) == 0 || errno == ENOENT) return;
+  if (errno == EISDIR && remove_folder(folder_, name, open_folder(folder_, name))) return;
+  fail_at(join(path_, name), "remove", errno);
 }
 
 }  // namespace gptq

@@ -11,7 +11,7 @@
 namespace gptq {
 namespace {
 
-constexpr std::string_view kManifest = "job.json", kCalibration = "calibration";
+constexpr const char *kManifest = "job.json", *kCalibration = "calibration";
 constexpr size_t kMostManifestBytes = size_t{64} << 20, kMostCalibrationBytes = size_t{1} << 32;
 
 std::string layer_file(int64_t index) { return cat("layer-", index); }
@@ -154,8 +154,7 @@ void JobWork::set_calibration(const std::string& source, const Sequences& sequen
   manifest_.outer_weights = outer;
   if (source != kWrittenByModel) return;
   // a model takes long to write it, and the next run shall not have to
-  folder_.remove_file(kCalibration);
-  FileWriter writer(join(folder_.path(), kCalibration));
+  FileWriter writer = folder_.create_file(kCalibration);
   writer.write_at(0, bytes_of(flattened(sequences)));
   writer.finish();
   write_manifest_file();
@@ -219,10 +218,8 @@ void JobWork::begin_layer(int64_t index) {
   if (!keeps()) return;
   current_ = {};
   current_.weights = weights_of(index);
-  const std::string name = layer_file(index);
   writer_.reset();
-  folder_.remove_file(name);
-  writer_.emplace(join(folder_.path(), name));
+  writer_.emplace(folder_.create_file(layer_file(index)));
 }
 
 void JobWork::add_module(const ModuleReport& report, const QTensor& q) {

@@ -37,7 +37,7 @@ class JobWork {
   /// Opens and locks the work folder; Fault::exists naming what is another there, see manifest.h.
   JobWork(const Loader& source, const fs::path& target, const QuantOptions& options);
 
-  const fs::path& folder() const { return folder_.path(); }
+  const WorkFolder& folder() const { return folder_; }
 
   /// The calibration that the model wrote for an earlier run, if it did.
   std::optional<Sequences> written_calibration() const;

@@ -31,7 +31,7 @@ uint64_t stored_bytes(const MatrixShape& shape, std::string_view what);
 
 class LayerFileWriter {
  public:
-  explicit LayerFileWriter(const fs::path& path) : writer_(path) {}
+  explicit LayerFileWriter(FileWriter file) : writer_(std::move(file)) {}
 
   MatrixShape append(const QTensor& q);
   void finish() { writer_.finish(); }  // on disk

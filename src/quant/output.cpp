@@ -122,7 +122,7 @@ QuantFormat output_format(const QuantOptions& options) {
   return some_asymmetric ? QuantFormat::gptq_v2 : QuantFormat::gptq;
 }
 
-QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const fs::path& within,
+QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const WorkFolder& within,
                                  const QuantOptions& options, const ModulePlan& modules)
     : source_(source), options_(options), modules_(modules), folder_(target, options.overwrite, within) {
   if (output_format(options) == QuantFormat::compressed_tensors) check_compressed(source, modules);

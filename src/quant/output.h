@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "base/work_folder.h"
 #include "format/folder_writer.h"
 #include "model/loader.h"
 #include "quant/module_plan.h"
@@ -15,7 +16,7 @@ namespace gptq {
 class QuantizedFolder {
  public:
   /// Fixes names and sizes of all tensors, and reserves their space on disk; `within` as for StagedFolder.
-  QuantizedFolder(const Loader& source, const fs::path& target, const fs::path& within,
+  QuantizedFolder(const Loader& source, const fs::path& target, const WorkFolder& within,
                   const QuantOptions& options, const ModulePlan& modules);
 
   /// Replaces the module's weight by the tensors of the format.

@@ -228,6 +228,30 @@ TEST(StagedFolder, ATargetFilledMeanwhileIsNotTouched) {
   EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"out"});
 }
 
+TEST(StagedFolder, AnotherFolderInItsPlaceIsNeitherRemovedNorPublished) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "theirs");
+  test::write_file(folder / "theirs/a", "theirs");
+  for (const bool commit : {true, false}) {
+    fs::path hidden;
+    {
+      StagedFolder staged(folder / "out", Overwrite::no);
+      hidden = staged.path();
+      staged.write_file("mine", "");
+      fs::rename(hidden, folder / "moved");
+      fs::create_directory_symlink(folder / "theirs", hidden);
+      if (commit) {
+        EXPECT_EQ(fault_of([&] { staged.commit(); }), Fault::changed);
+      }
+    }
+    EXPECT_FALSE(fs::exists(folder / "out"));
+    EXPECT_TRUE(names_in(folder / "moved").empty());
+    EXPECT_EQ(names_in(folder / "theirs"), std::vector<std::string>{"a"});
+    fs::remove(hidden);
+    fs::remove(folder / "moved");
+  }
+}
+
 TEST(StagedFolder, ParentsAndNames) {
   const TemporaryFolder folder;
   std::string message;

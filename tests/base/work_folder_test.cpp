@@ -104,5 +104,35 @@ TEST(WorkFolder, WhatCanNotBeOne) {
   EXPECT_EQ(refused(), Fault::exists);  // of another user
 }
 
+TEST(WorkFolder, AnotherFolderInItsPlaceIsNotTouched) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "theirs/output/deep");
+  for (const char* name : {"a", "a.new", "process", "output/deep/b"})
+    test::write_file(folder / "theirs" / name, "theirs");
+  for (const bool link : {true, false}) {
+    {
+      WorkFolder work(folder / "out", Overwrite::no, Earlier::keep);
+      StagedFolder staged(folder / "out", Overwrite::no, work);
+      staged.write_file("b", "mine");
+      work.replace_file("a", "mine");
+      fs::rename(work_of(folder), folder / "moved");
+      if (link) fs::create_directory_symlink(folder / "theirs", work_of(folder));
+      if (!link) fs::rename(folder / "theirs", work_of(folder));
+      work.replace_file("a", "again");
+      work.create_file("c").finish();
+      work.remove_file("output");
+      EXPECT_EQ(list_folder(folder / "moved"), (std::vector<std::string>{"a", "c", "process"}));
+      EXPECT_EQ(test::read_file(folder / "moved/a"), "again");
+    }
+    EXPECT_TRUE(list_folder(folder / "moved").empty());
+    fs::remove(folder / "moved");
+    if (link) fs::remove(work_of(folder));
+    if (!link) fs::rename(work_of(folder), folder / "theirs");
+    EXPECT_EQ(list_folder(folder / "theirs"), (std::vector<std::string>{"a", "a.new", "output", "process"}));
+    for (const char* name : {"a", "a.new", "process", "output/deep/b"})
+      EXPECT_EQ(test::read_file(folder / "theirs" / name), "theirs");
+  }
+}
+
 }  // namespace
 }  // namespace gptq

@@ -171,6 +171,14 @@ GPTQ_TEST_REPLACES int open(const char* path, int flags, ...) {
   if (file_fails((flags & O_CREAT) != 0 ? "open to write" : "open")) return -1;
   return static_cast<int>(call(SYS_openat, AT_FDCWD, path, flags, mode));
 }
+GPTQ_TEST_REPLACES int openat(int folder, const char* path, int flags, ...) {
+  __builtin_va_list rest;
+  __builtin_va_start(rest, flags);
+  const int mode = (flags & O_CREAT) != 0 ? __builtin_va_arg(rest, int) : 0;
+  __builtin_va_end(rest);
+  if (file_fails((flags & O_CREAT) != 0 ? "open to write" : "openat")) return -1;
+  return static_cast<int>(call(SYS_openat, folder, path, flags, mode));
+}
 GPTQ_TEST_REPLACES int close(int file) {
   const bool fails = file_fails("close");
   const int error = errno;
@@ -207,6 +215,13 @@ GPTQ_TEST_REPLACES int fchmod(int file, mode_t mode) noexcept {
 GPTQ_TEST_REPLACES int mkdir(const char* path, mode_t mode) noexcept {
   return file_fails("mkdir") ? -1 : static_cast<int>(call(SYS_mkdirat, AT_FDCWD, path, mode));
 }
+GPTQ_TEST_REPLACES int mkdirat(int folder, const char* path, mode_t mode) noexcept {
+  return file_fails("mkdir") ? -1 : static_cast<int>(call(SYS_mkdirat, folder, path, mode));
+}
+GPTQ_TEST_REPLACES int renameat(int from_folder, const char* from, int to_folder, const char* to) noexcept {
+  return file_fails("rename") ? -1
+                              : static_cast<int>(call(SYS_renameat2, from_folder, from, to_folder, to, 0));
+}
 GPTQ_TEST_REPLACES int rename(const char* from, const char* to) noexcept {
   return file_fails("rename") ? -1 : static_cast<int>(call(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
 }
@@ -229,6 +244,11 @@ GPTQ_TEST_REPLACES int rmdir(const char* path) noexcept {
 }
 GPTQ_TEST_REPLACES int fstat(int file, struct stat* out) noexcept {
   return file_fails("fstat") ? -1 : static_cast<int>(call(SYS_newfstatat, file, "", out, AT_EMPTY_PATH));
+}
+/// Beyond fstat(), only to see that a name is still that of an open folder.
+GPTQ_TEST_REPLACES int fstatat(int folder, const char* path, struct stat* out, int flags) noexcept {
+  kill_here("fstatat");
+  return static_cast<int>(call(SYS_newfstatat, folder, path, out, flags));
 }
 GPTQ_TEST_REPLACES int stat(const char* path, struct stat* out) noexcept {
   return file_fails("stat") ? -1 : static_cast<int>(call(SYS_newfstatat, AT_FDCWD, path, out, 0));

@@ -37,7 +37,7 @@ TEST(LayerFile, GivesBackWhatWasWritten) {
     matrices.push_back(random_matrix(bits, 5, 33, 3, random));
     matrices.push_back(random_matrix(bits, 1, 1, 1, random));
   }
-  LayerFileWriter writer(folder / "layer");
+  LayerFileWriter writer{FileWriter(folder / "layer")};
   std::vector<MatrixShape> shapes;
   for (const QTensor& q : matrices) shapes.push_back(writer.append(q));
   writer.finish();
@@ -55,7 +55,7 @@ TEST(LayerFile, GivesBackWhatWasWritten) {
 TEST(LayerFile, BelievesNoSize) {
   const TemporaryFolder folder;
   std::mt19937 random(4);
-  LayerFileWriter writer(folder / "layer");
+  LayerFileWriter writer{FileWriter(folder / "layer")};
   const MatrixShape good = writer.append(random_matrix(4, 8, 32, 2, random));
   writer.finish();
   const File file(folder / "layer");
