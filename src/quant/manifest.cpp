@@ -10,33 +10,15 @@ namespace gptq {
 namespace {
 
 constexpr int64_t kFormat = 1;
-constexpr int64_t kMost = INT64_MAX;
-
-std::string_view method_name(SolveResult::Method method) {
-  return method == SolveResult::Method::gptq ? "gptq" : "rounded";
-}
+constexpr int64_t kMost = int64_t{1} << 53;  // of counts and bytes
+constexpr double kLongestSeconds = 1e9;
 
 void write_module(JsonWriter& json, const FinishedModule& module) {
   json.begin_object();
-  json.member("name", module.report.name);
-  json.member("bits", module.shape.bits);
+  write_members(json, module.report);
   json.member("rows", module.shape.rows);
   json.member("cols", module.shape.cols);
   json.member("groups", module.shape.groups);
-  json.member("group_size", module.report.group_size);
-  json.member("weights", module.report.weights);
-  json.member("bits_per_weight", module.report.bits_per_weight);
-  json.member("relative_error", module.report.relative_error);
-  json.member("memory", module.report.memory);
-  json.key("scales");
-  json.begin_array();
-  for (double scale : module.report.scales) json.value(scale);
-  json.end_array();
-  json.member("method", method_name(module.report.method));
-  json.member("loss", module.report.loss);
-  json.member("damp", module.report.damp);
-  json.member("seconds", module.report.seconds);
-  json.member("note", module.report.note);
   json.end_object();
 }
 
@@ -60,41 +42,14 @@ void each_object(const JsonObject& parent, std::string_view key, const Visit& vi
   for (const Json& element : *array) visit(JsonObject(element, parent.name()));
 }
 
-double number(const JsonObject& object, std::string_view key) {
-  return object.number_or({key}, -1e300, 1e300, 0);
-}
-
-void read_scales(const JsonObject& json, std::array<double, 5>& scales) {
-  const Json* found = json.find({"scales"});
-  if (found == nullptr || !found->is_array() || found->size() != scales.size()) {
-    json.refuse(Fault::format, "scales", "5 numbers");
-  }
-  for (size_t i = 0; i < scales.size(); ++i) {
-    if ((*found)[i].is_number()) scales[i] = (*found)[i].get<double>();
-  }
-}
-
 FinishedModule read_module(const JsonObject& json) {
   constexpr int64_t kMostInputs = INT32_MAX;
   FinishedModule module;
-  module.report.name = json.string({"name"});
-  module.shape.bits = static_cast<int>(json.integer({"bits"}, 2, 8));
-  module.shape.rows = json.integer({"rows"}, 1, kMostInputs);
-  module.shape.cols = json.integer({"cols"}, 1, kMostInputs);
-  module.shape.groups = json.integer({"groups"}, 1, kMostInputs);
-  module.report.bits = module.shape.bits;
-  module.report.group_size = json.integer({"group_size"}, -1, kMost);
-  module.report.weights = json.integer({"weights"}, 0, kMost);
-  module.report.bits_per_weight = number(json, "bits_per_weight");
-  module.report.relative_error = number(json, "relative_error");
-  module.report.memory = static_cast<uint64_t>(json.integer({"memory"}, 0, kMost));
-  read_scales(json, module.report.scales);
-  const bool rounded = json.string({"method"}) == method_name(SolveResult::Method::rounded);
-  module.report.method = rounded ? SolveResult::Method::rounded : SolveResult::Method::gptq;
-  module.report.loss = number(json, "loss");
-  module.report.damp = number(json, "damp");
-  module.report.seconds = number(json, "seconds");
-  module.report.note = json.string_or({"note"}, "");
+  module.report = read_module_report(json);
+  module.shape = {.bits = module.report.bits,
+                  .rows = json.integer({"rows"}, 1, kMostInputs),
+                  .cols = json.integer({"cols"}, 1, kMostInputs),
+                  .groups = json.integer({"groups"}, 1, kMostInputs)};
   return module;
 }
 
@@ -176,7 +131,7 @@ Manifest read_manifest(std::string_view text, std::string_view name) {
   const auto calibration = json.object({"calibration"});
   if (!calibration) json.refuse(Fault::format, "calibration", "an object");
   manifest.calibration = read_calibration(*calibration);
-  manifest.seconds = number(json, "seconds");
+  manifest.seconds = json.number({"seconds"}, 0, kLongestSeconds);
   each_object(json, "layers", [&](const JsonObject& layer) { manifest.layers.push_back(read_layer(layer)); });
   return manifest;
 }

@@ -4,8 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
+#include <string_view>
 #include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/json_writer.h"
 
 namespace gptq {
 namespace {
@@ -21,17 +27,104 @@ std::array<double, 5> spread(std::vector<float> values) {
   return result;
 }
 
-uint64_t most_memory() {
+int64_t most_memory() {
   rusage usage{};
   if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  return int64_t{usage.ru_maxrss} * 1024;
 }
+
+using Method = SolveResult::Method;
+using Scales = std::array<double, 5>;
+
+constexpr int64_t kMostCount = int64_t{1} << 53;  // JSON's readers have doubles
+constexpr double kLargest = 1e300, kLongestSeconds = 1e9;
+
+/// Each member by its key, with the least and the largest value that it can have.
+template <class Report, class Field>
+void each_field(Report& module, const Field& field) {
+  field("name", module.name);
+  field("bits", module.bits, 2, 8);
+  field("group_size", module.group_size, -1, INT32_MAX);
+  field("weights", module.weights, 0, kMostCount);
+  field("bits_per_weight", module.bits_per_weight, 0, 64);
+  field("loss", module.loss, -kLargest, kLargest);
+  field("relative_error", module.relative_error, 0, kLargest);
+  field("damp", module.damp, 0, 1);
+  field("method", module.method);
+  field("seconds", module.seconds, 0, kLongestSeconds);
+  field("memory", module.memory, 0, kMostCount);
+  field("scales", module.scales, 0, kLargest);
+  field("note", module.note);
+}
+
+std::string_view method_name(Method method) { return method == Method::gptq ? "gptq" : "rounded"; }
+
+struct FieldWriter {
+  JsonWriter& json;
+
+  template <class Value>
+  void operator()(std::string_view key, const Value& value, double = 0, double = 0) const {
+    json.member(key, value);
+  }
+  void operator()(std::string_view key, Method method) const { json.member(key, method_name(method)); }
+  void operator()(std::string_view key, const std::optional<double>& value, double, double) const {
+    json.key(key);
+    value ? json.value(*value) : json.null();
+  }
+  void operator()(std::string_view key, const Scales& scales, double, double) const {
+    json.key(key);
+    json.begin_array();
+    for (double scale : scales) json.value(scale);
+    json.end_array();
+  }
+};
+
+struct FieldReader {
+  const JsonObject& json;
+
+  void operator()(std::string_view key, std::string& value) const { value = json.string({key}); }
+  template <class Integer>
+  void operator()(std::string_view key, Integer& value, int64_t low, int64_t high) const {
+    value = static_cast<Integer>(json.integer({key}, low, high));
+  }
+  /// What is not finite is written as null.
+  void operator()(std::string_view key, double& value, double low, double high) const {
+    value = json.number_or({key}, low, high, std::numeric_limits<double>::quiet_NaN());
+  }
+  void operator()(std::string_view key, std::optional<double>& value, double low, double high) const {
+    if (json.has({key})) value = json.number({key}, low, high);
+  }
+  void operator()(std::string_view key, Method& method) const {
+    const std::string name = json.string({key});
+    method = name == method_name(Method::rounded) ? Method::rounded : Method::gptq;
+    if (name != method_name(method)) json.refuse(Fault::range, key, "gptq or rounded");
+  }
+  void operator()(std::string_view key, Scales& scales, double low, double high) const {
+    const Json* found = json.find({key});
+    if (found == nullptr || !found->is_array() || found->size() != scales.size())
+      json.refuse(Fault::format, key, "5 numbers");
+    for (size_t i = 0; i < scales.size(); ++i) {
+      const Json& scale = (*found)[i];
+      scales[i] = scale.is_number() ? scale.get<double>() : -1;
+      if (!(scales[i] >= low && scales[i] <= high)) json.refuse(Fault::range, key, "5 numbers of at least 0");
+    }
+  }
+};
 
 }  // namespace
 
+void write_members(JsonWriter& json, const ModuleReport& module) { each_field(module, FieldWriter{json}); }
+
+ModuleReport read_module_report(const JsonObject& json) {
+  ModuleReport module;
+  each_field(module, FieldReader{json});
+  return module;
+}
+
 ModuleReport describe(const SolveResult& result, double energy) {
   const QTensor& q = result.q;
-  const bool known = energy > 0 && std::isfinite(energy) && std::isfinite(result.loss);
+  const bool known =
+      energy > 0 && std::isfinite(energy) && result.loss >= 0 && std::isfinite(result.loss / energy);
   return {
       .name = {},
       .bits = q.bits,
@@ -40,7 +133,7 @@ ModuleReport describe(const SolveResult& result, double energy) {
       .method = result.method,
       .loss = result.loss,
       .damp = result.damp,
-      .relative_error = known ? result.loss / energy : -1,
+      .relative_error = known ? std::optional(result.loss / energy) : std::nullopt,
       .scales = spread(q.scales),
       .memory = most_memory(),
       .note = result.note};

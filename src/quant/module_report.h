@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,10 @@
 
 namespace gptq {
 
-/// A new member also goes into the manifest of an unfinished job (quant/manifest.cpp).
+class JsonObject;
+class JsonWriter;
+
+/// A new member also goes into each_field() in module_report.cpp, which is all that reading and writing need.
 struct ModuleReport {
   std::string name;
   int bits = 0;
@@ -21,14 +25,19 @@ struct ModuleReport {
   double bits_per_weight = 0;  // with scales and zero points
   SolveResult::Method method = SolveResult::Method::gptq;
   double loss = 0, damp = 0, seconds = 0;
-  double relative_error = -1;      // loss over output_energy(); -1: not known
-  std::array<double, 5> scales{};  // least, first tenth, median, last tenth, largest
-  uint64_t memory = 0;             // most bytes that the process has held up to its end
+  std::optional<double> relative_error;  // loss over output_energy(), where that is known
+  std::array<double, 5> scales{};        // least, first tenth, median, last tenth, largest
+  int64_t memory = 0;                    // most bytes that the process has held up to its end
   std::string note;
 };
 
 /// Fills in what follows from the result; name, group_size and seconds are the caller's.
 ModuleReport describe(const SolveResult& result, double energy);
+
+/// The members of its JSON object, in the report and in the manifest of an unfinished job.
+void write_members(JsonWriter& json, const ModuleReport& module);
+/// The same again. Fault::range or format for what no job writes, naming the key: a manifest may come from anywhere.
+ModuleReport read_module_report(const JsonObject& json);
 
 /// Rows of a matrix from which its output_energy() is estimated: some hundred, evenly spaced.
 struct SampledRows {

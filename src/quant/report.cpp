@@ -61,28 +61,6 @@ void write_options(JsonWriter& report, const QuantOptions& options) {
   report.end_object();
 }
 
-void write_module(JsonWriter& report, const ModuleReport& module) {
-  report.begin_object();
-  report.member("name", module.name);
-  report.member("bits", module.bits);
-  report.member("group_size", module.group_size);
-  report.member("weights", module.weights);
-  report.member("bits_per_weight", module.bits_per_weight);
-  report.member("loss", module.loss);
-  report.key("relative_error");
-  module.relative_error >= 0 ? report.value(module.relative_error) : report.null();
-  report.member("damp", module.damp);
-  report.member("method", module.method == SolveResult::Method::gptq ? "gptq" : "rounded");
-  report.member("seconds", module.seconds);
-  report.member("memory", module.memory);
-  report.key("scales");
-  report.begin_array();
-  for (double scale : module.scales) report.value(scale);
-  report.end_array();
-  report.member("note", module.note);
-  report.end_object();
-}
-
 }  // namespace
 
 std::string report_json(const JobReport& job) {
@@ -101,7 +79,11 @@ std::string report_json(const JobReport& job) {
   report.end_object();
   report.key("modules");
   report.begin_array();
-  for (const ModuleReport& module : job.modules) write_module(report, module);
+  for (const ModuleReport& module : job.modules) {
+    report.begin_object();
+    write_members(report, module);
+    report.end_object();
+  }
   report.end_array();
   report.key("warnings");
   report.begin_array();

@@ -289,6 +289,26 @@ TEST(Resume, DamagedWorkIsDoneAgainOrRefused) {
   refused(with("/library", "0.0.1"), GPTQ_ERROR_IO, "library is '0.0.1'");
   refused(with("/layers/0/modules/0/rows", -1), GPTQ_ERROR_CORRUPT, "'rows' is -1");
   refused(with("/layers", 7), GPTQ_ERROR_CORRUPT, "'layers'");
+  const std::pair<const char*, json> odd[] = {{"bits_per_weight", 1e300},
+                                              {"bits_per_weight", -1},
+                                              {"seconds", -0.5},
+                                              {"seconds", 1e12},
+                                              {"weights", INT64_MAX},
+                                              {"memory", INT64_MAX},
+                                              {"memory", -1},
+                                              {"damp", 2},
+                                              {"loss", "x"},
+                                              {"bits", 9},
+                                              {"relative_error", -1e-9},
+                                              {"scales", {1, 2}},
+                                              {"method", "guessed"},
+                                              {"group_size", -2},
+                                              {"scales", {0, 0, 0, 0, -1}}};
+  for (const auto& [key, value] : odd) {
+    const std::string pointer = std::string("/layers/0/modules/0/") + key;
+    refused(with(pointer.c_str(), value), GPTQ_ERROR_CORRUPT, ("'" + std::string(key) + "'").c_str());
+  }
+  refused(with("/seconds", -1), GPTQ_ERROR_CORRUPT, "'seconds'");
   json more = good;
   while (more["layers"].size() < 3) more["layers"].push_back(good["layers"][0]);
   refused(more.dump(), GPTQ_ERROR_CORRUPT, "'layers' has 3, the model 2");

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
+#include "base/json_writer.h"
 #include "quant/job.h"
 #include "quant/solver_support.h"
 #include "support/reference.h"
@@ -56,17 +58,48 @@ TEST(Report, WhatFollowsFromAResult) {
   const ModuleReport report = describe(result, 6);
   EXPECT_EQ(report.weights, 128);
   EXPECT_DOUBLE_EQ(report.bits_per_weight, 4 + 20 * 2 / 64.0);
-  EXPECT_DOUBLE_EQ(report.relative_error, 0.5);
+  EXPECT_EQ(report.relative_error, 0.5);
   EXPECT_EQ(report.scales, (std::array<double, 5>{1, 1, 2, 3, 4}));
-  EXPECT_GT(report.memory, uint64_t{1} << 20);
-  EXPECT_EQ(describe(result, 0).relative_error, -1);
-  EXPECT_EQ(describe(result, INFINITY).relative_error, -1);
+  EXPECT_GT(report.memory, 1 << 20);
+  EXPECT_EQ(describe(result, 0).relative_error, std::nullopt);
+  EXPECT_EQ(describe(result, INFINITY).relative_error, std::nullopt);
+}
+
+TEST(Report, ModulesAreReadAsTheyWereWritten) {
+  const ModuleReport known{.name = "a\"b",
+                           .bits = 3,
+                           .group_size = -1,
+                           .weights = 1 << 30,
+                           .bits_per_weight = 3.25,
+                           .method = SolveResult::Method::rounded,
+                           .loss = 0.1,
+                           .damp = 0.06,
+                           .seconds = 1.5,
+                           .relative_error = 1e-9,
+                           .scales = {0, 1e-8, 1, 2, 65504},
+                           .memory = int64_t{1} << 40,
+                           .note = "rounded"};
+  ModuleReport unknown = known;
+  unknown.relative_error = {};
+  unknown.loss = INFINITY;
+  for (const ModuleReport& module : {known, unknown}) {
+    const auto written = [](const ModuleReport& one) {
+      JsonWriter json;
+      json.begin_object();
+      write_members(json, one);
+      json.end_object();
+      return json.take();
+    };
+    const std::string text = written(module);
+    const JsonDocument document = parse_json(text, "test");
+    EXPECT_EQ(written(read_module_report(JsonObject(document, "test"))), text);
+  }
 }
 
 TEST(Report, JsonAndPage) {
   const QuantOptions options;
   const ModuleReport modules[] = {
-      {.name = "</script><script>alert(1)</script>", .bits = 4, .relative_error = -1, .note = "<!--"}};
+      {.name = "</script><script>alert(1)</script>", .bits = 4, .relative_error = {}, .note = "<!--"}};
   const std::string warnings[] = {"a & b \"c\" <d>"};
   const std::string text = report_json(
       {.model = "m<b>", .options = options, .modules = modules, .warnings = warnings, .seconds = 1});
