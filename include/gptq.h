@@ -85,7 +85,8 @@ typedef struct gptq_quantizer gptq_quantizer; /* one quantization job */
 
 /** Called now and then during long calls, on the calling thread.
  *  @param done, total  units of work; total is 0 while unknown
- *  @param stage        what is being done ("load", "calibrate", "layer 3/32"); good during the call
+ *  @param stage        what is being done: "load", "calibrate", "layer 3/32", and with what was done last in it,
+ *                      "layer 3/32: mlp.up_proj, loss 0.0123" (per token); good during the call
  *  @return 0 to go on; anything else cancels (GPTQ_ERROR_CANCELLED) */
 typedef int32_t (*gptq_progress_fn)(void *user_data, int64_t done, int64_t total, const char *stage);
 
@@ -479,7 +480,8 @@ GPTQ_API gptq_status gptq_quantizer_run(gptq_quantizer *quantizer);
 GPTQ_API gptq_status gptq_quantizer_cancel(const gptq_quantizer *quantizer);
 /** How far the job is; may be asked while another thread steps: "progress" (0 to 1), "layer" (being quantized, counted
  *  from 1; 0 before the first), "n_layer", "seconds" (since the first step), "seconds_left" (an estimate; -1 while
- *  there is none).
+ *  there is none), "layers_kept" (finished ones on disk that the next job of the same kind would go on after, also once
+ *  this one has failed or was cancelled).
  *  @return GPTQ_ERROR_NOT_FOUND for another key   @since 0.1  @threadsafe any */
 GPTQ_API gptq_status gptq_quantizer_get_stat(const gptq_quantizer *quantizer, const char *key, double *out);
 /** Text of the last failure of this job; "" if none. Good until the next call on it.  @since 0.1 */

@@ -19,9 +19,9 @@ struct Arguments {
 void run(const Arguments& arguments) {
   if (arguments.dtype && arguments.format != "dense") throw UsageError("--dtype is for --format dense");
   Options options = arguments.common.to_options();
-  options.set_from("--format", GPTQ_KEY_FORMAT, arguments.format);
-  set_if_given(options, "--dtype", GPTQ_KEY_DTYPE, arguments.dtype);
-  set_if_given(options, "--max-shard-size", GPTQ_KEY_MAX_SHARD_SIZE, arguments.max_shard_size);
+  options.set_from(GPTQ_KEY_FORMAT, arguments.format);
+  set_if_given(options, GPTQ_KEY_DTYPE, arguments.dtype);
+  set_if_given(options, GPTQ_KEY_MAX_SHARD_SIZE, arguments.max_shard_size);
   if (arguments.overwrite) options.set(GPTQ_KEY_OVERWRITE, int64_t{1});
   check(gptq_options_set_progress(options.get(), Progress::callback, nullptr));
   throw_if_interrupted();
@@ -52,7 +52,8 @@ void add_convert(CLI::App& app) {
                   {"gptq convert Llama-3.2-1B-AWQ Llama-3.2-1B-gptq --format gptq_v2",
                    "gptq convert Llama-3.2-1B-gptq out --format compressed_tensors",
                    "gptq convert Llama-3.2-1B-gptq Llama-3.2-1B-again --format dense --dtype f16"});
-  arguments->common.add_to(command, "Model folder: GPTQ, AWQ, Marlin or compressed-tensors; for dense any");
+  arguments->common.add_to(command, "Model folder: GPTQ, AWQ, Marlin or compressed-tensors; for dense any",
+                           Common::Computes::no);
   command.argument("OUT", arguments->out, "Folder to make");
   command.group("What is written");
   command.required("--format", "NAME", arguments->format,

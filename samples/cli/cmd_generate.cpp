@@ -17,13 +17,13 @@ struct Arguments {
 
 Options generation_options(const Arguments& arguments) {
   Options options;
-  set_if_given(options, "--max-tokens", GPTQ_KEY_MAX_TOKENS, arguments.max_tokens);
-  set_if_given(options, "--temperature", GPTQ_KEY_TEMPERATURE, arguments.temperature);
-  set_if_given(options, "--top-k", GPTQ_KEY_TOP_K, arguments.top_k);
-  set_if_given(options, "--top-p", GPTQ_KEY_TOP_P, arguments.top_p);
-  set_if_given(options, "--min-p", GPTQ_KEY_MIN_P, arguments.min_p);
-  set_if_given(options, "--repetition-penalty", GPTQ_KEY_REPETITION_PENALTY, arguments.repetition_penalty);
-  set_if_given(options, "--seed", GPTQ_KEY_SEED, arguments.seed);
+  set_if_given(options, GPTQ_KEY_MAX_TOKENS, arguments.max_tokens);
+  set_if_given(options, GPTQ_KEY_TEMPERATURE, arguments.temperature);
+  set_if_given(options, GPTQ_KEY_TOP_K, arguments.top_k);
+  set_if_given(options, GPTQ_KEY_TOP_P, arguments.top_p);
+  set_if_given(options, GPTQ_KEY_MIN_P, arguments.min_p);
+  set_if_given(options, GPTQ_KEY_REPETITION_PENALTY, arguments.repetition_penalty);
+  set_if_given(options, GPTQ_KEY_SEED, arguments.seed);
   if (arguments.ignore_eos) options.set(GPTQ_KEY_IGNORE_EOS, int64_t{1});
   return options;
 }

@@ -3,6 +3,7 @@
 
 #include "command.h"
 #include "interrupt.h"
+#include "option_flags.h"
 
 namespace cli {
 namespace {
@@ -22,22 +23,22 @@ Options quantizer_options(const Arguments& arguments) {
   const auto set_switch = [&](const char* key, const std::optional<bool>& value) {
     if (value) options.set(key, int64_t{*value ? 1 : 0});
   };
-  set_if_given(options, "--bits", GPTQ_KEY_BITS, arguments.bits);
-  set_if_given(options, "--group-size", GPTQ_KEY_GROUP_SIZE, arguments.group_size);
-  set_if_given(options, "--order", GPTQ_KEY_ORDER, arguments.order);
-  set_if_given(options, "--damp", GPTQ_KEY_DAMP_PERCENT, arguments.damp);
-  set_if_given(options, "--range", GPTQ_KEY_RANGE, arguments.range);
-  set_if_given(options, "--mse-norm", GPTQ_KEY_MSE_NORM, arguments.mse_norm);
-  set_if_given(options, "--target", GPTQ_KEY_TARGET, arguments.target);
-  set_if_given(options, "--target-alpha", GPTQ_KEY_TARGET_ALPHA, arguments.target_alpha);
-  set_if_given(options, "--sweeps", GPTQ_KEY_SWEEPS, arguments.sweeps);
-  set_if_given(options, "--refit", GPTQ_KEY_REFIT, arguments.refit);
-  set_if_given(options, "--compat", GPTQ_KEY_COMPAT, arguments.compat);
-  set_if_given(options, "--samples", GPTQ_KEY_CALIBRATION_SAMPLES, arguments.samples);
-  set_if_given(options, "--seq-len", GPTQ_KEY_CALIBRATION_LENGTH, arguments.seq_len);
-  set_if_given(options, "--seed", GPTQ_KEY_SEED, arguments.seed);
-  set_if_given(options, "--format", GPTQ_KEY_FORMAT, arguments.format);
-  set_if_given(options, "--max-shard-size", GPTQ_KEY_MAX_SHARD_SIZE, arguments.max_shard_size);
+  set_if_given(options, GPTQ_KEY_BITS, arguments.bits);
+  set_if_given(options, GPTQ_KEY_GROUP_SIZE, arguments.group_size);
+  set_if_given(options, GPTQ_KEY_ORDER, arguments.order);
+  set_if_given(options, GPTQ_KEY_DAMP_PERCENT, arguments.damp);
+  set_if_given(options, GPTQ_KEY_RANGE, arguments.range);
+  set_if_given(options, GPTQ_KEY_MSE_NORM, arguments.mse_norm);
+  set_if_given(options, GPTQ_KEY_TARGET, arguments.target);
+  set_if_given(options, GPTQ_KEY_TARGET_ALPHA, arguments.target_alpha);
+  set_if_given(options, GPTQ_KEY_SWEEPS, arguments.sweeps);
+  set_if_given(options, GPTQ_KEY_REFIT, arguments.refit);
+  set_if_given(options, GPTQ_KEY_COMPAT, arguments.compat);
+  set_if_given(options, GPTQ_KEY_CALIBRATION_SAMPLES, arguments.samples);
+  set_if_given(options, GPTQ_KEY_CALIBRATION_LENGTH, arguments.seq_len);
+  set_if_given(options, GPTQ_KEY_SEED, arguments.seed);
+  set_if_given(options, GPTQ_KEY_FORMAT, arguments.format);
+  set_if_given(options, GPTQ_KEY_MAX_SHARD_SIZE, arguments.max_shard_size);
   set_switch(GPTQ_KEY_SYM, arguments.sym);
   set_switch(GPTQ_KEY_STATIC_GROUPS, arguments.static_groups);
   set_switch(GPTQ_KEY_TRUE_SEQUENTIAL, arguments.true_sequential);
@@ -49,12 +50,12 @@ Options quantizer_options(const Arguments& arguments) {
         options.set(GPTQ_KEY_CALIBRATION_FORMAT, std::string(kind));
     }
   }
-  set_if_given(options, "--calibration-format", GPTQ_KEY_CALIBRATION_FORMAT, arguments.calibration_format);
+  set_if_given(options, GPTQ_KEY_CALIBRATION_FORMAT, arguments.calibration_format);
   if (arguments.dynamic) {
     const std::string& given = *arguments.dynamic;
     const bool is_json = given.find_first_not_of(" \t\r\n") != std::string::npos &&
                          given[given.find_first_not_of(" \t\r\n")] == '{';
-    options.set_from("--dynamic", GPTQ_KEY_DYNAMIC, is_json ? given : read_file(given));
+    options.set_from(GPTQ_KEY_DYNAMIC, is_json ? given : read_file(given));
   }
   if (arguments.lm_head) options.set(GPTQ_KEY_LM_HEAD, int64_t{1});
   if (arguments.overwrite) options.set(GPTQ_KEY_OVERWRITE, int64_t{1});
@@ -103,6 +104,19 @@ void report(const Arguments& arguments, const Quantizer& quantizer) {
   flush_output();
 }
 
+double figure(const Quantizer& quantizer, const char* key) {
+  double value = 0;
+  check(gptq_quantizer_get_stat(quantizer.get(), key, &value));
+  return value;
+}
+
+/// "layer 3 of 32", the last that is finished and on disk; empty if none is.
+std::string kept_layers(const Quantizer& quantizer) {
+  const auto kept = static_cast<int64_t>(figure(quantizer, "layers_kept"));
+  const auto all = static_cast<int64_t>(figure(quantizer, "n_layer"));
+  return kept == 0 ? "" : "layer " + std::to_string(kept) + " of " + std::to_string(all);
+}
+
 void run(const Arguments& arguments) {
   Options options = quantizer_options(arguments);
   check(gptq_options_set_progress(options.get(), Progress::callback, nullptr));
@@ -117,24 +131,26 @@ void run(const Arguments& arguments) {
                       static_cast<const gptq_options*>(options.get()));
   const CancelOnSignal guard(quantizer.get());
   throw_if_interrupted();
+  if (const std::string kept = kept_layers(quantizer); !kept.empty() && verbosity() == Verbosity::normal)
+    say("", "goes on after " + kept);
   if (arguments.calibration) {
     check(gptq_quantizer_add_calibration_text(quantizer.get(), calibration.data(),
                                               static_cast<int64_t>(calibration.size())));
   }
   {
     Progress progress(Progress::Show::always);
-    check(gptq_quantizer_run(quantizer.get()));
+    // layers of an earlier run go by at another rate than those to come
+    progress.estimate_by([&]() -> std::optional<double> {
+      if (figure(quantizer, "layer") == 0) return std::nullopt;
+      return figure(quantizer, "seconds_left");
+    });
+    const gptq_status status = gptq_quantizer_run(quantizer.get());
+    const std::string kept = status < 0 ? kept_layers(quantizer) : "";
+    const std::string goes_on = kept.empty() ? "" : "; the same command goes on after " + kept;
+    if (status == GPTQ_ERROR_CANCELLED) throw Interrupted(goes_on);
+    if (status < 0) throw Failure(in_flags(gptq_last_error_message()) + goes_on);
   }
   report(arguments, quantizer);
-}
-
-/// The library speaks of its key; here it is a flag.
-void run_by_flags(const Arguments& arguments) try { run(arguments); } catch (const Failure& failure) {
-  static constexpr std::string_view kKey = "set resume to \"restart\"", kFlag = "give --restart";
-  std::string message = failure.what();
-  const size_t at = message.find(kKey);
-  if (at == std::string::npos) throw;
-  throw Failure(message.replace(at, kKey.size(), kFlag));
 }
 
 void add_method_options(Command& command, Arguments& arguments) {
@@ -224,7 +240,7 @@ void add_quantize(CLI::App& app) {
   add_method_options(command, *arguments);
   add_accuracy_options(command, *arguments);
   add_calibration_options(command, *arguments);
-  command.run([arguments] { run_by_flags(*arguments); });
+  command.run([arguments] { run(*arguments); });
 }
 
 }  // namespace cli

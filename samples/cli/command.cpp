@@ -47,12 +47,15 @@ class InputFile {
 
 }  // namespace
 
-void Common::add_to(Command& command, const std::string& model_help) {
+void Common::add_to(Command& command, const std::string& model_help, Computes computes) {
   command.argument("MODEL", model, model_help);
+  if (computes == Computes::yes) {
+    command.group("Machine");
+    command.option("--threads", "N", threads, "CPU threads; 0 (default) takes all that this process may use");
+    command.option("--device", "NAME", device, "cpu (default)");
+    command.option("--compute", "MODE", compute, "fast (default) or exact");
+  }
   command.group(kCommonGroup);
-  command.option("--threads", "N", threads, "CPU threads; 0 (default) takes all that this process may use");
-  command.option("--device", "NAME", device, "cpu (default)");
-  command.option("--compute", "MODE", compute, "fast (default) or exact");
   command.flag("--json", json, "Print one JSON object as the last line of standard output");
   const auto say_more = [] {
     set_verbosity(verbosity() == Verbosity::verbose ? Verbosity::debugging : Verbosity::verbose);
@@ -65,9 +68,9 @@ void Common::add_to(Command& command, const std::string& model_help) {
 
 Options Common::to_options() const {
   Options options;
-  set_if_given(options, "--threads", GPTQ_KEY_THREADS, threads);
-  set_if_given(options, "--device", GPTQ_KEY_DEVICE, device);
-  set_if_given(options, "--compute", GPTQ_KEY_COMPUTE, compute);
+  set_if_given(options, GPTQ_KEY_THREADS, threads);
+  set_if_given(options, GPTQ_KEY_DEVICE, device);
+  set_if_given(options, GPTQ_KEY_COMPUTE, compute);
   return options;
 }
 

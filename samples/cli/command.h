@@ -37,8 +37,11 @@ struct Common {
   std::optional<std::string> compute;
   bool json = false;
 
+  /// Whether the command computes: only then it takes --threads, --device and --compute.
+  enum class Computes { no, yes };
+
   /// Adds the MODEL argument and the options to a command.
-  void add_to(Command& command, const std::string& model_help);
+  void add_to(Command& command, const std::string& model_help, Computes computes = Computes::yes);
   /// The part of them that the library takes.
   Options to_options() const;
 };
@@ -49,8 +52,8 @@ enum class Weights { load, leave };
 Model load_model(const Common& common, const std::string& path, Weights weights = Weights::load);
 
 template <typename T>
-void set_if_given(Options& options, const char* flag, const char* key, const std::optional<T>& value) {
-  if (value) options.set_from(flag, key, *value);
+void set_if_given(Options& options, const char* key, const std::optional<T>& value) {
+  if (value) options.set_from(key, *value);
 }
 
 struct Given {

@@ -1,18 +1,19 @@
 // Calls of the library that every command makes.
 #include "handles.h"
 
+#include "option_flags.h"
+
 namespace cli {
 
 gptq_status check(gptq_status status) {
   if (status == GPTQ_ERROR_CANCELLED) throw Interrupted();
-  if (status < 0) throw Failure(gptq_last_error_message());
+  if (status < 0) throw Failure(in_flags(gptq_last_error_message()));
   return status;
 }
 
-void Options::throw_usage(const char* flag, const char* key, std::string message) {
-  const std::string named = "option '" + std::string(key) + "'";
-  if (!message.starts_with(named)) throw UsageError(std::string(flag) + ": " + message);
-  throw UsageError(flag + message.substr(named.size()));
+void Options::throw_usage(const char* key, const std::string& message) {
+  const std::string flag(flag_of(key)), translated = in_flags(message);
+  throw UsageError(translated.starts_with(flag) ? translated : flag + ": " + translated);
 }
 
 std::string_view text_of(const Buffer& buffer) {

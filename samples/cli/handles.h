@@ -24,8 +24,8 @@ struct UsageError : std::runtime_error {
 };
 
 /// Exit code 130.
-struct Interrupted : std::exception {
-  const char* what() const noexcept override { return "interrupted"; }
+struct Interrupted : std::runtime_error {
+  explicit Interrupted(const std::string& more = "") : std::runtime_error("interrupted" + more) {}
 };
 
 /// Returns `status` when it is no failure; throws Interrupted or Failure with the library's message otherwise.
@@ -62,20 +62,20 @@ class Options {
   void set(const char* key, const std::string& value) {
     check(gptq_options_set_string(get(), key, value.c_str()));
   }
-  /// A value from the command line: one that the library refuses is a UsageError that names `flag`.
+  /// A value from the command line: one that the library refuses is a UsageError that names the flag.
   template <typename Value>
-  void set_from(const char* flag, const char* key, const Value& value) {
+  void set_from(const char* key, const Value& value) {
     try {
       set(key, value);
     } catch (const Failure& failure) {
-      throw_usage(flag, key, failure.what());
+      throw_usage(key, failure.what());
     }
   }
   gptq_options* get() const { return handle_.get(); }
 
  private:
   using Handle = std::unique_ptr<gptq_options, Freer<gptq_options_free>>;
-  [[noreturn]] static void throw_usage(const char* flag, const char* key, std::string message);
+  [[noreturn]] static void throw_usage(const char* key, const std::string& message);
   Handle handle_;
 };
 

@@ -156,8 +156,8 @@ int run(CLI::App& app, std::vector<std::string> arguments) {
     return usage_error(app, describe(app, error));
   } catch (const UsageError& error) {
     return usage_error(app, error.what());
-  } catch (const Interrupted&) {
-    say("", "interrupted");
+  } catch (const Interrupted& interruption) {
+    say("", interruption.what());
     return kInterrupted;
   } catch (const std::exception& error) {
     say("error", error.what());

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 #include "interrupt.h"
 
@@ -68,12 +69,13 @@ std::string clock_text(double duration) {
   return print("%ld:%02ld", whole / 60, whole % 60);
 }
 
-constexpr int64_t kBarWidth = 24;
+constexpr size_t kWideBar = 24, kNarrowBar = 8;
 
-std::string bar(int64_t done, int64_t total) {
-  const int64_t filled = std::clamp<int64_t>(total > 0 ? done * kBarWidth / total : 0, 0, kBarWidth);
+std::string bar(int64_t done, int64_t total, size_t cells) {
+  const auto width = static_cast<int64_t>(cells);
+  const int64_t filled = std::clamp<int64_t>(total > 0 ? done * width / total : 0, 0, width);
   const std::string fill(static_cast<size_t>(filled), '#');
-  const std::string rest(static_cast<size_t>(kBarWidth - filled), '.');
+  const std::string rest(static_cast<size_t>(width - filled), '.');
   return coloured() ? "[\x1b[32m" + fill + "\x1b[0m" + rest + "]" : "[" + fill + rest + "]";
 }
 
@@ -114,8 +116,10 @@ int32_t Progress::callback(void*, int64_t done, int64_t total, const char* stage
 void Progress::update(int64_t done, int64_t total, std::string_view stage) {
   if (verbosity() == Verbosity::quiet || stage.empty()) return;
   const double now = seconds();
-  const bool new_stage = stage != stage_;
-  if (new_stage) {
+  const size_t colon = std::min(stage.find(": "), stage.size());
+  detail_ = stage.substr(std::min(colon + 2, stage.size()));
+  stage = stage.substr(0, colon);
+  if (stage != stage_) {
     stage_ = stage;
     last_tenth_ = -1;
   }
@@ -136,12 +140,14 @@ void Progress::update(int64_t done, int64_t total, std::string_view stage) {
 
 void Progress::draw(int64_t done, int64_t total, double now) {
   // a line that wraps could not be erased: a narrow terminal gets no bar, then no more than fits
+  const size_t room = columns() - 1, cells = detail_.empty() ? kWideBar : kNarrowBar;
   const std::string stage = print("%-12s ", stage_.c_str());
-  const std::string numbers = figures(done, total, now);
-  const size_t room = columns() - 1;
-  const bool wide = stage.size() + kBarWidth + 3 + numbers.size() <= room;
-  const std::string line =
-      "\r\x1b[K" + (wide ? stage + bar(done, total) + " " + numbers : (stage + numbers).substr(0, room));
+  std::string rest = figures(done, total, now);
+  if (!detail_.empty()) rest += "  " + detail_;
+  const bool wide = stage.size() + cells + 3 + rest.size() <= room;
+  const std::string text =
+      wide ? stage + bar(done, total, cells) + " " + rest : (stage + rest).substr(0, room);
+  const std::string line = "\r\x1b[K" + text;
   std::fwrite(line.data(), 1, line.size(), stderr);
   std::fflush(stderr);
   bar_is_drawn = true;
@@ -155,7 +161,8 @@ void Progress::print_line(int64_t done, int64_t total, double now) {
   if (!starts && (tenth == last_tenth_ || now - last_output_ < kLineSeconds)) return;
   last_tenth_ = tenth;
   last_output_ = now;
-  const std::string line = "gptq: " + stage_ + ": " + figures(done, total, now) + "\n";
+  const std::string detail = detail_.empty() ? "" : "  " + detail_;
+  const std::string line = "gptq: " + stage_ + ": " + figures(done, total, now) + detail + "\n";
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
@@ -168,10 +175,17 @@ std::string Progress::figures(int64_t done, int64_t total, double now) const {
   const double rate = counted_seconds > 0 ? static_cast<double>(done - counted_done_) / counted_seconds : 0;
   if (!unit_.empty() && rate > 0) line += print("%.0f %s/s  ", rate, unit_.c_str());
   line += clock_text(elapsed);
-  if (total > done && rate > 0 && counted_seconds >= 1) {
-    line += ", " + clock_text(static_cast<double>(total - done) / rate) + " left";
+  const double left = seconds_left(done, total, now);
+  return left < 0 ? line : line + ", " + clock_text(left) + " left";
+}
+
+double Progress::seconds_left(int64_t done, int64_t total, double now) const {
+  if (total <= done) return -1;
+  if (seconds_left_) {
+    if (const std::optional<double> left = seconds_left_()) return *left;
   }
-  return line;
+  const double counted = now - counted_from_, since = static_cast<double>(done - counted_done_);
+  return counted < 1 || since <= 0 ? -1 : static_cast<double>(total - done) * counted / since;
 }
 
 }  // namespace cli

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,6 +27,9 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
   ~Progress();
 
+  /// A call that gives the seconds left, negative where nobody knows; without an answer they follow from the rate.
+  void estimate_by(std::function<std::optional<double>()> seconds_left) { seconds_left_ = std::move(seconds_left); }
+  /// @param stage  such as "layer 3/32", or with details that come and go, "layer 3/32: mlp.up_proj, loss 0.0123"
   void update(int64_t done, int64_t total, std::string_view stage);
   /// For gptq_options_set_progress(), without user data: updates the object that lives at the time, since the handles
   /// that report may outlive it. Cancels after Ctrl-C.
@@ -34,10 +39,12 @@ class Progress {
   void draw(int64_t done, int64_t total, double now);
   void print_line(int64_t done, int64_t total, double now);
   std::string figures(int64_t done, int64_t total, double now) const;
+  double seconds_left(int64_t done, int64_t total, double now) const;
 
   Show show_;
   std::string unit_;
-  std::string stage_;
+  std::string stage_, detail_;
+  std::function<std::optional<double>()> seconds_left_;
   double started_;
   int64_t done_ = 0, total_ = 0;
   double counted_from_;  // when `done` was counted_done_: where the present count began

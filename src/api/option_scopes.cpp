@@ -98,7 +98,7 @@ void set_accuracy(const gptq_options& o, SolverOptions& solver) {
   if (!o.has(GPTQ_KEY_REFIT)) solver.refits = std::min(solver.refits, solver.sweeps);
   if (solver.refits > solver.sweeps) {
     throw Error(Status::invalid_argument, cat("option 'refit' is ", solver.refits,
-                                              ", wanted at most 'sweeps', which is ", solver.sweeps));
+                                              ", wanted at most option 'sweeps', which is ", solver.sweeps));
   }
 }
 

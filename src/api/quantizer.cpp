@@ -15,6 +15,7 @@ constexpr std::array kStats{
     StatRow{"layer", [](const JobProgress& p) { return static_cast<double>(p.layer); }},
     StatRow{"n_layer", [](const JobProgress& p) { return static_cast<double>(p.layers); }},
     StatRow{"seconds", [](const JobProgress& p) { return p.seconds; }},
+    StatRow{"layers_kept", [](const JobProgress& p) { return static_cast<double>(p.layers_kept); }},
     StatRow{"seconds_left", [](const JobProgress& p) { return p.seconds_left; }},
 };
 

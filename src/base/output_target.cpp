@@ -43,7 +43,7 @@ void check_target(const fs::path& target, Overwrite overwrite) {
   }
   if (overwrite == Overwrite::no && !list_folder(target).empty()) {
     throw Error(Fault::exists, cat(quoted(target.native(), 400),
-                                   ": is there already and not empty; overwrite = 1 replaces it"));
+                                   ": is there already and not empty; option 'overwrite' = 1 replaces it"));
   }
 }
 

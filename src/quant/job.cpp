@@ -1,10 +1,12 @@
 #include "quant/job.h"
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "quant/companions.h"
 #include "quant/matrix_solve.h"
@@ -51,7 +53,7 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
   const int64_t context = loader_.spec().context;
   if (options_.calibration_length == 0) options_.calibration_length = std::min(kDefaultLength, context);
   if (options_.calibration_length > context) {
-    throw Error(Status::invalid_argument, cat("calibration_length is ", options_.calibration_length,
+    throw Error(Status::invalid_argument, cat("option 'calibration_length' is ", options_.calibration_length,
                                               ", but the model's context is ", context));
   }
   backend_ =
@@ -59,6 +61,7 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
   options_.named.emplace_back("device", backend_->description());  // its arithmetic decides the bytes, too
   work_.emplace(loader_, target, options_);
   seconds_ = work_->seconds();
+  layers_kept_ = work_->finished();
   output_.emplace(loader_, target, work_->folder(), options_, plan_);
 }
 
@@ -111,6 +114,25 @@ void Job::tick() const {
   progress_(units_done_, units(), stage_);
 }
 
+void Job::begin_stage(int64_t index) {
+  stage_ = cat("layer ", index + 1, "/", loader_.spec().layers);
+  stage_prefix_ = loader_.layer_prefix(index);
+}
+
+void Job::tell_module(const ModuleReport& module) {
+  constexpr int kDigits = 3;
+  char loss[32];
+  const char* end =
+      std::to_chars(loss, loss + sizeof loss, module.loss, std::chars_format::general, kDigits).ptr;
+  std::string_view name = module.name;
+  if (name.starts_with(stage_prefix_)) name.remove_prefix(stage_prefix_.size());
+  const size_t base = std::min(stage_.find(": "), stage_.size());
+  stage_.resize(base);
+  stage_ += cat(": ", name == stage_ ? "" : cat(name, ", "), "loss ",
+                std::string_view(loss, static_cast<size_t>(end - loss)));
+  tick();
+}
+
 void Job::calibrate() {
   const Spec& spec = loader_.spec();
   if (!documents_.empty()) {
@@ -136,6 +158,8 @@ void Job::calibrate() {
     calibration_source_ = kWrittenByModel;
   }
   work_->set_calibration(calibration_source_, sequences_);
+  if (layers_kept_ > 0)
+    log(LogLevel::info, cat("goes on after layer ", layers_kept_.load(), " of ", spec.layers));
   walk_ = std::make_unique<LayerWalk>(spec, *backend_, sequences_, follow_original(options_), StatePlaces(),
                                       &cancel_, [this] { tick(); });
   walk_->embed(loader_);
@@ -159,6 +183,7 @@ QTensor Job::solve(const std::string& path, int64_t rows, const SolverOptions& o
   report.seconds = watch.seconds();
   modules_.push_back(std::move(report));
   work_->add_module(modules_.back(), result.q);
+  tell_module(modules_.back());
   return std::move(result.q);
 }
 
@@ -222,8 +247,11 @@ std::vector<PlannedMatrix> Job::planned_matrices(int64_t index) const {
 /// A layer that an earlier run has finished: the hidden states go through it as they did then.
 void Job::pass_finished_layer(int64_t index) {
   const Spec& spec = loader_.spec();
-  if (!work_->check_layer(index, planned_matrices(index))) return quantize_layer(index);
-  stage_ = cat("layer ", index + 1, "/", spec.layers);
+  if (!work_->check_layer(index, planned_matrices(index))) {
+    layers_kept_ = work_->kept();
+    return quantize_layer(index);
+  }
+  begin_stage(index);
   LayerStages layer = load_stages(index);
   for (const Module& module : spec.family->names->modules) {
     tick();
@@ -244,10 +272,9 @@ void Job::pass_finished_layer(int64_t index) {
 }
 
 void Job::quantize_layer(int64_t index) {
-  const Spec& spec = loader_.spec();
   const Stopwatch watch;
   if (first_layer_at_ < 0) first_layer_at_ = clock_.seconds();
-  stage_ = cat("layer ", index + 1, "/", spec.layers);
+  begin_stage(index);
   work_->begin_layer(index);
   LayerStages layer = load_stages(index);
   const Advances on = goes_on_after(index) ? Advances::yes : Advances::no;
@@ -270,6 +297,7 @@ void Job::quantize_layer(int64_t index) {
   }
   if (on == Advances::yes) walk_->advance_mlp(layer, index);
   work_->end_layer(seconds_ + watch.seconds());
+  layers_kept_ = work_->kept();
 }
 
 bool Job::goes_on_after(int64_t index) const {
@@ -320,6 +348,7 @@ JobStep Job::step() {
       if (options_.report == WriteReport::yes) write_report();
       output_->finish();
       work_->done();
+      layers_kept_ = 0;
     }
   } catch (...) {
     output_.reset();
@@ -343,7 +372,8 @@ JobProgress Job::progress() const {
   JobProgress progress{.fraction = done / total,
                        .layer = std::min(next_layer_ + 1, layers),
                        .layers = layers,
-                       .seconds = first_step_at_ < 0 ? 0 : now - first_step_at_};
+                       .seconds = first_step_at_ < 0 ? 0 : now - first_step_at_,
+                       .layers_kept = layers_kept_};
   const double solved = done - static_cast<double>(units_before_);
   if (end >= 0 && done > 0) progress.seconds_left = 0;
   if (end < 0 && solved > 0) progress.seconds_left = (now - first_layer_at_) * (total - done) / solved;

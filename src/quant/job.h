@@ -28,6 +28,7 @@ struct JobProgress {
   int64_t layer = 0, layers = 0;
   double seconds = 0;        // since the first step
   double seconds_left = -1;  // -1: no estimate yet
+  int64_t layers_kept = 0;   // on disk, for the next run of the same job
 };
 
 enum class JobStep : uint8_t { more, done };
@@ -56,6 +57,7 @@ class Job {
  private:
   void calibrate();
   void cut_calibration();
+  void begin_stage(int64_t index);
   void quantize_layer(int64_t index);
   void quantize_head();
   void pass_finished_layer(int64_t index);
@@ -72,6 +74,8 @@ class Job {
   /// Whether anything reads the hidden states behind the layer.
   bool goes_on_after(int64_t index) const;
   void tick() const;
+  /// Says so by the stage, as "layer 3/32: mlp.up_proj, loss 0.0123".
+  void tell_module(const ModuleReport& module);
 
   mutable std::atomic<bool> cancel_{false};
   QuantOptions options_;
@@ -86,10 +90,11 @@ class Job {
   std::string calibration_source_;
   int64_t document_count_ = 0, too_short_ = 0;  // of the calibration text
   std::unique_ptr<LayerWalk> walk_;
-  std::atomic<int64_t> next_layer_{-1};  // -1: calibration; layers: closing; beyond: done
-  std::string stage_;
+  std::atomic<int64_t> next_layer_{-1};   // -1: calibration; layers: closing; beyond: done
+  std::string stage_, stage_prefix_;      // the names of its modules begin with the latter
   std::atomic<int64_t> units_done_{0};    // inputs solved
   std::atomic<int64_t> units_before_{0};  // of them by earlier runs
+  std::atomic<int64_t> layers_kept_{0};
   Stopwatch clock_;
   // by clock_; negative: not yet
   std::atomic<double> first_step_at_{-1}, first_layer_at_{-1}, ended_at_{-1};

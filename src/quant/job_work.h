@@ -48,6 +48,8 @@ class JobWork {
   double seconds() const { return manifest_.seconds; }
   /// Layers that an earlier run has finished.
   int64_t finished() const { return finished_; }
+  /// Layers that the next run would go on after.
+  int64_t kept() const { return keeps() ? static_cast<int64_t>(manifest_.layers.size()) : 0; }
   /// False when the file of a finished layer is not what it was, or has not the matrices planned, in their order: it and
   /// those after it are forgotten then.
   /// Fault::exists when the layer was made from other weights.

@@ -118,8 +118,8 @@ Manifest read_manifest(std::string_view text, std::string_view name) {
   if (format != kFormat) {
     throw Error(Fault::unsupported,
                 cat(name, ": 'format' is ", format, ", wanted ", kFormat,
-                    ": another version of the library began this job; set resume to \"restart\", or "
-                    "delete the folder"));
+                    ": another version of the library began this job; start anew with option 'resume' = "
+                    "restart, or delete the folder"));
   }
   Manifest manifest{.library = json.string({"library"}), .outer_weights = json.string({"outer_weights"})};
   each_object(json, "model", [&](const JsonObject& file) {
@@ -138,11 +138,11 @@ Manifest read_manifest(std::string_view text, std::string_view name) {
 
 void refuse_other_job(const fs::path& folder, std::string_view subject, std::string_view found,
                       std::string_view wanted) {
-  throw Error(
-      Fault::exists,
-      cat(quoted(folder.native(), 400), ": holds the unfinished work of another job: its ", subject, " is ",
-          quoted(found), ", that of this job ", quoted(wanted),
-          "; run that job again to go on with it, or set resume to \"restart\", or delete the folder"));
+  throw Error(Fault::exists,
+              cat(quoted(folder.native(), 400), ": holds the unfinished work of another job: its ", subject,
+                  " is ", quoted(found), ", that of this job ", quoted(wanted),
+                  "; run that job again to go on with it, or start anew with option 'resume' = restart, or "
+                  "delete the folder"));
 }
 
 void check_same_job(const Manifest& found, const Manifest& wanted, const fs::path& folder) {

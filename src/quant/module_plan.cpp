@@ -47,7 +47,7 @@ ModulePlan::ModulePlan(const Loader& source, QuantOptions& options) {
   std::optional<ModuleOverride> head;
   if (options.lm_head == QuantizeHead::yes) head = add_head(source, rules, options);
   if (solved_.empty())
-    throw Error(Status::invalid_argument, "'dynamic' skips every module: nothing is left to quantize");
+    throw Error(Status::invalid_argument, "option 'dynamic' skips every module: nothing is left to quantize");
   warnings_ = rules.unused();
   if (head) options.overrides.push_back(std::move(*head));
 }
@@ -65,13 +65,14 @@ std::optional<ModuleOverride> ModulePlan::add_head(const Loader& source, ModuleR
   if (source.tied()) {
     throw Error(
         Status::invalid_argument,
-        "'lm_head' is 1, but the output head of this model is the embedding itself (tie_word_embeddings), "
-        "which stays as it is; wanted 0");
+        "option 'lm_head' = 1 wants an output head of its own: that of this model is the embedding itself "
+        "(tie_word_embeddings), which stays as it is");
   }
   const std::string name = source.head_name();
   const ModuleOverride* found = rules.find(name);
   if (found != nullptr && found->kind == ModuleOverride::Kind::skip)
-    throw Error(Status::invalid_argument, cat("'lm_head' is 1, but ", found->where, " skips it"));
+    throw Error(Status::invalid_argument,
+                cat("option 'lm_head' = 1 contradicts ", found->where, ", which skips it"));
   if (found != nullptr) {
     add(name, options.solver, found);
     return std::nullopt;

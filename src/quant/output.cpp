@@ -83,9 +83,10 @@ void check_compressed(const Loader& source, const ModulePlan& modules) {
     const SolverOptions* solver = modules.find(linear.path);
     if (solver == nullptr) continue;
     if (solver->order == Order::act && solver->static_groups == StaticGroups::no) {
-      throw Error(
-          Status::invalid_argument,
-          "compressed_tensors has no place for order 'act' without static_groups; wanted 'gar' or 'none'");
+      throw Error(Status::invalid_argument,
+                  "format compressed_tensors has no place for option 'order' = act without option "
+                  "'static_groups' = 1; "
+                  "wanted gar or none");
     }
     if (solver->group_size == -1 ||
         linear.in_features % std::min(solver->group_size, linear.in_features) == 0)

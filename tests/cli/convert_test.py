@@ -38,7 +38,7 @@ class Convert(ToolTest):
         first, last = ((self.folder / f / "model.safetensors").read_bytes() for f in ("q", "gptq"))
         self.assertEqual(first, last)
         self.fail_with(1, "quantize", MODEL, self.folder / "no", "--order", "act", "--format", "compressed_tensors",
-                       says=["'act'"])
+                       says=["--order act without --static-groups"])
 
     def test_refusals(self):
         self.fail_with(2, "convert", self.folder / "q", self.folder / "out", says=["--format"])

@@ -3,6 +3,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import signal
 import struct
 import termios
@@ -127,11 +128,23 @@ class Quantize(ToolTest):
         self.assertFalse((self.folder / "out").exists())
 
     def test_tied_head_is_not_quantized(self):
-        self.fail_with(1, "quantize", MODEL, self.folder / "out", *SMALL, "--lm-head", says=("tie_word_embeddings",))
+        self.fail_with(1, "quantize", MODEL, self.folder / "out", *SMALL, "--lm-head",
+                       says=("gptq: error: --lm-head wants", "tie_word_embeddings"))  # fmt: skip
         untied = ROOT / "tests" / "golden" / "models" / "llama"
         out = self.folder / "out"
         self.succeed("quantize", untied, out, "--samples", "4", "--seq-len", "32", "--lm-head")
         self.assertTrue(json.loads((out / "quantize_config.json").read_text())["lm_head"])
+
+    def test_messages_speak_of_flags(self):
+        for arguments, says in (
+            (("--refit", "9"), "--refit is 9, wanted at most --sweeps, which is 4"),
+            (("--seq-len", "100000"), "--seq-len is 100000, but"),
+            (("--dynamic", '{"-:.*": {}}'), "--dynamic skips every module"),
+            (("--dynamic", '{".*": {"bits": 5}}'), "--dynamic: '.*'"),
+        ):
+            done = harness.run("quantize", MODEL, self.folder / "out", *arguments)
+            self.assertIn(done.returncode, (1, 2))
+            self.assertIn("gptq: error: " + says, done.stderr)
 
     def test_same_input_same_bytes(self):
         for out in ("a", "b"):
@@ -145,7 +158,7 @@ class Quantize(ToolTest):
         out = self.folder / "out"
         out.mkdir()
         (out / "mine").write_text("keep")
-        self.fail_with(1, "quantize", MODEL, out, *SMALL, says=("out", "EXISTS"))
+        self.fail_with(1, "quantize", MODEL, out, *SMALL, says=("out", "; --overwrite replaces it", "EXISTS"))
         self.assertEqual([path.name for path in out.iterdir()], ["mine"])
         self.quantize("--overwrite")
         self.assertTrue((out / "model.safetensors").is_file())
@@ -207,18 +220,21 @@ class Interrupt(ToolTest):
         self.assertEqual(job.returncode, 130, stderr)
         self.assertEqual(stdout, "")
         self.assertLess(seconds, 5)
+        self.assertIn("gptq: interrupted", stderr)
         self.assertLessEqual({path.name for path in self.folder.iterdir()}, {".out.unfinished"})
 
     def test_the_same_command_goes_on(self):
         command = ("--calibration", STORIES, "--samples", "3", "--seq-len", "512", "--bits", "4")
         self.succeed("quantize", MODEL, self.folder / "whole", *command)
         job = self.start_quantize("layer 2")
-        self.stop(job, signal.SIGINT)
+        _, stderr, _ = self.stop(job, signal.SIGINT)
+        self.assertRegex(stderr, r"gptq: interrupted; the same command goes on after layer [1-3] of 4\n")
         work = self.folder / ".out.unfinished"
         self.assertTrue((work / "layer-0").is_file())
-        said = self.fail_with(1, "quantize", MODEL, self.folder / "out", *command[:-1], "3", says=("'bits' is '4'", "3"))
-        self.assertIn("--restart", said.stderr)
-        self.succeed("quantize", MODEL, self.folder / "out", *command, "--threads", "2")
+        said = self.fail_with(1, "quantize", MODEL, self.folder / "out", *command[:-1], "3", says=("its --bits is '4'", "3"))
+        self.assertIn("start anew with --restart, or delete the folder", said.stderr)
+        done = self.succeed("quantize", MODEL, self.folder / "out", *command, "--threads", "2")
+        self.assertRegex(done.stderr, r"gptq: goes on after layer [1-3] of 4\n")
         self.assertFalse(work.exists())
         for name in ("model.safetensors", "config.json", "quantize_config.json"):
             self.assertEqual((self.folder / "out" / name).read_bytes(), (self.folder / "whole" / name).read_bytes())
@@ -229,7 +245,8 @@ class Interrupt(ToolTest):
         self.fail_with(1, *small, says=(".out.unfinished", "EXISTS"))
         self.succeed(*small, "--restart")
         self.assertEqual([path.name for path in self.folder.iterdir()], ["out"])
-        self.stop(self.start_quantize("layer 2", "--overwrite", "--no-resume"), signal.SIGINT)
+        _, stderr, _ = self.stop(self.start_quantize("layer 2", "--overwrite", "--no-resume"), signal.SIGINT)
+        self.assertTrue(stderr.endswith("gptq: interrupted\n"), stderr)
         self.assertEqual([path.name for path in self.folder.iterdir()], ["out"])
 
     def test_kill_leaves_nothing_that_looks_finished(self):
@@ -258,6 +275,7 @@ class Progress(ToolTest):
         self.assertNotIn("\x1b", done.stderr)
         layers = [line for line in done.stderr.splitlines() if "layer" in line]
         self.assertTrue(4 <= len(layers) <= 14, done.stderr)
+        self.assertRegex(layers[-1], r"^gptq: layer 4/4: +\d+ %  \d+:\d\d")
         self.assertIn("out", done.stdout)
         self.assertEqual(pathlib.Path(self.folder / "out").is_dir(), True)
 
@@ -267,6 +285,12 @@ class Progress(ToolTest):
                 text = self.on_terminal({"TERM": "xterm", **environment})
                 self.assertIn("\r", text)
                 self.assertRegex(text, r"layer [1-4]/4 +\[")
+                plain = re.sub(r"\x1b\[\d*m", "", text)
+                self.assertRegex(
+                    plain, r"\] +\d+ %  \d+:\d\d, \d+:\d\d left  (mlp|self_attn)\.\w+_proj, loss [\d.e+-]+[\r\n]"
+                )
+                for line in plain.replace("\x1b[K", "").replace("\n", "\r").split("\r"):
+                    self.assertLess(len(line), 80, line)
                 self.assertEqual("\x1b[32m" in text, colour)
 
     def test_the_result_stands_on_its_own_line(self):
