@@ -135,7 +135,7 @@ class Inversion {
         }
       }
     });
-    add_gram(workers_, pair_, b.size(), b.begin, -1.0f, a_);
+    subtract_gram(workers_, pair_, b.size(), b.begin, a_);
     return Definite::yes;
   }
 

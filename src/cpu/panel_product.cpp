@@ -10,8 +10,7 @@ constexpr int64_t kStrip = 128;
 
 }  // namespace
 
-void add_gram(const Workers& workers, const PackedPair& y, int64_t k, int64_t cols, float sign,
-              UpperPanels& c) {
+void subtract_gram(const Workers& workers, const PackedPair& y, int64_t k, int64_t cols, UpperPanels& c) {
   const int64_t tile_rows = y.tile_rows(), strip_tiles = std::max<int64_t>(1, kStrip / tile_rows);
   const int64_t strip_rows = strip_tiles * tile_rows, strip_panels = kStrip / kTileCols;
   const int64_t row_strips = (cols + strip_rows - 1) / strip_rows;
@@ -26,7 +25,8 @@ void add_gram(const Workers& workers, const PackedPair& y, int64_t k, int64_t co
         for (int64_t t = first_tile; t < first_tile + strip_tiles && t * tile_rows < std::min(height, cols);
              ++t) {
           workers.kernels.tile(k, y.left(t), y.right(p), kTileCols, c.panel(p) + t * tile_rows * kTileCols,
-                               kTileCols, std::min(tile_rows, height - t * tile_rows), kTileCols, sign, true);
+                               kTileCols, std::min(tile_rows, height - t * tile_rows), kTileCols, -1.0f,
+                               true);
         }
       }
     }

@@ -1,4 +1,4 @@
-// C += Y^T Y for C in upper panels, on Kernels::tile.
+// C -= Y^T Y for C in upper panels, on Kernels::tile.
 #pragma once
 
 #include <cstdint>
@@ -36,8 +36,7 @@ class PackedPair {
 /// Panels that `cols` columns touch.
 inline int64_t panels_for(int64_t cols) { return (cols + kTileCols - 1) / kTileCols; }
 
-/// C += sign * Y^T Y for the upper triangle of the first `cols` rows and columns of C. Y has k rows.
-void add_gram(const Workers& workers, const PackedPair& y, int64_t k, int64_t cols, float sign,
-              UpperPanels& c);
+/// C -= Y^T Y for the upper triangle of the first `cols` rows and columns of C. Y has k rows.
+void subtract_gram(const Workers& workers, const PackedPair& y, int64_t k, int64_t cols, UpperPanels& c);
 
 }  // namespace gptq::cpu

@@ -232,13 +232,12 @@ std::vector<PlannedMatrix> Job::planned_matrices(int64_t index) const {
       const std::string path = loader_.module_name(index, module);
       const SolverOptions* options = plan_.find(path);
       if (options == nullptr) continue;
-      const int64_t cols = spec.in_features(module);
-      const int64_t per_group = options->group_size == -1 ? cols : std::min(options->group_size, cols);
+      const ModuleShape shape = planned_shape(*options, spec.in_features(module), spec.out_features(module));
       planned.push_back({path,
-                         {.bits = options->bits,
-                          .rows = spec.out_features(module),
-                          .cols = cols,
-                          .groups = (cols + per_group - 1) / per_group}});
+                         {.bits = shape.bits,
+                          .rows = shape.out_features,
+                          .cols = shape.in_features,
+                          .groups = shape.groups}});
     }
   }
   return planned;

@@ -1,5 +1,7 @@
 #include "quant/module_plan.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "model/module_rules.h"
@@ -18,6 +20,15 @@ Order changed_order(Order order, const ModuleOverride& change) {
 }
 
 }  // namespace
+
+ModuleShape planned_shape(const SolverOptions& solver, int64_t in_features, int64_t out_features) {
+  const int64_t per_group = solver.group_size == -1 ? in_features : std::min(solver.group_size, in_features);
+  return {.in_features = in_features,
+          .out_features = out_features,
+          .bits = solver.bits,
+          .groups = (in_features + per_group - 1) / per_group,
+          .symmetry = solver.symmetric == Symmetric::yes ? Symmetry::symmetric : Symmetry::asymmetric};
+}
 
 SolverOptions changed(SolverOptions base, const ModuleOverride& change) {
   base.bits = change.bits.value_or(base.bits);

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "format/written_module.h"
 #include "model/loader.h"
 #include "model/module_rules.h"
 #include "quant/options.h"
@@ -36,6 +37,9 @@ class ModulePlan {
   std::unordered_map<std::string, SolverOptions> solved_;
   std::vector<std::string> warnings_;
 };
+
+/// What a matrix solved with these options becomes.
+ModuleShape planned_shape(const SolverOptions& solver, int64_t in_features, int64_t out_features);
 
 /// `base` with what `change` says instead.
 SolverOptions changed(SolverOptions base, const ModuleOverride& change);

@@ -16,16 +16,6 @@
 namespace gptq {
 namespace {
 
-/// What a Linear becomes.
-ModuleShape planned_shape(const SolverOptions& solver, int64_t in_features, int64_t out_features) {
-  const int64_t per_group = solver.group_size == -1 ? in_features : std::min(solver.group_size, in_features);
-  return {.in_features = in_features,
-          .out_features = out_features,
-          .bits = solver.bits,
-          .groups = (in_features + per_group - 1) / per_group,
-          .symmetry = solver.symmetric == Symmetric::yes ? Symmetry::symmetric : Symmetry::asymmetric};
-}
-
 /// Of those that become quantized, by the name of their weight.
 std::unordered_map<std::string, ModuleShape> planned_modules(const Loader& source,
                                                              const ModulePlan& modules) {
