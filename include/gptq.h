@@ -238,11 +238,11 @@ GPTQ_API gptq_status gptq_options_set_float(gptq_options *options, const char *k
  *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_options_set_string(gptq_options *options, const char *key, const char *value);
 /** Sets several keys from a JSON object such as {"bits": 4, "order": "act", "sym": true}, in which true and false are
- *  1 and 0; all of them, or none on an error.
+ *  1 and 0, and "dynamic" may be the object itself; all of them, or none on an error.
  *  @return errors as gptq_options_set_int(), also for a text that is no JSON object
  *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_options_set_json(gptq_options *options, const char *json, int64_t len);
-/** The keys that were set, as a JSON object.  @since 0.1  @owner caller, gptq_buffer_free() */
+/** The keys that were set, as a JSON object that gptq_options_set_json() takes; "dynamic" is a string in it.  @since 0.1  @owner caller, gptq_buffer_free() */
 GPTQ_API gptq_status gptq_options_get_json(const gptq_options *options, gptq_buffer **out_json);
 /** Reports the progress of calls that are given these options; NULL for none.
  *  `user_data` must outlive every handle made with them.  @since 0.1  @threadsafe exclusive */

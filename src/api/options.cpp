@@ -88,6 +88,18 @@ void check_grammar(const OptionRow& row, const std::string& value) {
   }
 }
 
+/// The object "dynamic" of the options as the text that it is as an option. Json does not keep the order of its patterns.
+std::string dynamic_text(std::string_view options) {
+  constexpr std::string_view kPath[] = {GPTQ_KEY_DYNAMIC};
+  try {
+    JsonWriter json;
+    write_module_overrides(json, parse_module_overrides(options, "option", kPath, OverrideUse::quantize));
+    return json.take();
+  } catch (const Error& error) {
+    refuse(error.what());
+  }
+}
+
 void bound(JsonWriter& json, std::string_view name, const OptionRow& row, double value) {
   if (row.type == OptionType::integer) {
     json.member(name, static_cast<int64_t>(value));
@@ -161,6 +173,8 @@ void gptq_options::set_json(std::string_view text) {
       copy.set(key, value.get<double>());
     } else if (value.is_string()) {
       copy.set(key, value.get<std::string>());
+    } else if (value.is_object() && key == GPTQ_KEY_DYNAMIC) {
+      copy.set(key, dynamic_text(text));
     } else {
       refuse(cat("option ", quoted(key), " is neither a number nor a text"));
     }

@@ -79,4 +79,33 @@ TEST(Options, DynamicIsCheckedWhenItIsSet) {
   gptq_options_free(options);
 }
 
+TEST(Options, DynamicAsAnObject) {
+  gptq_options *options = nullptr, *again = nullptr;
+  ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);
+  ASSERT_EQ(gptq_options_create(&again), GPTQ_OK);
+  const auto text_of = [](const gptq_options* from) {
+    gptq_buffer* json = nullptr;
+    EXPECT_EQ(gptq_options_get_json(from, &json), GPTQ_OK);
+    return take_text(json);
+  };
+  // in its order, which is not that of the alphabet
+  const std::string dynamic =
+      R"({"z.*":{"bits":8,"sym":false},"a.*":{"group_size":-1,"mse":0.0},"-:m\\.":{}})";
+  const std::string object = R"({"bits":3,"dynamic":)" + dynamic + R"(,"sym":true})";
+  ASSERT_EQ(gptq_options_set_json(options, object.c_str(), -1), GPTQ_OK) << gptq_last_error_message();
+  const std::string json = text_of(options);
+  EXPECT_EQ(Json::parse(json)["dynamic"], dynamic);
+  ASSERT_EQ(gptq_options_set_json(again, json.c_str(), -1), GPTQ_OK) << gptq_last_error_message();
+  EXPECT_EQ(text_of(again), json);
+  ASSERT_EQ(gptq_options_set_string(again, GPTQ_KEY_DYNAMIC, dynamic.c_str()), GPTQ_OK);
+  EXPECT_EQ(text_of(again), json);
+  for (const char* refused : {R"({"dynamic":{"a(":{}}})", R"({"dynamic":{"a":{"bits":5}}})",
+                              R"({"dynamic":{"a":1}})", R"({"dynamic":[]})", R"({"bits":{"a":{}}})"}) {
+    EXPECT_EQ(gptq_options_set_json(options, refused, -1), GPTQ_ERROR_INVALID_ARGUMENT) << refused;
+    EXPECT_EQ(text_of(options), json);
+  }
+  gptq_options_free(options);
+  gptq_options_free(again);
+}
+
 }  // namespace
