@@ -183,7 +183,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
                                                  its defaults for the six keys above, for comparison */
 #define GPTQ_KEY_TRUE_SEQUENTIAL "true_sequential" /* int 0 or 1 (default): modules of a layer see the quantized
                                                       ones before them */
-#define GPTQ_KEY_CALIBRATION_SAMPLES "calibration_samples" /* int >= 1, default 128 sequences */
+#define GPTQ_KEY_CALIBRATION_SAMPLES "calibration_samples" /* int >= 1, default 128: most sequences, of those that come as
+      text or in files of tokens; those of gptq_quantizer_add_calibration_tokens() are all taken, besides */
 #define GPTQ_KEY_CALIBRATION_LENGTH "calibration_length"   /* int >= 0 tokens each; 0 (default) takes 2,048 or the
                                                               model's context, whichever is less */
 #define GPTQ_KEY_CALIBRATION_PACKING "calibration_packing" /* int 1 (default): calibration texts follow one another, with
@@ -191,7 +192,7 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       a shorter sequence if it has 10 tokens */
 #define GPTQ_KEY_CALIBRATION_FORMAT "calibration_format" /* string: what gptq_quantizer_add_calibration_text() takes:
       "text" (default), one text a call; "jsonl", lines of JSON; "json", an array: of values each, which are a text (a
-      string, or {"text": ...}) or a sequence of tokens (an array, or {"input_ids": [...]}), taken as it is */
+      string, or {"text": ...}) or a sequence of tokens (an array, or {"input_ids": [...]}), which is not cut */
 #define GPTQ_KEY_FORMAT "format"             /* string: "gptq" (default for symmetric), "gptq_v2" (default for
                                                 asymmetric) or "compressed_tensors" (its "pack-quantized", of vLLM's
                                                 quantizer: no GPT-2, no order "act" unless the groups are static).
@@ -453,13 +454,14 @@ GPTQ_API void gptq_quantizer_free(gptq_quantizer *quantizer);
 /** Calibration text, or several in JSON (calibration_format): all texts, one after another (calibration_packing), are
  *  tokenized and cut into consecutive sequences of calibration_length tokens, of which the first calibration_samples are
  *  taken, or that many at random where a seed is set; less text than one sequence is taken as it is. Nothing is padded.
- *  Sequences given as tokens are all taken. Without any calibration the model writes its own: sequences sampled at
+ *  Sequences of tokens in JSON go first, as they are, the first calibration_samples of them or as many at random; text
+ *  fills up what is left. The report counts those left out. Without any calibration the model writes its own: sequences sampled at
  *  temperature 1 from its beginning-of-text token.
  *  @return GPTQ_ERROR_CORRUPT for ill-formed UTF-8 or JSON and for tokens that the model lacks, naming byte or line;
  *          GPTQ_ERROR_UNSUPPORTED for {"messages": ...}; GPTQ_ERROR_BAD_STATE after the first step
  *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_add_calibration_text(gptq_quantizer *quantizer, const char *text, int64_t len);
-/** One calibration sequence, taken as it is, besides those cut from text.
+/** One calibration sequence, taken as it is, besides those that come as text, whatever calibration_samples is.
  *  @return GPTQ_ERROR_INVALID_ARGUMENT for an id outside the vocabulary, none, or more than the model's context;
  *          GPTQ_ERROR_BAD_STATE after the first step   @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_add_calibration_tokens(gptq_quantizer *quantizer, const int32_t *ids,
@@ -487,7 +489,7 @@ GPTQ_API gptq_status gptq_quantizer_get_stat(const gptq_quantizer *quantizer, co
 /** Text of the last failure of this job; "" if none. Good until the next call on it.  @since 0.1 */
 GPTQ_API const char *gptq_quantizer_error_message(const gptq_quantizer *quantizer);
 /** What was done so far, as JSON: {"model", "options": ..., "calibration": {"source", "documents", "too_short",
- *  "sequences", "tokens"}, "modules": [{"name", "bits", "group_size", "weights", "bits_per_weight", "loss",
+ *  "left_out", "sequences", "tokens"}, "modules": [{"name", "bits", "group_size", "weights", "bits_per_weight", "loss",
  *  "relative_error", "damp", "method", "seconds", "memory", "scales", "note"}, ...], "warnings": [text, ...],
  *  "seconds": n}. loss is the squared output error per token; relative_error the same over the energy of the outputs, null
  *  where it is not known; memory the most bytes that the process has held; scales their least, first tenth, median, last

@@ -217,7 +217,7 @@ void add_calibration_options(Command& command, Arguments& arguments) {
   command.option("--calibration-format", "NAME", arguments.calibration_format,
                  "text, jsonl or json; default by the file's ending, else text");
   command.option("--samples", "N", arguments.samples,
-                 "Sequences cut from text; default 128; those given as tokens are all taken");
+                 "Most sequences, cut from text or given as tokens; default 128");
   command.option("--seq-len", "N", arguments.seq_len,
                  "Tokens of each; default 2048 or the model's context, whichever is less");
   command.toggle("--packing,!--no-packing", arguments.packing,

@@ -81,6 +81,17 @@ CutText cut_singly(const Tokenizer& tokenizer, std::span<const std::string> docu
 
 }  // namespace
 
+void take_samples(Sequences& sequences, int64_t samples, std::optional<uint64_t> seed) {
+  const auto whole = static_cast<int64_t>(sequences.size()), count = std::min(samples, whole);
+  if (!seed) {
+    sequences.resize(static_cast<size_t>(count));
+    return;
+  }
+  Sequences chosen;
+  for (int64_t i : draw(whole, count, *seed)) chosen.push_back(std::move(sequences[static_cast<size_t>(i)]));
+  sequences = std::move(chosen);
+}
+
 CutText cut_documents(const Tokenizer& tokenizer, std::span<const std::string> documents,
                       const CutOptions& options) {
   CutText cut;
@@ -99,15 +110,7 @@ CutText cut_documents(const Tokenizer& tokenizer, std::span<const std::string> d
     throw Error(Status::invalid_argument,
                 cat("the calibration text has ", most, " tokens, wanted at least 2"));
   }
-  const auto whole = static_cast<int64_t>(sequences.size()), count = std::min(options.samples, whole);
-  if (!options.seed) {
-    sequences.resize(static_cast<size_t>(count));
-    return cut;
-  }
-  Sequences chosen;
-  for (int64_t i : draw(whole, count, *options.seed))
-    chosen.push_back(std::move(sequences[static_cast<size_t>(i)]));
-  sequences = std::move(chosen);
+  take_samples(sequences, options.samples, options.seed);
   return cut;
 }
 

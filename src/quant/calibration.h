@@ -36,6 +36,9 @@ struct CutText {
   int64_t too_short = 0;  // ends of documents, below kShortestSequence, that were left out
 };
 
+/// Leaves the first `samples` of them, or as many at random, in their order, where a seed is given.
+void take_samples(Sequences& sequences, int64_t samples, std::optional<uint64_t> seed);
+
 /// Tokenizes documents and cuts them into consecutive sequences of `length` tokens; the first `samples` of them, or as
 /// many at random, without repetition, where a seed is given. Packed, the rest that fills no sequence is left out,
 /// unless all is shorter than one: then it is the one sequence. There is no padding.

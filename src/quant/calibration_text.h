@@ -17,7 +17,7 @@ enum class CalibrationFormat : uint8_t { text, jsonl, json };
 
 struct CalibrationData {
   std::vector<std::string> documents;
-  Sequences sequences;  // taken as they are
+  Sequences sequences;  // not to be cut
 };
 
 /// Appends what `text` holds; empty lines count for nothing. Errors name the line, or the item of an array. Faults:

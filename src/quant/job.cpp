@@ -5,8 +5,8 @@
 #include <iterator>
 
 #include "base/error.h"
-#include "base/memory.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "quant/companions.h"
 #include "quant/matrix_solve.h"
@@ -73,7 +73,7 @@ void Job::add_text(std::string_view text) {
   if (data.documents.empty() && data.sequences.empty())
     throw Error(Status::invalid_argument, "the calibration holds neither text nor tokens");
   std::move(data.documents.begin(), data.documents.end(), std::back_inserter(documents_));
-  std::move(data.sequences.begin(), data.sequences.end(), std::back_inserter(sequences_));
+  std::move(data.sequences.begin(), data.sequences.end(), std::back_inserter(file_sequences_));
 }
 
 void Job::add_tokens(std::span<const int32_t> ids) {
@@ -93,18 +93,28 @@ void Job::add_tokens(std::span<const int32_t> ids) {
   sequences_.emplace_back(ids.begin(), ids.end());
 }
 
-void Job::cut_calibration() {
+/// Sequences of files first, and text for the rest of the samples, besides those that were given one by one.
+void Job::choose_calibration() {
   const Spec& spec = loader_.spec();
-  const auto tokenizer = Tokenizer::load(loader_.folder());
+  const auto given = static_cast<int64_t>(file_sequences_.size());
+  take_samples(file_sequences_, options_.calibration_samples, options_.seed);
+  const auto taken = static_cast<int64_t>(file_sequences_.size());
+  left_out_ = given - taken;
+  std::move(file_sequences_.begin(), file_sequences_.end(), std::back_inserter(sequences_));
+  file_sequences_ = {};
   document_count_ = static_cast<int64_t>(documents_.size());
+  calibration_source_ = sequences_.empty() ? "text" : "tokens";
+  if (documents_.empty() || taken == options_.calibration_samples) return;
+  const auto tokenizer = Tokenizer::load(loader_.folder());
   CutText cut = cut_documents(*tokenizer, documents_,
-                              {.samples = options_.calibration_samples,
+                              {.samples = options_.calibration_samples - taken,
                                .length = options_.calibration_length,
                                .seed = options_.seed,
                                .packing = options_.calibration_packing,
                                .vocab = spec.vocab,
                                .eos = spec.eos.empty() ? tokenizer->eos_id() : spec.eos.front()});
   too_short_ = cut.too_short;
+  if (!sequences_.empty()) calibration_source_ = "text and tokens";
   std::move(cut.sequences.begin(), cut.sequences.end(), std::back_inserter(sequences_));
   documents_ = {};
 }
@@ -135,11 +145,8 @@ void Job::tell_module(const ModuleReport& module) {
 
 void Job::calibrate() {
   const Spec& spec = loader_.spec();
-  if (!documents_.empty()) {
-    calibration_source_ = sequences_.empty() ? "text" : "text and tokens";
-    cut_calibration();
-  } else if (!sequences_.empty()) {
-    calibration_source_ = "tokens";
+  if (!documents_.empty() || !file_sequences_.empty() || !sequences_.empty()) {
+    choose_calibration();
   } else if (auto written = work_->written_calibration()) {
     sequences_ = std::move(*written);
     calibration_source_ = kWrittenByModel;
@@ -383,6 +390,7 @@ std::string Job::report() const {
   CalibrationReport calibration{.source = calibration_source_,
                                 .documents = document_count_,
                                 .too_short = too_short_,
+                                .left_out = left_out_,
                                 .sequences = static_cast<int64_t>(sequences_.size())};
   for (const auto& sequence : sequences_) calibration.tokens += static_cast<int64_t>(sequence.size());
   return report_json({.model = folder_name(loader_.folder()),

@@ -56,7 +56,7 @@ class Job {
 
  private:
   void calibrate();
-  void cut_calibration();
+  void choose_calibration();
   void begin_stage(int64_t index);
   void quantize_layer(int64_t index);
   void quantize_head();
@@ -86,9 +86,11 @@ class Job {
   std::optional<JobWork> work_;            // gone once committed or failed, as is
   std::optional<QuantizedFolder> output_;  // this
   std::vector<std::string> documents_;
-  Sequences sequences_;
+  Sequences file_sequences_;  // given as tokens in files
+  Sequences sequences_;       // those that are used
   std::string calibration_source_;
   int64_t document_count_ = 0, too_short_ = 0;  // of the calibration text
+  int64_t left_out_ = 0;                        // of file_sequences_
   std::unique_ptr<LayerWalk> walk_;
   std::atomic<int64_t> next_layer_{-1};   // -1: calibration; layers: closing; beyond: done
   std::string stage_, stage_prefix_;      // the names of its modules begin with the latter

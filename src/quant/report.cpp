@@ -74,6 +74,7 @@ std::string report_json(const JobReport& job) {
   report.member("source", job.calibration.source);
   report.member("documents", job.calibration.documents);
   report.member("too_short", job.calibration.too_short);
+  report.member("left_out", job.calibration.left_out);
   report.member("sequences", job.calibration.sequences);
   report.member("tokens", job.calibration.tokens);
   report.end_object();

@@ -15,6 +15,7 @@ struct CalibrationReport {
   /// "text", "tokens", "text and tokens", "written by the model"; empty before the calibration
   std::string source;
   int64_t documents = 0, too_short = 0;  // CutText::too_short
+  int64_t left_out = 0;                  // sequences of tokens in files, beyond calibration_samples
   int64_t sequences = 0, tokens = 0;
 };
 

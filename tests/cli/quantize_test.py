@@ -117,7 +117,8 @@ class Quantize(ToolTest):
         shown = self.quantize("--calibration", lines, "--no-packing", out="single")["report"]["calibration"]
         self.assertLessEqual(shown["tokens"], 4 * 64)
         shown = self.quantize("--calibration", array, out="tokens")["report"]["calibration"]
-        self.assertEqual((shown["source"], shown["sequences"], shown["tokens"]), ("tokens", 5, 160))
+        self.assertEqual((shown["source"], shown["sequences"], shown["left_out"]), ("tokens", 4, 1))
+        self.assertEqual(shown["tokens"], 128)
         renamed = self.folder / "lines.txt"
         renamed.write_bytes(lines.read_bytes())
         shown = self.quantize("--calibration", renamed, "--calibration-format", "jsonl", out="named")["report"]

@@ -262,6 +262,40 @@ TEST(Job, DocumentsOfJsonLines) {
   EXPECT_EQ(calibration["sequences"], 2);
 }
 
+TEST(Job, SequencesOfFilesAreSamplesThoseGivenOneByOneAreNot) {
+  QuantOptions options = small_options();
+  options.calibration_format = CalibrationFormat::jsonl;
+  options.calibration_samples = 3;
+  const json text = stories();
+  const auto calibration = [&](const std::string& lines, int given, std::optional<uint64_t> seed) {
+    const TemporaryFolder folder;
+    options.seed = seed;
+    Job job(sample_folder(), folder / "out", {}, options, kQuiet);
+    job.add_text(lines);
+    for (int32_t i = 0; i < given; ++i) job.add_tokens(std::vector<int32_t>{1, 2, 3, i});
+    job.step();
+    return json::parse(job.report())["calibration"];
+  };
+  std::string many;
+  for (int length = 1; length <= 5; ++length) many += json(std::vector<int>(length, 7)).dump() + "\n";
+  const auto figures = [](const json& c) {
+    return std::array{c["sequences"].get<int>(), c["tokens"].get<int>(), c["left_out"].get<int>()};
+  };
+  const json first = calibration(many, 0, {});
+  EXPECT_EQ(first["source"], "tokens");
+  EXPECT_EQ(figures(first), (std::array{3, 1 + 2 + 3, 2}));
+  EXPECT_EQ(figures(calibration(many, 4, {})), (std::array{7, 6 + 16, 2}));
+  EXPECT_EQ(figures(calibration(many, 0, 3))[2], 2);
+  EXPECT_NE(calibration(many, 0, 3)["tokens"], 6);
+
+  const json both = calibration("[7,7]\n" + text.dump() + "\n", 0, {});
+  EXPECT_EQ(both["source"], "text and tokens");
+  EXPECT_EQ(figures(both), (std::array{3, 2 + 2 * 64, 0}));
+  const json none_left = calibration(many + text.dump() + "\n", 0, {});
+  EXPECT_EQ(none_left["source"], "tokens");
+  EXPECT_EQ(figures(none_left), (std::array{3, 6, 2}));
+}
+
 TEST(Job, OneSentenceAgainAndAgain) {
   const TemporaryFolder folder;
   Job job(sample_folder(), folder / "out", {}, small_options(), kQuiet);
