@@ -49,6 +49,7 @@ std::shared_ptr<const Backend> create_cpu_backend(const BackendOptions& options)
   if (options.threads < 0 || options.threads > cpu::kMostThreads) {
     throw Error(Status::invalid_argument, cat(options.threads, " threads, wanted 0 to ", cpu::kMostThreads));
   }
+  cpu::warn_of_unknown_mask();
   return std::make_shared<cpu::CpuBackend>(options.threads != 0 ? options.threads : available_cpus(),
                                            options.compute);
 }

@@ -1,7 +1,10 @@
 // Which set of kernels this machine runs.
+#include <algorithm>
 #include <cstdlib>
 #include <string_view>
 
+#include "base/log.h"
+#include "base/text.h"
 #include "cpu/kernels.h"
 
 #if defined(__x86_64__)
@@ -55,23 +58,25 @@ Features detect() {
 Features detect() { return {}; }
 #endif
 
-bool masked(std::string_view list, std::string_view name) {
+/// Calls visit(name) for each name in GPTQ_CPU_MASK, "avx512,amx".
+template <class Visit>
+void each_masked(const Visit& visit) {
+  const char* mask = std::getenv("GPTQ_CPU_MASK");
+  std::string_view list = mask != nullptr ? mask : "";
   while (!list.empty()) {
-    const size_t comma = list.find(',');
-    if (list.substr(0, comma) == name) return true;
-    if (comma == std::string_view::npos) break;
-    list.remove_prefix(comma + 1);
+    const size_t end = std::min(list.find(','), list.size());
+    if (end > 0) visit(list.substr(0, end));
+    list.remove_prefix(std::min(end + 1, list.size()));
   }
-  return false;
 }
 
 Features allowed() {
   Features found = detect();
-  if (const char* mask = std::getenv("GPTQ_CPU_MASK"); mask != nullptr) {
-    if (masked(mask, "avx2")) found = {};
-    if (masked(mask, "avx512")) found.avx512 = found.amx = false;
-    if (masked(mask, "amx")) found.amx = false;
-  }
+  each_masked([&](std::string_view name) {
+    if (name == "avx2") found = {};
+    if (name == "avx512") found.avx512 = found.amx = false;
+    if (name == "amx") found.amx = false;
+  });
 #if defined(__x86_64__)
   found.amx = found.amx && may_use_tiles();
 #endif
@@ -96,6 +101,14 @@ const Kernels& kernels_amx() {
 #endif
 
 }  // namespace
+
+void warn_of_unknown_mask() {
+  each_masked([](std::string_view name) {
+    if (name == "avx2" || name == "avx512" || name == "amx") return;
+    log(LogLevel::warning,
+        cat("GPTQ_CPU_MASK names ", quoted(name), ", which hides nothing; known are avx2, avx512 and amx"));
+  });
+}
 
 int available_kernels(const Kernels* (&sets)[kMaxKernelSets]) {
   int count = 0;

@@ -145,6 +145,9 @@ const Gemm& gemm_amx();  // AMX tiles of bf16, AVX-512 BF16 besides: with the ke
 /// ("avx512", "amx,avx2") are hidden, and with a set those that need it; it is read once.
 const Kernels& best_kernels();
 
+/// Says by the log what in GPTQ_CPU_MASK is the name of no set.
+void warn_of_unknown_mask();
+
 /// Every set that best_kernels() chooses from, slowest first; returns how many.
 constexpr int kMaxKernelSets = 4;
 int available_kernels(const Kernels* (&sets)[kMaxKernelSets]);

@@ -134,6 +134,15 @@ class Usage(ToolTest):
                 self.fail_with(1, *arguments, says=("nothing-here",))
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    def test_unknown_instruction_set(self):
+        for mask, unknown in (("avx3,amx", "avx3"), ("AVX512", "AVX512"), ("amx,,avx512", None), ("", None)):
+            said = self.succeed("info", MODEL, env={"GPTQ_CPU_MASK": mask}).stderr
+            if unknown:
+                self.assertIn(f"gptq: warning: GPTQ_CPU_MASK names '{unknown}'", said)
+                self.assertIn("known are avx2, avx512 and amx", said)
+            else:
+                self.assertEqual(said, "")
+
     def test_unknown_device(self):
         self.fail_with(1, "generate", MODEL, "--prompt", "a", "--device", "abacus", says=("abacus",))
 
