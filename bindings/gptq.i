@@ -133,7 +133,10 @@ GPTQ_RESULT(double *, double, double[], Double, jdoubleArray, jdouble, jdouble)
   $1 = NULL;
   if ($input) {
     $1 = ($1_ltype)(*jenv)->Get##JNI##ArrayElements(jenv, $input, NULL);
-    if (!$1) return $null;
+    if (!$1) {
+      $cleanup
+      return $null;
+    }
   }
 %}
 %typemap(freearg) T %{ if ($1) (*jenv)->Release##JNI##ArrayElements(jenv, $input, (ELEMENT *)$1, JNI_ABORT); %}
