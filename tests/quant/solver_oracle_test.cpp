@@ -1,9 +1,12 @@
 // The solver against GPTQ in fp64, one column at a time.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <tuple>
 
+#include "base/random.h"
 #include "quant/oracle.h"
 #include "quant/solver_support.h"
 
@@ -170,10 +173,80 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(RangeAndTarget{test::OracleRange::mse, test::OracleTarget::sequential},
                     RangeAndTarget{test::OracleRange::hessian, test::OracleTarget::sequential},
                     RangeAndTarget{test::OracleRange::minmax, test::OracleTarget::exact},
+                    RangeAndTarget{test::OracleRange::mse, test::OracleTarget::exact},
                     RangeAndTarget{test::OracleRange::hessian, test::OracleTarget::exact},
                     RangeAndTarget{test::OracleRange::minmax, test::OracleTarget::gptaq},
                     RangeAndTarget{test::OracleRange::hessian, test::OracleTarget::gptaq}),
     [](const auto& info) { return name_of(info.param); });
+
+/// Numbers of values, one for each of `counts`, such that any two values of any two of them come together in some row.
+std::vector<std::vector<size_t>> covering_rows(const std::vector<size_t>& counts) {
+  struct Pair {
+    size_t a, value_a, b, value_b;
+    bool in(const std::vector<size_t>& row) const { return row[a] == value_a && row[b] == value_b; }
+  };
+  std::vector<Pair> missing;
+  for (size_t a = 0; a < counts.size(); ++a) {
+    for (size_t b = a + 1; b < counts.size(); ++b) {
+      for (size_t i = 0; i < counts[a] * counts[b]; ++i)
+        missing.push_back({a, i % counts[a], b, i / counts[a]});
+    }
+  }
+  std::vector<std::vector<size_t>> rows;
+  Random random(1);
+  while (!missing.empty()) {
+    std::vector<size_t> best;
+    int64_t most = 0;
+    for (int i = 0; i < 50; ++i) {  // the best of some that have the first missing pair
+      std::vector<size_t> row;
+      for (size_t count : counts) row.push_back(static_cast<size_t>(random.below(count)));
+      row[missing[0].a] = missing[0].value_a;
+      row[missing[0].b] = missing[0].value_b;
+      const auto covered =
+          std::count_if(missing.begin(), missing.end(), [&](const Pair& pair) { return pair.in(row); });
+      if (covered > most) {
+        most = covered;
+        best = row;
+      }
+    }
+    std::erase_if(missing, [&](const Pair& pair) { return pair.in(best); });
+    rows.push_back(best);
+  }
+  return rows;
+}
+
+TEST(SolverOracle, EachPairOfOptions) {
+  Input input = make_input(400, 272, 31);
+  input.originals = input.x;
+  input.x = test::drifted(input.originals, input.cols, 4);
+  input.gram = test::gram(input.x, input.cols);
+  test::CpuBench bench;
+  const auto hessian = bench.hessian(input.x, input.cols);
+  const std::vector<float> w = test::normal(10 * input.cols, 6);
+  constexpr std::array kBits{2, 3, 4, 8}, kGroups{16, 64, 256, -1};
+  constexpr std::array kDamp{0.01, 0.05, 0.3}, kAlpha{0.25, 0.75, 1.0};
+  constexpr std::array kNorm{2.4, 1.0};
+  const auto rows =
+      covering_rows({kBits.size(), kGroups.size(), 2, 3, 2, kDamp.size(), 3, kNorm.size(), 3, kAlpha.size()});
+  EXPECT_LT(rows.size(), 40u);
+  Difference total;
+  for (const auto& row : rows) {
+    compare(bench, input, *hessian, w,
+            {.bits = kBits[row[0]],
+             .group_size = kGroups[row[1]],
+             .symmetric = row[2] == 0,
+             .order = static_cast<OracleOrder>(row[3]),
+             .static_groups = row[4] == 1,
+             .damp = kDamp[row[5]],
+             .half_scales = true,
+             .range = static_cast<test::OracleRange>(row[6]),
+             .norm = kNorm[row[7]],
+             .target = static_cast<test::OracleTarget>(row[8]),
+             .alpha = kAlpha[row[9]]},
+            total);
+  }
+  expect_same(total);
+}
 
 TEST(SolverOracle, LargeProblem) {
   const Input input = make_input(4096, 512, 3);

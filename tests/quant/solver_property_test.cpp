@@ -1,6 +1,7 @@
 // What holds for every problem: thread counts, scaling, degenerate inputs, refusals.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -68,6 +69,125 @@ TEST(SolverProperty, SamplesTwiceChangeNothing) {
   const SolveResult once = solve(bench, x, 160, w, {}), again = solve(bench, twice, 160, w, {});
   EXPECT_EQ(once.q.codes, again.q.codes);
   EXPECT_NEAR(once.loss, again.loss, 1e-4 * once.loss);
+}
+
+/// What the library does by default, plain GPTQ, and what lies between.
+const SolverOptions kKinds[] = {
+    {.group_size = 32},
+    {.group_size = 32, .order = Order::act},
+    {.bits = 3, .group_size = 64, .symmetric = Symmetric::no, .static_groups = StaticGroups::yes},
+    {.bits = 2, .group_size = 32, .range = RangeSearch::mse, .target = Target::gptaq},
+    {.group_size = 32, .range = RangeSearch::hessian, .target = Target::exact, .sweeps = 4, .refits = 2},
+    {.bits = 8, .group_size = -1, .order = Order::none, .target = Target::exact, .sweeps = 1},
+};
+
+struct Problem {
+  int64_t cols;
+  std::vector<float> x, original, w;
+};
+
+Problem make_problem() {
+  constexpr int64_t kCols = 160;
+  const std::vector<float> original = test::correlated_inputs(400, kCols, 1);
+  return {kCols, test::drifted(original, kCols, 3), original, test::normal(30 * kCols, 2)};
+}
+
+SolveResult solve(const Problem& problem, const SolverOptions& options) {
+  const test::CpuBench bench;
+  const auto hessian = bench.hessian(problem.x, problem.cols);
+  const auto drift = bench.drift(problem.original, problem.x, problem.cols);
+  const auto rows = static_cast<int64_t>(problem.w.size()) / problem.cols;
+  return Solver(*bench.stream, *hessian, drift.get(), options).quantize(problem.w.data(), rows, "w");
+}
+
+/// Part of the codes that differ.
+double unequal(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  int64_t count = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) count += a[i] != b[i];
+  return static_cast<double>(count) / static_cast<double>(a.size());
+}
+
+TEST(SolverProperty, ScaledInputsChangeTheLossAlone) {
+  const Problem problem = make_problem();
+  for (const SolverOptions& options : kKinds) {
+    const SolveResult plain = solve(problem, options);
+    for (const float scale : {0.125f, 64.0f}) {  // powers of two: no rounding differs
+      Problem scaled = problem;
+      for (float& v : scaled.x) v *= scale;
+      for (float& v : scaled.original) v *= scale;
+      const SolveResult result = solve(scaled, options);
+      EXPECT_TRUE(same(plain.q, result.q)) << options.bits << " bits, scale " << scale;
+      EXPECT_NEAR(result.loss, plain.loss * double{scale} * scale, 1e-6 * result.loss);
+    }
+  }
+}
+
+TEST(SolverProperty, ScaledWeightsChangeScalesAlone) {
+  const Problem problem = make_problem();
+  for (const SolverOptions& options : kKinds) {
+    const SolveResult plain = solve(problem, options);
+    Problem scaled = problem;
+    for (float& v : scaled.w) v *= 4;
+    SolveResult result = solve(scaled, options);
+    for (float& s : result.q.scales) s /= 4;
+    EXPECT_TRUE(same(plain.q, result.q)) << options.bits << " bits";
+    EXPECT_NEAR(result.loss, 16 * plain.loss, 1e-6 * result.loss);
+  }
+}
+
+TEST(SolverProperty, TokensTwiceChangeNothingForAnyKind) {
+  const Problem problem = make_problem();
+  Problem twice = problem;
+  twice.x.insert(twice.x.end(), problem.x.begin(), problem.x.end());
+  twice.original.insert(twice.original.end(), problem.original.begin(), problem.original.end());
+  for (const SolverOptions& options : kKinds) {
+    const SolveResult once = solve(problem, options), again = solve(twice, options);
+    EXPECT_LE(unequal(once.q.codes, again.q.codes), 1e-3) << options.bits << " bits";
+    EXPECT_NEAR(again.loss, once.loss, 1e-3 * once.loss);
+  }
+}
+
+/// Column i of the result is column `from[i]`.
+std::vector<float> permuted(const std::vector<float>& rows, const std::vector<size_t>& from) {
+  std::vector<float> result;
+  for (size_t row = 0; row < rows.size(); row += from.size()) {
+    for (size_t column : from) result.push_back(rows[row + column]);
+  }
+  return result;
+}
+
+void expect_columns_follow(const SolverOptions& options, const std::vector<size_t>& from) {
+  const Problem problem = make_problem();
+  const SolveResult plain = solve(problem, options);
+  const SolveResult moved = solve(
+      {problem.cols, permuted(problem.x, from), permuted(problem.original, from), permuted(problem.w, from)},
+      options);
+  const std::vector<float> wanted = permuted(test::dequantized(plain.q), from);
+  const std::vector<float> found = test::dequantized(moved.q);
+  int64_t far = 0;
+  for (size_t i = 0; i < wanted.size(); ++i) far += std::fabs(wanted[i] - found[i]) > 1e-6f;
+  EXPECT_LE(static_cast<double>(far), 2e-3 * static_cast<double>(wanted.size())) << options.bits << " bits";
+  EXPECT_NEAR(moved.loss, plain.loss, 1e-3 * plain.loss);
+}
+
+TEST(SolverProperty, ColumnsInAnotherOrderFollowIt) {
+  std::vector<size_t> any, in_groups;
+  for (size_t i = 0; i < 160; ++i) {
+    any.push_back((i * 77 + 13) % 160);
+    // within each 32 columns, and the groups among each other
+    in_groups.push_back((i / 32 * 2 + 1) % 5 * 32 + (i % 32 * 11 + 5) % 32);
+  }
+  // groups that the order makes, or that all are one of
+  expect_columns_follow({.group_size = 32, .order = Order::act}, any);
+  expect_columns_follow({.bits = 3, .group_size = -1, .order = Order::act}, any);
+  expect_columns_follow({.group_size = 32, .order = Order::act, .target = Target::gptaq}, any);
+  expect_columns_follow({.bits = 3, .group_size = -1, .symmetric = Symmetric::no}, any);
+  // groups of neighbours
+  expect_columns_follow({.group_size = 32}, in_groups);
+  expect_columns_follow({.group_size = 32, .static_groups = StaticGroups::yes, .target = Target::exact},
+                        in_groups);
+  expect_columns_follow({.bits = 3, .group_size = 32, .range = RangeSearch::hessian}, in_groups);
 }
 
 TEST(SolverProperty, LossIsOutputErrorPerToken) {
