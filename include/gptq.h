@@ -132,9 +132,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 
 /* Scope "model": gptq_model_load(), gptq_quantizer_create() */
 #define GPTQ_KEY_DEVICE "device"             /* string: "cpu" (default) */
-#define GPTQ_KEY_THREADS "threads"           /* int >= 0: 0 (default) takes all CPUs the process may use. Sessions
-                                                of a model share them: one call at a time has all of them, calls
-                                                beside it run on the threads that make them */
+#define GPTQ_KEY_THREADS "threads" /* int >= 0: 0 (default) takes all CPUs the process may use. Sessions of a model
+      share them: one call at a time has all of them, calls beside it run on the threads that make them */
 #define GPTQ_KEY_COMPUTE "compute"           /* string: "exact" for fp32 throughout, or "fast" (default): within 2^-15
                                                 of each term of a product, where the machine gains by it (AMX) */
 #define GPTQ_KEY_LOAD_WEIGHTS "load_weights" /* int 0 or 1 (default): 0 reads tokenizer and configuration alone,
@@ -170,10 +169,9 @@ GPTQ_API void gptq_set_log_level(int32_t level);
                                                  least loss under the Hessian), "mse" (of least |error| to the power of
                                                  mse_norm) or "minmax" (that of all its weights) */
 #define GPTQ_KEY_MSE_NORM "mse_norm"         /* float in (0, 16], default 2.4: for range = "mse" */
-#define GPTQ_KEY_TARGET "target"             /* string: what the weights are to reproduce: "exact" (default: outputs of the
-                                                 unquantized model, arXiv 2504.09629), "gptaq" (likewise, column by column,
-                                                 arXiv 2504.02692) or "sequential" (the outputs that they would have on
-                                                 the inputs they get); the first two run the unquantized model, too */
+#define GPTQ_KEY_TARGET "target" /* string: what the weights are to reproduce: "exact" (default: outputs of the
+      unquantized model, arXiv 2504.09629), "gptaq" (likewise, column by column, arXiv 2504.02692) or "sequential" (the
+      outputs that they would have on the inputs they get); the first two run the unquantized model, too */
 #define GPTQ_KEY_TARGET_ALPHA "target_alpha" /* float in [0, 1], default 0.75: how much of the way, for "exact" and
                                                  "gptaq" */
 #define GPTQ_KEY_SWEEPS "sweeps"             /* int >= 0, default 4: rounds of coordinate descent on the codes afterwards */
@@ -183,8 +181,7 @@ GPTQ_API void gptq_set_log_level(int32_t level);
                                                  its defaults for the six keys above, for comparison */
 #define GPTQ_KEY_TRUE_SEQUENTIAL "true_sequential" /* int 0 or 1 (default): modules of a layer see the quantized
                                                       ones before them */
-#define GPTQ_KEY_CALIBRATION_SAMPLES "calibration_samples" /* int >= 1, default 128: most sequences, of those that come as
-      text or in files of tokens; those of gptq_quantizer_add_calibration_tokens() are all taken, besides */
+#define GPTQ_KEY_CALIBRATION_SAMPLES "calibration_samples" /* int >= 1, default 128: most sequences from texts and files */
 #define GPTQ_KEY_CALIBRATION_LENGTH "calibration_length"   /* int >= 0 tokens each; 0 (default) takes 2,048 or the
                                                               model's context, whichever is less */
 #define GPTQ_KEY_CALIBRATION_PACKING "calibration_packing" /* int 1 (default): calibration texts follow one another, with
@@ -200,9 +197,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_MAX_SHARD_SIZE "max_shard_size" /* int >= 1, default 4294967296 (4 GB): bytes of tensors that a file
                                                     of the output holds; more go into several files with an index
                                                     (one tensor is never cut). At most 500 files; also "convert" */
-#define GPTQ_KEY_LM_HEAD "lm_head"           /* int 0 (default) or 1: quantize the output head, too, unless "dynamic"
-                                                says otherwise to 8 bits in groups of 32, symmetric. An error where
-                                                the head is the embedding itself (tied) */
+#define GPTQ_KEY_LM_HEAD "lm_head" /* int 0 (default) or 1: quantize the output head, too, unless "dynamic" says
+      otherwise to 8 bits in groups of 32, symmetric. An error where the head is the embedding itself (tied) */
 #define GPTQ_KEY_DYNAMIC "dynamic"           /* string, JSON: other settings for the modules whose names match, such as
       {".*\\.down_proj": {"bits": 8, "group_size": 32}, "-:.*\\.layers\\.0\\.": {}}. Keys are regular expressions
       (PCRE2) that match from the start of the name on; with "-:" before it modules stay as they are, with "+:" or
@@ -210,16 +206,13 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       "damp_percent" and "mse". Those with "-:" are tried first, then the others in their order; the first that
       matches decides; patterns that take very many steps are refused. Written to the output as GPTQModel does; what
       matches nothing is a warning in the report */
-#define GPTQ_KEY_REPORT "report"             /* int 0 or 1 (default): put what gptq_quantizer_report_json() gives into the
-                                                output, as quantize_report.json, and as a page for people with plots
-                                                that needs no network, quantize_report.html */
-#define GPTQ_KEY_OVERWRITE "overwrite"       /* int 0 (default) or 1: replace an existing output folder, when the
-                                                new one is complete; an empty one is no obstacle to either; also
-                                                "convert" */
-#define GPTQ_KEY_RESUME "resume"             /* string: "auto" (default) goes on with what an unfinished run of the same
-                                                job left beside the output, and leaves its own finished layers to the
-                                                next; "restart" drops what was left first; "never" drops it and leaves
-                                                nothing */
+#define GPTQ_KEY_REPORT "report" /* int 0 or 1 (default): put what gptq_quantizer_report_json() gives into the output,
+      as quantize_report.json, and as a page for people with plots that needs no network, quantize_report.html */
+#define GPTQ_KEY_OVERWRITE "overwrite" /* int 0 (default) or 1: replace an existing output folder, when the new one is
+      complete; an empty one is no obstacle to either; also "convert" */
+#define GPTQ_KEY_RESUME "resume" /* string: "auto" (default) goes on with what an unfinished run of the same job left
+      beside the output, and leaves its own finished layers to the next; "restart" drops what was left first; "never"
+      drops it and leaves nothing */
 
 /* Scope "convert": gptq_model_convert(), besides "format", "max_shard_size" and "overwrite" above */
 #define GPTQ_KEY_DTYPE "dtype"               /* string: "bf16" (default), "f16" or "f32": of "dense" weights */
@@ -243,7 +236,7 @@ GPTQ_API gptq_status gptq_options_set_string(gptq_options *options, const char *
  *  @return errors as gptq_options_set_int(), also for a text that is no JSON object
  *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_options_set_json(gptq_options *options, const char *json, int64_t len);
-/** The keys that were set, as a JSON object that gptq_options_set_json() takes; "dynamic" is a string in it.  @since 0.1  @owner caller, gptq_buffer_free() */
+/** The keys that were set, as a JSON object.  @since 0.1  @owner caller, gptq_buffer_free() */
 GPTQ_API gptq_status gptq_options_get_json(const gptq_options *options, gptq_buffer **out_json);
 /** Reports the progress of calls that are given these options; NULL for none.
  *  `user_data` must outlive every handle made with them.  @since 0.1  @threadsafe exclusive */
@@ -452,11 +445,11 @@ GPTQ_API gptq_status gptq_quantizer_create(const char *model_path, const char *o
 GPTQ_API void gptq_quantizer_free(gptq_quantizer *quantizer);
 
 /** Calibration text, or several in JSON (calibration_format): all texts, one after another (calibration_packing), are
- *  tokenized and cut into consecutive sequences of calibration_length tokens, of which the first calibration_samples are
- *  taken, or that many at random where a seed is set; less text than one sequence is taken as it is. Nothing is padded.
- *  Sequences of tokens in JSON go first, as they are, the first calibration_samples of them or as many at random; text
- *  fills up what is left. The report counts those left out. Without any calibration the model writes its own: sequences sampled at
- *  temperature 1 from its beginning-of-text token.
+ *  tokenized and cut into consecutive sequences of calibration_length tokens, of which the first calibration_samples
+ *  are taken, or that many at random where a seed is set; less text than one sequence is taken as it is. Nothing is
+ *  padded. Sequences of tokens in JSON go first, as they are, the first calibration_samples of them or as many at
+ *  random; text fills up what is left. The report counts those left out. Without any calibration the model writes its
+ *  own: sequences sampled at temperature 1 from its beginning-of-text token.
  *  @return GPTQ_ERROR_CORRUPT for ill-formed UTF-8 or JSON and for tokens that the model lacks, naming byte or line;
  *          GPTQ_ERROR_UNSUPPORTED for {"messages": ...}; GPTQ_ERROR_BAD_STATE after the first step
  *  @since 0.1  @threadsafe exclusive */
@@ -482,18 +475,17 @@ GPTQ_API gptq_status gptq_quantizer_run(gptq_quantizer *quantizer);
 GPTQ_API gptq_status gptq_quantizer_cancel(const gptq_quantizer *quantizer);
 /** How far the job is; may be asked while another thread steps: "progress" (0 to 1), "layer" (being quantized, counted
  *  from 1; 0 before the first), "n_layer", "seconds" (since the first step), "seconds_left" (an estimate; -1 while
- *  there is none), "layers_kept" (finished ones on disk that the next job of the same kind would go on after, also once
- *  this one has failed or was cancelled).
+ *  there is none), "layers_kept" (on disk, for the next job to go on after, also when this one has failed).
  *  @return GPTQ_ERROR_NOT_FOUND for another key   @since 0.1  @threadsafe any */
 GPTQ_API gptq_status gptq_quantizer_get_stat(const gptq_quantizer *quantizer, const char *key, double *out);
 /** Text of the last failure of this job; "" if none. Good until the next call on it.  @since 0.1 */
 GPTQ_API const char *gptq_quantizer_error_message(const gptq_quantizer *quantizer);
 /** What was done so far, as JSON: {"model", "options": ..., "calibration": {"source", "documents", "too_short",
- *  "left_out", "sequences", "tokens"}, "modules": [{"name", "bits", "group_size", "weights", "bits_per_weight", "loss",
- *  "relative_error", "damp", "method", "seconds", "memory", "scales", "note"}, ...], "warnings": [text, ...],
- *  "seconds": n}. loss is the squared output error per token; relative_error the same over the energy of the outputs, null
- *  where it is not known; memory the most bytes that the process has held; scales their least, first tenth, median, last
- *  tenth and largest.
+ *  "left_out", "sequences", "tokens"}, "modules": [{"name", "bits", "group_size", "weights", "bits_per_weight",
+ *  "loss", "relative_error", "damp", "method", "seconds", "memory", "scales", "note"}, ...], "warnings": [text, ...],
+ *  "seconds": n}. loss is the squared output error per token; relative_error the same over the energy of the outputs,
+ *  null where it is not known; memory the most bytes that the process has held; scales their least, first tenth,
+ *  median, last tenth and largest.
  *  @since 0.1  @owner caller, gptq_buffer_free() */
 GPTQ_API gptq_status gptq_quantizer_report_json(const gptq_quantizer *quantizer, gptq_buffer **out_json);
 

@@ -28,7 +28,9 @@ class Progress {
   ~Progress();
 
   /// A call that gives the seconds left, negative where nobody knows; without an answer they follow from the rate.
-  void estimate_by(std::function<std::optional<double>()> seconds_left) { seconds_left_ = std::move(seconds_left); }
+  void estimate_by(std::function<std::optional<double>()> seconds_left) {
+    seconds_left_ = std::move(seconds_left);
+  }
   /// @param stage  such as "layer 3/32", or with details that come and go, "layer 3/32: mlp.up_proj, loss 0.0123"
   void update(int64_t done, int64_t total, std::string_view stage);
   /// For gptq_options_set_progress(), without user data: updates the object that lives at the time, since the handles
