@@ -197,6 +197,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_MAX_SHARD_SIZE "max_shard_size" /* int >= 1, default 4294967296 (4 GB): bytes of tensors that a file
                                                     of the output holds; more go into several files with an index
                                                     (one tensor is never cut). At most 500 files; also "convert" */
+#define GPTQ_KEY_MEMORY_LIMIT "memory_limit" /* int >= 0, bytes that the process shall take at most: hidden states go to
+      files where they must, and the first step fails where that is not enough. 0 (default): no limit */
 #define GPTQ_KEY_LM_HEAD "lm_head" /* int 0 (default) or 1: quantize the output head, too, unless "dynamic" says
       otherwise to 8 bits in groups of 32, symmetric. An error where the head is the embedding itself (tied) */
 #define GPTQ_KEY_DYNAMIC "dynamic"           /* string, JSON: other settings for the modules whose names match, such as
@@ -429,9 +431,9 @@ GPTQ_API gptq_status gptq_session_get_stat(const gptq_session *session, const ch
  *
  *  A layer that is finished is on disk, in the hidden folder ".NAME.unfinished" beside the output. The next job with the
  *  same model, options, calibration and output goes on after it, with any number of threads on a machine with the same
- *  instruction sets, and comes to the same bytes ("max_shard_size", "report", "overwrite" and "resume" may differ);
- *  another job for that output is refused while the folder is there, the message naming what is different. See "resume"
- *  to start anew instead, or to leave nothing. Folder and output together take about twice the output's size.
+ *  instruction sets, and comes to the same bytes ("max_shard_size", "memory_limit", "report", "overwrite" and "resume"
+ *  may differ); another job for that output is refused while the folder is there, the message naming what is different.
+ *  See "resume" to start anew instead, or to leave nothing. Folder and output together take about twice the output's size.
  *  @param[in] model_path   a 16-bit or 32-bit model folder
  *  @param[in] output_path  the folder to make; its parent must exist
  *  @param[in] options      scopes "model" and "quantizer", and a progress callback; NULL for the defaults
@@ -483,9 +485,10 @@ GPTQ_API const char *gptq_quantizer_error_message(const gptq_quantizer *quantize
 /** What was done so far, as JSON: {"model", "options": ..., "calibration": {"source", "documents", "too_short",
  *  "left_out", "sequences", "tokens"}, "modules": [{"name", "bits", "group_size", "weights", "bits_per_weight",
  *  "loss", "relative_error", "damp", "method", "seconds", "memory", "scales", "note"}, ...], "warnings": [text, ...],
- *  "seconds": n}. loss is the squared output error per token; relative_error the same over the energy of the outputs,
- *  null where it is not known; memory the most bytes that the process has held; scales their least, first tenth,
- *  median, last tenth and largest.
+ *  "seconds": n, "planned": {"modules", "output_bytes", "peak_memory" (an estimate), "file_bytes" (of hidden states),
+ *  "memory": [{"name", "bytes"} of the parts of peak_memory, ...]}}. loss is the squared output error per token;
+ *  relative_error the same over the energy of the outputs, null where it is not known; memory the most bytes that the
+ *  process has held; scales their least, first tenth, median, last tenth and largest.
  *  @since 0.1  @owner caller, gptq_buffer_free() */
 GPTQ_API gptq_status gptq_quantizer_report_json(const gptq_quantizer *quantizer, gptq_buffer **out_json);
 

@@ -11,11 +11,12 @@ namespace {
 struct Arguments {
   Common common;
   std::string out;
-  std::optional<int64_t> bits, group_size, samples, seq_len, seed, sweeps, refit, max_shard_size;
+  std::optional<int64_t> bits, group_size, samples, seq_len, seed, sweeps, refit, max_shard_size,
+      memory_limit;
   std::optional<bool> sym, static_groups, true_sequential, packing, report;
   std::optional<std::string> order, format, calibration, calibration_format, dynamic, range, target, compat;
   std::optional<double> damp, mse_norm, target_alpha;
-  bool overwrite = false, restart = false, no_resume = false, lm_head = false;
+  bool overwrite = false, restart = false, no_resume = false, lm_head = false, dry_run = false;
 };
 
 Options quantizer_options(const Arguments& arguments) {
@@ -39,6 +40,7 @@ Options quantizer_options(const Arguments& arguments) {
   set_if_given(options, GPTQ_KEY_SEED, arguments.seed);
   set_if_given(options, GPTQ_KEY_FORMAT, arguments.format);
   set_if_given(options, GPTQ_KEY_MAX_SHARD_SIZE, arguments.max_shard_size);
+  set_if_given(options, GPTQ_KEY_MEMORY_LIMIT, arguments.memory_limit);
   set_switch(GPTQ_KEY_SYM, arguments.sym);
   set_switch(GPTQ_KEY_STATIC_GROUPS, arguments.static_groups);
   set_switch(GPTQ_KEY_TRUE_SEQUENTIAL, arguments.true_sequential);
@@ -76,10 +78,31 @@ int64_t warn_of_notes(const Json& modules) {
   return noted;
 }
 
-void report(const Arguments& arguments, const Quantizer& quantizer) {
+Json report_of(const Quantizer& quantizer) {
   const auto buffer =
       make<Buffer>(gptq_quantizer_report_json, static_cast<const gptq_quantizer*>(quantizer.get()));
-  const Json report = Json::parse(text_of(buffer));
+  return Json::parse(text_of(buffer));
+}
+
+/// What would be done, from the report of a job that has not begun.
+void describe_plan(const Arguments& arguments, const Quantizer& quantizer) {
+  const Json planned = report_of(quantizer).at("planned");
+  if (arguments.common.json) {
+    put_json({{"output", arguments.out}, {"planned", planned}});
+    return;
+  }
+  put("modules  " + planned.at("modules").dump() + "\n");
+  put("output   " + in_megabytes(planned.at("output_bytes")) + "\n");
+  put("files    " + in_megabytes(planned.at("file_bytes")) + " of hidden states meanwhile\n");
+  put("memory   " + in_megabytes(planned.at("peak_memory")) + " at most, about:\n");
+  for (const Json& part : planned.at("memory")) {
+    put("  " + in_megabytes(part.at("bytes")) + "  " + part.at("name").get<std::string>() + "\n");
+  }
+  flush_output();
+}
+
+void report(const Arguments& arguments, const Quantizer& quantizer) {
+  const Json report = report_of(quantizer);
   const int64_t before = folder_bytes(arguments.common.model);
   const int64_t after = folder_bytes(arguments.out);
   const Json modules = report.value("modules", Json::array());
@@ -137,6 +160,7 @@ void run(const Arguments& arguments) {
     check(gptq_quantizer_add_calibration_text(quantizer.get(), calibration.data(),
                                               static_cast<int64_t>(calibration.size())));
   }
+  if (arguments.dry_run) return describe_plan(arguments, quantizer);
   {
     Progress progress(Progress::Show::always);
     // layers of an earlier run go by at another rate than those to come
@@ -167,6 +191,11 @@ void add_method_options(Command& command, Arguments& arguments) {
                "Bytes of tensors in one file, such as 500MB; default 4GB");
   command.toggle("--report,!--no-report", arguments.report,
                  "quantize_report.json and quantize_report.html: the error of each module (default), or not");
+  command.size("--memory-limit", arguments.memory_limit,
+               "Most memory to take, such as 1.2G: hidden states go to files beside OUT where they must; "
+               "without it memory is not limited");
+  command.flag("--dry-run", arguments.dry_run,
+               "Only say what would be done: modules, size of the output, memory at most");
   command.flag("--overwrite", arguments.overwrite, "Replace OUT if it exists");
   command.flag("--restart", arguments.restart,
                "Start anew, not where an unfinished run of the same command stopped");

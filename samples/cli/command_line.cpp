@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <string_view>
 
@@ -30,7 +31,7 @@ double parse_real(const std::string& names, const std::string& text) {
   return parse_number<double>(names, "a number such as 0.7", text);
 }
 
-/// "4GB", "500M", "1048576": K, M and G are powers of 1024.
+/// "4GB", "1.2G", "500M", "1048576": K, M and G are powers of 1024.
 int64_t parse_size(const std::string& names, const std::string& text) {
   constexpr const char* kWanted = "a size such as 4GB";
   constexpr std::string_view kUnits = "KMG";
@@ -39,6 +40,10 @@ int64_t parse_size(const std::string& names, const std::string& text) {
   const char letter = digits.empty() ? '\0' : static_cast<char>(digits.back() & ~0x20);  // upper case
   const size_t unit = kUnits.find(letter);
   if (unit != std::string_view::npos) digits.pop_back();
+  if (unit != std::string_view::npos && digits.find('.') != std::string::npos) {
+    const double bytes = parse_number<double>(names, kWanted, digits) * std::exp2(10 * (unit + 1));
+    if (bytes >= 0 && bytes < 9e18) return static_cast<int64_t>(bytes);
+  }
   const auto count = parse_number<int64_t>(names, kWanted, digits);
   const int64_t scale = unit == std::string_view::npos ? 1 : int64_t{1024} << (10 * unit);
   if (count < 0 || count > std::numeric_limits<int64_t>::max() / scale) {

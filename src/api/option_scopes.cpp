@@ -27,7 +27,7 @@ NamedOptions named_options(const gptq_options& options) {
   for (const OptionRow& row : option_table()) {
     if (row.scope.find("quantizer") == std::string_view::npos) continue;
     if (row.key == GPTQ_KEY_OVERWRITE || row.key == GPTQ_KEY_RESUME || row.key == GPTQ_KEY_REPORT ||
-        row.key == GPTQ_KEY_MAX_SHARD_SIZE) {
+        row.key == GPTQ_KEY_MAX_SHARD_SIZE || row.key == GPTQ_KEY_MEMORY_LIMIT) {
       continue;
     }
     // no seed is not the seed 0
@@ -160,6 +160,7 @@ QuantOptions quant_options(const gptq_options* given) {
         "option 'format' is 'dense', which is to convert to; wanted gptq, gptq_v2 or compressed_tensors");
   }
   options.max_shard_bytes = static_cast<uint64_t>(o.integer(GPTQ_KEY_MAX_SHARD_SIZE));
+  options.memory_limit = static_cast<uint64_t>(o.integer(GPTQ_KEY_MEMORY_LIMIT));
   options.lm_head = o.integer(GPTQ_KEY_LM_HEAD) != 0 ? QuantizeHead::yes : QuantizeHead::no;
   options.overrides = parse_dynamic(o.text(GPTQ_KEY_DYNAMIC));
   options.report = o.integer(GPTQ_KEY_REPORT) != 0 ? WriteReport::yes : WriteReport::no;

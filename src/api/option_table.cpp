@@ -138,6 +138,8 @@ constexpr OptionRow kOptions[] = {
     text(GPTQ_KEY_DTYPE, "convert", "bf16|f16|f32", "\"bf16\"", "type of dense weights"),
     integer(GPTQ_KEY_MAX_SHARD_SIZE, "quantizer, convert", 1, kMaxInt, "4294967296",
             "bytes of tensors in one file of the output"),
+    integer(GPTQ_KEY_MEMORY_LIMIT, "quantizer", 0, kMaxInt, "0",
+            "bytes that the process shall take at most; 0: no limit"),
     integer(GPTQ_KEY_LM_HEAD, "quantizer", 0, 1, "0", "1: quantize the output head, too"),
     text(GPTQ_KEY_DYNAMIC, "quantizer", "", "\"\"",
          "settings of single modules, as JSON: {regular expression on names: {settings}}"),

@@ -86,6 +86,7 @@ FolderWriter::FolderWriter(const fs::path& folder, std::vector<TensorInfo> tenso
   if (shards.size() > 1) write_text(join(folder, "model.safetensors.index.json"), index_text(shards));
   for (size_t i = 0; i < shards.size(); ++i) {
     for (const TensorInfo& tensor : shards[i]) {
+      bytes_ += tensor.bytes;
       if (shard_of_.emplace(tensor.name, i).second) continue;
       throw Error(Fault::duplicate, cat("tensor ", quoted(tensor.name), " is to be written twice"));
     }

@@ -31,12 +31,15 @@ class FolderWriter {
   // As those of SafetensorsWriter.
   void write(std::string_view name, std::span<const std::byte> bytes);
   void write_part(std::string_view name, uint64_t offset, std::span<const std::byte> bytes);
+  /// Of all tensors.
+  uint64_t bytes() const { return bytes_; }
   /// Fails unless every tensor was written; fsyncs all files.
   void finish();
 
  private:
   SafetensorsWriter& shard_of(std::string_view name);
 
+  uint64_t bytes_ = 0;
   std::vector<std::unique_ptr<SafetensorsWriter>> shards_;
   std::unordered_map<std::string, size_t> shard_of_;  // by name of tensor
 };

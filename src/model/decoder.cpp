@@ -1,6 +1,7 @@
 #include "model/decoder.h"
 
 #include <algorithm>
+#include <array>
 
 namespace gptq {
 namespace {
@@ -8,6 +9,13 @@ namespace {
 constexpr size_t kAlignment = 64;
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+/// Of x, h, q, k, v, a, gate, up, out.
+std::array<int64_t, 9> matrix_columns(const Spec& spec) {
+  const int64_t query = spec.heads * spec.head_dim, key = spec.kv_heads * spec.head_dim;
+  return {spec.hidden,       spec.hidden,       query,      key, key, query,
+          spec.intermediate, spec.intermediate, spec.hidden};
+}
 
 Matrix first_rows(Matrix m, int64_t rows) { return {.data = m.data, .rows = rows, .cols = m.cols}; }
 
@@ -19,15 +27,19 @@ Decoder::Decoder(const Spec& spec, Stream& stream, int64_t max_rows)
       rope_(spec.rope),
       max_rows_(max_rows),
       element_bytes_(stream.element_bytes()) {
-  const int64_t query = spec.heads * spec.head_dim, key = spec.kv_heads * spec.head_dim;
-  const int64_t cols[] = {spec.hidden,       spec.hidden,       query,      key, key, query,
-                          spec.intermediate, spec.intermediate, spec.hidden};
+  const auto cols = matrix_columns(spec);
   Matrix* const matrices[] = {&x_, &h_, &q_, &k_, &v_, &a_, &gate_, &up_, &out_};
   size_t bytes = 0;
   for (int64_t c : cols) bytes += aligned(static_cast<size_t>(max_rows * c) * element_bytes_);
   workspace_ = stream.allocate(bytes);
   for (size_t i = 0; i < std::size(cols); ++i)
     *matrices[i] = {.data = take(cols[i]), .rows = 0, .cols = cols[i]};
+}
+
+uint64_t Decoder::workspace_bytes(const Spec& spec, int64_t rows, size_t element_bytes) {
+  uint64_t bytes = 0;
+  for (int64_t cols : matrix_columns(spec)) bytes += static_cast<uint64_t>(rows * cols) * element_bytes;
+  return bytes;
 }
 
 std::byte* Decoder::take(int64_t cols) {

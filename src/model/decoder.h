@@ -38,6 +38,8 @@ class Decoder {
   Decoder(const Spec& spec, Stream& stream, int64_t max_rows = kMaxRows);
 
   int64_t max_rows() const { return max_rows_; }
+  /// Of its matrices.
+  static uint64_t workspace_bytes(const Spec& spec, int64_t rows, size_t element_bytes);
   /// Cache for `sequences` sequences; `layers` may be 1 when layers are run one at a time.
   CacheShape cache_shape(int64_t layers, int64_t sequences) const;
 

@@ -63,6 +63,7 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
   seconds_ = work_->seconds();
   layers_kept_ = work_->finished();
   output_.emplace(loader_, target, work_->folder(), options_, plan_);
+  output_bytes_ = output_->bytes();
 }
 
 void Job::add_text(std::string_view text) {
@@ -143,6 +144,28 @@ void Job::tell_module(const ModuleReport& module) {
   tick();
 }
 
+/// What is known of the calibration: tokens once they are cut, else as many as there can be.
+MemoryPlan Job::memory_plan() const {
+  CalibrationSize size;
+  for (const auto& sequence : sequences_) {
+    size.tokens += static_cast<int64_t>(sequence.size());
+    size.longest = std::max(size.longest, static_cast<int64_t>(sequence.size()));
+  }
+  for (const std::string& document : documents_) size.text_bytes += document.size();
+  const auto of_files = std::min(file_sequences_.size(), static_cast<size_t>(options_.calibration_samples));
+  for (size_t i = 0; i < of_files; ++i) {  // which of them is not known yet where a seed is given
+    size.tokens += static_cast<int64_t>(file_sequences_[i].size());
+    size.longest = std::max(size.longest, static_cast<int64_t>(file_sequences_[i].size()));
+  }
+  size.from_model = next_layer_ < 0 && size.tokens == 0 && documents_.empty();
+  if (size.from_model || size.text_bytes != 0) {
+    const int64_t most = options_.calibration_samples * options_.calibration_length;
+    size.tokens += size.from_model ? most : std::min(most, static_cast<int64_t>(size.text_bytes));
+    size.longest = std::max(size.longest, options_.calibration_length);
+  }
+  return plan_memory(loader_, plan_, options_, size, backend_->threads());
+}
+
 void Job::calibrate() {
   const Spec& spec = loader_.spec();
   if (!documents_.empty() || !file_sequences_.empty() || !sequences_.empty()) {
@@ -157,6 +180,7 @@ void Job::calibrate() {
       throw Error(Status::invalid_argument,
                   "config.json names no beginning-of-text token to write calibration text from: give one");
     }
+    check_limit(memory_plan(), options_.memory_limit);
     Weights weights = loader_.load_outer(*backend_, Access::map);
     for (int64_t i = 0; i < spec.layers; ++i)
       weights.layers.push_back(loader_.load_layer(*backend_, i, Access::map));
@@ -164,11 +188,15 @@ void Job::calibrate() {
                                 options_.calibration_length, options_.seed.value_or(0), &cancel_, progress_);
     calibration_source_ = kWrittenByModel;
   }
+  memory_ = memory_plan();
+  check_limit(*memory_, options_.memory_limit);
   work_->set_calibration(calibration_source_, sequences_);
   if (layers_kept_ > 0)
     log(LogLevel::info, cat("goes on after layer ", layers_kept_.load(), " of ", spec.layers));
-  walk_ = std::make_unique<LayerWalk>(spec, *backend_, sequences_, follow_original(options_), StatePlaces(),
-                                      &cancel_, [this] { tick(); });
+  walk_ = std::make_unique<LayerWalk>(
+      spec, *backend_, sequences_, follow_original(options_),
+      StatePlaces{.states = memory_->states, .inputs = memory_->inputs, .folder = work_->folder().path()},
+      &cancel_, [this] { tick(); });
   walk_->embed(loader_);
   release_freed_memory();
 }
@@ -398,7 +426,10 @@ std::string Job::report() const {
                       .calibration = calibration,
                       .modules = modules_,
                       .warnings = plan_.warnings(),
-                      .seconds = seconds_});
+                      .seconds = seconds_,
+                      .planned = {.modules = plan_.size(),
+                                  .output_bytes = output_bytes_,
+                                  .memory = memory_ ? *memory_ : memory_plan()}});
 }
 
 void Job::write_report() {

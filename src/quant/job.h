@@ -15,6 +15,7 @@
 #include "quant/calibration.h"
 #include "quant/job_work.h"
 #include "quant/layer_walk.h"
+#include "quant/memory_plan.h"
 #include "quant/module_plan.h"
 #include "quant/options.h"
 #include "quant/output.h"
@@ -58,6 +59,7 @@ class Job {
   void calibrate();
   void choose_calibration();
   void begin_stage(int64_t index);
+  MemoryPlan memory_plan() const;
   void quantize_layer(int64_t index);
   void quantize_head();
   void pass_finished_layer(int64_t index);
@@ -101,6 +103,8 @@ class Job {
   // by clock_; negative: not yet
   std::atomic<double> first_step_at_{-1}, first_layer_at_{-1}, ended_at_{-1};
   double seconds_ = 0;
+  uint64_t output_bytes_ = 0;
+  std::optional<MemoryPlan> memory_;  // once the calibration is there
   std::vector<ModuleReport> modules_;
 };
 

@@ -45,6 +45,7 @@ struct QuantOptions {
   std::optional<uint64_t> seed;       // set: sequences are drawn at random from the text
   std::optional<QuantFormat> format;  // empty: v1 for symmetric, v2 for asymmetric
   uint64_t max_shard_bytes = kDefaultShardBytes;
+  uint64_t memory_limit = 0;  // bytes of the process; 0: none
   QuantizeHead lm_head = QuantizeHead::no;
   ModuleOverrides overrides;  // of single modules, in their order
   WriteReport report = WriteReport::yes;

@@ -19,6 +19,8 @@ class QuantizedFolder {
   QuantizedFolder(const Loader& source, const fs::path& target, const WorkFolder& within,
                   const QuantOptions& options, const ModulePlan& modules);
 
+  /// Of all tensors.
+  uint64_t bytes() const { return writer_->bytes(); }
   /// Replaces the module's weight by the tensors of the format.
   void write_module(const std::string& module, const QTensor& quantized);
   /// A file beside the model's own.

@@ -61,6 +61,24 @@ void write_options(JsonWriter& report, const QuantOptions& options) {
   report.end_object();
 }
 
+void write_plan(JsonWriter& report, const PlanReport& planned) {
+  report.begin_object();
+  report.member("modules", planned.modules);
+  report.member("output_bytes", planned.output_bytes);
+  report.member("peak_memory", planned.memory.peak);
+  report.member("file_bytes", planned.memory.files);
+  report.key("memory");
+  report.begin_array();
+  for (const MemoryPart& part : planned.memory.parts) {
+    report.begin_object();
+    report.member("name", part.name);
+    report.member("bytes", part.bytes);
+    report.end_object();
+  }
+  report.end_array();
+  report.end_object();
+}
+
 }  // namespace
 
 std::string report_json(const JobReport& job) {
@@ -91,6 +109,8 @@ std::string report_json(const JobReport& job) {
   for (const std::string& warning : job.warnings) report.value(warning);
   report.end_array();
   report.member("seconds", job.seconds);
+  report.key("planned");
+  write_plan(report, job.planned);
   report.end_object();
   return report.take();
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "quant/memory_plan.h"
 #include "quant/module_report.h"
 #include "quant/options.h"
 
@@ -19,6 +20,13 @@ struct CalibrationReport {
   int64_t sequences = 0, tokens = 0;
 };
 
+/// What is known before the job begins.
+struct PlanReport {
+  int64_t modules = 0;  // to be quantized
+  uint64_t output_bytes = 0;
+  MemoryPlan memory{};
+};
+
 struct JobReport {
   std::string model;  // name of its folder
   const QuantOptions& options;
@@ -26,6 +34,7 @@ struct JobReport {
   std::span<const ModuleReport> modules{};
   std::span<const std::string> warnings{};  // of the job as a whole
   double seconds = 0;                       // of the whole job so far
+  PlanReport planned{};
 };
 
 std::string report_json(const JobReport& job);

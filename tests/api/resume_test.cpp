@@ -179,7 +179,8 @@ json other_value(const json& option) {
 }
 
 /// Options that finished layers know nothing of.
-const std::set<std::string> kOfTheOutputAlone{"overwrite", "resume", "report", "max_shard_size"};
+const std::set<std::string> kOfTheOutputAlone{"overwrite", "resume", "report", "max_shard_size",
+                                              "memory_limit"};
 
 TEST(Resume, EachOptionThatDecidesTheResultIsNamed) {
   Bench bench;
@@ -203,6 +204,33 @@ TEST(Resume, EachOptionThatDecidesTheResultIsNamed) {
   bench.options["report"] = 0;
   bench.options["max_shard_size"] = 100000;
   EXPECT_EQ(bench.run(), GPTQ_DONE) << gptq_last_error_message();
+}
+
+TEST(Resume, UnderAMemoryLimitWithStatesInFiles) {
+  Bench bench;
+  const std::string whole = bench.whole();
+  EXPECT_EQ(bench.report["planned"]["file_bytes"], 0);
+  EXPECT_EQ(bench.report["planned"]["modules"], bench.report["modules"].size());
+  bench.begin();
+  int64_t least = bench.report["planned"]["peak_memory"], files = 0;
+  while (true) {  // ever less, until nothing more can go to files
+    bench.options["memory_limit"] = least - 1;
+    if (bench.run(1) != GPTQ_OK) break;
+    EXPECT_LT(bench.report["planned"]["peak_memory"], least);
+    least = bench.report["planned"]["peak_memory"];
+    files = bench.report["planned"]["file_bytes"];
+  }
+  const std::string message = gptq_last_error_message();
+  EXPECT_EQ(gptq_last_error_code(), GPTQ_ERROR_INVALID_ARGUMENT) << message;
+  EXPECT_NE(message.find("option 'memory_limit' is " + std::to_string(least - 1)), std::string::npos)
+      << message;
+  EXPECT_NE(message.find("needs " + std::to_string(least)), std::string::npos) << message;
+  EXPECT_GT(files, 0);
+  EXPECT_FALSE(fs::exists(bench.output()));
+  bench.options["memory_limit"] = least;
+  ASSERT_EQ(bench.run(), GPTQ_DONE) << gptq_last_error_message();
+  EXPECT_EQ(bench.weights(), whole);
+  EXPECT_EQ(bench.whole(), whole);
 }
 
 TEST(Resume, AnotherCalibrationIsRefused) {

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import struct
 import termios
@@ -83,6 +84,41 @@ class Quantize(ToolTest):
         for size, code in (("0", 2), ("4TB", 2), ("-1", 2), ("GB", 2), ("", 2), ("9999999999G", 2)):
             self.fail_with(code, "quantize", MODEL, self.folder / "none", *SMALL, "--max-shard-size", size, says=["max"])
             self.assertFalse((self.folder / "none").exists())
+
+    def test_dry_run_tells_the_memory(self):
+        shapes = {
+            "default": SMALL,
+            "many": ("--samples", "96", "--seq-len", "256"),
+            "plain": ("--samples", "96", "--seq-len", "256", "--target", "sequential", "--sweeps", "0", "--refit", "0"),
+        }
+        for name, shape in shapes.items():
+            with self.subTest(name):
+                text = ("--calibration", STORIES)
+                planned = self.json("quantize", MODEL, self.folder / name, *shape, *text, "--dry-run")["planned"]
+                self.assertEqual(list(self.folder.iterdir()), [])
+                self.assertEqual(planned["modules"], 28)
+                parts = [part["bytes"] for part in planned["memory"]]
+                self.assertEqual((sum(parts), sorted(parts, reverse=True)), (planned["peak_memory"], parts))
+                shown = self.json("quantize", MODEL, self.folder / name, *shape, *text)
+                taken = max(module["memory"] for module in shown["report"]["modules"])
+                known = shown["report"]["planned"]["peak_memory"]  # once the text is cut; before that, at most
+                self.assertTrue(0.8 < known / taken < 1.25, (known, taken))
+                self.assertGreaterEqual(planned["peak_memory"], known)
+                size = (self.folder / name / "model.safetensors").stat().st_size
+                self.assertTrue(0 <= size - planned["output_bytes"] < 20000)
+                shutil.rmtree(self.folder / name)
+
+    def test_memory_limit(self):
+        arguments = ("--samples", "96", "--seq-len", "256", "--calibration", STORIES)
+        for limit in ("1.5M", "0.001G"):
+            self.fail_with(1, "quantize", MODEL, self.folder / "out", *arguments, "--memory-limit", limit,
+                                     says=["--memory-limit", "needs"])
+        self.assertFalse((self.folder / "out").exists())
+        whole = self.json("quantize", MODEL, self.folder / "out", *arguments, "--dry-run")["planned"]
+        limit = whole["peak_memory"] * 3 // 4
+        less = self.json("quantize", MODEL, self.folder / "out", *arguments, "--dry-run", "--memory-limit", limit)
+        self.assertEqual(whole["file_bytes"], 0)
+        self.assertLessEqual(less["planned"]["peak_memory"], limit)
 
     def test_settings_of_single_modules(self):
         text = '{"+:.*down_proj": {"bits": 8, "group_size": 32}, "-:.*layers\\\\.0\\\\.": {}, ".*nothing": {"bits": 2}}'

@@ -24,9 +24,12 @@ Files contents(const fs::path& folder) {
   return files;
 }
 
+enum class StatesIn : uint8_t { memory, file };
+
 class FaultyJob {
  public:
-  FaultyJob() {
+  explicit FaultyJob(StatesIn states = StatesIn::memory)
+      : limit_(states == StatesIn::file ? least_memory_limit(path_.c_str(), output_.c_str()) : 0) {
     EXPECT_EQ(quantize(path_.c_str(), output_.c_str(), 1), GPTQ_DONE) << gptq_last_error_message();
     EXPECT_TRUE(is_whole(output_));
     whole_ = contents(output_);
@@ -37,7 +40,7 @@ class FaultyJob {
   gptq_status run(int64_t n, Failing failing, FileFault fault, int code) {
     const int64_t files = open_files();
     arm_files(n, failing, fault, code);
-    const gptq_status status = quantize(path_.c_str(), output_.c_str(), 1, "auto");
+    const gptq_status status = quantize(path_.c_str(), output_.c_str(), 1, "auto", limit_);
     disarm_files();
     EXPECT_EQ(open_files(), files);
     const auto names = names_in(tiny_.outputs());
@@ -56,7 +59,7 @@ class FaultyJob {
   /// The run after a fault, without one.
   void finish(int threads = 1) {
     fs::remove_all(output_);
-    ASSERT_EQ(quantize(path_.c_str(), output_.c_str(), threads, "auto"), GPTQ_DONE)
+    ASSERT_EQ(quantize(path_.c_str(), output_.c_str(), threads, "auto", limit_), GPTQ_DONE)
         << gptq_last_error_message();
     ASSERT_EQ(names_in(tiny_.outputs()), std::vector<std::string>{"out"});
     expect_whole();
@@ -65,7 +68,7 @@ class FaultyJob {
 
   int64_t calls(FileFault fault) {
     arm_files(INT64_MAX, Failing::nth, fault);
-    EXPECT_EQ(quantize(path_.c_str(), output_.c_str(), 1, "auto"), GPTQ_DONE);
+    EXPECT_EQ(quantize(path_.c_str(), output_.c_str(), 1, "auto", limit_), GPTQ_DONE);
     const int64_t calls = disarm_files().calls;
     fs::remove_all(output_);
     return calls;
@@ -75,7 +78,7 @@ class FaultyJob {
   bool killed_at(int64_t n, int threads) {
     const int ended = in_child([&] {
       arm_files(n, Failing::nth, FileFault::kill);
-      return quantize(path_.c_str(), output_.c_str(), threads, "auto") == GPTQ_DONE ? 0 : 1;
+      return quantize(path_.c_str(), output_.c_str(), threads, "auto", limit_) == GPTQ_DONE ? 0 : 1;
     });
     EXPECT_TRUE(ended == 0 || ended == 1000 + SIGKILL) << ended;
     expect_absent_or_whole();
@@ -94,6 +97,7 @@ class FaultyJob {
  private:
   TinyModel tiny_;
   std::string path_ = tiny_.path(), output_ = tiny_.outputs() / "out";
+  int64_t limit_;  // memory_limit
   Files whole_;
 };
 
@@ -136,6 +140,29 @@ TEST(FaultyJobs, EachWriteWithAFullOrBrokenDisk) {
       if (HasFailure()) return;
     }
     EXPECT_GT(writes, 30);
+  }
+}
+
+/// The first run has all in memory, and what comes out of those that have not is compared with it.
+TEST(FaultyJobs, EachCallWithStatesInFiles) {
+  const int64_t without = FaultyJob().calls(FileFault::error);
+  FaultyJob job(StatesIn::file);
+  const int64_t calls = job.calls(FileFault::error);
+  EXPECT_GT(calls, without + 20);
+  for (int64_t n = 1; n <= calls; ++n) {
+    const int code = n % 2 == 0 ? ENOSPC : EIO;
+    const gptq_status status =
+        job.run(n, n % 3 == 0 ? Failing::from_nth : Failing::nth, FileFault::error, code);
+    SCOPED_TRACE("call " + std::to_string(n) + ", " + first_failed());
+    if (status != GPTQ_DONE) expect_named(status, code);
+    job.finish();
+    if (HasFailure()) return;
+  }
+  EXPECT_EQ(job.run(1, Failing::from_nth, FileFault::short_count, 0), GPTQ_DONE) << gptq_last_error_message();
+  for (int64_t n = 1; n <= calls; n += 5) {
+    ASSERT_TRUE(job.killed_at(n, 2));
+    job.finish();
+    if (HasFailure()) FAIL() << "killed at call " << n;
   }
 }
 

@@ -1,6 +1,7 @@
 #include "scenarios.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 namespace gptq::test {
@@ -51,17 +52,22 @@ gptq_status load(const char* folder, int threads, HeldModel& model) {
   return status;
 }
 
-gptq_status quantize(const char* folder, const char* output, int threads, const char* resume) {
+namespace {
+
+gptq_status quantize(const char* folder, const char* output, int threads, const char* resume,
+                     int64_t memory_limit, HeldBuffer& report) {
   static constexpr char kSettings[] =
       R"({"bits": 4, "group_size": 16, "calibration_samples": 2, "calibration_length": 16, "order": "gar"})";
   static constexpr int32_t kIds[] = {1, 10, 20, 30, 40, 50};
   HeldOptions options;
   HeldQuantizer quantizer;
-  HeldBuffer report;
   gptq_status status = gptq_options_create(options.out());
   if (status >= 0) status = gptq_options_set_json(options.get(), kSettings, -1);
   if (status >= 0) status = gptq_options_set_int(options.get(), GPTQ_KEY_THREADS, threads);
   if (status >= 0) status = gptq_options_set_string(options.get(), GPTQ_KEY_RESUME, resume);
+  if (status >= 0 && memory_limit != 0) {
+    status = gptq_options_set_int(options.get(), GPTQ_KEY_MEMORY_LIMIT, memory_limit);
+  }
   if (status >= 0) status = gptq_quantizer_create(folder, output, options.get(), quantizer.out());
   if (status >= 0) status = gptq_quantizer_add_calibration_tokens(quantizer.get(), kIds, std::size(kIds));
   if (status >= 0) {
@@ -72,6 +78,26 @@ gptq_status quantize(const char* folder, const char* output, int threads, const 
   if (quantizer.get() == nullptr) return status;
   const gptq_status told = gptq_quantizer_report_json(quantizer.get(), report.out());
   return told < 0 && told != GPTQ_ERROR_OUT_OF_MEMORY ? told : status;
+}
+
+}  // namespace
+
+gptq_status quantize(const char* folder, const char* output, int threads, const char* resume,
+                     int64_t memory_limit) {
+  HeldBuffer report;
+  return quantize(folder, output, threads, resume, memory_limit, report);
+}
+
+int64_t least_memory_limit(const char* folder, const char* output) {
+  int64_t least = 0;
+  for (int64_t limit = 0;;) {
+    HeldBuffer report;
+    if (quantize(folder, output, 1, "never", limit, report) != GPTQ_DONE) return least;
+    fs::remove_all(output);
+    const std::string text = text_of(report.get()), key = "\"peak_memory\":";
+    least = std::strtoll(text.c_str() + text.find(key) + key.size(), nullptr, 10);
+    limit = least - 1;
+  }
 }
 
 void expect_named(gptq_status status, int code) {

@@ -51,7 +51,10 @@ using HeldQuantizer = Held<gptq_quantizer, gptq_quantizer_free>;
 
 /// Each returns the first failing status, or one of success.
 gptq_status load(const char* folder, int threads, HeldModel& model);
-gptq_status quantize(const char* folder, const char* output, int threads, const char* resume = "never");
+gptq_status quantize(const char* folder, const char* output, int threads, const char* resume = "never",
+                     int64_t memory_limit = 0);
+/// The least memory_limit that quantize() takes, with hidden states in files.
+int64_t least_memory_limit(const char* folder, const char* output);
 
 /// Errors of the system for each of which a call on a file may fail.
 inline constexpr int kErrors[] = {ENOSPC, EIO, EDQUOT, EACCES, EMFILE, ENOMEM};

@@ -1,0 +1,313 @@
+#include "quant/memory_plan.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/folder.h"
+#include "base/text.h"
+#include "model/decoder.h"
+#include "quant/matrix_solve.h"
+
+namespace gptq {
+namespace {
+
+using Place = StatePlaces::Place;
+
+constexpr uint64_t kFloat = sizeof(float);
+/// The process itself: code and threads.
+constexpr uint64_t kProgram = 14u << 20;
+/// For what saves a second pass, where no limit is given.
+constexpr uint64_t kInputsWithoutLimit = uint64_t{1} << 30;
+/// Rows that the tiled product packs at a time, and rows of one outer product.
+constexpr int64_t kPackedRows = 528, kOuterRows = 256;
+/// Bytes of a tokenizer in memory for each byte of its file; bytes of tokens for each byte of text.
+constexpr uint64_t kTokenizerFactor = 6, kTextFactor = 2;
+
+uint64_t floats(int64_t count) { return static_cast<uint64_t>(count) * kFloat; }
+uint64_t floats(int64_t rows, int64_t cols) { return floats(rows * cols); }
+
+/// What is in memory at one moment.
+class Moment {
+ public:
+  void add(std::string name, uint64_t bytes) {
+    if (bytes != 0) parts_.push_back({std::move(name), bytes});
+    total_ += bytes;
+  }
+  /// In one piece from the system, at no cost beside its size.
+  void add_mapped(std::string name, uint64_t bytes) {
+    add(std::move(name), bytes);
+    mapped_ += bytes;
+  }
+  uint64_t total() const { return total_; }
+  uint64_t in_heap() const { return total_ - mapped_; }
+  std::vector<MemoryPart> parts() && {
+    std::sort(parts_.begin(), parts_.end(), [](const MemoryPart& a, const MemoryPart& b) {
+      return a.bytes != b.bytes ? a.bytes > b.bytes : a.name < b.name;
+    });
+    return std::move(parts_);
+  }
+
+ private:
+  std::vector<MemoryPart> parts_;
+  uint64_t total_ = 0, mapped_ = 0;
+};
+
+/// A Linear as it lies on disk, with what it takes.
+struct Matrix2D {
+  Input input{};
+  int64_t rows = 0, cols = 0;
+  uint64_t dense = 0, quantized = 0;  // bytes
+  const SolverOptions* options = nullptr;
+};
+
+class Estimate {
+ public:
+  Estimate(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
+           const CalibrationSize& calibration, Place states, Place inputs)
+      : loader_(loader),
+        spec_(loader.spec()),
+        modules_(modules),
+        options_(options),
+        calibration_(calibration),
+        follow_(options.solver.target != Target::sequential && options.solver.target_alpha > 0) {
+    plan_.states = states;
+    plan_.inputs = inputs;
+    const uint64_t kept = tracks() * floats(calibration.tokens, spec_.hidden);
+    const uint64_t mixed =
+        floats(calibration.tokens, std::max(spec_.heads * spec_.head_dim, spec_.intermediate));
+    (states == Place::memory ? in_memory_ : plan_.files) += kept;
+    if (inputs == Place::memory) in_memory_ += mixed;
+    if (inputs == Place::file) plan_.files += mixed;
+  }
+
+  MemoryPlan run() {
+    calibrate();
+    for (int64_t i : distinct_layers()) layer(i);
+    if (options_.lm_head == QuantizeHead::yes) head();
+    return std::move(plan_);
+  }
+
+ private:
+  uint64_t tracks() const { return follow_ ? 2 : 1; }
+
+  void consider(Moment moment) {
+    moment.add("what the C library keeps for itself", moment.in_heap() / 16);
+    if (moment.total() <= plan_.peak) return;
+    plan_.peak = moment.total();
+    plan_.parts = std::move(moment).parts();
+  }
+
+  /// What is there all the time once the states are.
+  Moment standing() const {
+    Moment moment;
+    moment.add("the program", kProgram);
+    moment.add("tokens", static_cast<uint64_t>(calibration_.tokens) * sizeof(int32_t));
+    moment.add_mapped("states of the tokens", in_memory_);
+    const int64_t together = std::max(Decoder::kMaxRows, calibration_.longest);
+    const int64_t rows = std::min(Decoder::kMaxRows, calibration_.tokens);
+    moment.add("activations of a batch",
+               tracks() * (Decoder::workspace_bytes(spec_, rows, kFloat) +
+                           floats(together, 2 * spec_.kv_heads * spec_.head_dim)) +
+                   floats(std::min(kPackedRows, rows), std::max(spec_.intermediate, spec_.hidden)));
+    return moment;
+  }
+
+  void calibrate() {
+    Moment moment;
+    moment.add("the program", kProgram);
+    if (calibration_.from_model) {
+      uint64_t weights = 0;
+      for (const TensorInfo& tensor : loader_.checkpoint().tensors()) weights += tensor.bytes;
+      moment.add("the whole model, which writes the calibration", weights);
+      const int64_t together = std::min<int64_t>(64, options_.calibration_samples);
+      moment.add("its keys and values",
+                 floats(together * calibration_.longest, 2 * spec_.layers * spec_.kv_heads * spec_.head_dim));
+    }
+    moment.add("the calibration text", calibration_.text_bytes * (1 + kTextFactor));
+    if (calibration_.text_bytes != 0) {
+      const fs::path tokenizer = join(loader_.folder(), "tokenizer.json");
+      if (file_exists(tokenizer)) moment.add("the tokenizer", File(tokenizer).size() * kTokenizerFactor);
+    }
+    moment.add("tokens", static_cast<uint64_t>(calibration_.tokens) * sizeof(int32_t));
+    consider(std::move(moment));
+  }
+
+  /// The first, for which nothing is quantized before, the second, and those that overrides make different.
+  std::vector<int64_t> distinct_layers() const {
+    std::vector<int64_t> layers;
+    const int64_t most = options_.overrides.empty() ? std::min<int64_t>(spec_.layers, 2) : spec_.layers;
+    for (int64_t i = 0; i < most; ++i) layers.push_back(i);
+    return layers;
+  }
+
+  std::vector<Matrix2D> matrices(int64_t index) const {
+    std::vector<Matrix2D> result;
+    for (Input input : kInputs) {
+      for (const Module& module : spec_.family->names->modules) {
+        if (input_of(module.roles[0]) != input) continue;
+        const std::string path = loader_.module_name(index, module);
+        result.push_back(matrix(path, spec_.out_features(module), spec_.in_features(module)));
+        result.back().input = input;
+      }
+    }
+    return result;
+  }
+
+  Matrix2D matrix(const std::string& path, int64_t rows, int64_t cols) const {
+    Matrix2D m{.rows = rows, .cols = cols, .options = modules_.find(path)};
+    const TensorInfo* tensor = loader_.checkpoint().find(path + ".weight");
+    m.dense = tensor != nullptr ? tensor->bytes : floats(rows, cols);
+    if (m.options == nullptr) return m;
+    const int field = m.options->bits == 3 ? 4 : m.options->bits;
+    const int64_t per_group = m.options->group_size == -1 ? cols : std::min(m.options->group_size, cols);
+    const uint64_t ranges = m.options->symmetric == Symmetric::yes ? 1 : 2;
+    m.quantized = static_cast<uint64_t>(rows * cols) * static_cast<uint64_t>(field) / 8 +
+                  ranges * floats(rows, (cols + per_group - 1) / per_group);
+    return m;
+  }
+
+  /// Upper triangles take half of a square.
+  uint64_t hessian(int64_t size) const { return floats(size, size) / 2; }
+  uint64_t drift(int64_t size, int64_t layer, Input input) const {
+    return follow_ && !(layer == 0 && input == Input::attention) ? floats(size, size) : 0;
+  }
+
+  void layer(int64_t index) {
+    const std::vector<Matrix2D> all = matrices(index);
+    for (Input input : kInputs) {
+      std::vector<const Matrix2D*> planned;
+      for (const Matrix2D& m : all) {
+        if (m.input == input && m.options != nullptr) planned.push_back(&m);
+      }
+      if (planned.empty()) continue;
+      const int64_t size = planned[0]->cols;
+      const uint64_t sums = hessian(size) + drift(size, index, input);
+      Moment collecting = standing();
+      add_weights(collecting, all, input, nullptr);
+      collecting.add(sums_name(size), sums + waiting(all, input, index) + 2 * floats(kOuterRows, size));
+      consider(std::move(collecting));
+      for (const Matrix2D* m : planned) {
+        Moment base = standing();
+        add_weights(base, all, input, m);
+        const bool last = m == planned.back();
+        solve(base, *m, drift(size, index, input), waiting(all, input, index), last);
+      }
+    }
+  }
+
+  static std::string sums_name(int64_t size) { return cat("sums over the tokens, of ", size, " inputs"); }
+
+  /// Sums of the inputs behind this one, where one pass collects all.
+  uint64_t waiting(const std::vector<Matrix2D>& all, Input input, int64_t index) const {
+    if (options_.true_sequential == TrueSequential::yes) return 0;
+    uint64_t bytes = 0;
+    for (Input other : kInputs) {
+      const auto m =
+          std::find_if(all.begin(), all.end(), [&](const Matrix2D& one) { return one.input == other; });
+      if (other > input && m != all.end()) bytes += hessian(m->cols) + drift(m->cols, index, other);
+    }
+    return bytes;
+  }
+
+  /// While `solved` is under way, or, where it is null, inputs are collected.
+  void add_weights(Moment& moment, const std::vector<Matrix2D>& all, Input input,
+                   const Matrix2D* solved) const {
+    uint64_t dense = 0, quantized = 0;
+    const bool original = follow_ && (solved == nullptr || input != Input::mlp_out ||
+                                      options_.true_sequential == TrueSequential::no);
+    for (const Matrix2D& m : all) {
+      const bool done = m.options != nullptr &&
+                        (m.input < input || (solved != nullptr && m.input == input && &m <= solved));
+      if (!done || original) dense += m.dense;
+      if (done) quantized += m.quantized;
+    }
+    moment.add("weights of a layer", dense + quantized);
+  }
+
+  /// See Solver and solve_matrix(): what they hold at a time.
+  void solve(const Moment& base, const Matrix2D& m, uint64_t drifts, uint64_t waiting, bool is_last) {
+    const int64_t cols = m.cols, rows = std::min(m.rows, rows_together(cols));
+    const bool whole = rows == m.rows, lets_go = is_last && whole;
+    const SolverOptions& options = *m.options;
+    const bool moved = drifts != 0 && options.target == Target::exact;
+    const uint64_t square = floats(cols, cols), h = square / 2, factor = square / 2;
+    const uint64_t spread = drifts != 0 && options.target == Target::gptaq ? square / 2 : 0;
+    const uint64_t weights = static_cast<uint64_t>(rows * cols);
+    const uint64_t result = whole ? 0 : static_cast<uint64_t>(m.rows * cols);
+    const uint64_t sample = floats(std::min<int64_t>(m.rows, 512), cols);
+    const uint64_t half_way = options.sweeps > 0 ? 4 * weights : 0;  // the target of the sweeps
+    const auto moment = [&](uint64_t sums, uint64_t rows_solved) {
+      Moment now = base;
+      now.add(sums_name(cols), sums + waiting);
+      now.add(cat("rows being solved, ", rows, " of ", cols, " inputs"), rows_solved + result);
+      consider(std::move(now));
+    };
+    if (spread != 0) moment(h + drifts + factor + 2 * square + spread, 0);
+    // values, weights, codes, and the products that move them
+    const uint64_t kept = 9 * weights + sample;
+    moment(h + drifts + factor + spread, kept + (moved ? 2 * floats(std::min<int64_t>(rows, 512), cols) : 0));
+    const uint64_t later = lets_go ? 0 : drifts + factor + spread;
+    moment(h + (lets_go ? 0 : drifts) + factor + spread, kept + half_way + floats(cols, 128));
+    // target, codes and residual in another order; the Hessian as a square
+    if (options.sweeps > 0) moment(h + square + later, kept + half_way + 9 * weights);
+    const uint64_t codes = static_cast<uint64_t>(m.rows * cols);
+    moment(h + square + later, codes + sample / 4 * 9);
+    moment(h + later, codes + m.quantized * 3);
+  }
+
+  void head() {
+    const Matrix2D m = matrix(loader_.head_name(), spec_.vocab, spec_.hidden);
+    if (m.options == nullptr) return;
+    solve(standing(), m, follow_ ? floats(m.cols, m.cols) : 0, 0, true);
+  }
+
+  const Loader& loader_;
+  const Spec& spec_;
+  const ModulePlan& modules_;
+  const QuantOptions& options_;
+  const CalibrationSize& calibration_;
+  bool follow_;
+  uint64_t in_memory_ = 0;  // of what goes from pass to pass
+  MemoryPlan plan_;
+};
+
+}  // namespace
+
+MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
+                           const CalibrationSize& calibration, Place states, Place inputs) {
+  return Estimate(loader, modules, options, calibration, states, inputs).run();
+}
+
+MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
+                       const CalibrationSize& calibration, int threads) {
+  const auto estimate = [&](Place states, Place inputs) {
+    return estimate_memory(loader, modules, options, calibration, states, inputs);
+  };
+  if (options.memory_limit == 0) {
+    const Spec& spec = loader.spec();
+    const int64_t widest = std::max(spec.heads * spec.head_dim, spec.intermediate);
+    const bool small = floats(calibration.tokens, widest) <= kInputsWithoutLimit;
+    return estimate(Place::memory, small ? Place::memory : Place::nowhere);
+  }
+  // 2 x hidden multiplications give an input again, at some 10^11 a second and thread; a disk writes it and reads it in
+  // about a hundred millionth of a second
+  const Place elsewhere = loader.spec().hidden > 128 * int64_t{threads} ? Place::file : Place::nowhere;
+  MemoryPlan plan;
+  for (const auto& [states, inputs] :
+       {std::pair(Place::memory, Place::memory), std::pair(Place::memory, elsewhere),
+        std::pair(Place::file, elsewhere)}) {
+    plan = estimate(states, inputs);
+    if (plan.peak <= options.memory_limit) break;
+  }
+  return plan;
+}
+
+void check_limit(const MemoryPlan& plan, uint64_t limit) {
+  if (limit == 0 || plan.peak <= limit) return;
+  throw Error(Status::invalid_argument,
+              cat("option 'memory_limit' is ", limit, " bytes, the job needs ", plan.peak,
+                  " with the states of the tokens in a file; most of them, ", plan.parts.front().bytes,
+                  ", for ", plan.parts.front().name));
+}
+
+}  // namespace gptq

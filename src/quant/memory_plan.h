@@ -1,0 +1,51 @@
+// How much memory a job will take, before it takes it; and from that, what it keeps in files.
+//
+// The estimate adds up what is there at the same time, moment by moment of a layer, and takes the largest sum. It knows
+// the sizes of the CPU backend; tests hold it against what processes really took.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/loader.h"
+#include "quant/layer_walk.h"
+#include "quant/module_plan.h"
+#include "quant/options.h"
+
+namespace gptq {
+
+/// Tokens that go through the model, and the text that they are cut from.
+struct CalibrationSize {
+  int64_t tokens = 0, longest = 0;  // of all sequences, of one
+  uint64_t text_bytes = 0;
+  bool from_model = false;  // the model writes the text, and is in memory for that
+};
+
+/// Something that is in memory.
+struct MemoryPart {
+  std::string name;
+  uint64_t bytes = 0;
+};
+
+struct MemoryPlan {
+  StatePlaces::Place states = StatePlaces::Place::memory, inputs = StatePlaces::Place::memory;
+  uint64_t peak = 0;              // of the process
+  uint64_t files = 0;             // bytes of temporary files
+  std::vector<MemoryPart> parts;  // of the peak, the largest first
+};
+
+/// Of a job whose states are kept so.
+MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
+                           const CalibrationSize& calibration, StatePlaces::Place states,
+                           StatePlaces::Place inputs);
+
+/// The fastest way that keeps within options.memory_limit, or, where that is not possible, the one that takes least.
+/// 0, no limit: states are in memory, and inputs if they take no more than 1 GB.
+MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
+                       const CalibrationSize& calibration, int threads);
+
+/// Status::invalid_argument naming the bytes that are needed, and what takes most of them, if the plan is over the limit.
+void check_limit(const MemoryPlan& plan, uint64_t limit);
+
+}  // namespace gptq
