@@ -174,6 +174,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       outputs that they would have on the inputs they get); the first two run the unquantized model, too */
 #define GPTQ_KEY_TARGET_ALPHA "target_alpha" /* float in [0, 1], default 0.75: how much of the way, for "exact" and
                                                  "gptaq" */
+#define GPTQ_KEY_RESIDUAL_ALPHA "residual_alpha" /* float in [0, 1], default 0.5: for "exact", how much of the error of
+                                                 earlier layers the Linears at the end of attention and MLP make up for */
 #define GPTQ_KEY_SWEEPS "sweeps"             /* int >= 0, default 4: rounds of coordinate descent on the codes afterwards */
 #define GPTQ_KEY_REFIT "refit"               /* int, 0 to sweeps; default 2, or sweeps where that is less: so many of the
                                                  last sweeps fit the scales, too */

@@ -15,7 +15,7 @@ struct Arguments {
       memory_limit;
   std::optional<bool> sym, static_groups, true_sequential, packing, report;
   std::optional<std::string> order, format, calibration, calibration_format, dynamic, range, target, compat;
-  std::optional<double> damp, mse_norm, target_alpha;
+  std::optional<double> damp, mse_norm, target_alpha, residual_alpha;
   bool overwrite = false, restart = false, no_resume = false, lm_head = false, dry_run = false;
 };
 
@@ -32,6 +32,7 @@ Options quantizer_options(const Arguments& arguments) {
   set_if_given(options, GPTQ_KEY_MSE_NORM, arguments.mse_norm);
   set_if_given(options, GPTQ_KEY_TARGET, arguments.target);
   set_if_given(options, GPTQ_KEY_TARGET_ALPHA, arguments.target_alpha);
+  set_if_given(options, GPTQ_KEY_RESIDUAL_ALPHA, arguments.residual_alpha);
   set_if_given(options, GPTQ_KEY_SWEEPS, arguments.sweeps);
   set_if_given(options, GPTQ_KEY_REFIT, arguments.refit);
   set_if_given(options, GPTQ_KEY_COMPAT, arguments.compat);
@@ -229,6 +230,8 @@ void add_accuracy_options(Command& command, Arguments& arguments) {
       "What weights are to reproduce: exact (default: the unquantized model's outputs), gptaq (likewise, "
       "by an approximation) or sequential (plain GPTQ, in two thirds of the time)");
   command.option("--target-alpha", "X", arguments.target_alpha, "Part of the way to there; default 0.75");
+  command.option("--residual-alpha", "X", arguments.residual_alpha,
+                 "Part of earlier layers' error that --target exact makes up for; default 0.5");
   command.option("--sweeps", "N", arguments.sweeps, "Rounds of coordinate descent afterwards; default 4");
   command.option("--refit", "N", arguments.refit,
                  "Of the last sweeps that fit the scales, too; default 2, at most --sweeps");

@@ -34,6 +34,7 @@ constexpr OptionFlag kFlags[] = {
     {GPTQ_KEY_MSE_NORM, "--mse-norm"},
     {GPTQ_KEY_TARGET, "--target"},
     {GPTQ_KEY_TARGET_ALPHA, "--target-alpha"},
+    {GPTQ_KEY_RESIDUAL_ALPHA, "--residual-alpha"},
     {GPTQ_KEY_SWEEPS, "--sweeps"},
     {GPTQ_KEY_REFIT, "--refit"},
     {GPTQ_KEY_COMPAT, "--compat"},

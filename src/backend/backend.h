@@ -139,17 +139,19 @@ class Stream {
   /// H += X^T X over the rows of x [M, size].
   virtual void hessian_add(Matrix x, Hessian& hessian) = 0;
   virtual std::vector<float> hessian_diagonal(const Hessian& hessian) = 0;
-  virtual std::unique_ptr<Drift> create_drift(int64_t size) = 0;
-  /// D += (X0 - X)^T X over the rows of x0 and x [M, size].
-  virtual void drift_add(Matrix x0, Matrix x, Drift& drift) = 0;
+  virtual std::unique_ptr<Drift> create_drift(int64_t rows, int64_t cols) = 0;
+  /// D += (A0 - A)^T X over the rows of a0 and a [M, rows] and x [M, cols].
+  virtual void drift_add(Matrix a0, Matrix a, Matrix x, Drift& drift) = 0;
   /// U of H' where H'[i][j] = H[order[i]][order[j]] + (i == j ? diagonal_add[i] : 0); null when H' is not positive
   /// definite in fp32. The Hessian itself is unchanged.
   virtual std::unique_ptr<Factor> factor(const Hessian& hessian, std::span<const int32_t> order,
                                          std::span<const float> diagonal_add) = 0;
-  /// W += alpha W D H'^-1 for weights W [rows, size] in the factor's order, which is `order`: with alpha 1 the weights
-  /// whose outputs on X are nearest to those of W on X0, in least squares damped as H' is (arXiv 2504.09629).
-  virtual void retarget(const Factor& factor, const Drift& drift, std::span<const int32_t> order,
-                        double alpha, int64_t rows, float* weights) = 0;
+  /// W += (a W D + b E) H'^-1 for weights W, rows [first_row, first_row + rows) of a matrix, in the factor's order, which
+  /// is `order`; D and E are the drifts, a and b the parts of them. With both 1: the weights whose outputs on X, with the
+  /// residual stream as it is, are nearest to those of W on X0 with the original stream, in least squares damped as H' is
+  /// (arXiv 2504.09629 for D).
+  virtual void retarget(const Factor& factor, const Drifts& drifts, const DriftParts& parts,
+                        std::span<const int32_t> order, int64_t first_row, int64_t rows, float* weights) = 0;
   /// From now on solve() spreads each weight's share of the drift over later columns, too: GPTAQ (arXiv 2504.02692),
   /// by P = alpha triu(D U^T, 1) U.
   virtual void spread_drift(Factor& factor, const Drift& drift, std::span<const int32_t> order,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 namespace gptq {
 
@@ -13,12 +14,23 @@ class Hessian {
   virtual int64_t rows_seen() const = 0;
 };
 
-/// (X0 - X)^T X summed over rows, fp32: how far inputs X, which the quantized part of a model produced, are from those
-/// of the unquantized model, X0.
+/// (A0 - A)^T X summed over tokens, fp32 [rows, cols]: how far A, which the quantized part of a model produced, is from
+/// A0 of the unquantized model, as far as the inputs X of a Linear tell it.
 class Drift {
  public:
   virtual ~Drift() = default;
-  virtual int64_t size() const = 0;
+  virtual int64_t rows() const = 0;  // features of A
+  virtual int64_t cols() const = 0;  // features of X
+};
+
+/// What better targets for weights [rows, cols] are found from; null where there is no drift.
+struct Drifts {
+  std::unique_ptr<Drift> inputs;    // A is X [cols, cols]
+  std::unique_ptr<Drift> residual;  // A is the residual stream, which the outputs are added to [rows, cols]
+};
+/// How much of each is made up for.
+struct DriftParts {
+  double inputs = 0, residual = 0;
 };
 
 /// U, upper triangular, with H'^-1 = U^T U for a permuted and damped Hessian H'.
@@ -35,7 +47,8 @@ enum class StaticGroups : uint8_t { no, yes };
 /// How the scale (and the zero point) of a group are found, w its weights in a row and q what they become:
 /// minmax: the range covers all of w. mse: of ranges between all and a fifth of it, that of least sum |w - q|^p.
 /// hessian: of ranges between 1.05 and 0.4 of it, and zero points one up and one down, that of least
-/// sum (w - q)^2 / U_jj^2, the loss that GPTQ minimizes.
+/// sum (w - q)^2 / U_jj^2, the loss that GPTQ minimizes; where ranges come from current weights and the group fits in a
+/// block, the eight best of them are tried again with each column's error fed back to the group's later columns.
 enum class RangeSearch : uint8_t { minmax, mse, hessian };
 /// Faults of the reference implementation that solve() reproduces on request, for comparison.
 enum class Compat : uint8_t {

@@ -14,12 +14,12 @@
 namespace gptq::cpu {
 namespace {
 
-const CpuDrift& checked(const Factor& factor, const Drift& drift, std::span<const int32_t> order) {
-  if (drift.size() != factor.size() || static_cast<int64_t>(order.size()) != drift.size()) {
-    throw Error(Status::internal,
-                cat("a drift of ", drift.size(), " inputs for ", factor.size(), " columns"));
+void check(const Factor& factor, const Drift& drift, int64_t rows, std::span<const int32_t> order) {
+  const int64_t cols = factor.size();
+  if (drift.rows() != rows || drift.cols() != cols || static_cast<int64_t>(order.size()) != cols) {
+    throw Error(Status::internal, cat("a drift of ", drift.rows(), " x ", drift.cols(), ", wanted ", rows,
+                                      " x ", cols, " as the factor has them"));
   }
-  return static_cast<const CpuDrift&>(drift);
 }
 
 /// out [depth][kTileCols]: D'[k + i][col + c], D' in the order given; columns from `cols` on are left.
@@ -50,50 +50,85 @@ FillPanel upper_panels(const UpperPanels& u) {
   };
 }
 
-}  // namespace
-
-CpuDrift::CpuDrift(int64_t size)
-    : size_(size), block_(static_cast<size_t>(size) * static_cast<size_t>(size) * sizeof(float)) {
-  std::memset(block_.data(), 0, block_.bytes());
-}
-
-void CpuDrift::add(const Workers& workers, const float* x0, const float* x, int64_t rows) {
-  if (rows <= 0 || size_ == 0) return;
-  OuterProduct(workers, size_).add(x0, x, rows, [&](int64_t row, int64_t col) {
-    return OuterProduct::Place{sums() + row * size_ + col, size_, size_};
+/// out [count, cols] += part * rows of the drift from `first` on, in the order given.
+void add_rows(CpuStream& stream, const CpuDrift& drift, int64_t first, int64_t count,
+              std::span<const int32_t> order, float part, float* out) {
+  stream.parallel_for(count, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* row = out + r * drift.cols();
+      for (size_t i = 0; i < order.size(); ++i) row[i] += part * drift.at(first + r, order[i]);
+    }
   });
 }
 
-std::unique_ptr<Drift> CpuStream::create_drift(int64_t size) { return std::make_unique<CpuDrift>(size); }
+}  // namespace
 
-void CpuStream::drift_add(Matrix x0, Matrix x, Drift& drift) {
-  if (x.cols != drift.size() || x0.cols != x.cols || x0.rows != x.rows) {
-    throw Error(Status::internal,
-                cat("drift of ", drift.size(), " inputs got rows of ", x0.cols, " and ", x.cols));
-  }
-  static_cast<CpuDrift&>(drift).add(workers_of(*this), row(x0, 0), row(x, 0), x.rows);
+CpuDrift::CpuDrift(int64_t rows, int64_t cols)
+    : rows_(rows),
+      cols_(cols),
+      block_(static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float)) {
+  std::memset(block_.data(), 0, block_.bytes());
 }
 
-void CpuStream::retarget(const Factor& factor, const Drift& drift, std::span<const int32_t> order,
-                         double alpha, int64_t rows, float* weights) {
-  const CpuDrift& sums = checked(factor, drift, order);
+void CpuDrift::add(const Workers& workers, const float* a0, const float* a, const float* x, int64_t count) {
+  if (count <= 0 || rows_ == 0 || cols_ == 0) return;
+  OuterProduct(workers, rows_, cols_).add(a0, a, x, count, [&](int64_t row, int64_t col) {
+    return OuterProduct::Place{sums() + row * cols_ + col, cols_, rows_};
+  });
+}
+
+std::unique_ptr<Drift> CpuStream::create_drift(int64_t rows, int64_t cols) {
+  return std::make_unique<CpuDrift>(rows, cols);
+}
+
+void CpuStream::drift_add(Matrix a0, Matrix a, Matrix x, Drift& drift) {
+  if (a.cols != drift.rows() || a0.cols != a.cols || x.cols != drift.cols() || a0.rows != a.rows ||
+      a.rows != x.rows) {
+    throw Error(Status::internal, cat("drift of ", drift.rows(), " x ", drift.cols(), " got rows of ",
+                                      a0.cols, ", ", a.cols, " and ", x.cols));
+  }
+  static_cast<CpuDrift&>(drift).add(workers_of(*this), row(a0, 0), row(a, 0), row(x, 0), x.rows);
+}
+
+void CpuStream::retarget(const Factor& factor, const Drifts& drifts, const DriftParts& parts,
+                         std::span<const int32_t> order, int64_t first_row, int64_t rows, float* weights) {
+  const auto checked = [&](const Drift* drift, double part, int64_t most) {
+    if (drift != nullptr) check(factor, *drift, most, order);
+    return part == 0 ? nullptr : static_cast<const CpuDrift*>(drift);
+  };
+  const CpuDrift* inputs = checked(drifts.inputs.get(), parts.inputs, factor.size());
+  const CpuDrift* residual =
+      checked(drifts.residual.get(), parts.residual, drifts.residual ? drifts.residual->rows() : 0);
+  if (residual != nullptr && first_row + rows > residual->rows()) {
+    throw Error(Status::internal, cat("rows up to ", first_row + rows, " of a drift of ", residual->rows()));
+  }
+  if (inputs == nullptr && residual == nullptr) return;
   const UpperPanels& u = static_cast<const CpuFactor&>(factor).u();
   const int64_t cols = u.size(), most = std::min<int64_t>(rows, 512);
   std::vector<float> a(static_cast<size_t>(most * cols)), b(a.size());
   for (int64_t r = 0; r < rows; r += most) {
     const int64_t count = std::min(most, rows - r);
-    tiled_product(*this, kernels().gemm, weights + r * cols, count, cols, cols, nullptr, a.data(),
-                  drift_panels(sums, order));
-    tiled_product(*this, kernels().gemm, a.data(), count, cols, cols, nullptr, b.data(),
+    float* w = weights + r * cols;
+    std::fill(b.begin(), b.end(), 0.0f);
+    if (inputs != nullptr) {
+      tiled_product(*this, kernels().gemm, w, count, cols, cols, nullptr, a.data(),
+                    drift_panels(*inputs, order));
+      kernels().axpy(static_cast<float>(parts.inputs), a.data(), count * cols, b.data());
+    }
+    if (residual != nullptr) {
+      add_rows(*this, *residual, first_row + r, count, order, static_cast<float>(parts.residual), b.data());
+    }
+    tiled_product(*this, kernels().gemm, b.data(), count, cols, cols, nullptr, a.data(),
                   transposed_panels(u));
-    tiled_product(*this, kernels().gemm, b.data(), count, cols, cols, nullptr, a.data(), upper_panels(u));
-    kernels().axpy(static_cast<float>(alpha), a.data(), count * cols, weights + r * cols);
+    tiled_product(*this, kernels().gemm, a.data(), count, cols, cols, nullptr, b.data(), upper_panels(u));
+    kernels().axpy(1.0f, b.data(), count * cols, w);
   }
 }
 
 void CpuStream::spread_drift(Factor& factor, const Drift& drift, std::span<const int32_t> order,
                              double alpha) {
-  const CpuDrift& sums = checked(factor, drift, order);
+  check(factor, drift, factor.size(), order);
+  const auto& sums = static_cast<const CpuDrift&>(drift);
   auto& into = static_cast<CpuFactor&>(factor);
   const int64_t size = into.size();
   std::vector<float> ordered(static_cast<size_t>(size * size)), product(ordered.size());

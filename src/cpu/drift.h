@@ -1,4 +1,4 @@
-// (X0 - X)^T X in host memory.
+// (A0 - A)^T X in host memory.
 #pragma once
 
 #include <cstdint>
@@ -13,18 +13,20 @@ namespace gptq::cpu {
 
 class CpuDrift final : public Drift {
  public:
-  explicit CpuDrift(int64_t size);
-  int64_t size() const override { return size_; }
-  float at(int64_t row, int64_t col) const { return sums()[row * size_ + col]; }
+  CpuDrift(int64_t rows, int64_t cols);
+  int64_t rows() const override { return rows_; }
+  int64_t cols() const override { return cols_; }
+  float at(int64_t row, int64_t col) const { return sums()[row * cols_ + col]; }
 
-  /// Adds (x0 - x)^T x for x0 and x [rows, size]. Sums of 256 rows are made apart and added to the total.
-  void add(const Workers& workers, const float* x0, const float* x, int64_t rows);
+  /// Adds (a0 - a)^T x for a0 and a [count, rows()] and x [count, cols()]. Sums of 256 of them are made apart and added
+  /// to the total.
+  void add(const Workers& workers, const float* a0, const float* a, const float* x, int64_t count);
 
  private:
   float* sums() const { return block_.as<float>(); }
 
-  int64_t size_;
-  AlignedBlock block_;  // [size, size]
+  int64_t rows_, cols_;
+  AlignedBlock block_;  // [rows, cols]
 };
 
 }  // namespace gptq::cpu

@@ -9,7 +9,7 @@
 namespace gptq::cpu {
 void CpuHessian::add(const Workers& workers, const float* x, int64_t rows) {
   if (rows <= 0 || size() == 0) return;
-  OuterProduct(workers, size()).add(nullptr, x, rows, [&](int64_t row, int64_t col) {
+  OuterProduct(workers, size(), size()).add(nullptr, x, x, rows, [&](int64_t row, int64_t col) {
     constexpr int64_t kWidth = UpperPanels::kWidth;
     const int64_t p = col / kWidth;
     return OuterProduct::Place{sums_.panel(p) + row * kWidth, kWidth, UpperPanels::panel_rows(p)};

@@ -21,39 +21,39 @@ void copy_strip(const float* x0, const float* x, int64_t rows, int64_t cols, int
 
 }  // namespace
 
-OuterProduct::OuterProduct(const Workers& workers, int64_t cols)
-    : workers_(workers), gemm_(workers.gemm), cols_(cols) {
+OuterProduct::OuterProduct(const Workers& workers, int64_t left_cols, int64_t right_cols)
+    : workers_(workers), gemm_(workers.gemm), left_cols_(left_cols), right_cols_(right_cols) {
   const int64_t step = gemm_.step(kMaxRows);
-  left_ = AlignedBlock(static_cast<size_t>(pieces(cols, gemm_.rows) * gemm_.rows * step) * sizeof(float));
-  right_ = AlignedBlock(static_cast<size_t>(pieces(cols, kTileCols) * kTileCols * step) * sizeof(float));
+  left_ = AlignedBlock(static_cast<size_t>(pieces(left_cols, gemm_.rows) * gemm_.rows * step) * sizeof(float));
+  right_ = AlignedBlock(static_cast<size_t>(pieces(right_cols, kTileCols) * kTileCols * step) * sizeof(float));
 }
 
-void OuterProduct::pack(const float* x0, const float* x, int64_t rows) {
+void OuterProduct::pack(const float* a0, const float* a, const float* x, int64_t rows) {
   rows_ = rows;
-  const int64_t step = gemm_.step(rows), tiles = pieces(cols_, gemm_.rows);
-  workers_.parallel_for(tiles + pieces(cols_, kTileCols), 8, [&](int64_t begin, int64_t end) {
+  const int64_t step = gemm_.step(rows), tiles = pieces(left_cols_, gemm_.rows);
+  workers_.parallel_for(tiles + pieces(right_cols_, kTileCols), 8, [&](int64_t begin, int64_t end) {
     float strip[kMaxRows * kTileCols];
     for (int64_t i = begin; i < end; ++i) {
       if (i < tiles) {
         const int64_t col = i * gemm_.rows;
-        copy_strip(x0, x, rows, cols_, col, gemm_.rows, strip);
-        gemm_.left_columns(strip, gemm_.rows, std::min(gemm_.rows, cols_ - col), rows,
+        copy_strip(a0, a, rows, left_cols_, col, gemm_.rows, strip);
+        gemm_.left_columns(strip, gemm_.rows, std::min(gemm_.rows, left_cols_ - col), rows,
                            left_.as<float>() + i * gemm_.rows * step);
         continue;
       }
       const int64_t panel = i - tiles;
       float* out = right_.as<float>() + panel * kTileCols * step;
-      copy_strip(nullptr, x, rows, cols_, panel * kTileCols, kTileCols, gemm_.right != nullptr ? strip : out);
+      copy_strip(nullptr, x, rows, right_cols_, panel * kTileCols, kTileCols, gemm_.right != nullptr ? strip : out);
       if (gemm_.right != nullptr) gemm_.right(strip, rows, out);
     }
   });
 }
 
 void OuterProduct::multiply(int64_t begin, int64_t end, int64_t col, const Place& to) const {
-  const int64_t step = gemm_.step(rows_), last = std::min(end, cols_);
+  const int64_t step = gemm_.step(rows_), last = std::min(end, left_cols_);
   if (begin >= last) return;
   gemm_.multiply(rows_, left_.as<float>() + begin * step, gemm_.rows * step, right_.as<float>() + col * step,
-                 to.data, to.stride, last - begin, std::min(kTileCols, cols_ - col), true);
+                 to.data, to.stride, last - begin, std::min(kTileCols, right_cols_ - col), true);
 }
 
 }  // namespace gptq::cpu

@@ -1,4 +1,5 @@
-// Every candidate is tried on all weights of the group; the first of the best counts.
+// Every candidate is tried on all weights of the group; the first of the best counts. Under the Hessian the best few are
+// then tried by what the solver itself will do to the group.
 #include "cpu/range_search.h"
 
 #include <algorithm>
@@ -15,6 +16,10 @@ struct Shrinks {
 };
 constexpr Shrinks kForLoss{33, 1.05f, 0.02f};
 constexpr Shrinks kForMse{80, 1.0f, 0.01f};  // as the reference implementation
+
+/// Candidates that are tried with error feedback, and columns of a group that may be.
+constexpr int kShortlist = 8;
+constexpr int64_t kMaxFeedback = 128;
 
 /// A candidate for each lane.
 struct Candidate {
@@ -61,11 +66,50 @@ void norm_errors(const Candidate& c, const GroupWeights& group, float norm, floa
   }
 }
 
+/// error[l] = sum over columns of ((w - q) / U_jj)^2, with each column's error fed back to the later ones: GPTQ within
+/// the group. At most kMaxFeedback columns.
+void feedback_errors(const Kernels& kernels, const Candidate& c, const GroupWeights& group, float* error) {
+  float w[kMaxFeedback * kLanes], step[kLanes];
+  std::copy(group.weights, group.weights + group.count * kLanes, w);
+  std::fill(error, error + kLanes, 0.0f);
+  for (int64_t j = 0; j < group.count; ++j) {
+    const float* u = group.u + j * group.stride + j;
+    residuals(c, w + j * kLanes, step);
+    for (int64_t l = 0; l < kLanes; ++l) {
+      step[l] /= u[0];
+      error[l] += step[l] * step[l];
+    }
+    kernels.subtract_outer(u + 1, step, group.count - (j + 1), w + (j + 1) * kLanes);
+  }
+}
+
+/// The candidates of least error so far, by lane, best first; the first of equals is before the others.
+struct Shortlist {
+  static constexpr int kMost = kShortlist;
+  int most;  // that are kept
+  Range ranges[kMost][kLanes] = {};
+  float errors[kMost][kLanes];
+
+  explicit Shortlist(int keep) : most(keep) {
+    for (auto& lanes : errors) std::fill(lanes, lanes + kLanes, INFINITY);
+  }
+
+  void offer(int64_t l, const Range& range, float error) {
+    if (!(error < errors[most - 1][l])) return;
+    int i = most - 1;
+    for (; i > 0 && error < errors[i - 1][l]; --i) {
+      errors[i][l] = errors[i - 1][l];
+      ranges[i][l] = ranges[i - 1][l];
+    }
+    errors[i][l] = error;
+    ranges[i][l] = range;
+  }
+};
+
 struct Search {
   const SolveParams& params;
   const GroupWeights& group;
-  Range* best;
-  float least[kLanes];  // errors of the best so far
+  Shortlist best;
 
   void try_all(const Range* candidates) {
     Candidate c;
@@ -76,11 +120,7 @@ struct Search {
     } else {
       squared_errors(c, group, error);
     }
-    for (int64_t l = 0; l < kLanes; ++l) {
-      if (!(error[l] < least[l])) continue;
-      least[l] = error[l];
-      best[l] = candidates[l];
-    }
+    for (int64_t l = 0; l < kLanes; ++l) best.offer(l, candidates[l], error[l]);
   }
 
   /// The candidates with their zero points moved.
@@ -93,6 +133,23 @@ struct Search {
     }
     try_all(moved);
   }
+
+  /// ranges[l]: of the shortlist, the one that loses least once errors are fed back.
+  void choose(const Kernels& kernels, Range* ranges) const {
+    float least[kLanes];
+    std::fill(least, least + kLanes, INFINITY);
+    for (int i = 0; i < best.most; ++i) {
+      Candidate c;
+      float error[kLanes] = {};
+      for (int64_t l = 0; l < kLanes; ++l) c.set(l, best.ranges[i][l], params.bits);
+      if (best.most > 1) feedback_errors(kernels, c, group, error);
+      for (int64_t l = 0; l < kLanes; ++l) {
+        if (!(error[l] < least[l]) || !std::isfinite(best.errors[i][l])) continue;
+        least[l] = error[l];
+        ranges[l] = best.ranges[i][l];
+      }
+    }
+  }
 };
 
 /// Whether zero points beside the rounded one are tried.
@@ -102,7 +159,8 @@ bool moves_zeros(const SolveParams& params) {
 
 }  // namespace
 
-void search_ranges(const SolveParams& params, const GroupWeights& group, Range* ranges) {
+void search_ranges(const Kernels& kernels, const SolveParams& params, const GroupWeights& group,
+                   Range* ranges) {
   float low[kLanes] = {}, high[kLanes] = {};
   for (int64_t j = 0; j < group.count; ++j) {
     const float* w = group.weights + j * kLanes;
@@ -114,8 +172,9 @@ void search_ranges(const SolveParams& params, const GroupWeights& group, Range* 
   for (int64_t l = 0; l < kLanes; ++l) ranges[l] = range_of(low[l], high[l], params);
   if (params.range == RangeSearch::minmax) return;
 
-  Search search{.params = params, .group = group, .best = ranges, .least = {}};
-  std::fill(search.least, search.least + kLanes, INFINITY);
+  const bool feeds_back =
+      params.range == RangeSearch::hessian && group.u != nullptr && group.count <= kMaxFeedback;
+  Search search{.params = params, .group = group, .best = Shortlist(feeds_back ? kShortlist : 1)};
   Range candidates[kLanes];
   std::copy(ranges, ranges + kLanes, candidates);
   search.try_all(candidates);
@@ -128,6 +187,7 @@ void search_ranges(const SolveParams& params, const GroupWeights& group, Range* 
     search.try_moved(candidates, -1);
     search.try_moved(candidates, 1);
   }
+  search.choose(kernels, ranges);
 }
 
 }  // namespace gptq::cpu

@@ -185,7 +185,14 @@ class RowTask {
     workers_.kernels.pack(Dense::f32, row(r) + from_memory, problem_.cols, lanes, end - from_memory, out,
                           kLanes);
     const float* curvature = plan_.curvature.empty() ? nullptr : plan_.curvature.data() + begin;
-    store_ranges({.count = end - begin, .weights = group_.data(), .curvature = curvature},
+    // U's rows and columns of the group, when they are in the block
+    const float* u = end <= b.end ? plan_.corner(plan_.u_corners, b) : nullptr;
+    if (u != nullptr) u += (begin - b.begin) * (plan_.params.block + 1);
+    store_ranges({.count = end - begin,
+                  .weights = group_.data(),
+                  .curvature = curvature,
+                  .u = u,
+                  .stride = plan_.params.block},
                  problem_.group_of[begin], r, lanes);
   }
 
@@ -212,7 +219,7 @@ class RowTask {
 
   void store_ranges(const GroupWeights& weights, int64_t group, int64_t r, int64_t lanes) {
     Range ranges[kLanes];
-    search_ranges(plan_.params, weights, ranges);
+    search_ranges(workers_.kernels, plan_.params, weights, ranges);
     for (int64_t l = 0; l < lanes; ++l) {
       const int64_t at = group * problem_.rows + first_ + r + l;
       problem_.scales[at] = ranges[l].scale;

@@ -54,12 +54,12 @@ class CpuStream final : public Stream {
   std::unique_ptr<Hessian> create_hessian(int64_t size) override;
   void hessian_add(Matrix x, Hessian& hessian) override;
   std::vector<float> hessian_diagonal(const Hessian& hessian) override;
-  std::unique_ptr<Drift> create_drift(int64_t size) override;
-  void drift_add(Matrix x0, Matrix x, Drift& drift) override;
+  std::unique_ptr<Drift> create_drift(int64_t rows, int64_t cols) override;
+  void drift_add(Matrix a0, Matrix a, Matrix x, Drift& drift) override;
   std::unique_ptr<Factor> factor(const Hessian& hessian, std::span<const int32_t> order,
                                  std::span<const float> diagonal_add) override;
-  void retarget(const Factor& factor, const Drift& drift, std::span<const int32_t> order, double alpha,
-                int64_t rows, float* weights) override;
+  void retarget(const Factor& factor, const Drifts& drifts, const DriftParts& parts,
+                std::span<const int32_t> order, int64_t first_row, int64_t rows, float* weights) override;
   void spread_drift(Factor& factor, const Drift& drift, std::span<const int32_t> order,
                     double alpha) override;
   void solve(const Factor* factor, const SolveParams& params, SolveProblem& problem) override;

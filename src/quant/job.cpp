@@ -25,8 +25,9 @@ void refuse_quantized(const Loader& loader) {
 
 FollowOriginal follow_original(const QuantOptions& options) {
   const SolverOptions& solver = options.solver;
-  const bool follow = solver.target != Target::sequential && solver.target_alpha > 0;
-  return follow ? FollowOriginal::yes : FollowOriginal::no;
+  if (solver.target == Target::sequential) return FollowOriginal::no;
+  if (solver.target == Target::exact && solver.residual_alpha > 0) return FollowOriginal::inputs_and_stream;
+  return solver.target_alpha > 0 ? FollowOriginal::inputs : FollowOriginal::no;
 }
 
 /// "Llama-3.2-1B" of "models/Llama-3.2-1B/".
@@ -202,7 +203,7 @@ void Job::calibrate() {
 }
 
 QTensor Job::solve(const std::string& path, int64_t rows, const SolverOptions& options,
-                   const Hessian& hessian, Solver& solver, std::unique_ptr<Drift>* last) {
+                   const Hessian& hessian, Solver& solver, Drifts* last) {
   const Stopwatch watch;
   const auto read = [&](int64_t begin, int64_t count) {
     tick();
@@ -236,14 +237,14 @@ void Job::solve_input(LayerStages& layer, int64_t index, Input input, InputSums 
     tick();
     if (!solver || *options != *solver_options) {
       solver.reset();
-      solver.emplace(walk_->stream(), *sums.hessian, sums.drift.get(), *options);
+      solver.emplace(walk_->stream(), *sums.hessian, &sums.drifts, *options);
     }
     solver_options = options;
     const std::string path = loader_.module_name(index, *module);
     for (Role role : module->all_roles()) layer.now.linears[static_cast<size_t>(role)].reset();
     const bool is_last = module == planned.back().first;
     const QTensor q = solve(path, spec.out_features(*module), *options, *sums.hessian, *solver,
-                            is_last ? &sums.drift : nullptr);
+                            is_last ? &sums.drifts : nullptr);
     const std::optional<Tensor> bias = loader_.bias(path, Access::read);
     set_module(layer.now, *backend_, spec, *module, q, bias ? &*bias : nullptr);
   }
@@ -340,7 +341,7 @@ bool Job::goes_on_after(int64_t index) const {
 
 LayerStages Job::load_stages(int64_t index) const {
   LayerStages layer{.now = loader_.load_layer(*backend_, index, Access::read), .original = {}};
-  if (follow_original(options_) == FollowOriginal::yes) layer.original = layer.now;
+  if (follow_original(options_) != FollowOriginal::no) layer.original = layer.now;
   return layer;
 }
 
@@ -350,8 +351,8 @@ void Job::quantize_head() {
   tick();
   const SolverOptions& options = *plan_.find(path);
   InputSums sums = walk_->collect_head(loader_.load_final_norm(*backend_));
-  Solver solver(walk_->stream(), *sums.hessian, sums.drift.get(), options);
-  solve(path, loader_.spec().vocab, options, *sums.hessian, solver, &sums.drift);
+  Solver solver(walk_->stream(), *sums.hessian, &sums.drifts, options);
+  solve(path, loader_.spec().vocab, options, *sums.hessian, solver, &sums.drifts);
   ++units_done_;
 }
 

@@ -67,7 +67,7 @@ class Job {
   void solve_input(LayerStages& layer, int64_t index, Input input, InputSums sums);
   /// Solves and writes the matrix; what came out, for the layers behind it. `last` as for solve_matrix().
   QTensor solve(const std::string& path, int64_t rows, const SolverOptions& options, const Hessian& hessian,
-                Solver& solver, std::unique_ptr<Drift>* last);
+                Solver& solver, Drifts* last);
   void write_report();
   int64_t units() const;
   /// Whether a module that reads `input` is to be quantized.

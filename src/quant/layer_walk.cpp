@@ -25,9 +25,10 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
     : spec_(spec),
       backend_(backend),
       sequences_(sequences),
+      follow_(follow),
       tick_(std::move(tick)),
       stream_(backend.create_stream(cancel)) {
-  const size_t models = follow == FollowOriginal::yes ? 2 : 1;
+  const size_t models = follow == FollowOriginal::no ? 1 : 2;
   while (tracks_.size() < models) tracks_.push_back(std::make_unique<Track>(spec, *stream_));
   const int64_t max_rows = tracks_[0]->decoder.max_rows();
   int64_t tokens = 0;
@@ -134,15 +135,23 @@ void LayerWalk::embed(const Loader& loader) {
 
 InputSums LayerWalk::sums_for(Input input, int64_t index) {
   const int64_t size = inputs_of(spec_, input);
-  InputSums sums{.hessian = stream_->create_hessian(size), .drift = nullptr};
-  const bool same = index == 0 && input == Input::attention;  // nothing before it is quantized
-  if (tracks_.size() > 1 && !same) sums.drift = stream_->create_drift(size);
+  InputSums sums{.hessian = stream_->create_hessian(size), .drifts = {}};
+  if (tracks_.size() == 1) return sums;
+  const bool is_first = input == Input::attention || input == Input::mlp;  // of the Linears of a half
+  // before layer 0 nothing has been quantized
+  if (index > 0 || input != Input::attention) sums.drifts.inputs = stream_->create_drift(size, size);
+  if (follow_ == FollowOriginal::inputs_and_stream && !is_first &&
+      (index > 0 || input != Input::attention_out))
+    sums.drifts.residual = stream_->create_drift(spec_.hidden, size);
   return sums;
 }
 
 void LayerWalk::add(const Inputs& inputs, InputSums& sums) {
   stream_->hessian_add(inputs.now, *sums.hessian);
-  if (sums.drift != nullptr) stream_->drift_add(inputs.original, inputs.now, *sums.drift);
+  if (sums.drifts.inputs) stream_->drift_add(inputs.original, inputs.now, inputs.now, *sums.drifts.inputs);
+  if (!sums.drifts.residual) return;
+  stream_->drift_add(tracks_[1]->decoder.hidden(), tracks_[0]->decoder.hidden(), inputs.now,
+                     *sums.drifts.residual);
 }
 
 /// What the last Linear of the half reads.
@@ -219,8 +228,8 @@ std::array<InputSums, kInputs.size()> LayerWalk::collect_all(const LayerStages& 
 }
 
 InputSums LayerWalk::collect_head(const NormWeights& final_norm) {
-  InputSums sums{.hessian = stream_->create_hessian(spec_.hidden), .drift = nullptr};
-  if (tracks_.size() > 1) sums.drift = stream_->create_drift(spec_.hidden);
+  InputSums sums{.hessian = stream_->create_hessian(spec_.hidden), .drifts = {}};
+  if (tracks_.size() > 1) sums.drifts.inputs = stream_->create_drift(spec_.hidden, spec_.hidden);
   const LayerStages none;
   const Step step = [&](Track& track, const Layer&) { return track.decoder.head_input(final_norm); };
   each_part([&](int64_t first) {

@@ -26,7 +26,7 @@ namespace gptq {
 /// Sums over all tokens of what the Linears of one input read.
 struct InputSums {
   std::unique_ptr<Hessian> hessian;
-  std::unique_ptr<Drift> drift;  // null: the unquantized model would give the same inputs, or it is not asked
+  Drifts drifts;  // none where the unquantized model would give the same, or is not asked
 };
 
 /// A layer as it is now, and as the unquantized model has it.
@@ -34,8 +34,9 @@ struct LayerStages {
   Layer now, original;
 };
 
-/// Whether hidden states of the unquantized model are kept beside those of the quantized one.
-enum class FollowOriginal : uint8_t { no, yes };
+/// Whether hidden states of the unquantized model are kept beside those of the quantized one, and what is compared: what
+/// the Linears read, or the residual stream behind them, too.
+enum class FollowOriginal : uint8_t { no, inputs, inputs_and_stream };
 
 /// Where the states are kept, [tokens, hidden] of each model, and what the last Linear of a half reads, [tokens, inputs].
 struct StatePlaces {
@@ -107,6 +108,7 @@ class LayerWalk {
   const Spec& spec_;
   const Backend& backend_;
   const Sequences& sequences_;
+  FollowOriginal follow_;
   std::function<void()> tick_;
   std::unique_ptr<Stream> stream_;
   std::vector<std::unique_ptr<Track>>

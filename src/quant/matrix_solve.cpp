@@ -50,7 +50,7 @@ int64_t rows_together(int64_t inputs) {
 }
 
 SolvedMatrix solve_matrix(Stream& stream, const Hessian& hessian, Solver& solver, const MatrixRows& matrix,
-                          std::unique_ptr<Drift>* last) {
+                          Drifts* last) {
   const int64_t cols = hessian.size();
   const SampledRows sampled(matrix.rows);
   std::vector<float> sample;

@@ -27,9 +27,9 @@ struct SolvedMatrix {
 /// So many, of so many inputs, that what is done once for all of them does not count, and little memory is needed.
 int64_t rows_together(int64_t inputs);
 
-/// `last`: no other matrix is solved by `solver`, which may let go of the drift that it was made with; null where others
+/// `last`: no other matrix is solved by `solver`, which may let go of the drifts that it was made with; null where others
 /// follow.
 SolvedMatrix solve_matrix(Stream& stream, const Hessian& hessian, Solver& solver, const MatrixRows& matrix,
-                          std::unique_ptr<Drift>* last);
+                          Drifts* last);
 
 }  // namespace gptq

@@ -48,6 +48,7 @@ void write_options(JsonWriter& report, const QuantOptions& options) {
   if (solver.range == RangeSearch::mse) report.member("mse_norm", solver.mse_norm);
   report.member("target", name_of(solver.target));
   if (solver.target != Target::sequential) report.member("target_alpha", solver.target_alpha);
+  if (solver.target == Target::exact) report.member("residual_alpha", solver.residual_alpha);
   report.member("sweeps", solver.sweeps);
   report.member("refit", solver.refits);
   report.member("compat", solver.compat == Compat::gptqmodel ? "gptqmodel" : "none");

@@ -40,6 +40,9 @@ void check(const SolverOptions& options) {
   if (!(options.target_alpha >= 0 && options.target_alpha <= 1)) {
     refuse("target_alpha", options.target_alpha, "0 to 1");
   }
+  if (!(options.residual_alpha >= 0 && options.residual_alpha <= 1)) {
+    refuse("residual_alpha", options.residual_alpha, "0 to 1");
+  }
   if (options.sweeps < 0) refuse("sweeps", options.sweeps, "at least 0");
   if (options.refits < 0 || options.refits > options.sweeps) {
     refuse("refit", options.refits, cat("0 to the number of sweeps, ", options.sweeps));
@@ -62,10 +65,10 @@ struct Solver::Work {
   QTensor q;                   // all but the codes
 };
 
-Solver::Solver(Stream& stream, const Hessian& hessian, const Drift* drift, const SolverOptions& options)
+Solver::Solver(Stream& stream, const Hessian& hessian, const Drifts* drifts, const SolverOptions& options)
     : stream_(stream),
       hessian_(hessian),
-      drift_(options.target != Target::sequential && options.target_alpha > 0 ? drift : nullptr),
+      drifts_(options.target == Target::sequential ? nullptr : drifts),
       options_(options),
       params_{.bits = options.bits,
               .symmetric = options.symmetric,
@@ -89,17 +92,18 @@ Solver::Solver(Stream& stream, const Hessian& hessian, const Drift* drift, const
   } else {
     fix_dead_columns();
     find_factor();
-    if (factor_ != nullptr && drift_ != nullptr && options_.target == Target::gptaq) {
-      stream_.spread_drift(*factor_, *drift_, order_, options_.target_alpha);
+    if (factor_ != nullptr && drifts_ != nullptr && drifts_->inputs && options_.target == Target::gptaq) {
+      stream_.spread_drift(*factor_, *drifts_->inputs, order_, options_.target_alpha);
     }
     if (factor_ != nullptr && options_.sweeps > 0) prepare_refining();
   }
   solves_ = factor_ != nullptr;
 }
 
-void Solver::end_with_next(std::unique_ptr<Drift> drift) {
+void Solver::end_with_next(Drifts drifts) {
   last_ = true;
-  last_drift_ = std::move(drift);
+  last_drifts_ = std::move(drifts);
+  drifts_ = &last_drifts_;
 }
 
 void Solver::round_instead(std::string_view why) {
@@ -268,10 +272,12 @@ SolveResult Solver::quantize(const float* weight, int64_t rows, std::string_view
   work.q.zeros.resize(ranges);
   gather(weight, name, first_row, work);
   SolveResult result{.q = {}, .damp = damp_, .note = note_};
-  if (factor_ != nullptr && drift_ != nullptr && options_.target == Target::exact) {
-    stream_.retarget(*factor_, *drift_, order_, options_.target_alpha, rows, work.weights.data());
+  if (factor_ != nullptr && drifts_ != nullptr && options_.target == Target::exact) {
+    stream_.retarget(*factor_, *drifts_,
+                     {.inputs = options_.target_alpha, .residual = options_.residual_alpha}, order_,
+                     first_row, rows, work.weights.data());
   }
-  if (last_) last_drift_.reset();
+  if (last_) last_drifts_ = {};
   std::vector<float> target;
   if (solves_ && options_.sweeps > 0) target = work.weights;
   result.loss = run(factor_.get(), work);

@@ -16,7 +16,8 @@ namespace gptq {
 
 /// What a matrix is to reproduce. sequential: its own outputs for the inputs X that the quantized modules before it give.
 /// exact: the outputs that the unquantized model has for its inputs X0, by weights that are moved before they are
-/// quantized (arXiv 2504.09629). gptaq: as exact, approximated column by column (arXiv 2504.02692).
+/// quantized (arXiv 2504.09629); outputs that are added to the residual stream make up for what it lacks, too. gptaq: as
+/// the first half of exact, approximated column by column (arXiv 2504.02692).
 enum class Target : uint8_t { sequential, gptaq, exact };
 
 struct SolverOptions {
@@ -33,8 +34,9 @@ struct SolverOptions {
   RangeSearch range = RangeSearch::minmax;
   double mse_norm = 2.4;  // SolveParams::mse_norm
   Target target = Target::sequential;
-  double target_alpha = 0.75;  // 0: as sequential, 1: all the way
-  int sweeps = 0, refits = 0;  // RefineParams
+  double target_alpha = 0.75;   // of Target::exact and gptaq; 0: as sequential, 1: all the way
+  double residual_alpha = 0.5;  // of Target::exact: part of the residual stream's drift that is made up for
+  int sweeps = 0, refits = 0;   // RefineParams
 
   bool operator==(const SolverOptions&) const = default;
 };
@@ -60,17 +62,17 @@ class Solver {
   /// Orders and factors the Hessian, once for all matrices. A Hessian that is all zero, not finite, or that no
   /// damping makes positive definite is no error: quantize() rounds then. Status::invalid_argument for options out
   /// of range. Columns whose input was always zero keep their weights (Compat::gptqmodel zeroes them).
-  /// `drift`, of the same tokens, is read for targets other than sequential; null: there is none, so X0 = X.
-  /// `stream`, `hessian` and `drift` are used as long as the Solver lives.
-  Solver(Stream& stream, const Hessian& hessian, const Drift* drift, const SolverOptions& options);
+  /// `drifts`, of the same tokens, are read for targets other than sequential; null: there are none.
+  /// `stream`, `hessian` and `drifts` are used as long as the Solver lives.
+  Solver(Stream& stream, const Hessian& hessian, const Drifts* drifts, const SolverOptions& options);
 
   /// `weight` is [rows, hessian.size()]. Fault::numeric naming `name`, row and column for NaN and infinity, where the
   /// first row is number `first_row`. Rows do not depend on each other: parts of a matrix come out as in the whole.
   SolveResult quantize(const float* weight, int64_t rows, std::string_view name, int64_t first_row = 0);
 
-  /// The next quantize() is the last: the factor, and the drift that the solver was made with, go as soon as they have
+  /// The next quantize() is the last: the factor, and the drifts that the solver was made with, go as soon as they have
   /// done their part in it.
-  void end_with_next(std::unique_ptr<Drift> drift);
+  void end_with_next(Drifts drifts);
 
  private:
   /// A weight matrix in processing order, and what becomes of it.
@@ -89,7 +91,7 @@ class Solver {
 
   Stream& stream_;
   const Hessian& hessian_;
-  const Drift* drift_;
+  const Drifts* drifts_;
   SolverOptions options_;
   SolveParams params_;
   int64_t cols_, group_size_, groups_, tokens_;
@@ -102,7 +104,7 @@ class Solver {
   std::unique_ptr<Factor> factor_;
   bool solves_ = false;  // there is a factor, or was one
   bool last_ = false;    // see end_with_next()
-  std::unique_ptr<Drift> last_drift_;
+  Drifts last_drifts_;
   // for refining: an order that keeps groups together
   std::vector<int32_t> refine_order_, refine_group_of_;
   std::vector<float> refine_diagonal_add_;

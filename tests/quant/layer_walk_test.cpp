@@ -67,7 +67,7 @@ class Walk {
  private:
   void pass(LayerWalk& walk, int64_t index, FollowOriginal follow, Passes passes) {
     LayerStages layer{.now = loader_.load_layer(*backend_, index, Access::read), .original = {}};
-    if (follow == FollowOriginal::yes) layer.original = layer.now;
+    if (follow != FollowOriginal::no) layer.original = layer.now;
     if (passes == Passes::one) {
       const auto sums = walk.collect_all(layer, index, Advances::yes);
       for (size_t i = 0; i < kInputs.size(); ++i) solve(walk, layer, index, kInputs[i], sums[i]);
@@ -83,7 +83,7 @@ class Walk {
 
   void solve(LayerWalk& walk, LayerStages& layer, int64_t index, Input input, const InputSums& sums) {
     const SolverOptions options{.group_size = 16, .target = Target::exact};
-    Solver solver(walk.stream(), *sums.hessian, sums.drift.get(), options);
+    Solver solver(walk.stream(), *sums.hessian, &sums.drifts, options);
     for (const Module& module : loader_.spec().family->names->modules) {
       if (input_of(module.roles[0]) != input) continue;
       const std::string path = loader_.module_name(index, module);
@@ -104,7 +104,8 @@ class Walk {
 TEST(LayerWalk, ComesToTheSameWhereverStatesAreKept) {
   for (const char* model : {"llama", "gpt2", "qwen2-window"}) {
     const fs::path path = source_dir() / "tests/golden/models" / model;
-    for (FollowOriginal follow : {FollowOriginal::no, FollowOriginal::yes}) {
+    for (FollowOriginal follow :
+         {FollowOriginal::no, FollowOriginal::inputs, FollowOriginal::inputs_and_stream}) {
       for (Passes passes : {Passes::one, Passes::each_input}) {
         const TemporaryFolder folder;
         const Walk computed(path, {.inputs = Place::nowhere}, follow, passes);

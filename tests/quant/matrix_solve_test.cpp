@@ -14,15 +14,16 @@ constexpr int64_t kRows = 150, kCols = 96;
 class InParts : public testing::TestWithParam<int64_t> {
  protected:
   SolvedMatrix solve(int64_t together, const SolverOptions& options, bool last) {
-    auto drift = bench_.drift(originals_, inputs_, kCols);
-    Solver solver(*bench_.stream, *hessian_, drift.get(), options);
+    Drifts drifts{.inputs = bench_.drift(originals_, inputs_, kCols, inputs_, kCols),
+                  .residual = bench_.drift(stream_then_, stream_now_, kRows, inputs_, kCols)};
+    Solver solver(*bench_.stream, *hessian_, &drifts, options);
     const auto read = [&](int64_t begin, int64_t count) {
       return std::vector<float>(weights_.begin() + begin * kCols, weights_.begin() + (begin + count) * kCols);
     };
     const SolvedMatrix solved = solve_matrix(*bench_.stream, *hessian_, solver,
                                              {.name = "m", .rows = kRows, .together = together, .read = read},
-                                             last ? &drift : nullptr);
-    EXPECT_EQ(drift == nullptr, last);
+                                             last ? &drifts : nullptr);
+    EXPECT_EQ(drifts.inputs == nullptr, last);
     return solved;
   }
 
@@ -31,6 +32,7 @@ class InParts : public testing::TestWithParam<int64_t> {
   std::vector<float> inputs_ = drifted(originals_, kCols, 2);
   std::unique_ptr<Hessian> hessian_ = bench_.hessian(inputs_, kCols);
   std::vector<float> weights_ = normal(kRows * kCols, 3);
+  std::vector<float> stream_then_ = normal(300 * kRows, 4), stream_now_ = drifted(stream_then_, kRows, 5);
 };
 
 TEST_P(InParts, ComesOutTheSame) {

@@ -103,8 +103,19 @@ double rounded(double w, const Grid& grid, const OracleOptions& o) {
   return grid.scale * (std::clamp(std::nearbyint(w / grid.scale) + grid.zero, 0.0, double(top)) - grid.zero);
 }
 
-/// `pivots` are the U_jj of the weights.
-Grid grid_for(const std::vector<double>& w, const std::vector<double>& pivots, const OracleOptions& o) {
+/// What GPTQ loses in a group of its own, U given.
+double loss_with_feedback(std::vector<double> w, const Table& u, const Grid& grid, const OracleOptions& o) {
+  double loss = 0;
+  for (size_t j = 0; j < w.size(); ++j) {
+    const double step = (w[j] - rounded(w[j], grid, o)) / u[j][j];
+    loss += step * step;
+    for (size_t i = j + 1; i < w.size(); ++i) w[i] -= step * u[j][i];
+  }
+  return loss;
+}
+
+/// `u` is U of the weights' columns.
+Grid grid_for(const std::vector<double>& w, const Table& u, const OracleOptions& o) {
   double low = 0, high = 0;
   for (double x : w) {
     low = std::min(low, x);
@@ -112,16 +123,15 @@ Grid grid_for(const std::vector<double>& w, const std::vector<double>& pivots, c
   }
   const Grid whole = grid_between(low, high, o);
   if (o.range == OracleRange::minmax) return whole;
-  Grid best = whole;
-  double least = INFINITY;
+  std::vector<std::pair<double, Grid>> tried;
   const auto consider = [&](const Grid& grid) {
     double error = 0;
     for (size_t j = 0; j < w.size(); ++j) {
       const double difference = std::fabs(w[j] - rounded(w[j], grid, o));
       error += o.range == OracleRange::mse ? std::pow(difference, o.norm)
-                                           : difference * difference / (pivots[j] * pivots[j]);
+                                           : difference * difference / (u[j][j] * u[j][j]);
     }
-    if (error < least) least = error, best = grid;
+    tried.emplace_back(error, grid);
   };
   std::vector<double> parts{1};
   if (o.range == OracleRange::mse) {
@@ -137,7 +147,12 @@ Grid grid_for(const std::vector<double>& w, const std::vector<double>& pivots, c
       if (moves && i > 0) consider({grid.scale, std::clamp(grid.zero + by, 0, (1 << o.bits) - 1)});
     }
   }
-  return best;
+  const auto less = [](const auto& a, const auto& b) { return a.first < b.first; };
+  std::stable_sort(tried.begin(), tried.end(), less);
+  if (o.range != OracleRange::hessian || o.static_groups || w.size() > 128) return tried[0].second;
+  tried.resize(std::min<size_t>(tried.size(), 8));
+  for (auto& [loss, grid] : tried) loss = loss_with_feedback(w, u, grid, o);
+  return std::min_element(tried.begin(), tried.end(), less)->second;
 }
 
 Table product(const Table& a, const Table& b, bool transpose_b = false) {
@@ -159,14 +174,20 @@ Table permuted(const Table& a, const std::vector<int>& order) {
   return result;
 }
 
-/// W + alpha W D H^-1
-Table moved(const std::vector<float>& weights, const Table& drift, const Table& h, double alpha) {
+/// W + (alpha W D + beta E) H^-1
+Table moved(const std::vector<float>& weights, const Table& drift, double alpha, const Table& residual,
+            double beta, const Table& h) {
   const size_t cols = h.size();
   Table w(weights.size() / cols, std::vector<double>(cols));
   for (size_t i = 0; i < weights.size(); ++i) w[i / cols][i % cols] = weights[i];
   if (drift.empty()) return w;
-  const Table by = product(product(w, drift), gauss_jordan(h));
-  for (size_t i = 0; i < weights.size(); ++i) w[i / cols][i % cols] += alpha * by[i / cols][i % cols];
+  Table sum = product(w, drift);
+  for (size_t r = 0; r < sum.size(); ++r) {
+    for (size_t i = 0; i < cols; ++i)
+      sum[r][i] = alpha * sum[r][i] + (residual.empty() ? 0 : beta * residual[r][i]);
+  }
+  const Table by = product(sum, gauss_jordan(h));
+  for (size_t i = 0; i < weights.size(); ++i) w[i / cols][i % cols] += by[i / cols][i % cols];
   return w;
 }
 
@@ -192,20 +213,20 @@ std::vector<std::vector<double>> gram(const std::vector<float>& x, int n) {
   return h;
 }
 
-std::vector<std::vector<double>> drift(const std::vector<float>& originals, const std::vector<float>& x,
-                                       int n) {
-  Table d(n, std::vector<double>(n));
-  for (size_t start = 0; start < x.size(); start += n) {
-    for (int i = 0; i < n; ++i) {
-      const double by = double{originals[start + i]} - x[start + i];
-      for (int j = 0; j < n; ++j) d[i][j] += by * x[start + j];
+std::vector<std::vector<double>> drift(const std::vector<float>& originals, const std::vector<float>& now,
+                                       int m, const std::vector<float>& x, int n) {
+  Table d(m, std::vector<double>(n));
+  for (size_t token = 0; token < x.size() / n; ++token) {
+    for (int i = 0; i < m; ++i) {
+      const double by = double{originals[token * m + i]} - now[token * m + i];
+      for (int j = 0; j < n; ++j) d[i][j] += by * x[token * n + j];
     }
   }
   return d;
 }
 
 OracleResult solve_by_the_book(const std::vector<float>& weights, Table h, int tokens, const OracleOptions& o,
-                               const Table& drift) {
+                               const Table& drift, const Table& residual) {
   const int cols = static_cast<int>(h.size());
   const int rows = static_cast<int>(weights.size()) / cols, group = o.group_size == -1 ? cols : o.group_size;
   const int groups = (cols + group - 1) / group, top = (1 << o.bits) - 1;
@@ -215,7 +236,8 @@ OracleResult solve_by_the_book(const std::vector<float>& weights, Table h, int t
   for (int i = 0; i < cols; ++i) h[i][i] += o.damp * trace / cols;
   const std::vector<int> order = columns_in_order(o.order, diagonal, group);
   const Table ordered = permuted(h, order);
-  const Table target = moved(weights, o.target == OracleTarget::exact ? drift : Table{}, h, o.alpha);
+  const Table target = moved(weights, o.target == OracleTarget::exact ? drift : Table{}, o.alpha, residual,
+                             o.residual_alpha, h);
 
   OracleResult result;
   result.u = upper_cholesky(gauss_jordan(ordered));
@@ -234,13 +256,17 @@ OracleResult solve_by_the_book(const std::vector<float>& weights, Table h, int t
     std::vector<double> w(cols), error(cols);
     for (int i = 0; i < cols; ++i) w[i] = target[r][order[i]];
     const auto grid_of = [&](int g) {
-      std::vector<double> values, pivots;
+      std::vector<int> members;
       for (int i = 0; i < cols; ++i) {
-        if (group_at[i] != g) continue;
-        values.push_back(w[i]);
-        pivots.push_back(result.u[i][i]);
+        if (group_at[i] == g) members.push_back(i);
       }
-      return grid_for(values, pivots, o);
+      std::vector<double> values;
+      for (int i : members) values.push_back(w[i]);
+      Table u(members.size(), std::vector<double>(members.size()));
+      for (size_t i = 0; i < members.size(); ++i) {
+        for (size_t j = 0; j < members.size(); ++j) u[i][j] = result.u[members[i]][members[j]];
+      }
+      return grid_for(values, u, o);
     };
     std::vector<Grid> grids(groups);
     std::vector<bool> known(groups, o.static_groups);

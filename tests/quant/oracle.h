@@ -21,7 +21,7 @@ struct OracleOptions {
   OracleRange range = OracleRange::minmax;
   double norm = 2.4;  // of OracleRange::mse
   OracleTarget target = OracleTarget::sequential;
-  double alpha = 0.75;
+  double alpha = 0.75, residual_alpha = 0.5;
 };
 
 struct OracleResult {
@@ -37,13 +37,14 @@ struct OracleResult {
 
 /// X^T X of inputs [tokens][cols]
 std::vector<std::vector<double>> gram(const std::vector<float>& inputs, int cols);
-/// (X0 - X)^T X
-std::vector<std::vector<double>> drift(const std::vector<float>& originals, const std::vector<float>& inputs,
-                                       int cols);
+/// (A0 - A)^T X for A0 and A [tokens][rows] and X [tokens][cols]
+std::vector<std::vector<double>> drift(const std::vector<float>& originals, const std::vector<float>& now,
+                                       int rows, const std::vector<float>& inputs, int cols);
 
-/// weights [rows][cols]; `drift` is read for targets other than sequential
+/// weights [rows][cols]; `drift` is read for targets other than sequential, `residual` for OracleTarget::exact
 OracleResult solve_by_the_book(const std::vector<float>& weights, std::vector<std::vector<double>> hessian,
                                int tokens, const OracleOptions& options,
-                               const std::vector<std::vector<double>>& drift = {});
+                               const std::vector<std::vector<double>>& drift = {},
+                               const std::vector<std::vector<double>>& residual = {});
 
 }  // namespace gptq::test

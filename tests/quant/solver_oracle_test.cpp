@@ -23,7 +23,8 @@ struct Input {
   int cols, tokens;
   std::vector<float> x;
   std::vector<std::vector<double>> gram;
-  std::vector<float> originals{};  // of the unquantized model
+  std::vector<float> originals{};                  // of the unquantized model
+  std::vector<float> stream_then{}, stream_now{};  // residual streams [tokens][rows], or empty
 };
 
 Input make_input(int tokens, int cols, uint64_t seed) {
@@ -49,7 +50,8 @@ SolverOptions solver_options(const OracleOptions& o) {
           .target = o.target == test::OracleTarget::exact   ? Target::exact
                     : o.target == test::OracleTarget::gptaq ? Target::gptaq
                                                             : Target::sequential,
-          .target_alpha = o.alpha};
+          .target_alpha = o.alpha,
+          .residual_alpha = o.residual_alpha};
 }
 
 struct Difference {
@@ -63,15 +65,20 @@ void compare(const test::CpuBench& bench, const Input& input, const Hessian& hes
                                   << o.symmetric << ", order " << static_cast<int>(o.order) << ", static "
                                   << o.static_groups << ", fp16 scales " << o.half_scales);
   const auto rows = static_cast<int64_t>(w.size()) / input.cols;
-  std::unique_ptr<Drift> drift;
-  std::vector<std::vector<double>> oracle_drift;
+  Drifts drifts;
+  std::vector<std::vector<double>> drift, residual;
   if (o.target != test::OracleTarget::sequential) {
-    drift = bench.drift(input.originals, input.x, input.cols);
-    oracle_drift = test::drift(input.originals, input.x, input.cols);
+    drifts.inputs = bench.drift(input.originals, input.x, input.cols, input.x, input.cols);
+    drift = test::drift(input.originals, input.x, input.cols, input.x, input.cols);
   }
-  Solver solver(*bench.stream, hessian, drift.get(), solver_options(o));
+  if (!input.stream_then.empty()) {
+    const auto features = static_cast<int>(rows);
+    drifts.residual = bench.drift(input.stream_then, input.stream_now, rows, input.x, input.cols);
+    residual = test::drift(input.stream_then, input.stream_now, features, input.x, input.cols);
+  }
+  Solver solver(*bench.stream, hessian, &drifts, solver_options(o));
   const SolveResult result = solver.quantize(w.data(), rows, "random");
-  const test::OracleResult oracle = test::solve_by_the_book(w, input.gram, input.tokens, o, oracle_drift);
+  const test::OracleResult oracle = test::solve_by_the_book(w, input.gram, input.tokens, o, drift, residual);
   ASSERT_EQ(result.method, SolveResult::Method::gptq);
   ASSERT_NO_THROW(validate(result.q, "random"));
   EXPECT_TRUE(std::equal(oracle.group_of.begin(), oracle.group_of.end(), result.q.group_of.begin()));
@@ -244,6 +251,36 @@ TEST(SolverOracle, EachPairOfOptions) {
              .target = static_cast<test::OracleTarget>(row[8]),
              .alpha = kAlpha[row[9]]},
             total);
+  }
+  expect_same(total);
+}
+
+TEST(SolverBeyond, MakesUpForTheResidualStream) {
+  constexpr int kRows = 24;
+  Input input = make_input(500, 96, 29);
+  input.originals = input.x;
+  input.x = test::drifted(input.originals, input.cols, 4);
+  input.gram = test::gram(input.x, input.cols);
+  input.stream_then = test::normal(input.tokens * kRows, 7);
+  input.stream_now = test::drifted(input.stream_then, kRows, 8);
+  test::CpuBench bench;
+  const auto hessian = bench.hessian(input.x, input.cols);
+  const std::vector<float> w = test::normal(kRows * input.cols, 6);
+  Difference total;
+  for (double alpha : {0.0, 0.75}) {
+    for (double residual : {0.0, 0.5, 1.0}) {
+      for (OracleOrder order : {OracleOrder::act, OracleOrder::gar}) {
+        compare(bench, input, *hessian, w,
+                {.group_size = 32,
+                 .order = order,
+                 .half_scales = true,
+                 .range = test::OracleRange::hessian,
+                 .target = test::OracleTarget::exact,
+                 .alpha = alpha,
+                 .residual_alpha = residual},
+                total);
+      }
+    }
   }
   expect_same(total);
 }

@@ -25,19 +25,22 @@ std::unique_ptr<Hessian> CpuBench::hessian(const std::vector<float>& inputs, int
   return result;
 }
 
-std::unique_ptr<Drift> CpuBench::drift(const std::vector<float>& originals, const std::vector<float>& inputs,
-                                       int64_t cols, int64_t rows_per_call) const {
-  auto result = stream->create_drift(cols);
-  const auto rows = static_cast<int64_t>(inputs.size()) / cols;
-  for (int64_t row = 0; row < rows; row += rows_per_call) {
-    const int64_t count = std::min(rows_per_call, rows - row);
-    const size_t bytes = static_cast<size_t>(count * cols) * stream->element_bytes();
-    const auto memory = stream->allocate(bytes), original_memory = stream->allocate(bytes);
-    const Matrix x{.data = memory->data(), .rows = count, .cols = cols};
-    const Matrix x0{.data = original_memory->data(), .rows = count, .cols = cols};
-    stream->upload(inputs.data() + row * cols, x);
-    stream->upload(originals.data() + row * cols, x0);
-    stream->drift_add(x0, x, *result);
+std::unique_ptr<Drift> CpuBench::drift(const std::vector<float>& originals, const std::vector<float>& now,
+                                       int64_t rows, const std::vector<float>& inputs, int64_t cols,
+                                       int64_t tokens_per_call) const {
+  auto result = stream->create_drift(rows, cols);
+  const auto tokens = static_cast<int64_t>(inputs.size()) / cols;
+  for (int64_t token = 0; token < tokens; token += tokens_per_call) {
+    const int64_t count = std::min(tokens_per_call, tokens - token);
+    std::vector<std::unique_ptr<Memory>> memory;
+    const auto upload = [&](const std::vector<float>& from, int64_t features) {
+      memory.push_back(stream->allocate(static_cast<size_t>(count * features) * stream->element_bytes()));
+      const Matrix m{.data = memory.back()->data(), .rows = count, .cols = features};
+      stream->upload(from.data() + token * features, m);
+      return m;
+    };
+    const Matrix a0 = upload(originals, rows), a = upload(now, rows), x = upload(inputs, cols);
+    stream->drift_add(a0, a, x, *result);
   }
   return result;
 }

@@ -14,8 +14,10 @@ struct CpuBench {
   explicit CpuBench(int threads = 2);
   std::unique_ptr<Hessian> hessian(const std::vector<float>& inputs, int64_t cols,
                                    int64_t rows_per_call = 100) const;
-  std::unique_ptr<Drift> drift(const std::vector<float>& originals, const std::vector<float>& inputs,
-                               int64_t cols, int64_t rows_per_call = 100) const;
+  /// (A0 - A)^T X of originals and now [tokens, rows] and inputs [tokens, cols]
+  std::unique_ptr<Drift> drift(const std::vector<float>& originals, const std::vector<float>& now,
+                               int64_t rows, const std::vector<float>& inputs, int64_t cols,
+                               int64_t tokens_per_call = 256) const;
 
   std::shared_ptr<const Backend> backend;
   std::unique_ptr<Stream> stream;
