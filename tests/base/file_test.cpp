@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/staged_file.h"
 #include "support/test_data.h"
 
 namespace gptq {
@@ -300,6 +301,54 @@ TEST(StagedFolder, AKilledRunLeavesNothingFinishedAndIsCleanedUp) {
   { StagedFolder second(folder / "out", Overwrite::no); }
   EXPECT_TRUE(fs::exists(living.path()));  // its maker lives
   EXPECT_EQ(names_in(folder.path()).size(), 3u);
+}
+
+TEST(StagedFile, AppearsAtCommit) {
+  const TemporaryFolder folder;
+  {
+    StagedFile staged(folder / "out", Overwrite::no);
+    staged.writer().write_at(0, bytes_of("new"));
+    EXPECT_FALSE(fs::exists(folder / "out"));
+    staged.commit();
+  }
+  EXPECT_EQ(test::read_file(folder / "out"), "new");
+  { StagedFile(folder / "other", Overwrite::no).writer().write_at(0, bytes_of("x")); }
+  EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"out"});
+}
+
+TEST(StagedFile, ExistingTargets) {
+  const TemporaryFolder folder;
+  test::write_file(folder / "file", "old");
+  fs::create_directory(folder / "folder");
+  EXPECT_EQ(fault_of([&] { StagedFile(folder / "file", Overwrite::no); }), Fault::exists);
+  for (auto overwrite : {Overwrite::no, Overwrite::yes}) {
+    EXPECT_EQ(fault_of([&] { StagedFile(folder / "folder", overwrite); }), Fault::exists);
+    EXPECT_EQ(fault_of([&] { StagedFile(folder / "none/out", overwrite); }), Fault::io);
+  }
+  StagedFile staged(folder / "file", Overwrite::yes);
+  staged.writer().write_at(0, bytes_of("new"));
+  EXPECT_EQ(test::read_file(folder / "file"), "old");
+  staged.commit();
+  EXPECT_EQ(test::read_file(folder / "file"), "new");
+
+  StagedFile late(folder / "late", Overwrite::no);
+  test::write_file(folder / "late", "somebody else's");
+  EXPECT_EQ(fault_of([&] { late.commit(); }), Fault::exists);
+  EXPECT_EQ(test::read_file(folder / "late"), "somebody else's");
+}
+
+TEST(StagedFile, AKilledRunIsCleanedUp) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(in_child([&] {
+              StagedFile staged(folder / "out", Overwrite::no);
+              kill(getpid(), SIGKILL);
+              return 0;
+            }),
+            1000 + SIGKILL);
+  ASSERT_EQ(names_in(folder.path()).size(), 1u);
+  const StagedFile living(folder / "out", Overwrite::no);
+  { StagedFile second(folder / "out", Overwrite::no); }
+  EXPECT_EQ(names_in(folder.path()).size(), 1u);  // its maker lives
 }
 
 }  // namespace

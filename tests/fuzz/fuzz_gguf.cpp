@@ -1,0 +1,44 @@
+// Any bytes as a GGUF file: refused with an Error, or every tensor lies inside, apart from the others and in whole
+// blocks, and each of its rows can be read.
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "base/error.h"
+#include "format/gguf.h"
+#include "format/gguf_blocks.h"
+
+namespace {
+
+void check(const gptq::GgufHeader& header, const uint8_t* data, uint64_t file_size) {
+  uint64_t cursor = header.data_start();
+  for (const gptq::GgufTensor& tensor : header.tensors()) {
+    const uint64_t begin = header.data_start() + tensor.offset, end = begin + tensor.bytes;
+    if (begin < cursor || end < begin || end > file_size || tensor.bytes == 0) std::abort();
+    if (header.find(tensor.name) != &tensor) std::abort();
+    cursor = end;
+    const uint64_t row = tensor.bytes / static_cast<uint64_t>(tensor.rows());
+    std::vector<float> values(static_cast<size_t>(tensor.cols()));
+    std::vector<std::byte> bytes(row);
+    for (int64_t n = 0; n < tensor.rows(); ++n) {
+      std::memcpy(bytes.data(), data + begin + static_cast<uint64_t>(n) * row, row);
+      gptq::unpack_gguf_row(tensor.type, bytes, values);
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  try {
+    const gptq::GgufHeader header = gptq::parse_gguf_header(
+        [&](uint64_t offset, std::span<std::byte> out) {
+          if (offset > size || out.size() > size - offset) std::abort();
+          if (!out.empty()) std::memcpy(out.data(), data + offset, out.size());
+        },
+        size, "fuzz");
+    check(header, data, size);
+  } catch (const gptq::Error&) {
+  }
+  return 0;
+}
