@@ -195,7 +195,7 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_FORMAT "format"             /* string: "gptq" (default for symmetric), "gptq_v2" (default for
                                                 asymmetric) or "compressed_tensors" (its "pack-quantized", of vLLM's
                                                 quantizer: no GPT-2, no order "act" unless the groups are static).
-                                                Also "convert", where it has no default and may be "dense", too */
+                                                Also "convert", without default, where "dense" and "gguf" are, too */
 #define GPTQ_KEY_MAX_SHARD_SIZE "max_shard_size" /* int >= 1, default 4294967296 (4 GB): bytes of tensors that a file
                                                     of the output holds; more go into several files with an index
                                                     (one tensor is never cut). At most 500 files; also "convert" */
@@ -220,6 +220,7 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 
 /* Scope "convert": gptq_model_convert(), besides "format", "max_shard_size" and "overwrite" above */
 #define GPTQ_KEY_DTYPE "dtype"               /* string: "bf16" (default), "f16" or "f32": of "dense" weights */
+#define GPTQ_KEY_GGUF_TYPE "gguf_type"       /* string: "auto" (default), "q4_0", "q4_1", "q8_0", "f16": of "gguf" */
 
 /** An empty set: every key has its default.  @since 0.1  @owner caller, gptq_options_free()  @threadsafe any */
 GPTQ_API gptq_status gptq_options_create(gptq_options **out);
@@ -279,17 +280,16 @@ GPTQ_API void gptq_buffer_free(gptq_buffer *buffer);
  *  @since 0.1  @blocks yes  @owner caller, gptq_model_free()  @threadsafe any */
 GPTQ_API gptq_status gptq_model_load(const char *path, const gptq_options *options, gptq_model **out);
 /** Writes a quantized model in another format: from GPTQ v1 and v2, AWQ, Marlin and compressed-tensors to "gptq",
- *  "gptq_v2" or "compressed_tensors" with the same codes, or to "dense" 16-bit or 32-bit weights of the values that they
- *  stand for. One module is in memory at a time. The output folder appears by one rename when all of it is on disk;
- *  until then, and after a failure or a cancel, there is none, or the old one where "overwrite" is 1.
- *  @param[in] model_path   the folder; for "dense" it may be one that is not quantized, whose type then changes
- *  @param[in] output_path  the folder to make; its parent must exist
+ *  "gptq_v2" or "compressed_tensors" with the same codes, to "dense" 16-bit or 32-bit weights of the values that they
+ *  stand for, or to "gguf", a file for llama.cpp. Memory holds one module at a time. The output appears by one rename
+ *  when all of it is on disk; until then, and after a failure or a cancel, there is none, or the old one.
+ *  @param[in] model_path   the folder, for "dense" and "gguf" quantized or not; or, for "dense", a GGUF file
+ *  @param[in] output_path  the folder to make, for "gguf" the file; its parent must exist
  *  @param[in] options      scope "convert", and a progress callback, which may cancel; "format" must be set
  *  @return GPTQ_OK; as gptq_model_load(); GPTQ_ERROR_INVALID_ARGUMENT without a format; _UNSUPPORTED for a model that is
  *          not quantized, and for what the format can't hold: zero points of 0 beside codes at the top in "gptq", inputs
  *          in activation order and groups that do not divide the inputs in "compressed_tensors" (the message names the
- *          module; nothing is written then); _CORRUPT for a value too large for "f16"; _IO when the output exists or
- *          can't be made
+ *          module; nothing is written then), in "gguf" what llama.cpp has not; _CORRUPT for a value too large for "f16"; _IO
  *  @since 0.1  @blocks yes  @threadsafe any */
 GPTQ_API gptq_status gptq_model_convert(const char *model_path, const char *output_path,
                                         const gptq_options *options);

@@ -149,6 +149,9 @@ if [ $quick = no ]; then
   heading "The gptq tool"
   checks "tool" python3 tests/cli/run.py build/dev/samples/cli/gptq
 
+  heading "GGUF files in llama.cpp"
+  checks "llama.cpp" python3 tests/llamacpp/compare.py build/dev/samples/cli/gptq
+
   heading "Installation and programs that use it"
   if build release all && check "install" cmake --install build/release --prefix "$scratch/prefix"; then
     checks "consumers" bash tests/consumer/run.sh "$scratch/prefix" "$scratch/consumer"

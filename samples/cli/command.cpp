@@ -174,6 +174,8 @@ std::string in_megabytes(int64_t bytes) {
 int64_t folder_bytes(const std::filesystem::path& folder) {
   int64_t sum = 0;
   std::error_code error;
+  if (std::filesystem::is_regular_file(folder, error))
+    return static_cast<int64_t>(std::filesystem::file_size(folder, error));
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     if (entry.is_regular_file(error)) sum += static_cast<int64_t>(entry.file_size(error));
   }

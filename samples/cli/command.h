@@ -78,7 +78,7 @@ void put_json(const Json& object);
 void flush_output();
 
 std::string in_megabytes(int64_t bytes);
-/// Bytes of the regular files directly in a folder.
+/// Bytes of the regular files directly in a folder, or of a file.
 int64_t folder_bytes(const std::filesystem::path& folder);
 
 }  // namespace cli

@@ -47,6 +47,7 @@ constexpr OptionFlag kFlags[] = {
     {GPTQ_KEY_CALIBRATION_FORMAT, "--calibration-format"},
     {GPTQ_KEY_FORMAT, "--format"},
     {GPTQ_KEY_DTYPE, "--dtype"},
+    {GPTQ_KEY_GGUF_TYPE, "--type"},
     {GPTQ_KEY_MAX_SHARD_SIZE, "--max-shard-size"},
     {GPTQ_KEY_MEMORY_LIMIT, "--memory-limit"},
     {GPTQ_KEY_LM_HEAD, "--lm-head", "1"},

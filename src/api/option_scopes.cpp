@@ -112,6 +112,15 @@ std::optional<QuantFormat> output_format(const gptq_options& o) {
   return std::nullopt;
 }
 
+/// Empty for "auto".
+std::optional<GgufType> gguf_type(const std::string& name) {
+  if (name == "q4_0") return GgufType::q4_0;
+  if (name == "q4_1") return GgufType::q4_1;
+  if (name == "q8_0") return GgufType::q8_0;
+  if (name == "f16") return GgufType::f16;
+  return std::nullopt;
+}
+
 }  // namespace
 
 ConvertOptions convert_options(const gptq_options* given) {
@@ -119,7 +128,7 @@ ConvertOptions convert_options(const gptq_options* given) {
   const gptq_options& o = given != nullptr ? *given : none;
   if (!o.has(GPTQ_KEY_FORMAT)) {
     throw Error(Status::invalid_argument,
-                "option 'format' is not set: wanted gptq, gptq_v2, compressed_tensors or dense");
+                "option 'format' is not set: wanted gptq, gptq_v2, compressed_tensors, dense or gguf");
   }
   const std::string dtype = o.text(GPTQ_KEY_DTYPE);
   return {.format = output_format(o),
@@ -127,7 +136,9 @@ ConvertOptions convert_options(const gptq_options* given) {
                    : dtype == "f16" ? DType::f16
                                     : DType::bf16,
           .max_shard_bytes = static_cast<uint64_t>(o.integer(GPTQ_KEY_MAX_SHARD_SIZE)),
-          .overwrite = o.integer(GPTQ_KEY_OVERWRITE) != 0 ? Overwrite::yes : Overwrite::no};
+          .overwrite = o.integer(GPTQ_KEY_OVERWRITE) != 0 ? Overwrite::yes : Overwrite::no,
+          .container = o.text(GPTQ_KEY_FORMAT) == "gguf" ? Container::gguf : Container::folder,
+          .gguf_type = gguf_type(o.text(GPTQ_KEY_GGUF_TYPE))};
 }
 
 QuantOptions quant_options(const gptq_options* given) {
@@ -155,10 +166,10 @@ QuantOptions quant_options(const gptq_options* given) {
                                                        : CalibrationFormat::text;
   if (o.has(GPTQ_KEY_SEED)) options.seed = static_cast<uint64_t>(o.integer(GPTQ_KEY_SEED));
   options.format = output_format(o);
-  if (o.text(GPTQ_KEY_FORMAT) == "dense") {
-    throw Error(
-        Status::invalid_argument,
-        "option 'format' is 'dense', which is to convert to; wanted gptq, gptq_v2 or compressed_tensors");
+  if (const std::string format = o.text(GPTQ_KEY_FORMAT); format == "dense" || format == "gguf") {
+    throw Error(Status::invalid_argument,
+                cat("option 'format' is '", format,
+                    "', which is to convert to; wanted gptq, gptq_v2 or compressed_tensors"));
   }
   options.max_shard_bytes = static_cast<uint64_t>(o.integer(GPTQ_KEY_MAX_SHARD_SIZE));
   options.memory_limit = static_cast<uint64_t>(o.integer(GPTQ_KEY_MEMORY_LIMIT));

@@ -19,9 +19,10 @@ class Rope {
   /// until the next call.
   RopeRows rows(std::span<const Row> rows, std::span<const int64_t> lengths);
 
- private:
+  /// Radians per position [dim / 2] in a text of that length; good until the next call.
   const std::vector<float>& frequencies(int64_t length);
 
+ private:
   RopeSpec spec_;
   std::vector<float> fixed_, stretched_;  // radians per position, [dim / 2]
   int64_t stretched_length_ = 0;

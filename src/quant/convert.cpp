@@ -10,35 +10,20 @@
 
 #include "base/error.h"
 #include "base/folder.h"
-#include "base/half.h"
 #include "base/json_writer.h"
 #include "base/text.h"
 #include "format/layout.h"
 #include "format/written_module.h"
 #include "quant/companions.h"
 #include "quant/converted_config.h"
+#include "quant/dense_bytes.h"
+#include "quant/gguf_export.h"
+#include "quant/gguf_import.h"
 
 namespace gptq {
 namespace {
 
 bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
-
-/// `values` [count] as elements of `dtype`. Fault::numeric where a finite one would become infinite.
-void store(std::span<const float> values, DType dtype, std::byte* out, std::string_view name) {
-  for (float value : values) {
-    const uint16_t half = dtype == DType::f16 ? float_to_fp16(value) : float_to_bf16(value);
-    const bool infinite = dtype == DType::f16    ? (half & 0x7FFFu) == 0x7C00u
-                          : dtype == DType::bf16 ? (half & 0x7FFFu) == 0x7F80u
-                                                 : false;
-    if (infinite && std::isfinite(value)) {
-      throw Error(Fault::numeric, cat(name, ": ", value, " is too large for ", dtype_name(dtype),
-                                      "; bf16 and f32 hold more"));
-    }
-    const size_t size = dtype == DType::f32 ? 4 : 2;
-    std::memcpy(out, dtype == DType::f32 ? static_cast<const void*>(&value) : &half, size);
-    out += size;
-  }
-}
 
 std::vector<std::byte> cast(const Tensor& tensor, DType dtype, std::string_view name) {
   constexpr int64_t kPart = 1 << 16;
@@ -48,8 +33,8 @@ std::vector<std::byte> cast(const Tensor& tensor, DType dtype, std::string_view 
   for (int64_t at = 0; at < tensor.elements(); at += kPart) {
     const int64_t count = std::min(kPart, tensor.elements() - at);
     to_float(tensor, at, count, part.data());
-    store(std::span(part).first(static_cast<size_t>(count)), dtype,
-          bytes.data() + static_cast<size_t>(at) * size, name);
+    store_dense(std::span(part).first(static_cast<size_t>(count)), dtype,
+                bytes.data() + static_cast<size_t>(at) * size, name);
   }
   return bytes;
 }
@@ -67,10 +52,10 @@ std::vector<std::byte> dequantize(const QTensor& q, DType dtype, Storage storage
       throw Error(Fault::numeric, cat(name, ": row ", n, ": a scale times its code is not finite"));
     }
     if (storage == Storage::out_in) {
-      store(row, dtype, bytes.data() + n * cols * size, name);
+      store_dense(row, dtype, bytes.data() + n * cols * size, name);
       continue;
     }
-    store(row, dtype, stored.data(), name);
+    store_dense(row, dtype, stored.data(), name);
     for (size_t k = 0; k < cols; ++k) {
       std::memcpy(bytes.data() + (k * rows + n) * size, stored.data() + k * size, size);
     }
@@ -254,6 +239,14 @@ class Conversion {
 
 void convert_model(const fs::path& source, const fs::path& target, const ConvertOptions& options,
                    const Progress& progress) {
+  if (is_gguf(source)) {
+    import_gguf(source, target, options, progress);
+    return;
+  }
+  if (options.container == Container::gguf) {
+    export_gguf(source, target, {.type = options.gguf_type, .overwrite = options.overwrite}, progress);
+    return;
+  }
   Conversion(source, options, progress).write(target);
 }
 

@@ -48,6 +48,15 @@ TEST_F(ConvertApi, WritesAFolderThatLoads) {
   }
 }
 
+TEST_F(ConvertApi, WritesAFileForLlamaCpp) {
+  ASSERT_EQ(gptq_options_set_string(options_, GPTQ_KEY_FORMAT, "gguf"), GPTQ_OK);
+  EXPECT_EQ(gptq_options_set_string(options_, GPTQ_KEY_GGUF_TYPE, "q4_k"), GPTQ_ERROR_INVALID_ARGUMENT);
+  ASSERT_EQ(gptq_options_set_string(options_, GPTQ_KEY_GGUF_TYPE, "f16"), GPTQ_OK);
+  ASSERT_EQ(convert("out.gguf"), GPTQ_OK) << gptq_last_error_message();
+  EXPECT_EQ(gptq::test::read_file(folder_ / "out.gguf").substr(0, 4), "GGUF");
+  EXPECT_EQ(convert("out.gguf"), GPTQ_ERROR_IO);  // it is there
+}
+
 TEST_F(ConvertApi, TheCallbackCancels) {
   ASSERT_EQ(gptq_options_set_string(options_, GPTQ_KEY_FORMAT, "gptq_v2"), GPTQ_OK);
   const auto stop = [](void* calls, int64_t, int64_t, const char*) -> int32_t {
@@ -60,13 +69,15 @@ TEST_F(ConvertApi, TheCallbackCancels) {
   EXPECT_TRUE(gptq::test::fs::is_empty(folder_.path()));
 }
 
-TEST_F(ConvertApi, DenseIsNothingToQuantizeTo) {
-  ASSERT_EQ(gptq_options_set_string(options_, GPTQ_KEY_FORMAT, "dense"), GPTQ_OK);
-  gptq_quantizer* quantizer = nullptr;
-  const auto sample = (gptq::test::source_dir() / "samples/model").string();
-  EXPECT_EQ(gptq_quantizer_create(sample.c_str(), (folder_ / "out").c_str(), options_, &quantizer),
-            GPTQ_ERROR_INVALID_ARGUMENT);
-  EXPECT_EQ(quantizer, nullptr);
+TEST_F(ConvertApi, DenseAndGgufAreNothingToQuantizeTo) {
+  for (const char* format : {"dense", "gguf"}) {
+    ASSERT_EQ(gptq_options_set_string(options_, GPTQ_KEY_FORMAT, format), GPTQ_OK);
+    gptq_quantizer* quantizer = nullptr;
+    const auto sample = (gptq::test::source_dir() / "samples/model").string();
+    EXPECT_EQ(gptq_quantizer_create(sample.c_str(), (folder_ / "out").c_str(), options_, &quantizer),
+              GPTQ_ERROR_INVALID_ARGUMENT);
+    EXPECT_EQ(quantizer, nullptr);
+  }
 }
 
 }  // namespace

@@ -40,6 +40,20 @@ class Convert(ToolTest):
         self.fail_with(1, "quantize", MODEL, self.folder / "no", "--order", "act", "--format", "compressed_tensors",
                        says=["--order act without --static-groups"])
 
+    def test_gguf(self):
+        out = self.folder / "model.gguf"
+        shown = self.json("convert", self.folder / "q", out, "--format", "gguf")
+        self.assertEqual(shown["bytes_after"], out.stat().st_size)
+        self.assertEqual(out.read_bytes()[:8], b"GGUF\x03\0\0\0")
+        self.fail_with(1, "convert", MODEL, out, "--format", "gguf", says=["overwrite"])
+        self.succeed("convert", out, self.folder / "back", "--format", "dense", "--dtype", "f32")
+        self.assertEqual(self.tokens("back"), self.tokens("q"))
+        self.fail_with(1, "convert", out, self.folder / "no", "--format", "gptq", says=["'dense'"])
+        self.succeed("convert", MODEL, out, "--format", "gguf", "--type", "q8_0", "--overwrite")
+        self.fail_with(2, "convert", MODEL, out, "--format", "gguf", "--type", "q5_0", says=["--type"])
+        self.fail_with(2, "convert", MODEL, out, "--format", "dense", "--type", "q8_0", says=["--format gguf"])
+        self.fail_with(2, "convert", MODEL, out, "--format", "gguf", "--dtype", "f16", says=["--format dense"])
+
     def test_refusals(self):
         self.fail_with(2, "convert", self.folder / "q", self.folder / "out", says=["--format"])
         self.fail_with(2, "convert", self.folder / "q", self.folder / "out", "--format", "awq", says=["--format"])

@@ -1,0 +1,324 @@
+#include "quant/gguf_export.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/folder.h"
+#include "base/half.h"
+#include "base/log.h"
+#include "base/staged_file.h"
+#include "base/text.h"
+#include "format/gguf_blocks.h"
+#include "format/gguf_writer.h"
+#include "model/loader.h"
+#include "quant/gguf_model.h"
+#include "quant/gguf_settings.h"
+#include "quant/gguf_tokenizer.h"
+
+namespace gptq {
+namespace {
+
+constexpr size_t kPart = size_t{1} << 22;  // bytes written at once
+
+/// A Linear, or a table of rows, on its way into the file.
+struct Matrix {
+  GgufTensor tensor;
+  std::string path;                   // of the source, without ".weight"
+  Storage storage = Storage::out_in;  // of a dense weight
+  bool quantized = false;
+  bool own_codes = false;  // goes into its blocks code by code
+  int64_t head_dim = 0;    // of heads whose rows are paired, else 0
+};
+
+/// A norm, a bias, positions: small, F32.
+struct Vector {
+  GgufTensor tensor;
+  std::string source;  // empty: `values`
+  int64_t head_dim = 0;
+  std::vector<float> values{};
+};
+
+/// What rounding did to some matrices, for one message about all of them.
+struct Rounding {
+  int64_t count = 0;
+  double worst = 0;  // rms of the error by rms of the weights
+  std::string first;
+};
+
+GgufType narrow_type(const Tensor& weight) {
+  if (weight.dtype != DType::bf16) return GgufType::f16;
+  constexpr int64_t kMost = 1 << 16;
+  std::vector<float> part(kMost);
+  for (int64_t at = 0; at < weight.elements(); at += kMost) {
+    const int64_t count = std::min(kMost, weight.elements() - at);
+    to_float(weight, at, count, part.data());
+    const bool same = std::all_of(part.begin(), part.begin() + count,
+                                  [](float value) { return fp16_to_float(float_to_fp16(value)) == value; });
+    if (!same) return GgufType::bf16;
+  }
+  return GgufType::f16;
+}
+
+class Export {
+ public:
+  Export(const fs::path& source, const GgufOptions& options, const Progress& progress)
+      : options_(options), progress_(progress), loader_(source), arch_(gguf_arch_of(*loader_.spec().family)) {
+    collect();
+  }
+
+  void write(const fs::path& target) {
+    StagedFile file(target, options_.overwrite);
+    for (Matrix& matrix : matrices_) {
+      tick("inspect");
+      choose_type(matrix);
+    }
+    GgufSettings settings =
+        gguf_model_settings(spec(), arch_, real_path(loader_.folder()).filename().native(), most());
+    add_gguf_tokenizer(settings, loader_.folder(), loader_.spec());
+    std::vector<GgufTensor> tensors;
+    for (const Vector& vector : vectors_) tensors.push_back(vector.tensor);
+    for (const Matrix& matrix : matrices_) tensors.push_back(matrix.tensor);
+    GgufWriter writer(file.writer(), settings, std::move(tensors));
+    for (const Vector& vector : vectors_) write_vector(writer, vector);
+    for (const Matrix& matrix : matrices_) {
+      tick("convert");
+      write_matrix(writer, matrix);
+    }
+    writer.check_complete();
+    loader_.checkpoint().check_unchanged();
+    tell_roundings();
+    file.commit();
+  }
+
+ private:
+  const Spec& spec() const { return loader_.spec(); }
+  const Names& names() const { return *spec().family->names; }
+
+  void collect() {
+    const std::string base =
+        loader_.layers_prefix().substr(0, loader_.layers_prefix().size() - names().layers.size());
+    const std::string table = cat(base, names().embed);
+    add_matrix("token_embd", table, spec().vocab, spec().hidden, Storage::out_in);
+    if (!names().positions.empty())
+      add_vector("position_embd.weight", cat(base, names().positions, ".weight"),
+                 {spec().context, spec().hidden});
+    for (int64_t i = 0; i < spec().layers; ++i) add_layer(i);
+    add_norm("output_norm", cat(base, names().final_norm));
+    if (!loader_.tied())
+      add_matrix("output", loader_.head_name(), spec().vocab, spec().hidden, Storage::out_in);
+    if (std::vector<float> factors = gguf_rope_factors(spec().rope); !factors.empty()) {
+      add_vector("rope_freqs.weight", "", {static_cast<int64_t>(factors.size())});
+      vectors_.back().values = std::move(factors);
+    }
+    total_ = static_cast<int64_t>(2 * matrices_.size());
+  }
+
+  void add_layer(int64_t layer) {
+    const std::string prefix = loader_.layer_prefix(layer);
+    add_norm(gguf_layer_name(layer, "attn_norm"), cat(prefix, names().attention_norm));
+    add_norm(gguf_layer_name(layer, "ffn_norm"), cat(prefix, names().mlp_norm));
+    for (const Module& module : names().modules) {
+      const std::string name = gguf_layer_name(layer, gguf_part(module));
+      const std::string path = loader_.module_name(layer, module);
+      const int64_t out = spec().out_features(module);
+      add_matrix(name, path, out, spec().in_features(module), spec().family->storage);
+      if (has_paired_rows(arch_, module)) matrices_.back().head_dim = spec().head_dim;
+      add_bias(name, path, module, out);
+    }
+  }
+
+  void add_matrix(const std::string& name, const std::string& path, int64_t rows, int64_t cols,
+                  Storage storage) {
+    matrices_.push_back({.tensor = {.name = name + ".weight", .type = GgufType::f16, .shape = {rows, cols}},
+                         .path = path,
+                         .storage = storage,
+                         .quantized = loader_.is_quantized(path)});
+  }
+
+  void add_vector(const std::string& name, const std::string& source, std::vector<int64_t> shape) {
+    vectors_.push_back(
+        {.tensor = {.name = name, .type = GgufType::f32, .shape = std::move(shape)}, .source = source});
+  }
+
+  void add_norm(const std::string& name, const std::string& source) {
+    add_vector(name + ".weight", source + ".weight", {spec().hidden});
+    if (spec().family->norm == Norm::layer) add_vector(name + ".bias", source + ".bias", {spec().hidden});
+  }
+
+  void add_bias(const std::string& name, const std::string& path, const Module& module, int64_t out) {
+    const bool there = loader_.checkpoint().find(path + ".bias") != nullptr;
+    const bool placed =
+        std::find(arch_.biased.begin(), arch_.biased.end(), module.roles[0]) != arch_.biased.end();
+    const bool wanted = spec().family->norm == Norm::layer;  // GPT-2's all have one
+    if (there && !placed) {
+      const std::vector<float> bias = to_float(loader_.checkpoint().read(path + ".bias", Access::read));
+      // some programs give every quantized Linear one
+      if (std::all_of(bias.begin(), bias.end(), [](float value) { return value == 0; })) return;
+      throw Error(Fault::unsupported, cat(path, ".bias: llama.cpp's ", arch_.name, " has no place for it"));
+    }
+    if (!there && !wanted) return;
+    add_vector(name + ".bias", there ? path + ".bias" : "", {out});
+    if (!there) vectors_.back().values.assign(static_cast<size_t>(out), 0.0f);
+    if (has_paired_rows(arch_, module)) vectors_.back().head_dim = spec().head_dim;
+  }
+
+  QTensor read_quantized(const Matrix& matrix) const {
+    return loader_.quantized_weight(matrix.path, matrix.tensor.shape[1], matrix.tensor.shape[0]);
+  }
+
+  void choose_type(Matrix& matrix) {
+    const bool linear = matrix.tensor.name.starts_with("blk.");
+    const bool blocks = matrix.tensor.cols() % kGgufBlock == 0;
+    std::optional<GgufType> wanted = linear || matrix.quantized ? options_.type : std::nullopt;
+    if (wanted && !blocks && block_of(*wanted).elements > 1) {
+      note("rows that are no multiple of 32 inputs: written as F16", matrix.path, 0);
+      wanted = GgufType::f16;
+    }
+    if (!matrix.quantized) {
+      matrix.tensor.type =
+          wanted ? *wanted : narrow_type(loader_.checkpoint().read(matrix.path + ".weight", Access::read));
+      return;
+    }
+    const QTensor q = read_quantized(matrix);
+    const GgufFit fit = fit_of(q);
+    const bool narrow = q.bits <= 4;
+    if (wanted) {
+      matrix.tensor.type = *wanted;
+    } else if (fit.fits(GgufType::q4_0) && narrow) {
+      matrix.tensor.type = GgufType::q4_0;
+    } else if (fit.fits(GgufType::q4_1)) {
+      matrix.tensor.type = GgufType::q4_1;
+    } else if (fit.fits(GgufType::q8_0) || (narrow && blocks)) {
+      matrix.tensor.type = GgufType::q8_0;
+    } else {
+      matrix.tensor.type = GgufType::f16;
+    }
+    matrix.own_codes = fit.fits(matrix.tensor.type);
+  }
+
+  GgufType most() const {
+    std::map<GgufType, int64_t> elements;
+    for (const Matrix& matrix : matrices_) {
+      if (matrix.tensor.name.starts_with("blk."))
+        elements[matrix.tensor.type] += matrix.tensor.shape[0] * matrix.tensor.shape[1];
+    }
+    return std::max_element(elements.begin(), elements.end(),
+                            [](const auto& a, const auto& b) { return a.second < b.second; })
+        ->first;
+  }
+
+  void write_vector(GgufWriter& writer, const Vector& vector) const {
+    std::vector<float> values = vector.source.empty()
+                                    ? vector.values
+                                    : to_float(loader_.checkpoint().read(vector.source, Access::read));
+    if (vector.head_dim != 0) {
+      const std::vector<float> before = values;
+      for (size_t i = 0; i < values.size(); ++i)
+        values[i] = before[static_cast<size_t>(paired_row(static_cast<int64_t>(i), vector.head_dim))];
+    }
+    writer.write_rows(vector.tensor.name, 0, std::as_bytes(std::span(values)));
+  }
+
+  /// Calls fill(row of the source, packed) for the rows of the file in their order.
+  template <class Rows>
+  void write_rows(GgufWriter& writer, const Matrix& matrix, const Rows& fill) {
+    const auto cols = static_cast<size_t>(matrix.tensor.cols());
+    const int64_t rows = matrix.tensor.rows();
+    const GgufBlock block = block_of(matrix.tensor.type);
+    const size_t row_bytes = cols / static_cast<size_t>(block.elements) * block.bytes;
+    const auto at_once = static_cast<int64_t>(std::max<size_t>(1, kPart / row_bytes));
+    std::vector<std::byte> part;
+    for (int64_t begin = 0; begin < rows; begin += at_once) {
+      const int64_t count = std::min(at_once, rows - begin);
+      part.resize(static_cast<size_t>(count) * row_bytes);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t row = matrix.head_dim == 0 ? begin + i : paired_row(begin + i, matrix.head_dim);
+        fill(row, std::span(part).subspan(static_cast<size_t>(i) * row_bytes, row_bytes));
+      }
+      writer.write_rows(matrix.tensor.name, begin, part);
+    }
+  }
+
+  void write_matrix(GgufWriter& writer, const Matrix& matrix) {
+    const auto cols = static_cast<size_t>(matrix.tensor.cols());
+    std::vector<float> wanted(cols), found(cols);
+    double error = 0, power = 0;
+    const auto compare = [&](std::span<const std::byte> packed) {
+      unpack_gguf_row(matrix.tensor.type, packed, found);
+      for (size_t k = 0; k < cols; ++k) {
+        error += std::pow(double{found[k]} - double{wanted[k]}, 2);
+        power += std::pow(double{wanted[k]}, 2);
+      }
+    };
+    if (matrix.quantized) {
+      const QTensor q = read_quantized(matrix);
+      write_rows(writer, matrix, [&](int64_t row, std::span<std::byte> packed) {
+        dequantize_row(q, row, wanted.data());
+        if (matrix.own_codes) {
+          pack_gguf_row(matrix.tensor.type, q, row, packed, matrix.path);
+        } else {
+          pack_gguf_row(matrix.tensor.type, wanted, packed, matrix.path);
+        }
+        compare(packed);
+      });
+    } else {
+      const Tensor dense = matrix.storage == Storage::in_out
+                               ? loader_.dense_weight(matrix.path, Access::read)
+                               : loader_.checkpoint().read(matrix.path + ".weight", Access::read);
+      write_rows(writer, matrix, [&](int64_t row, std::span<std::byte> packed) {
+        to_float(dense, row * static_cast<int64_t>(cols), static_cast<int64_t>(cols), wanted.data());
+        pack_gguf_row(matrix.tensor.type, wanted, packed, matrix.path);
+        compare(packed);
+      });
+    }
+    if (error > 0) note(reason(matrix), matrix.path, std::sqrt(error / power));
+  }
+
+  std::string reason(const Matrix& matrix) const {
+    const std::string type = gguf_type_name(static_cast<uint32_t>(matrix.tensor.type));
+    if (!matrix.quantized) return cat("weights rounded to ", type);
+    if (!matrix.own_codes) return cat("groups or codes that no block of GGUF holds: rounded anew to ", type);
+    return matrix.tensor.type == GgufType::q4_1 ? "zero points and scales rounded to the F16 of Q4_1"
+                                                : cat("scales rounded to the F16 of ", type);
+  }
+
+  void note(const std::string& what, const std::string& path, double error) {
+    Rounding& rounding = roundings_[what];
+    if (rounding.count++ == 0) rounding.first = path;
+    rounding.worst = std::max(rounding.worst, error);
+  }
+
+  void tell_roundings() const {
+    for (const auto& [what, rounding] : roundings_) {
+      // a thousandth is far below what quantization itself changed
+      const LogLevel level = rounding.worst < 1e-3 ? LogLevel::info : LogLevel::warning;
+      log(level,
+          cat(rounding.count, " of ", matrices_.size(), " matrices have ", what,
+              "; the relative error (rms) is at most ", rounding.worst, "; the first is ", rounding.first));
+    }
+  }
+
+  void tick(const char* stage) { progress_(std::min(done_++, total_), total_, stage); }
+
+  const GgufOptions& options_;
+  const Progress& progress_;
+  Loader loader_;
+  const GgufArch& arch_;
+  std::vector<Matrix> matrices_;
+  std::vector<Vector> vectors_;
+  std::map<std::string, Rounding> roundings_;
+  int64_t done_ = 0, total_ = 0;
+};
+
+}  // namespace
+
+void export_gguf(const fs::path& source, const fs::path& target, const GgufOptions& options,
+                 const Progress& progress) {
+  Export(source, options, progress).write(target);
+}
+
+}  // namespace gptq

@@ -1,0 +1,335 @@
+// Exports as GGUF: every value in its place, exact where the table in gguf_export.h says so; what is refused.
+#include "quant/gguf_export.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "base/error.h"
+#include "base/half.h"
+#include "base/log.h"
+#include "base/staged_file.h"
+#include "format/gguf_blocks.h"
+#include "model/loader.h"
+#include "quant/gguf_model.h"
+#include "quant/gguf_tokenizer.h"
+#include "support/test_data.h"
+
+namespace gptq::test {
+namespace {
+
+const Progress kQuiet = [](int64_t, int64_t, const std::string&) {};
+
+fs::path golden(std::string_view name) { return source_dir() / "tests/golden/models" / name; }
+
+/// What the log said while this lived.
+class LogText {
+ public:
+  LogText() {
+    set_log_level(LogLevel::info);
+    set_log_sink(
+        [](void* to, int32_t, const char* text, int64_t size) {
+          static_cast<std::string*>(to)->append(text, static_cast<size_t>(size)).append("\n");
+        },
+        &text_);
+  }
+  ~LogText() { set_log_sink(nullptr, nullptr); }
+  bool has(std::string_view part) const { return text_.find(part) != std::string::npos; }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+std::vector<float> rows_of(const GgufFile& file, const GgufTensor& tensor) {
+  const auto cols = static_cast<size_t>(tensor.cols());
+  std::vector<float> values(static_cast<size_t>(tensor.rows()) * cols);
+  for (int64_t row = 0; row < tensor.rows(); ++row) {
+    unpack_gguf_row(tensor.type, file.read_rows(tensor, row, 1),
+                    std::span(values).subspan(static_cast<size_t>(row) * cols, cols));
+  }
+  return values;
+}
+
+/// [out, in] as the model computes with it.
+std::vector<float> weight_of(const Loader& loader, const std::string& path, int64_t in, int64_t out) {
+  if (!loader.is_quantized(path)) {
+    const Tensor dense = path == loader.head_name() ? loader.checkpoint().read(path + ".weight", Access::read)
+                                                    : loader.dense_weight(path, Access::read);
+    return to_float(dense);
+  }
+  const QTensor q = loader.quantized_weight(path, in, out);
+  std::vector<float> values(q.codes.size());
+  for (int64_t row = 0; row < q.rows; ++row) dequantize_row(q, row, values.data() + row * q.cols);
+  return values;
+}
+
+/// Rows of each head: the first half's and the second half's in turn, written down here anew.
+std::vector<float> in_pairs(const std::vector<float>& values, size_t head_dim, size_t cols) {
+  std::vector<float> out;
+  for (size_t head = 0; head < values.size() / cols; head += head_dim) {
+    for (size_t i = 0; i < head_dim / 2; ++i) {
+      for (size_t row : {head + i, head + head_dim / 2 + i}) {
+        out.insert(out.end(), values.begin() + static_cast<ptrdiff_t>(row * cols),
+                   values.begin() + static_cast<ptrdiff_t>((row + 1) * cols));
+      }
+    }
+  }
+  return out;
+}
+
+double relative_error(const std::vector<float>& found, const std::vector<float>& wanted) {
+  double error = 0, power = 0;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    error += std::pow(double{found[i]} - double{wanted[i]}, 2);
+    power += std::pow(double{wanted[i]}, 2);
+  }
+  return std::sqrt(error / power);
+}
+
+struct Case {
+  std::string folder;  // of the golden models, or of the extra data
+  GgufType type;       // of the layers' matrices
+  double error;        // relative, at most
+  std::optional<GgufType> asked{};
+};
+
+class GgufExport : public testing::TestWithParam<Case> {};
+
+TEST_P(GgufExport, HoldsTheWeights) {
+  const Case& wanted = GetParam();
+  const auto source = wanted.folder.find('/') == std::string::npos ? std::optional(golden(wanted.folder))
+                                                                   : extra_data(wanted.folder);
+  if (!source) GTEST_SKIP() << "needs " << wanted.folder << " below $GPTQ_TEST_DATA";
+  const TemporaryFolder folder;
+  export_gguf(*source, folder / "x.gguf", {.type = wanted.asked}, kQuiet);
+  const GgufFile file(folder / "x.gguf");
+  const Loader loader(*source);
+  const Spec& spec = loader.spec();
+  const GgufArch& arch = gguf_arch_of(*spec.family);
+  size_t seen = 0;
+  bool rounded = wanted.error == 0;
+  for (int64_t layer = 0; layer < spec.layers; ++layer) {
+    for (const Module& module : spec.family->names->modules) {
+      const std::string path = loader.module_name(layer, module);
+      const std::string name = gguf_layer_name(layer, gguf_part(module));
+      const GgufTensor* tensor = file.header().find(name + ".weight");
+      ASSERT_NE(tensor, nullptr) << name;
+      const int64_t in = spec.in_features(module), out = spec.out_features(module);
+      EXPECT_EQ(tensor->shape, (std::vector<int64_t>{out, in}));
+      const bool narrow = in % 32 != 0 || wanted.type == GgufType::f16;  // to BF16 where that alone is exact
+      EXPECT_TRUE(tensor->type == (narrow ? GgufType::f16 : wanted.type) ||
+                  (narrow && tensor->type == GgufType::bf16))
+          << name << " " << gguf_type_name(static_cast<uint32_t>(tensor->type));
+      const bool pairs = arch.name == "llama" && (name.ends_with("attn_q") || name.ends_with("attn_k"));
+      std::vector<float> weight = weight_of(loader, path, in, out);
+      if (pairs) weight = in_pairs(weight, static_cast<size_t>(spec.head_dim), static_cast<size_t>(in));
+      const std::vector<float> found = rows_of(file, *tensor);
+      if (wanted.error == 0) {
+        EXPECT_EQ(found, weight) << name;
+      } else {
+        EXPECT_LE(relative_error(found, weight), wanted.error) << name;
+        rounded = rounded || found != weight;
+      }
+      ++seen;
+      const GgufTensor* bias = file.header().find(name + ".bias");
+      if (const auto stored = loader.bias(path, Access::read)) {
+        ASSERT_NE(bias, nullptr) << name;
+        std::vector<float> values = to_float(*stored);
+        if (pairs) values = in_pairs(values, static_cast<size_t>(spec.head_dim), 1);
+        EXPECT_EQ(rows_of(file, *bias), values) << name;
+        EXPECT_EQ(bias->type, GgufType::f32);
+        ++seen;
+      }
+    }
+  }
+  EXPECT_TRUE(rounded) << "is exact";
+  const bool layer_norm = spec.family->norm == Norm::layer;
+  seen += static_cast<size_t>(2 * spec.layers + 1) * (layer_norm ? 2 : 1);  // norms
+  seen +=
+      1 + (loader.tied() ? 0 : 1) + (layer_norm ? 1 : 0) + (spec.rope.kind == RopeKind::llama3);  // tables
+  EXPECT_EQ(file.header().tensors().size(), seen);
+  for (const GgufTensor& tensor : file.header().tensors()) {
+    if (tensor.name.find("norm") == std::string::npos) continue;
+    EXPECT_EQ(tensor.type, GgufType::f32) << tensor.name;
+  }
+  const std::string prefix = std::string(arch.name) + ".";
+  EXPECT_EQ(*file.header().text("general.architecture"), arch.name);
+  EXPECT_EQ(file.header().integer(prefix + "block_count", 0, 99), spec.layers);
+  EXPECT_EQ(file.header().integer(prefix + "vocab_size", 0, 1 << 20), spec.vocab);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Folders, GgufExport,
+    testing::Values(
+        Case{"llama", GgufType::f16, 0}, Case{"families/llama", GgufType::f16, 1e-3},
+        Case{"llama", GgufType::q8_0, 0.02, GgufType::q8_0},
+        Case{"llama", GgufType::q4_0, 0.2, GgufType::q4_0},
+        Case{"llama", GgufType::q4_1, 0.2, GgufType::q4_1}, Case{"gpt2", GgufType::f16, 0},
+        Case{"families/gpt2", GgufType::f16, 1e-3}, Case{"llama-f16-old", GgufType::f16, 0},
+        Case{"llama-bias-tied", GgufType::f16, 1e-3}, Case{"llama-llama3", GgufType::f16, 0},
+        Case{"mistral", GgufType::f16, 0}, Case{"qwen2", GgufType::f16, 0},
+        Case{"gptq-b4-g16", GgufType::q8_0, 0.01}, Case{"gptq-b4-g16", GgufType::f16, 1e-3, GgufType::f16},
+        Case{"gptq-b3-g32-v1-asym", GgufType::q4_0, 0}, Case{"gptq-b8-perchannel", GgufType::q8_0, 0},
+        Case{"gptq/llama-b4-g32", GgufType::q4_0, 0}, Case{"gptq/llama-b4-perchannel", GgufType::q4_0, 0},
+        Case{"gptq/gpt2-b4-g32", GgufType::q4_0, 0}, Case{"gptq/qwen2-b4-g32", GgufType::q4_0, 0},
+        Case{"gptq/llama-b3-g32", GgufType::q4_0, 0}, Case{"gptq/llama-b3-g32-v2-asym", GgufType::q4_0, 0},
+        Case{"gptq/llama-b8-g32", GgufType::q8_0, 0}, Case{"gptq/llama-b4-g32-v1-asym", GgufType::q4_1, 5e-4},
+        Case{"gptq/llama-b4-g32-v1-asym", GgufType::q8_0, 0, GgufType::q8_0},
+        Case{"gptq/llama-b4-g32-v2-asym", GgufType::q4_1, 5e-4},
+        Case{"gptq/llama-awq-g32", GgufType::q4_1, 5e-4},
+        Case{"gptq/llama-b4-g32-actorder", GgufType::q8_0, 0.01},
+        Case{"gptq/llama-b2-g16", GgufType::q8_0, 0.01}),
+    [](const auto& info) {
+      std::string name = info.param.folder + "_" + gguf_type_name(static_cast<uint32_t>(info.param.type));
+      std::replace_if(
+          name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
+      return name + std::to_string(info.index);
+    });
+
+TEST(GgufExportLog, SaysWhatWasRounded) {
+  const TemporaryFolder folder;
+  const LogText log;
+  export_gguf(golden("gptq-b4-g16-v2-asym-actorder"), folder / "x.gguf", {}, kQuiet);
+  EXPECT_TRUE(log.has("rounded anew to Q8_0")) << log.text();
+  EXPECT_TRUE(log.has("model.layers.0.self_attn.q_proj")) << log.text();
+  EXPECT_TRUE(log.has("no tokenizer")) << log.text();
+  export_gguf(golden("mistral"), folder / "y.gguf", {}, kQuiet);
+  EXPECT_TRUE(log.has("sliding window")) << log.text();
+  export_gguf(golden("llama-dynamic"), folder / "z.gguf", {}, kQuiet);
+  EXPECT_TRUE(log.has("'dynamic' rope")) << log.text();
+}
+
+TEST(GgufExportErrors, AreNamedAndLeaveNothing) {
+  const TemporaryFolder folder;
+  const auto refusal = [&](const fs::path& source) {
+    try {
+      export_gguf(source, folder / "x.gguf", {}, kQuiet);
+    } catch (const Error& error) {
+      EXPECT_TRUE(fs::is_empty(folder.path()));
+      return std::string(error.what());
+    }
+    ADD_FAILURE() << source << " was not refused";
+    return std::string();
+  };
+  EXPECT_NE(refusal(golden("gpt2-gelu-unscaled")).find("UNSUPPORTED"), std::string::npos);
+  EXPECT_NE(refusal(golden("llama-sharded")).find("activation"), std::string::npos);
+  EXPECT_NE(refusal(golden("llama-yarn-given")).find("yarn"), std::string::npos);
+  EXPECT_NE(refusal(golden("none")).find("no model folder"), std::string::npos);
+  int calls = 0;
+  const Progress cancel = [&](int64_t, int64_t, const std::string&) {
+    if (++calls == 20) throw Error(Status::cancelled, "cancelled");
+  };
+  EXPECT_THROW(export_gguf(golden("llama"), folder / "x.gguf", {}, cancel), Error);
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+  write_file(folder / "x.gguf", "mine");
+  EXPECT_THROW(export_gguf(golden("llama"), folder / "x.gguf", {}, kQuiet), Error);
+  EXPECT_EQ(read_file(folder / "x.gguf"), "mine");
+  export_gguf(golden("llama"), folder / "x.gguf", {.overwrite = Overwrite::yes}, kQuiet);
+  EXPECT_TRUE(is_gguf(folder / "x.gguf"));
+}
+
+TEST(GgufExport, BiasesWithoutAPlaceMustBeZero) {
+  // Qwen2's output projection has none in llama.cpp
+  const TemporaryFolder folder;
+  fs::copy(golden("qwen2"), folder / "model");
+  fs::permissions(folder / "model/model.safetensors", fs::perms::owner_write, fs::perm_options::add);
+  for (const float value : {0.0f, 1.0f}) {
+    const auto source = open_safetensors(golden("qwen2") / "model.safetensors");
+    std::vector<TensorInfo> tensors = source->tensors();
+    const std::string bias = "model.layers.0.self_attn.o_proj.bias";
+    const int64_t hidden = Loader(golden("qwen2")).spec().hidden;
+    tensors.push_back({.name = bias, .dtype = DType::f32, .shape = {hidden}});
+    fs::remove(folder / "model/model.safetensors");
+    SafetensorsWriter writer(folder / "model/model.safetensors", tensors, {});
+    for (const TensorInfo& tensor : source->tensors()) {
+      const Tensor data = source->read(tensor.name, Access::read);
+      writer.write(tensor.name, {data.data, data.bytes});
+    }
+    const std::vector<float> values(static_cast<size_t>(hidden), value);
+    writer.write(bias, std::as_bytes(std::span(values)));
+    writer.finish();
+    const auto run = [&] {
+      export_gguf(folder / "model", folder / "x.gguf", {.overwrite = Overwrite::yes}, kQuiet);
+    };
+    if (value == 0) {
+      EXPECT_NO_THROW(run());
+    } else {
+      EXPECT_THROW(run(), Error);
+    }
+  }
+}
+
+/// The tokenizer's settings alone, through a file.
+GgufFile tokenizer_file(const fs::path& tokenizer, int64_t vocab, const fs::path& target) {
+  Spec spec;
+  spec.vocab = vocab;
+  GgufSettings settings;
+  add_gguf_tokenizer(settings, tokenizer, spec);
+  StagedFile file(target, Overwrite::no);
+  GgufWriter(file.writer(), settings, {});
+  file.commit();
+  return GgufFile(target);
+}
+
+/// llama.cpp's own files of the same vocabularies.
+TEST(GgufTokenizer, AgreesWithPublishedFiles) {
+  const TemporaryFolder folder;
+  for (const auto& [ours, theirs, count] :
+       {std::tuple("gpt2", "gpt-2", 50257), std::tuple("llama2", "llama-spm", 32000)}) {
+    GPTQ_EXTRA_DATA(tokenizer, std::string("tokenizers/") + ours);
+    GPTQ_EXTRA_DATA(published, std::string("gguf-vocab/ggml-vocab-") + theirs + ".gguf");
+    const GgufFile made = tokenizer_file(tokenizer, count, folder / ours), known(published);
+    EXPECT_EQ(*made.header().text("tokenizer.ggml.model"), *known.header().text("tokenizer.ggml.model"));
+    EXPECT_EQ(*made.header().text("tokenizer.ggml.pre"), *known.header().text("tokenizer.ggml.pre"));
+    const auto &tokens = *made.header().texts("tokenizer.ggml.tokens"),
+               &wanted = *known.header().texts("tokenizer.ggml.tokens");
+    ASSERT_EQ(tokens.size(), wanted.size());
+    EXPECT_EQ(tokens, wanted);
+    EXPECT_EQ(*made.header().integers("tokenizer.ggml.token_type"),
+              *known.header().integers("tokenizer.ggml.token_type"));
+    if (const auto* merges = known.header().texts("tokenizer.ggml.merges")) {
+      EXPECT_EQ(*made.header().texts("tokenizer.ggml.merges"), *merges);
+    }
+    if (const auto* scores = known.header().numbers("tokenizer.ggml.scores")) {
+      // what counts is their order among tokens that merging makes
+      const auto& mine = *made.header().numbers("tokenizer.ggml.scores");
+      std::vector<size_t> merged;
+      for (size_t id = 0; id < mine.size(); ++id) {
+        if (mine[id] > -1e5) merged.push_back(id);
+      }
+      EXPECT_GT(merged.size(), 29'000u);
+      std::sort(merged.begin(), merged.end(), [&](size_t a, size_t b) { return mine[a] > mine[b]; });
+      for (size_t i = 1; i < merged.size(); ++i)
+        ASSERT_GE((*scores)[merged[i - 1]], (*scores)[merged[i]]) << i;
+    }
+  }
+}
+
+TEST(GgufTokenizer, NamesHowWordsAreCut) {
+  const TemporaryFolder folder;
+  const fs::path tokenizers = source_dir() / "tests/golden/tokenizers";
+  for (const auto& [name, pre] :
+       {std::pair("gpt2-style", "gpt-2"), std::pair("llama3-style", "llama-bpe"),
+        std::pair("qwen2-style", "qwen2"), std::pair("llama2-style-json", "default"),
+        std::pair("llama2-style-model", "default")}) {
+    const GgufFile file = tokenizer_file(tokenizers / name, 5000, folder / name);
+    EXPECT_EQ(*file.header().text("tokenizer.ggml.pre"), pre) << name;
+    EXPECT_EQ(file.header().texts("tokenizer.ggml.tokens")->size(), 5000u) << name;
+    EXPECT_EQ(file.header().integers("tokenizer.ggml.token_type")->back(), 5) << name;
+  }
+  GPTQ_EXTRA_DATA(unigram, "tokenizers/unigram-metaspace");
+  GPTQ_EXTRA_DATA(deepseek, "tokenizers/deepseek-style");
+  for (const fs::path& unknown : {unigram, deepseek}) {
+    try {
+      tokenizer_file(unknown, 3000, folder / "no");
+      ADD_FAILURE() << unknown;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault(), Fault::unsupported) << error.what();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gptq::test
