@@ -172,10 +172,9 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_TARGET "target" /* string: what the weights are to reproduce: "exact" (default: outputs of the
       unquantized model, arXiv 2504.09629), "gptaq" (likewise, column by column, arXiv 2504.02692) or "sequential" (the
       outputs that they would have on the inputs they get); the first two run the unquantized model, too */
-#define GPTQ_KEY_TARGET_ALPHA "target_alpha" /* float in [0, 1], default 0.75: how much of the way, for "exact" and
-                                                 "gptaq" */
-#define GPTQ_KEY_RESIDUAL_ALPHA "residual_alpha" /* float in [0, 1], default 0.5: for "exact", how much of the error of
-                                                 earlier layers the Linears at the end of attention and MLP make up for */
+#define GPTQ_KEY_TARGET_ALPHA "target_alpha" /* float in [0, 1], default 0.75: of the way; "exact" and "gptaq" */
+#define GPTQ_KEY_RESIDUAL_ALPHA "residual_alpha" /* float in [0, 1], default 0.5: of the error of earlier layers, which
+      the Linears that add to the residual stream make up for; "exact" only */
 #define GPTQ_KEY_SWEEPS "sweeps"             /* int >= 0, default 4: rounds of coordinate descent on the codes afterwards */
 #define GPTQ_KEY_REFIT "refit"               /* int, 0 to sweeps; default 2, or sweeps where that is less: so many of the
                                                  last sweeps fit the scales, too */

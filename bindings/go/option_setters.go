@@ -127,6 +127,11 @@ func WithTargetAlpha(value float64) Option {
 	return Set("target_alpha", value)
 }
 
+// WithResidualAlpha sets residual_alpha. Part of earlier layers' error that target = exact makes up for; from 0 to 1; default 0.5. Scope: quantizer.
+func WithResidualAlpha(value float64) Option {
+	return Set("residual_alpha", value)
+}
+
 // WithSweeps sets sweeps. Rounds of coordinate descent on the codes; from 0 to 1000; default 4. Scope: quantizer.
 func WithSweeps(value int64) Option {
 	return Set("sweeps", value)
@@ -167,7 +172,7 @@ func WithCalibrationFormat(value string) Option {
 	return Set("calibration_format", value)
 }
 
-// WithFormat sets format. Layout of the output; gptq or gptq_v2 by symmetry; dense: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense". Scope: quantizer, convert.
+// WithFormat sets format. Layout of the output; gptq or gptq_v2 by symmetry; dense, gguf: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense", "gguf". Scope: quantizer, convert.
 func WithFormat(value string) Option {
 	return Set("format", value)
 }
@@ -177,9 +182,19 @@ func WithDtype(value string) Option {
 	return Set("dtype", value)
 }
 
+// WithGgufType sets gguf_type. Type of a GGUF file's matrices; auto: of each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.
+func WithGgufType(value string) Option {
+	return Set("gguf_type", value)
+}
+
 // WithMaxShardSize sets max_shard_size. Bytes of tensors in one file of the output; from 1 up; default 4294967296. Scope: quantizer, convert.
 func WithMaxShardSize(value int64) Option {
 	return Set("max_shard_size", value)
+}
+
+// WithMemoryLimit sets memory_limit. Bytes that the process shall take at most; 0: no limit; from 0 up; default 0. Scope: quantizer.
+func WithMemoryLimit(value int64) Option {
+	return Set("memory_limit", value)
 }
 
 // WithLmHead sets lm_head. True: quantize the output head, too; default false. Scope: quantizer.

@@ -24,8 +24,10 @@ void copy_strip(const float* x0, const float* x, int64_t rows, int64_t cols, int
 OuterProduct::OuterProduct(const Workers& workers, int64_t left_cols, int64_t right_cols)
     : workers_(workers), gemm_(workers.gemm), left_cols_(left_cols), right_cols_(right_cols) {
   const int64_t step = gemm_.step(kMaxRows);
-  left_ = AlignedBlock(static_cast<size_t>(pieces(left_cols, gemm_.rows) * gemm_.rows * step) * sizeof(float));
-  right_ = AlignedBlock(static_cast<size_t>(pieces(right_cols, kTileCols) * kTileCols * step) * sizeof(float));
+  left_ =
+      AlignedBlock(static_cast<size_t>(pieces(left_cols, gemm_.rows) * gemm_.rows * step) * sizeof(float));
+  right_ =
+      AlignedBlock(static_cast<size_t>(pieces(right_cols, kTileCols) * kTileCols * step) * sizeof(float));
 }
 
 void OuterProduct::pack(const float* a0, const float* a, const float* x, int64_t rows) {
@@ -43,7 +45,8 @@ void OuterProduct::pack(const float* a0, const float* a, const float* x, int64_t
       }
       const int64_t panel = i - tiles;
       float* out = right_.as<float>() + panel * kTileCols * step;
-      copy_strip(nullptr, x, rows, right_cols_, panel * kTileCols, kTileCols, gemm_.right != nullptr ? strip : out);
+      copy_strip(nullptr, x, rows, right_cols_, panel * kTileCols, kTileCols,
+                 gemm_.right != nullptr ? strip : out);
       if (gemm_.right != nullptr) gemm_.right(strip, rows, out);
     }
   });

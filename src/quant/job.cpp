@@ -23,13 +23,6 @@ void refuse_quantized(const Loader& loader) {
                                       " is quantized already; wanted a 16-bit or 32-bit model"));
 }
 
-FollowOriginal follow_original(const QuantOptions& options) {
-  const SolverOptions& solver = options.solver;
-  if (solver.target == Target::sequential) return FollowOriginal::no;
-  if (solver.target == Target::exact && solver.residual_alpha > 0) return FollowOriginal::inputs_and_stream;
-  return solver.target_alpha > 0 ? FollowOriginal::inputs : FollowOriginal::no;
-}
-
 /// "Llama-3.2-1B" of "models/Llama-3.2-1B/".
 std::string folder_name(const fs::path& folder) {
   std::string_view name = folder.native();
@@ -195,7 +188,7 @@ void Job::calibrate() {
   if (layers_kept_ > 0)
     log(LogLevel::info, cat("goes on after layer ", layers_kept_.load(), " of ", spec.layers));
   walk_ = std::make_unique<LayerWalk>(
-      spec, *backend_, sequences_, follow_original(options_),
+      spec, *backend_, sequences_, follow_original(options_.solver),
       StatePlaces{.states = memory_->states, .inputs = memory_->inputs, .folder = work_->folder().path()},
       &cancel_, [this] { tick(); });
   walk_->embed(loader_);
@@ -341,7 +334,7 @@ bool Job::goes_on_after(int64_t index) const {
 
 LayerStages Job::load_stages(int64_t index) const {
   LayerStages layer{.now = loader_.load_layer(*backend_, index, Access::read), .original = {}};
-  if (follow_original(options_) != FollowOriginal::no) layer.original = layer.now;
+  if (follow_original(options_.solver) != FollowOriginal::no) layer.original = layer.now;
   return layer;
 }
 

@@ -19,6 +19,12 @@ int64_t inputs_of(const Spec& spec, Input input) {
 
 }  // namespace
 
+FollowOriginal follow_original(const SolverOptions& options) {
+  if (options.target == Target::sequential) return FollowOriginal::no;
+  if (options.target == Target::exact && options.residual_alpha > 0) return FollowOriginal::inputs_and_stream;
+  return options.target_alpha > 0 ? FollowOriginal::inputs : FollowOriginal::no;
+}
+
 LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& sequences,
                      FollowOriginal follow, const StatePlaces& places, const std::atomic<bool>* cancel,
                      std::function<void()> tick)

@@ -19,6 +19,7 @@
 #include "model/loader.h"
 #include "model/weights.h"
 #include "quant/calibration.h"
+#include "quant/solver.h"
 #include "quant/state_store.h"
 
 namespace gptq {
@@ -37,6 +38,7 @@ struct LayerStages {
 /// Whether hidden states of the unquantized model are kept beside those of the quantized one, and what is compared: what
 /// the Linears read, or the residual stream behind them, too.
 enum class FollowOriginal : uint8_t { no, inputs, inputs_and_stream };
+FollowOriginal follow_original(const SolverOptions& options);
 
 /// Where the states are kept, [tokens, hidden] of each model, and what the last Linear of a half reads, [tokens, inputs].
 struct StatePlaces {

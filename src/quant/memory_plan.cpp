@@ -6,6 +6,7 @@
 #include "base/folder.h"
 #include "base/text.h"
 #include "model/decoder.h"
+#include "quant/layer_walk.h"
 #include "quant/matrix_solve.h"
 
 namespace gptq {
@@ -69,7 +70,7 @@ class Estimate {
         modules_(modules),
         options_(options),
         calibration_(calibration),
-        follow_(options.solver.target != Target::sequential && options.solver.target_alpha > 0) {
+        follow_(follow_original(options.solver)) {
     plan_.states = states;
     plan_.inputs = inputs;
     const uint64_t kept = tracks() * floats(calibration.tokens, spec_.hidden);
@@ -88,7 +89,7 @@ class Estimate {
   }
 
  private:
-  uint64_t tracks() const { return follow_ ? 2 : 1; }
+  uint64_t tracks() const { return follow_ == FollowOriginal::no ? 1 : 2; }
 
   void consider(Moment moment) {
     moment.add("what the C library keeps for itself", moment.in_heap() / 16);
@@ -169,7 +170,10 @@ class Estimate {
   /// Upper triangles take half of a square.
   uint64_t hessian(int64_t size) const { return floats(size, size) / 2; }
   uint64_t drift(int64_t size, int64_t layer, Input input) const {
-    return follow_ && !(layer == 0 && input == Input::attention) ? floats(size, size) : 0;
+    if (follow_ == FollowOriginal::no || (layer == 0 && input == Input::attention)) return 0;
+    const bool adds = input == Input::mlp_out || (input == Input::attention_out && layer > 0);
+    const bool residual = adds && follow_ == FollowOriginal::inputs_and_stream;
+    return floats(size, size) + (residual ? floats(spec_.hidden, size) : 0);
   }
 
   void layer(int64_t index) {
@@ -213,8 +217,8 @@ class Estimate {
   void add_weights(Moment& moment, const std::vector<Matrix2D>& all, Input input,
                    const Matrix2D* solved) const {
     uint64_t dense = 0, quantized = 0;
-    const bool original = follow_ && (solved == nullptr || input != Input::mlp_out ||
-                                      options_.true_sequential == TrueSequential::no);
+    const bool original = follow_ != FollowOriginal::no && (solved == nullptr || input != Input::mlp_out ||
+                                                            options_.true_sequential == TrueSequential::no);
     for (const Matrix2D& m : all) {
       const bool done = m.options != nullptr &&
                         (m.input < input || (solved != nullptr && m.input == input && &m <= solved));
@@ -258,7 +262,7 @@ class Estimate {
   void head() {
     const Matrix2D m = matrix(loader_.head_name(), spec_.vocab, spec_.hidden);
     if (m.options == nullptr) return;
-    solve(standing(), m, follow_ ? floats(m.cols, m.cols) : 0, 0, true);
+    solve(standing(), m, follow_ != FollowOriginal::no ? floats(m.cols, m.cols) : 0, 0, true);
   }
 
   const Loader& loader_;
@@ -266,7 +270,7 @@ class Estimate {
   const ModulePlan& modules_;
   const QuantOptions& options_;
   const CalibrationSize& calibration_;
-  bool follow_;
+  FollowOriginal follow_;
   uint64_t in_memory_ = 0;  // of what goes from pass to pass
   MemoryPlan plan_;
 };

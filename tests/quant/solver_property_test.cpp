@@ -95,9 +95,11 @@ Problem make_problem() {
 SolveResult solve(const Problem& problem, const SolverOptions& options) {
   const test::CpuBench bench;
   const auto hessian = bench.hessian(problem.x, problem.cols);
-  const auto drift = bench.drift(problem.original, problem.x, problem.cols);
+  const Drifts drifts{
+      .inputs = bench.drift(problem.original, problem.x, problem.cols, problem.x, problem.cols),
+      .residual = nullptr};
   const auto rows = static_cast<int64_t>(problem.w.size()) / problem.cols;
-  return Solver(*bench.stream, *hessian, drift.get(), options).quantize(problem.w.data(), rows, "w");
+  return Solver(*bench.stream, *hessian, &drifts, options).quantize(problem.w.data(), rows, "w");
 }
 
 /// Part of the codes that differ.

@@ -85,9 +85,9 @@ void expect_sound(int64_t tokens, Tokens kind) {
   for (const Setting& setting : settings()) {
     SCOPED_TRACE(setting.name);
     const auto hessian = bench.hessian(x, kCols);
-    const auto drift = bench.drift(original, x, kCols);
+    const Drifts drifts{.inputs = bench.drift(original, x, kCols, x, kCols), .residual = nullptr};
     const SolveResult result =
-        Solver(*bench.stream, *hessian, drift.get(), setting.options).quantize(w.data(), kRows, "w");
+        Solver(*bench.stream, *hessian, &drifts, setting.options).quantize(w.data(), kRows, "w");
     SolverOptions round = setting.options;
     round.range = RangeSearch::minmax;
     const SolveResult rounded =

@@ -332,6 +332,7 @@ internal static class GptqApi {
   public const string GPTQ_KEY_MSE_NORM = "mse_norm";
   public const string GPTQ_KEY_TARGET = "target";
   public const string GPTQ_KEY_TARGET_ALPHA = "target_alpha";
+  public const string GPTQ_KEY_RESIDUAL_ALPHA = "residual_alpha";
   public const string GPTQ_KEY_SWEEPS = "sweeps";
   public const string GPTQ_KEY_REFIT = "refit";
   public const string GPTQ_KEY_COMPAT = "compat";
@@ -342,12 +343,14 @@ internal static class GptqApi {
   public const string GPTQ_KEY_CALIBRATION_FORMAT = "calibration_format";
   public const string GPTQ_KEY_FORMAT = "format";
   public const string GPTQ_KEY_MAX_SHARD_SIZE = "max_shard_size";
+  public const string GPTQ_KEY_MEMORY_LIMIT = "memory_limit";
   public const string GPTQ_KEY_LM_HEAD = "lm_head";
   public const string GPTQ_KEY_DYNAMIC = "dynamic";
   public const string GPTQ_KEY_REPORT = "report";
   public const string GPTQ_KEY_OVERWRITE = "overwrite";
   public const string GPTQ_KEY_RESUME = "resume";
   public const string GPTQ_KEY_DTYPE = "dtype";
+  public const string GPTQ_KEY_GGUF_TYPE = "gguf_type";
   public const int GPTQ_TOKENIZE_ADD_SPECIAL = 1;
   public const int GPTQ_TOKENIZE_PARSE_SPECIAL = 2;
   public const int GPTQ_DETOKENIZE_SKIP_SPECIAL = 1;

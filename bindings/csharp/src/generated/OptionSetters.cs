@@ -129,6 +129,11 @@ namespace Gptq
         {
             set { Set("target_alpha", value); }
         }
+        /// <summary>Part of earlier layers' error that target = exact makes up for; from 0 to 1; default 0.5. Scope: quantizer.</summary>
+        public double ResidualAlpha
+        {
+            set { Set("residual_alpha", value); }
+        }
         /// <summary>Rounds of coordinate descent on the codes; from 0 to 1000; default 4. Scope: quantizer.</summary>
         public long Sweeps
         {
@@ -169,7 +174,7 @@ namespace Gptq
         {
             set { Set("calibration_format", value); }
         }
-        /// <summary>Layout of the output; gptq or gptq_v2 by symmetry; dense: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense". Scope: quantizer, convert.</summary>
+        /// <summary>Layout of the output; gptq or gptq_v2 by symmetry; dense, gguf: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense", "gguf". Scope: quantizer, convert.</summary>
         public string Format
         {
             set { Set("format", value); }
@@ -179,10 +184,20 @@ namespace Gptq
         {
             set { Set("dtype", value); }
         }
+        /// <summary>Type of a GGUF file's matrices; auto: of each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.</summary>
+        public string GgufType
+        {
+            set { Set("gguf_type", value); }
+        }
         /// <summary>Bytes of tensors in one file of the output; from 1 up; default 4294967296. Scope: quantizer, convert.</summary>
         public long MaxShardSize
         {
             set { Set("max_shard_size", value); }
+        }
+        /// <summary>Bytes that the process shall take at most; 0: no limit; from 0 up; default 0. Scope: quantizer.</summary>
+        public long MemoryLimit
+        {
+            set { Set("memory_limit", value); }
         }
         /// <summary>True: quantize the output head, too; default false. Scope: quantizer.</summary>
         public bool LmHead

@@ -67,83 +67,83 @@ typedef long long swig_type_33;
 typedef long long swig_type_34;
 typedef _gostring_ swig_type_35;
 typedef _gostring_ swig_type_36;
-extern void _wrap_Swig_free_capi_6d707325519994ab(uintptr_t arg1);
-extern uintptr_t _wrap_Swig_malloc_capi_6d707325519994ab(swig_intgo arg1);
-extern swig_intgo _wrap_GPTQ_ERROR_CANCELLED_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_IO_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_CORRUPT_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_DEVICE_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_BUSY_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_CALLBACK_capi_6d707325519994ab(void);
-extern swig_intgo _wrap_GPTQ_ERROR_INTERNAL_capi_6d707325519994ab(void);
-extern int _wrap_gptq_version_capi_6d707325519994ab(void);
-extern swig_type_1 _wrap_gptq_version_string_capi_6d707325519994ab(void);
-extern int _wrap_gptq_has_feature_capi_6d707325519994ab(swig_type_2 arg1);
-extern swig_type_3 _wrap_gptq_build_info_capi_6d707325519994ab(void);
-extern swig_type_4 _wrap_gptq_status_name_capi_6d707325519994ab(int arg1);
-extern int _wrap_gptq_last_error_code_capi_6d707325519994ab(void);
-extern swig_type_5 _wrap_gptq_last_error_message_capi_6d707325519994ab(void);
-extern void _wrap_gptq_clear_error_capi_6d707325519994ab(void);
-extern void _wrap_gptq_set_log_level_capi_6d707325519994ab(int arg1);
-extern int _wrap_gptq_options_create_capi_6d707325519994ab(swig_voidp arg1);
-extern void _wrap_gptq_options_free_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_options_set_int_capi_6d707325519994ab(swig_voidp arg1, swig_type_6 arg2, swig_type_7 arg3);
-extern int _wrap_gptq_options_set_float_capi_6d707325519994ab(swig_voidp arg1, swig_type_8 arg2, double arg3);
-extern int _wrap_gptq_options_set_string_capi_6d707325519994ab(swig_voidp arg1, swig_type_9 arg2, swig_type_10 arg3);
-extern int _wrap_gptq_options_set_json_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_11 arg3);
-extern int _wrap_gptq_options_get_json_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_options_reset_capi_6d707325519994ab(swig_voidp arg1);
-extern swig_type_12 _wrap_gptq_option_count_capi_6d707325519994ab(void);
-extern int _wrap_gptq_option_describe_capi_6d707325519994ab(swig_type_13 arg1, swig_voidp arg2);
-extern swig_voidp _wrap_gptq_buffer_data_capi_6d707325519994ab(swig_voidp arg1);
-extern swig_type_14 _wrap_gptq_buffer_size_capi_6d707325519994ab(swig_voidp arg1);
-extern void _wrap_gptq_buffer_free_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_model_load_capi_6d707325519994ab(swig_type_15 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_convert_capi_6d707325519994ab(swig_type_16 arg1, swig_type_17 arg2, swig_voidp arg3);
-extern void _wrap_gptq_model_free_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_model_retain_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_model_get_int_capi_6d707325519994ab(swig_voidp arg1, swig_type_18 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_get_string_capi_6d707325519994ab(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_metadata_json_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_model_tokenize_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_20 arg3, int arg4, swig_voidp arg5);
-extern int _wrap_gptq_model_detokenize_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_21 arg3, int arg4, swig_voidp arg5);
-extern int _wrap_gptq_model_token_text_capi_6d707325519994ab(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_special_token_capi_6d707325519994ab(swig_voidp arg1, swig_type_22 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_is_end_of_generation_capi_6d707325519994ab(swig_voidp arg1, int arg2);
-extern int _wrap_gptq_session_create_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern void _wrap_gptq_session_free_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_session_reset_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_session_append_text_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_23 arg3);
-extern int _wrap_gptq_session_append_tokens_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_24 arg3);
-extern int _wrap_gptq_session_prefill_capi_6d707325519994ab(swig_voidp arg1, int arg2);
-extern int _wrap_gptq_session_begin_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_session_step_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_session_cancel_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_session_clear_cancel_capi_6d707325519994ab(swig_voidp arg1);
-extern swig_type_25 _wrap_gptq_session_error_message_capi_6d707325519994ab(swig_voidp arg1);
-extern swig_type_26 _wrap_gptq_session_text_capi_6d707325519994ab(swig_voidp arg1);
-extern swig_type_27 _wrap_gptq_session_text_size_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_session_token_capi_6d707325519994ab(swig_voidp arg1);
-extern swig_type_28 _wrap_gptq_session_finish_reason_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_session_logits_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
-extern swig_type_29 _wrap_gptq_session_token_count_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_session_get_stat_capi_6d707325519994ab(swig_voidp arg1, swig_type_30 arg2, swig_voidp arg3);
-extern int _wrap_gptq_quantizer_create_capi_6d707325519994ab(swig_type_31 arg1, swig_type_32 arg2, swig_voidp arg3, swig_voidp arg4);
-extern void _wrap_gptq_quantizer_free_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_add_calibration_text_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_33 arg3);
-extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2, swig_type_34 arg3);
-extern int _wrap_gptq_quantizer_step_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_run_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_cancel_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_get_stat_capi_6d707325519994ab(swig_voidp arg1, swig_type_35 arg2, swig_voidp arg3);
-extern swig_type_36 _wrap_gptq_quantizer_error_message_capi_6d707325519994ab(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_report_json_capi_6d707325519994ab(swig_voidp arg1, swig_voidp arg2);
+extern void _wrap_Swig_free_capi_becb7123e27f4941(uintptr_t arg1);
+extern uintptr_t _wrap_Swig_malloc_capi_becb7123e27f4941(swig_intgo arg1);
+extern swig_intgo _wrap_GPTQ_ERROR_CANCELLED_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_IO_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_CORRUPT_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_DEVICE_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_BUSY_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_CALLBACK_capi_becb7123e27f4941(void);
+extern swig_intgo _wrap_GPTQ_ERROR_INTERNAL_capi_becb7123e27f4941(void);
+extern int _wrap_gptq_version_capi_becb7123e27f4941(void);
+extern swig_type_1 _wrap_gptq_version_string_capi_becb7123e27f4941(void);
+extern int _wrap_gptq_has_feature_capi_becb7123e27f4941(swig_type_2 arg1);
+extern swig_type_3 _wrap_gptq_build_info_capi_becb7123e27f4941(void);
+extern swig_type_4 _wrap_gptq_status_name_capi_becb7123e27f4941(int arg1);
+extern int _wrap_gptq_last_error_code_capi_becb7123e27f4941(void);
+extern swig_type_5 _wrap_gptq_last_error_message_capi_becb7123e27f4941(void);
+extern void _wrap_gptq_clear_error_capi_becb7123e27f4941(void);
+extern void _wrap_gptq_set_log_level_capi_becb7123e27f4941(int arg1);
+extern int _wrap_gptq_options_create_capi_becb7123e27f4941(swig_voidp arg1);
+extern void _wrap_gptq_options_free_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_options_set_int_capi_becb7123e27f4941(swig_voidp arg1, swig_type_6 arg2, swig_type_7 arg3);
+extern int _wrap_gptq_options_set_float_capi_becb7123e27f4941(swig_voidp arg1, swig_type_8 arg2, double arg3);
+extern int _wrap_gptq_options_set_string_capi_becb7123e27f4941(swig_voidp arg1, swig_type_9 arg2, swig_type_10 arg3);
+extern int _wrap_gptq_options_set_json_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_11 arg3);
+extern int _wrap_gptq_options_get_json_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_gptq_options_reset_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_12 _wrap_gptq_option_count_capi_becb7123e27f4941(void);
+extern int _wrap_gptq_option_describe_capi_becb7123e27f4941(swig_type_13 arg1, swig_voidp arg2);
+extern swig_voidp _wrap_gptq_buffer_data_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_14 _wrap_gptq_buffer_size_capi_becb7123e27f4941(swig_voidp arg1);
+extern void _wrap_gptq_buffer_free_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_model_load_capi_becb7123e27f4941(swig_type_15 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_convert_capi_becb7123e27f4941(swig_type_16 arg1, swig_type_17 arg2, swig_voidp arg3);
+extern void _wrap_gptq_model_free_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_model_retain_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_model_get_int_capi_becb7123e27f4941(swig_voidp arg1, swig_type_18 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_get_string_capi_becb7123e27f4941(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_metadata_json_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_gptq_model_tokenize_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_20 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_detokenize_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_21 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_token_text_capi_becb7123e27f4941(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_special_token_capi_becb7123e27f4941(swig_voidp arg1, swig_type_22 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_is_end_of_generation_capi_becb7123e27f4941(swig_voidp arg1, int arg2);
+extern int _wrap_gptq_session_create_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern void _wrap_gptq_session_free_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_session_reset_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_session_append_text_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_23 arg3);
+extern int _wrap_gptq_session_append_tokens_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_24 arg3);
+extern int _wrap_gptq_session_prefill_capi_becb7123e27f4941(swig_voidp arg1, int arg2);
+extern int _wrap_gptq_session_begin_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_gptq_session_step_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_session_cancel_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_session_clear_cancel_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_25 _wrap_gptq_session_error_message_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_26 _wrap_gptq_session_text_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_27 _wrap_gptq_session_text_size_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_session_token_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_28 _wrap_gptq_session_finish_reason_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_session_logits_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
+extern swig_type_29 _wrap_gptq_session_token_count_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_session_get_stat_capi_becb7123e27f4941(swig_voidp arg1, swig_type_30 arg2, swig_voidp arg3);
+extern int _wrap_gptq_quantizer_create_capi_becb7123e27f4941(swig_type_31 arg1, swig_type_32 arg2, swig_voidp arg3, swig_voidp arg4);
+extern void _wrap_gptq_quantizer_free_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_add_calibration_text_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_33 arg3);
+extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_34 arg3);
+extern int _wrap_gptq_quantizer_step_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_run_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_cancel_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_get_stat_capi_becb7123e27f4941(swig_voidp arg1, swig_type_35 arg2, swig_voidp arg3);
+extern swig_type_36 _wrap_gptq_quantizer_error_message_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_report_json_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
 #undef intgo
 */
 import "C"
@@ -186,13 +186,13 @@ func swigCopyString(s string) string {
 
 func Swig_free(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_Swig_free_capi_6d707325519994ab(C.uintptr_t(_swig_i_0))
+	C._wrap_Swig_free_capi_becb7123e27f4941(C.uintptr_t(_swig_i_0))
 }
 
 func Swig_malloc(arg1 int) (_swig_ret uintptr) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
-	swig_r = (uintptr)(C._wrap_Swig_malloc_capi_6d707325519994ab(C.swig_intgo(_swig_i_0)))
+	swig_r = (uintptr)(C._wrap_Swig_malloc_capi_becb7123e27f4941(C.swig_intgo(_swig_i_0)))
 	return swig_r
 }
 
@@ -203,104 +203,104 @@ const GPTQ_OK int = 0
 const GPTQ_DONE int = 1
 func _swig_getGPTQ_ERROR_CANCELLED() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CANCELLED_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CANCELLED_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_CANCELLED int = _swig_getGPTQ_ERROR_CANCELLED()
 func _swig_getGPTQ_ERROR_INVALID_ARGUMENT() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_INVALID_ARGUMENT int = _swig_getGPTQ_ERROR_INVALID_ARGUMENT()
 func _swig_getGPTQ_ERROR_NOT_FOUND() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_NOT_FOUND_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_NOT_FOUND_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_NOT_FOUND int = _swig_getGPTQ_ERROR_NOT_FOUND()
 func _swig_getGPTQ_ERROR_IO() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_IO_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_IO_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_IO int = _swig_getGPTQ_ERROR_IO()
 func _swig_getGPTQ_ERROR_CORRUPT() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CORRUPT_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CORRUPT_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_CORRUPT int = _swig_getGPTQ_ERROR_CORRUPT()
 func _swig_getGPTQ_ERROR_UNSUPPORTED() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_UNSUPPORTED_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_UNSUPPORTED_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_UNSUPPORTED int = _swig_getGPTQ_ERROR_UNSUPPORTED()
 func _swig_getGPTQ_ERROR_OUT_OF_MEMORY() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_OUT_OF_MEMORY int = _swig_getGPTQ_ERROR_OUT_OF_MEMORY()
 func _swig_getGPTQ_ERROR_DEVICE() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_DEVICE_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_DEVICE_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_DEVICE int = _swig_getGPTQ_ERROR_DEVICE()
 func _swig_getGPTQ_ERROR_CONTEXT_FULL() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CONTEXT_FULL_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CONTEXT_FULL_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_CONTEXT_FULL int = _swig_getGPTQ_ERROR_CONTEXT_FULL()
 func _swig_getGPTQ_ERROR_BUSY() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_BUSY_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_BUSY_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_BUSY int = _swig_getGPTQ_ERROR_BUSY()
 func _swig_getGPTQ_ERROR_BAD_STATE() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_BAD_STATE_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_BAD_STATE_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_BAD_STATE int = _swig_getGPTQ_ERROR_BAD_STATE()
 func _swig_getGPTQ_ERROR_CALLBACK() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CALLBACK_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CALLBACK_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_CALLBACK int = _swig_getGPTQ_ERROR_CALLBACK()
 func _swig_getGPTQ_ERROR_INTERNAL() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_INTERNAL_capi_6d707325519994ab())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_INTERNAL_capi_becb7123e27f4941())
 	return swig_r
 }
 
 var GPTQ_ERROR_INTERNAL int = _swig_getGPTQ_ERROR_INTERNAL()
 func Gptq_version() (_swig_ret int32) {
 	var swig_r int32
-	swig_r = (int32)(C._wrap_gptq_version_capi_6d707325519994ab())
+	swig_r = (int32)(C._wrap_gptq_version_capi_becb7123e27f4941())
 	return swig_r
 }
 
 func Gptq_version_string() (_swig_ret string) {
 	var swig_r string
-	swig_r_p := C._wrap_gptq_version_string_capi_6d707325519994ab()
+	swig_r_p := C._wrap_gptq_version_string_capi_becb7123e27f4941()
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -310,7 +310,7 @@ func Gptq_version_string() (_swig_ret string) {
 func Gptq_has_feature(arg1 string) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_has_feature_capi_6d707325519994ab(*(*C.swig_type_2)(unsafe.Pointer(&_swig_i_0))))
+	swig_r = (int32)(C._wrap_gptq_has_feature_capi_becb7123e27f4941(*(*C.swig_type_2)(unsafe.Pointer(&_swig_i_0))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -319,7 +319,7 @@ func Gptq_has_feature(arg1 string) (_swig_ret int32) {
 
 func Gptq_build_info() (_swig_ret string) {
 	var swig_r string
-	swig_r_p := C._wrap_gptq_build_info_capi_6d707325519994ab()
+	swig_r_p := C._wrap_gptq_build_info_capi_becb7123e27f4941()
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -329,7 +329,7 @@ func Gptq_build_info() (_swig_ret string) {
 func Gptq_status_name(arg1 int32) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_status_name_capi_6d707325519994ab(C.int(_swig_i_0))
+	swig_r_p := C._wrap_gptq_status_name_capi_becb7123e27f4941(C.int(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -338,13 +338,13 @@ func Gptq_status_name(arg1 int32) (_swig_ret string) {
 
 func Gptq_last_error_code() (_swig_ret int32) {
 	var swig_r int32
-	swig_r = (int32)(C._wrap_gptq_last_error_code_capi_6d707325519994ab())
+	swig_r = (int32)(C._wrap_gptq_last_error_code_capi_becb7123e27f4941())
 	return swig_r
 }
 
 func Gptq_last_error_message() (_swig_ret string) {
 	var swig_r string
-	swig_r_p := C._wrap_gptq_last_error_message_capi_6d707325519994ab()
+	swig_r_p := C._wrap_gptq_last_error_message_capi_becb7123e27f4941()
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -352,12 +352,12 @@ func Gptq_last_error_message() (_swig_ret string) {
 }
 
 func Gptq_clear_error() {
-	C._wrap_gptq_clear_error_capi_6d707325519994ab()
+	C._wrap_gptq_clear_error_capi_becb7123e27f4941()
 }
 
 func Gptq_set_log_level(arg1 int32) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_set_log_level_capi_6d707325519994ab(C.int(_swig_i_0))
+	C._wrap_gptq_set_log_level_capi_becb7123e27f4941(C.int(_swig_i_0))
 }
 
 const GPTQ_KEY_DEVICE string = "device"
@@ -385,6 +385,7 @@ const GPTQ_KEY_RANGE string = "range"
 const GPTQ_KEY_MSE_NORM string = "mse_norm"
 const GPTQ_KEY_TARGET string = "target"
 const GPTQ_KEY_TARGET_ALPHA string = "target_alpha"
+const GPTQ_KEY_RESIDUAL_ALPHA string = "residual_alpha"
 const GPTQ_KEY_SWEEPS string = "sweeps"
 const GPTQ_KEY_REFIT string = "refit"
 const GPTQ_KEY_COMPAT string = "compat"
@@ -395,22 +396,24 @@ const GPTQ_KEY_CALIBRATION_PACKING string = "calibration_packing"
 const GPTQ_KEY_CALIBRATION_FORMAT string = "calibration_format"
 const GPTQ_KEY_FORMAT string = "format"
 const GPTQ_KEY_MAX_SHARD_SIZE string = "max_shard_size"
+const GPTQ_KEY_MEMORY_LIMIT string = "memory_limit"
 const GPTQ_KEY_LM_HEAD string = "lm_head"
 const GPTQ_KEY_DYNAMIC string = "dynamic"
 const GPTQ_KEY_REPORT string = "report"
 const GPTQ_KEY_OVERWRITE string = "overwrite"
 const GPTQ_KEY_RESUME string = "resume"
 const GPTQ_KEY_DTYPE string = "dtype"
+const GPTQ_KEY_GGUF_TYPE string = "gguf_type"
 func Gptq_options_create(arg1 *unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_options_create_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_options_create_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_options_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_options_free_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_options_free_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_options_set_int(arg1 unsafe.Pointer, arg2 string, arg3 int64) (_swig_ret int32) {
@@ -418,7 +421,7 @@ func Gptq_options_set_int(arg1 unsafe.Pointer, arg2 string, arg3 int64) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_int_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_6)(unsafe.Pointer(&_swig_i_1)), C.swig_type_7(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_int_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_6)(unsafe.Pointer(&_swig_i_1)), C.swig_type_7(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -430,7 +433,7 @@ func Gptq_options_set_float(arg1 unsafe.Pointer, arg2 string, arg3 float64) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_float_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_8)(unsafe.Pointer(&_swig_i_1)), C.double(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_float_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_8)(unsafe.Pointer(&_swig_i_1)), C.double(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -442,7 +445,7 @@ func Gptq_options_set_string(arg1 unsafe.Pointer, arg2 string, arg3 string) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_string_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_2))))
+	swig_r = (int32)(C._wrap_gptq_options_set_string_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_2))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -457,7 +460,7 @@ func Gptq_options_set_json(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_json_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_11(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_json_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_11(_swig_i_2)))
 	return swig_r
 }
 
@@ -465,20 +468,20 @@ func Gptq_options_get_json(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swig_ret
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_options_get_json_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_options_get_json_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_options_reset(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_options_reset_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_options_reset_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_option_count() (_swig_ret int64) {
 	var swig_r int64
-	swig_r = (int64)(C._wrap_gptq_option_count_capi_6d707325519994ab())
+	swig_r = (int64)(C._wrap_gptq_option_count_capi_becb7123e27f4941())
 	return swig_r
 }
 
@@ -486,27 +489,27 @@ func Gptq_option_describe(arg1 int64, arg2 *unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_option_describe_capi_6d707325519994ab(C.swig_type_13(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_option_describe_capi_becb7123e27f4941(C.swig_type_13(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_buffer_data(arg1 unsafe.Pointer) (_swig_ret unsafe.Pointer) {
 	var swig_r unsafe.Pointer
 	_swig_i_0 := arg1
-	swig_r = (unsafe.Pointer)(C._wrap_gptq_buffer_data_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (unsafe.Pointer)(C._wrap_gptq_buffer_data_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_buffer_size(arg1 unsafe.Pointer) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_gptq_buffer_size_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int64)(C._wrap_gptq_buffer_size_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_buffer_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_buffer_free_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_buffer_free_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_model_load(arg1 string, arg2 unsafe.Pointer, arg3 *unsafe.Pointer) (_swig_ret int32) {
@@ -514,7 +517,7 @@ func Gptq_model_load(arg1 string, arg2 unsafe.Pointer, arg3 *unsafe.Pointer) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_load_capi_6d707325519994ab(*(*C.swig_type_15)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_load_capi_becb7123e27f4941(*(*C.swig_type_15)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -526,7 +529,7 @@ func Gptq_model_convert(arg1 string, arg2 string, arg3 unsafe.Pointer) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_convert_capi_6d707325519994ab(*(*C.swig_type_16)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_17)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_convert_capi_becb7123e27f4941(*(*C.swig_type_16)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_17)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -538,13 +541,13 @@ func Gptq_model_convert(arg1 string, arg2 string, arg3 unsafe.Pointer) (_swig_re
 
 func Gptq_model_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_model_free_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_model_free_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_model_retain(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_model_retain_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_model_retain_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -553,7 +556,7 @@ func Gptq_model_get_int(arg1 unsafe.Pointer, arg2 string, arg3 *int64) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_18)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_18)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -565,7 +568,7 @@ func Gptq_model_get_string(arg1 unsafe.Pointer, arg2 string, arg3 *unsafe.Pointe
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -576,7 +579,7 @@ func Gptq_model_metadata_json(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swig_
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_model_metadata_json_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_model_metadata_json_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -590,7 +593,7 @@ func Gptq_model_tokenize(arg1 unsafe.Pointer, arg2 *byte, arg3 int64, arg4 int32
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_20(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_20(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -601,7 +604,7 @@ func Gptq_model_detokenize(arg1 unsafe.Pointer, arg2 *int32, arg3 int64, arg4 in
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_21(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_21(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -610,7 +613,7 @@ func Gptq_model_token_text(arg1 unsafe.Pointer, arg2 int32, arg3 *unsafe.Pointer
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_token_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_token_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -619,7 +622,7 @@ func Gptq_model_special_token(arg1 unsafe.Pointer, arg2 string, arg3 *int32) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_22)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_22)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -630,7 +633,7 @@ func Gptq_model_is_end_of_generation(arg1 unsafe.Pointer, arg2 int32) (_swig_ret
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_model_is_end_of_generation_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_model_is_end_of_generation_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
 	return swig_r
 }
 
@@ -639,19 +642,19 @@ func Gptq_session_create(arg1 unsafe.Pointer, arg2 unsafe.Pointer, arg3 *unsafe.
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_create_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_create_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Gptq_session_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_session_free_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_session_free_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_session_reset(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_reset_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_reset_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -660,7 +663,7 @@ func Gptq_session_append_text(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swi
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_23(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_23(_swig_i_2)))
 	return swig_r
 }
 
@@ -669,7 +672,7 @@ func Gptq_session_append_tokens(arg1 unsafe.Pointer, arg2 *int32, arg3 int64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_24(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_24(_swig_i_2)))
 	return swig_r
 }
 
@@ -680,7 +683,7 @@ func Gptq_session_prefill(arg1 unsafe.Pointer, arg2 int32) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_session_prefill_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_session_prefill_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
 	return swig_r
 }
 
@@ -688,35 +691,35 @@ func Gptq_session_begin(arg1 unsafe.Pointer, arg2 unsafe.Pointer) (_swig_ret int
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_session_begin_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_session_begin_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_session_step(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_step_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_step_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_cancel(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_cancel_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_cancel_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_clear_cancel(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_clear_cancel_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_clear_cancel_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_error_message(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_session_error_message_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_session_error_message_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -726,7 +729,7 @@ func Gptq_session_error_message(arg1 unsafe.Pointer) (_swig_ret string) {
 func Gptq_session_text(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_session_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_session_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -736,21 +739,21 @@ func Gptq_session_text(arg1 unsafe.Pointer) (_swig_ret string) {
 func Gptq_session_text_size(arg1 unsafe.Pointer) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_gptq_session_text_size_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int64)(C._wrap_gptq_session_text_size_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_token(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_token_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_token_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_finish_reason(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_session_finish_reason_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_session_finish_reason_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -761,14 +764,14 @@ func Gptq_session_logits(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swig_ret i
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_session_logits_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_session_logits_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_session_token_count(arg1 unsafe.Pointer) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_gptq_session_token_count_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int64)(C._wrap_gptq_session_token_count_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -777,7 +780,7 @@ func Gptq_session_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_30)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_30)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -790,7 +793,7 @@ func Gptq_quantizer_create(arg1 string, arg2 string, arg3 unsafe.Pointer, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_6d707325519994ab(*(*C.swig_type_31)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_32)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_becb7123e27f4941(*(*C.swig_type_31)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_32)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -802,7 +805,7 @@ func Gptq_quantizer_create(arg1 string, arg2 string, arg3 unsafe.Pointer, arg4 *
 
 func Gptq_quantizer_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_quantizer_free_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_quantizer_free_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_quantizer_add_calibration_text(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swig_ret int32) {
@@ -810,7 +813,7 @@ func Gptq_quantizer_add_calibration_text(arg1 unsafe.Pointer, arg2 *byte, arg3 i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_33(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_33(_swig_i_2)))
 	return swig_r
 }
 
@@ -819,28 +822,28 @@ func Gptq_quantizer_add_calibration_tokens(arg1 unsafe.Pointer, arg2 *int32, arg
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_34(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_34(_swig_i_2)))
 	return swig_r
 }
 
 func Gptq_quantizer_step(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_quantizer_step_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_step_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_quantizer_run(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_quantizer_run_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_run_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_quantizer_cancel(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_quantizer_cancel_capi_6d707325519994ab(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_cancel_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -849,7 +852,7 @@ func Gptq_quantizer_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -859,7 +862,7 @@ func Gptq_quantizer_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_
 func Gptq_quantizer_error_message(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_quantizer_error_message_capi_6d707325519994ab(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_quantizer_error_message_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -870,7 +873,7 @@ func Gptq_quantizer_report_json(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swi
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_quantizer_report_json_capi_6d707325519994ab(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_report_json_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 

@@ -190,7 +190,7 @@ static void* Swig_malloc(int c) {
 extern "C" {
 #endif
 
-void _wrap_Swig_free_capi_6d707325519994ab(void *_swig_go_0) {
+void _wrap_Swig_free_capi_becb7123e27f4941(void *_swig_go_0) {
   void *arg1 = (void *) 0 ;
   
   arg1 = *(void **)&_swig_go_0; 
@@ -200,7 +200,7 @@ void _wrap_Swig_free_capi_6d707325519994ab(void *_swig_go_0) {
 }
 
 
-void *_wrap_Swig_malloc_capi_6d707325519994ab(intgo _swig_go_0) {
+void *_wrap_Swig_malloc_capi_becb7123e27f4941(intgo _swig_go_0) {
   int arg1 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -213,7 +213,7 @@ void *_wrap_Swig_malloc_capi_6d707325519994ab(intgo _swig_go_0) {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CANCELLED_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_CANCELLED_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -224,7 +224,7 @@ intgo _wrap_GPTQ_ERROR_CANCELLED_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -235,7 +235,7 @@ intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -246,7 +246,7 @@ intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_IO_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_IO_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -257,7 +257,7 @@ intgo _wrap_GPTQ_ERROR_IO_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CORRUPT_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_CORRUPT_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -268,7 +268,7 @@ intgo _wrap_GPTQ_ERROR_CORRUPT_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -279,7 +279,7 @@ intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -290,7 +290,7 @@ intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_DEVICE_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_DEVICE_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -301,7 +301,7 @@ intgo _wrap_GPTQ_ERROR_DEVICE_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -312,7 +312,7 @@ intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_BUSY_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_BUSY_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -323,7 +323,7 @@ intgo _wrap_GPTQ_ERROR_BUSY_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -334,7 +334,7 @@ intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CALLBACK_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_CALLBACK_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -345,7 +345,7 @@ intgo _wrap_GPTQ_ERROR_CALLBACK_capi_6d707325519994ab() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_INTERNAL_capi_6d707325519994ab() {
+intgo _wrap_GPTQ_ERROR_INTERNAL_capi_becb7123e27f4941() {
   int result;
   intgo _swig_go_result;
   
@@ -356,7 +356,7 @@ intgo _wrap_GPTQ_ERROR_INTERNAL_capi_6d707325519994ab() {
 }
 
 
-int _wrap_gptq_version_capi_6d707325519994ab() {
+int _wrap_gptq_version_capi_becb7123e27f4941() {
   int32_t result;
   int _swig_go_result;
   
@@ -367,7 +367,7 @@ int _wrap_gptq_version_capi_6d707325519994ab() {
 }
 
 
-_gostring_ _wrap_gptq_version_string_capi_6d707325519994ab() {
+_gostring_ _wrap_gptq_version_string_capi_becb7123e27f4941() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -378,7 +378,7 @@ _gostring_ _wrap_gptq_version_string_capi_6d707325519994ab() {
 }
 
 
-int _wrap_gptq_has_feature_capi_6d707325519994ab(_gostring_ _swig_go_0) {
+int _wrap_gptq_has_feature_capi_becb7123e27f4941(_gostring_ _swig_go_0) {
   char *arg1 = (char *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -396,7 +396,7 @@ int _wrap_gptq_has_feature_capi_6d707325519994ab(_gostring_ _swig_go_0) {
 }
 
 
-_gostring_ _wrap_gptq_build_info_capi_6d707325519994ab() {
+_gostring_ _wrap_gptq_build_info_capi_becb7123e27f4941() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -407,7 +407,7 @@ _gostring_ _wrap_gptq_build_info_capi_6d707325519994ab() {
 }
 
 
-_gostring_ _wrap_gptq_status_name_capi_6d707325519994ab(int _swig_go_0) {
+_gostring_ _wrap_gptq_status_name_capi_becb7123e27f4941(int _swig_go_0) {
   gptq_status arg1 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -420,7 +420,7 @@ _gostring_ _wrap_gptq_status_name_capi_6d707325519994ab(int _swig_go_0) {
 }
 
 
-int _wrap_gptq_last_error_code_capi_6d707325519994ab() {
+int _wrap_gptq_last_error_code_capi_becb7123e27f4941() {
   gptq_status result;
   int _swig_go_result;
   
@@ -431,7 +431,7 @@ int _wrap_gptq_last_error_code_capi_6d707325519994ab() {
 }
 
 
-_gostring_ _wrap_gptq_last_error_message_capi_6d707325519994ab() {
+_gostring_ _wrap_gptq_last_error_message_capi_becb7123e27f4941() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -442,13 +442,13 @@ _gostring_ _wrap_gptq_last_error_message_capi_6d707325519994ab() {
 }
 
 
-void _wrap_gptq_clear_error_capi_6d707325519994ab() {
+void _wrap_gptq_clear_error_capi_becb7123e27f4941() {
   gptq_clear_error();
   
 }
 
 
-void _wrap_gptq_set_log_level_capi_6d707325519994ab(int _swig_go_0) {
+void _wrap_gptq_set_log_level_capi_becb7123e27f4941(int _swig_go_0) {
   int32_t arg1 ;
   
   arg1 = (int32_t)_swig_go_0; 
@@ -458,7 +458,7 @@ void _wrap_gptq_set_log_level_capi_6d707325519994ab(int _swig_go_0) {
 }
 
 
-int _wrap_gptq_options_create_capi_6d707325519994ab(gptq_options **_swig_go_0) {
+int _wrap_gptq_options_create_capi_becb7123e27f4941(gptq_options **_swig_go_0) {
   gptq_options **arg1 = (gptq_options **) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -471,7 +471,7 @@ int _wrap_gptq_options_create_capi_6d707325519994ab(gptq_options **_swig_go_0) {
 }
 
 
-void _wrap_gptq_options_free_capi_6d707325519994ab(gptq_options *_swig_go_0) {
+void _wrap_gptq_options_free_capi_becb7123e27f4941(gptq_options *_swig_go_0) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   
   arg1 = *(gptq_options **)&_swig_go_0; 
@@ -481,7 +481,7 @@ void _wrap_gptq_options_free_capi_6d707325519994ab(gptq_options *_swig_go_0) {
 }
 
 
-int _wrap_gptq_options_set_int_capi_6d707325519994ab(gptq_options *_swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_options_set_int_capi_becb7123e27f4941(gptq_options *_swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -503,7 +503,7 @@ int _wrap_gptq_options_set_int_capi_6d707325519994ab(gptq_options *_swig_go_0, _
 }
 
 
-int _wrap_gptq_options_set_float_capi_6d707325519994ab(gptq_options *_swig_go_0, _gostring_ _swig_go_1, double _swig_go_2) {
+int _wrap_gptq_options_set_float_capi_becb7123e27f4941(gptq_options *_swig_go_0, _gostring_ _swig_go_1, double _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   double arg3 ;
@@ -525,7 +525,7 @@ int _wrap_gptq_options_set_float_capi_6d707325519994ab(gptq_options *_swig_go_0,
 }
 
 
-int _wrap_gptq_options_set_string_capi_6d707325519994ab(gptq_options *_swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2) {
+int _wrap_gptq_options_set_string_capi_becb7123e27f4941(gptq_options *_swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -552,7 +552,7 @@ int _wrap_gptq_options_set_string_capi_6d707325519994ab(gptq_options *_swig_go_0
 }
 
 
-int _wrap_gptq_options_set_json_capi_6d707325519994ab(gptq_options *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_options_set_json_capi_becb7123e27f4941(gptq_options *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -570,7 +570,7 @@ int _wrap_gptq_options_set_json_capi_6d707325519994ab(gptq_options *_swig_go_0, 
 }
 
 
-int _wrap_gptq_options_get_json_capi_6d707325519994ab(gptq_options *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_options_get_json_capi_becb7123e27f4941(gptq_options *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -585,7 +585,7 @@ int _wrap_gptq_options_get_json_capi_6d707325519994ab(gptq_options *_swig_go_0, 
 }
 
 
-int _wrap_gptq_options_reset_capi_6d707325519994ab(gptq_options *_swig_go_0) {
+int _wrap_gptq_options_reset_capi_becb7123e27f4941(gptq_options *_swig_go_0) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -598,7 +598,7 @@ int _wrap_gptq_options_reset_capi_6d707325519994ab(gptq_options *_swig_go_0) {
 }
 
 
-long long _wrap_gptq_option_count_capi_6d707325519994ab() {
+long long _wrap_gptq_option_count_capi_becb7123e27f4941() {
   int64_t result;
   long long _swig_go_result;
   
@@ -609,7 +609,7 @@ long long _wrap_gptq_option_count_capi_6d707325519994ab() {
 }
 
 
-int _wrap_gptq_option_describe_capi_6d707325519994ab(long long _swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_option_describe_capi_becb7123e27f4941(long long _swig_go_0, gptq_buffer **_swig_go_1) {
   int64_t arg1 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -624,7 +624,7 @@ int _wrap_gptq_option_describe_capi_6d707325519994ab(long long _swig_go_0, gptq_
 }
 
 
-void *_wrap_gptq_buffer_data_capi_6d707325519994ab(gptq_buffer *_swig_go_0) {
+void *_wrap_gptq_buffer_data_capi_becb7123e27f4941(gptq_buffer *_swig_go_0) {
   gptq_buffer *arg1 = (gptq_buffer *) 0 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -637,7 +637,7 @@ void *_wrap_gptq_buffer_data_capi_6d707325519994ab(gptq_buffer *_swig_go_0) {
 }
 
 
-long long _wrap_gptq_buffer_size_capi_6d707325519994ab(gptq_buffer *_swig_go_0) {
+long long _wrap_gptq_buffer_size_capi_becb7123e27f4941(gptq_buffer *_swig_go_0) {
   gptq_buffer *arg1 = (gptq_buffer *) 0 ;
   int64_t result;
   long long _swig_go_result;
@@ -650,7 +650,7 @@ long long _wrap_gptq_buffer_size_capi_6d707325519994ab(gptq_buffer *_swig_go_0) 
 }
 
 
-void _wrap_gptq_buffer_free_capi_6d707325519994ab(gptq_buffer *_swig_go_0) {
+void _wrap_gptq_buffer_free_capi_becb7123e27f4941(gptq_buffer *_swig_go_0) {
   gptq_buffer *arg1 = (gptq_buffer *) 0 ;
   
   arg1 = *(gptq_buffer **)&_swig_go_0; 
@@ -660,7 +660,7 @@ void _wrap_gptq_buffer_free_capi_6d707325519994ab(gptq_buffer *_swig_go_0) {
 }
 
 
-int _wrap_gptq_model_load_capi_6d707325519994ab(_gostring_ _swig_go_0, gptq_options *_swig_go_1, gptq_model **_swig_go_2) {
+int _wrap_gptq_model_load_capi_becb7123e27f4941(_gostring_ _swig_go_0, gptq_options *_swig_go_1, gptq_model **_swig_go_2) {
   char *arg1 = (char *) 0 ;
   gptq_options *arg2 = (gptq_options *) 0 ;
   gptq_model **arg3 = (gptq_model **) 0 ;
@@ -682,7 +682,7 @@ int _wrap_gptq_model_load_capi_6d707325519994ab(_gostring_ _swig_go_0, gptq_opti
 }
 
 
-int _wrap_gptq_model_convert_capi_6d707325519994ab(_gostring_ _swig_go_0, _gostring_ _swig_go_1, gptq_options *_swig_go_2) {
+int _wrap_gptq_model_convert_capi_becb7123e27f4941(_gostring_ _swig_go_0, _gostring_ _swig_go_1, gptq_options *_swig_go_2) {
   char *arg1 = (char *) 0 ;
   char *arg2 = (char *) 0 ;
   gptq_options *arg3 = (gptq_options *) 0 ;
@@ -709,7 +709,7 @@ int _wrap_gptq_model_convert_capi_6d707325519994ab(_gostring_ _swig_go_0, _gostr
 }
 
 
-void _wrap_gptq_model_free_capi_6d707325519994ab(gptq_model *_swig_go_0) {
+void _wrap_gptq_model_free_capi_becb7123e27f4941(gptq_model *_swig_go_0) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   
   arg1 = *(gptq_model **)&_swig_go_0; 
@@ -719,7 +719,7 @@ void _wrap_gptq_model_free_capi_6d707325519994ab(gptq_model *_swig_go_0) {
 }
 
 
-int _wrap_gptq_model_retain_capi_6d707325519994ab(gptq_model *_swig_go_0) {
+int _wrap_gptq_model_retain_capi_becb7123e27f4941(gptq_model *_swig_go_0) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -732,7 +732,7 @@ int _wrap_gptq_model_retain_capi_6d707325519994ab(gptq_model *_swig_go_0) {
 }
 
 
-int _wrap_gptq_model_get_int_capi_6d707325519994ab(gptq_model *_swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2) {
+int _wrap_gptq_model_get_int_capi_becb7123e27f4941(gptq_model *_swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -754,7 +754,7 @@ int _wrap_gptq_model_get_int_capi_6d707325519994ab(gptq_model *_swig_go_0, _gost
 }
 
 
-int _wrap_gptq_model_get_string_capi_6d707325519994ab(gptq_model *_swig_go_0, _gostring_ _swig_go_1, char **_swig_go_2) {
+int _wrap_gptq_model_get_string_capi_becb7123e27f4941(gptq_model *_swig_go_0, _gostring_ _swig_go_1, char **_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   char **arg3 = (char **) 0 ;
@@ -776,7 +776,7 @@ int _wrap_gptq_model_get_string_capi_6d707325519994ab(gptq_model *_swig_go_0, _g
 }
 
 
-int _wrap_gptq_model_metadata_json_capi_6d707325519994ab(gptq_model *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_model_metadata_json_capi_becb7123e27f4941(gptq_model *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -791,7 +791,7 @@ int _wrap_gptq_model_metadata_json_capi_6d707325519994ab(gptq_model *_swig_go_0,
 }
 
 
-int _wrap_gptq_model_tokenize_capi_6d707325519994ab(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
+int _wrap_gptq_model_tokenize_capi_becb7123e27f4941(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -813,7 +813,7 @@ int _wrap_gptq_model_tokenize_capi_6d707325519994ab(gptq_model *_swig_go_0, char
 }
 
 
-int _wrap_gptq_model_detokenize_capi_6d707325519994ab(gptq_model *_swig_go_0, int *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
+int _wrap_gptq_model_detokenize_capi_becb7123e27f4941(gptq_model *_swig_go_0, int *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   int32_t *arg2 = (int32_t *) 0 ;
   int64_t arg3 ;
@@ -834,7 +834,7 @@ int _wrap_gptq_model_detokenize_capi_6d707325519994ab(gptq_model *_swig_go_0, in
 }
 
 
-int _wrap_gptq_model_token_text_capi_6d707325519994ab(gptq_model *_swig_go_0, int _swig_go_1, gptq_buffer **_swig_go_2) {
+int _wrap_gptq_model_token_text_capi_becb7123e27f4941(gptq_model *_swig_go_0, int _swig_go_1, gptq_buffer **_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   int32_t arg2 ;
   gptq_buffer **arg3 = (gptq_buffer **) 0 ;
@@ -851,7 +851,7 @@ int _wrap_gptq_model_token_text_capi_6d707325519994ab(gptq_model *_swig_go_0, in
 }
 
 
-int _wrap_gptq_model_special_token_capi_6d707325519994ab(gptq_model *_swig_go_0, _gostring_ _swig_go_1, int *_swig_go_2) {
+int _wrap_gptq_model_special_token_capi_becb7123e27f4941(gptq_model *_swig_go_0, _gostring_ _swig_go_1, int *_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int32_t *arg3 = (int32_t *) 0 ;
@@ -873,7 +873,7 @@ int _wrap_gptq_model_special_token_capi_6d707325519994ab(gptq_model *_swig_go_0,
 }
 
 
-int _wrap_gptq_model_is_end_of_generation_capi_6d707325519994ab(gptq_model *_swig_go_0, int _swig_go_1) {
+int _wrap_gptq_model_is_end_of_generation_capi_becb7123e27f4941(gptq_model *_swig_go_0, int _swig_go_1) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   int32_t arg2 ;
   int32_t result;
@@ -888,7 +888,7 @@ int _wrap_gptq_model_is_end_of_generation_capi_6d707325519994ab(gptq_model *_swi
 }
 
 
-int _wrap_gptq_session_create_capi_6d707325519994ab(gptq_model *_swig_go_0, gptq_options *_swig_go_1, gptq_session **_swig_go_2) {
+int _wrap_gptq_session_create_capi_becb7123e27f4941(gptq_model *_swig_go_0, gptq_options *_swig_go_1, gptq_session **_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   gptq_options *arg2 = (gptq_options *) 0 ;
   gptq_session **arg3 = (gptq_session **) 0 ;
@@ -905,7 +905,7 @@ int _wrap_gptq_session_create_capi_6d707325519994ab(gptq_model *_swig_go_0, gptq
 }
 
 
-void _wrap_gptq_session_free_capi_6d707325519994ab(gptq_session *_swig_go_0) {
+void _wrap_gptq_session_free_capi_becb7123e27f4941(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   
   arg1 = *(gptq_session **)&_swig_go_0; 
@@ -915,7 +915,7 @@ void _wrap_gptq_session_free_capi_6d707325519994ab(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_reset_capi_6d707325519994ab(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_reset_capi_becb7123e27f4941(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -928,7 +928,7 @@ int _wrap_gptq_session_reset_capi_6d707325519994ab(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_append_text_capi_6d707325519994ab(gptq_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_session_append_text_capi_becb7123e27f4941(gptq_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -946,7 +946,7 @@ int _wrap_gptq_session_append_text_capi_6d707325519994ab(gptq_session *_swig_go_
 }
 
 
-int _wrap_gptq_session_append_tokens_capi_6d707325519994ab(gptq_session *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_session_append_tokens_capi_becb7123e27f4941(gptq_session *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int32_t *arg2 = (int32_t *) 0 ;
   int64_t arg3 ;
@@ -963,7 +963,7 @@ int _wrap_gptq_session_append_tokens_capi_6d707325519994ab(gptq_session *_swig_g
 }
 
 
-int _wrap_gptq_session_prefill_capi_6d707325519994ab(gptq_session *_swig_go_0, int _swig_go_1) {
+int _wrap_gptq_session_prefill_capi_becb7123e27f4941(gptq_session *_swig_go_0, int _swig_go_1) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int32_t arg2 ;
   gptq_status result;
@@ -978,7 +978,7 @@ int _wrap_gptq_session_prefill_capi_6d707325519994ab(gptq_session *_swig_go_0, i
 }
 
 
-int _wrap_gptq_session_begin_capi_6d707325519994ab(gptq_session *_swig_go_0, gptq_options *_swig_go_1) {
+int _wrap_gptq_session_begin_capi_becb7123e27f4941(gptq_session *_swig_go_0, gptq_options *_swig_go_1) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_options *arg2 = (gptq_options *) 0 ;
   gptq_status result;
@@ -993,7 +993,7 @@ int _wrap_gptq_session_begin_capi_6d707325519994ab(gptq_session *_swig_go_0, gpt
 }
 
 
-int _wrap_gptq_session_step_capi_6d707325519994ab(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_step_capi_becb7123e27f4941(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1006,7 +1006,7 @@ int _wrap_gptq_session_step_capi_6d707325519994ab(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_cancel_capi_6d707325519994ab(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_cancel_capi_becb7123e27f4941(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1019,7 +1019,7 @@ int _wrap_gptq_session_cancel_capi_6d707325519994ab(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_clear_cancel_capi_6d707325519994ab(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_clear_cancel_capi_becb7123e27f4941(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1032,7 +1032,7 @@ int _wrap_gptq_session_clear_cancel_capi_6d707325519994ab(gptq_session *_swig_go
 }
 
 
-_gostring_ _wrap_gptq_session_error_message_capi_6d707325519994ab(gptq_session *_swig_go_0) {
+_gostring_ _wrap_gptq_session_error_message_capi_becb7123e27f4941(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1045,7 +1045,7 @@ _gostring_ _wrap_gptq_session_error_message_capi_6d707325519994ab(gptq_session *
 }
 
 
-_gostring_ _wrap_gptq_session_text_capi_6d707325519994ab(gptq_session *_swig_go_0) {
+_gostring_ _wrap_gptq_session_text_capi_becb7123e27f4941(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1060,7 +1060,7 @@ _gostring_ _wrap_gptq_session_text_capi_6d707325519994ab(gptq_session *_swig_go_
 }
 
 
-long long _wrap_gptq_session_text_size_capi_6d707325519994ab(gptq_session *_swig_go_0) {
+long long _wrap_gptq_session_text_size_capi_becb7123e27f4941(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int64_t result;
   long long _swig_go_result;
@@ -1073,7 +1073,7 @@ long long _wrap_gptq_session_text_size_capi_6d707325519994ab(gptq_session *_swig
 }
 
 
-int _wrap_gptq_session_token_capi_6d707325519994ab(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_token_capi_becb7123e27f4941(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -1086,7 +1086,7 @@ int _wrap_gptq_session_token_capi_6d707325519994ab(gptq_session *_swig_go_0) {
 }
 
 
-_gostring_ _wrap_gptq_session_finish_reason_capi_6d707325519994ab(gptq_session *_swig_go_0) {
+_gostring_ _wrap_gptq_session_finish_reason_capi_becb7123e27f4941(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1099,7 +1099,7 @@ _gostring_ _wrap_gptq_session_finish_reason_capi_6d707325519994ab(gptq_session *
 }
 
 
-int _wrap_gptq_session_logits_capi_6d707325519994ab(gptq_session *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_session_logits_capi_becb7123e27f4941(gptq_session *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -1114,7 +1114,7 @@ int _wrap_gptq_session_logits_capi_6d707325519994ab(gptq_session *_swig_go_0, gp
 }
 
 
-long long _wrap_gptq_session_token_count_capi_6d707325519994ab(gptq_session *_swig_go_0) {
+long long _wrap_gptq_session_token_count_capi_becb7123e27f4941(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int64_t result;
   long long _swig_go_result;
@@ -1127,7 +1127,7 @@ long long _wrap_gptq_session_token_count_capi_6d707325519994ab(gptq_session *_sw
 }
 
 
-int _wrap_gptq_session_get_stat_capi_6d707325519994ab(gptq_session *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
+int _wrap_gptq_session_get_stat_capi_becb7123e27f4941(gptq_session *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *arg2 = (char *) 0 ;
   double *arg3 = (double *) 0 ;
@@ -1149,7 +1149,7 @@ int _wrap_gptq_session_get_stat_capi_6d707325519994ab(gptq_session *_swig_go_0, 
 }
 
 
-int _wrap_gptq_quantizer_create_capi_6d707325519994ab(_gostring_ _swig_go_0, _gostring_ _swig_go_1, gptq_options *_swig_go_2, gptq_quantizer **_swig_go_3) {
+int _wrap_gptq_quantizer_create_capi_becb7123e27f4941(_gostring_ _swig_go_0, _gostring_ _swig_go_1, gptq_options *_swig_go_2, gptq_quantizer **_swig_go_3) {
   char *arg1 = (char *) 0 ;
   char *arg2 = (char *) 0 ;
   gptq_options *arg3 = (gptq_options *) 0 ;
@@ -1178,7 +1178,7 @@ int _wrap_gptq_quantizer_create_capi_6d707325519994ab(_gostring_ _swig_go_0, _go
 }
 
 
-void _wrap_gptq_quantizer_free_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) {
+void _wrap_gptq_quantizer_free_capi_becb7123e27f4941(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   
   arg1 = *(gptq_quantizer **)&_swig_go_0; 
@@ -1188,7 +1188,7 @@ void _wrap_gptq_quantizer_free_capi_6d707325519994ab(gptq_quantizer *_swig_go_0)
 }
 
 
-int _wrap_gptq_quantizer_add_calibration_text_capi_6d707325519994ab(gptq_quantizer *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_quantizer_add_calibration_text_capi_becb7123e27f4941(gptq_quantizer *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -1206,7 +1206,7 @@ int _wrap_gptq_quantizer_add_calibration_text_capi_6d707325519994ab(gptq_quantiz
 }
 
 
-int _wrap_gptq_quantizer_add_calibration_tokens_capi_6d707325519994ab(gptq_quantizer *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_quantizer_add_calibration_tokens_capi_becb7123e27f4941(gptq_quantizer *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   int32_t *arg2 = (int32_t *) 0 ;
   int64_t arg3 ;
@@ -1223,7 +1223,7 @@ int _wrap_gptq_quantizer_add_calibration_tokens_capi_6d707325519994ab(gptq_quant
 }
 
 
-int _wrap_gptq_quantizer_step_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) {
+int _wrap_gptq_quantizer_step_capi_becb7123e27f4941(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1236,7 +1236,7 @@ int _wrap_gptq_quantizer_step_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) 
 }
 
 
-int _wrap_gptq_quantizer_run_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) {
+int _wrap_gptq_quantizer_run_capi_becb7123e27f4941(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1249,7 +1249,7 @@ int _wrap_gptq_quantizer_run_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) {
 }
 
 
-int _wrap_gptq_quantizer_cancel_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) {
+int _wrap_gptq_quantizer_cancel_capi_becb7123e27f4941(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1262,7 +1262,7 @@ int _wrap_gptq_quantizer_cancel_capi_6d707325519994ab(gptq_quantizer *_swig_go_0
 }
 
 
-int _wrap_gptq_quantizer_get_stat_capi_6d707325519994ab(gptq_quantizer *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
+int _wrap_gptq_quantizer_get_stat_capi_becb7123e27f4941(gptq_quantizer *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   char *arg2 = (char *) 0 ;
   double *arg3 = (double *) 0 ;
@@ -1284,7 +1284,7 @@ int _wrap_gptq_quantizer_get_stat_capi_6d707325519994ab(gptq_quantizer *_swig_go
 }
 
 
-_gostring_ _wrap_gptq_quantizer_error_message_capi_6d707325519994ab(gptq_quantizer *_swig_go_0) {
+_gostring_ _wrap_gptq_quantizer_error_message_capi_becb7123e27f4941(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1297,7 +1297,7 @@ _gostring_ _wrap_gptq_quantizer_error_message_capi_6d707325519994ab(gptq_quantiz
 }
 
 
-int _wrap_gptq_quantizer_report_json_capi_6d707325519994ab(gptq_quantizer *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_quantizer_report_json_capi_becb7123e27f4941(gptq_quantizer *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;

@@ -104,7 +104,8 @@ pub struct gptq_quantizer {
 /// Called now and then during long calls, on the calling thread.
 ///
 /// - `done`, `total`: units of work; total is 0 while unknown
-/// - `stage`: what is being done ("load", "calibrate", "layer 3/32"); good during the call
+/// - `stage`: what is being done: "load", "calibrate", "layer 3/32", and with what was done last in
+///   it, "layer 3/32: mlp.up_proj, loss 0.0123" (per token); good during the call
 ///
 /// Returns 0 to go on; anything else cancels ([`GPTQ_ERROR_CANCELLED`])
 pub type gptq_progress_fn = Option<
@@ -213,8 +214,12 @@ pub const GPTQ_KEY_MSE_NORM: &CStr = text(b"mse_norm\0");
 /// too.
 pub const GPTQ_KEY_TARGET: &CStr = text(b"target\0");
 
-/// Float in \[0, 1\], default 0.75: how much of the way, for "exact" and "gptaq".
+/// Float in \[0, 1\], default 0.75: of the way; "exact" and "gptaq".
 pub const GPTQ_KEY_TARGET_ALPHA: &CStr = text(b"target_alpha\0");
+
+/// Float in \[0, 1\], default 0.5: of the error of earlier layers, which the Linears that add to
+/// the residual stream make up for; "exact" only.
+pub const GPTQ_KEY_RESIDUAL_ALPHA: &CStr = text(b"residual_alpha\0");
 
 /// Int \>= 0, default 4: rounds of coordinate descent on the codes afterwards.
 pub const GPTQ_KEY_SWEEPS: &CStr = text(b"sweeps\0");
@@ -230,7 +235,7 @@ pub const GPTQ_KEY_COMPAT: &CStr = text(b"compat\0");
 /// Int 0 or 1 (default): modules of a layer see the quantized ones before them.
 pub const GPTQ_KEY_TRUE_SEQUENTIAL: &CStr = text(b"true_sequential\0");
 
-/// Int \>= 1, default 128 sequences.
+/// Int \>= 1, default 128: most sequences from texts and files.
 pub const GPTQ_KEY_CALIBRATION_SAMPLES: &CStr = text(b"calibration_samples\0");
 
 /// Int \>= 0 tokens each; 0 (default) takes 2,048 or the model's context, whichever is less.
@@ -243,17 +248,21 @@ pub const GPTQ_KEY_CALIBRATION_PACKING: &CStr = text(b"calibration_packing\0");
 
 /// String: what [`gptq_quantizer_add_calibration_text`] takes: "text" (default), one text a call;
 /// "jsonl", lines of JSON; "json", an array: of values each, which are a text (a string, or
-/// {"text": ...}) or a sequence of tokens (an array, or {"input_ids": \[...\]}), taken as it is.
+/// {"text": ...}) or a sequence of tokens (an array, or {"input_ids": \[...\]}), which is not cut.
 pub const GPTQ_KEY_CALIBRATION_FORMAT: &CStr = text(b"calibration_format\0");
 
 /// String: "gptq" (default for symmetric), "gptq_v2" (default for asymmetric) or
 /// "compressed_tensors" (its "pack-quantized", of vLLM's quantizer: no GPT-2, no order "act" unless
-/// the groups are static). Also "convert", where it has no default and may be "dense", too.
+/// the groups are static). Also "convert", without default, where "dense" and "gguf" are, too.
 pub const GPTQ_KEY_FORMAT: &CStr = text(b"format\0");
 
 /// Int \>= 1, default 4294967296 (4 GB): bytes of tensors that a file of the output holds; more go
 /// into several files with an index (one tensor is never cut). At most 500 files; also "convert".
 pub const GPTQ_KEY_MAX_SHARD_SIZE: &CStr = text(b"max_shard_size\0");
+
+/// Int \>= 0, bytes that the process shall take at most: hidden states go to files where they must,
+/// and the first step fails where that is not enough. 0 (default): no limit.
+pub const GPTQ_KEY_MEMORY_LIMIT: &CStr = text(b"memory_limit\0");
 
 /// Int 0 (default) or 1: quantize the output head, too, unless "dynamic" says otherwise to 8 bits
 /// in groups of 32, symmetric. An error where the head is the embedding itself (tied)
@@ -264,8 +273,9 @@ pub const GPTQ_KEY_LM_HEAD: &CStr = text(b"lm_head\0");
 /// (PCRE2) that match from the start of the name on; with "-:" before it modules stay as they are,
 /// with "+:" or nothing they get the settings "bits", "group_size", "sym", "desc_act",
 /// "act_group_aware", "static_groups", "damp_percent" and "mse". Those with "-:" are tried first,
-/// then the others in their order; the first that matches decides. Written to the output as
-/// GPTQModel does; what matches nothing is a warning in the report.
+/// then the others in their order; the first that matches decides; patterns that take very many
+/// steps are refused. Written to the output as GPTQModel does; what matches nothing is a warning in
+/// the report.
 pub const GPTQ_KEY_DYNAMIC: &CStr = text(b"dynamic\0");
 
 /// Int 0 or 1 (default): put what [`gptq_quantizer_report_json`] gives into the output, as
@@ -284,6 +294,9 @@ pub const GPTQ_KEY_RESUME: &CStr = text(b"resume\0");
 
 /// String: "bf16" (default), "f16" or "f32": of "dense" weights.
 pub const GPTQ_KEY_DTYPE: &CStr = text(b"dtype\0");
+
+/// String: "auto" (default), "q4_0", "q4_1", "q8_0", "f16": of "gguf".
+pub const GPTQ_KEY_GGUF_TYPE: &CStr = text(b"gguf_type\0");
 
 /// Add what the tokenizer puts around a text, such as a beginning-of-text token.
 pub const GPTQ_TOKENIZE_ADD_SPECIAL: i32 = 1;
@@ -399,7 +412,8 @@ extern "C" {
     ) -> gptq_status;
 
     /// Sets several keys from a JSON object such as {"bits": 4, "order": "act", "sym": true}, in
-    /// which true and false are 1 and 0; all of them, or none on an error.
+    /// which true and false are 1 and 0, and "dynamic" may be the object itself; all of them, or
+    /// none on an error.
     ///
     /// Returns errors as [`gptq_options_set_int`], also for a text that is no JSON object.
     ///
@@ -479,14 +493,14 @@ extern "C" {
     ) -> gptq_status;
 
     /// Writes a quantized model in another format: from GPTQ v1 and v2, AWQ, Marlin and
-    /// compressed-tensors to "gptq", "gptq_v2" or "compressed_tensors" with the same codes, or to
-    /// "dense" 16-bit or 32-bit weights of the values that they stand for. One module is in memory
-    /// at a time. The output folder appears by one rename when all of it is on disk; until then,
-    /// and after a failure or a cancel, there is none, or the old one where "overwrite" is 1.
+    /// compressed-tensors to "gptq", "gptq_v2" or "compressed_tensors" with the same codes, to
+    /// "dense" 16-bit or 32-bit weights of the values that they stand for, or to "gguf", a file for
+    /// llama.cpp. Memory holds one module at a time. The output appears by one rename when all of
+    /// it is on disk; until then, and after a failure or a cancel, there is none, or the old one.
     ///
-    /// - `model_path`: the folder; for "dense" it may be one that is not quantized, whose type then
-    ///   changes
-    /// - `output_path`: the folder to make; its parent must exist
+    /// - `model_path`: the folder, for "dense" and "gguf" quantized or not; or, for "dense", a GGUF
+    ///   file
+    /// - `output_path`: the folder to make, for "gguf" the file; its parent must exist
     /// - `options`: scope "convert", and a progress callback, which may cancel; "format" must be
     ///   set
     ///
@@ -494,8 +508,8 @@ extern "C" {
     /// format; _UNSUPPORTED for a model that is not quantized, and for what the format can't hold:
     /// zero points of 0 beside codes at the top in "gptq", inputs in activation order and groups
     /// that do not divide the inputs in "compressed_tensors" (the message names the module; nothing
-    /// is written then); _CORRUPT for a value too large for "f16"; _IO when the output exists or
-    /// can't be made.
+    /// is written then), in "gguf" what llama.cpp has not; _CORRUPT for a value too large for
+    /// "f16"; _IO.
     ///
     /// Since 0.1. Blocks. Threads: any.
     pub fn gptq_model_convert(
@@ -786,10 +800,10 @@ extern "C" {
     /// that is finished is on disk, in the hidden folder ".NAME.unfinished" beside the output. The
     /// next job with the same model, options, calibration and output goes on after it, with any
     /// number of threads on a machine with the same instruction sets, and comes to the same bytes
-    /// ("max_shard_size", "report", "overwrite" and "resume" may differ); another job for that
-    /// output is refused while the folder is there, the message naming what is different. See
-    /// "resume" to start anew instead, or to leave nothing. Folder and output together take about
-    /// twice the output's size.
+    /// ("max_shard_size", "memory_limit", "report", "overwrite" and "resume" may differ); another
+    /// job for that output is refused while the folder is there, the message naming what is
+    /// different. See "resume" to start anew instead, or to leave nothing. Folder and output
+    /// together take about twice the output's size.
     ///
     /// - `model_path`: a 16-bit or 32-bit model folder
     /// - `output_path`: the folder to make; its parent must exist
@@ -817,8 +831,10 @@ extern "C" {
     /// (calibration_packing), are tokenized and cut into consecutive sequences of
     /// calibration_length tokens, of which the first calibration_samples are taken, or that many at
     /// random where a seed is set; less text than one sequence is taken as it is. Nothing is
-    /// padded. Sequences given as tokens are all taken. Without any calibration the model writes
-    /// its own: sequences sampled at temperature 1 from its beginning-of-text token.
+    /// padded. Sequences of tokens in JSON go first, as they are, the first calibration_samples of
+    /// them or as many at random; text fills up what is left. The report counts those left out.
+    /// Without any calibration the model writes its own: sequences sampled at temperature 1 from
+    /// its beginning-of-text token.
     ///
     /// Returns [`GPTQ_ERROR_CORRUPT`] for ill-formed UTF-8 or JSON and for tokens that the model
     /// lacks, naming byte or line; [`GPTQ_ERROR_UNSUPPORTED`] for {"messages": ...};
@@ -831,7 +847,8 @@ extern "C" {
         len: i64,
     ) -> gptq_status;
 
-    /// One calibration sequence, taken as it is, besides those cut from text.
+    /// One calibration sequence, taken as it is, besides those that come as text, whatever
+    /// calibration_samples is.
     ///
     /// Returns [`GPTQ_ERROR_INVALID_ARGUMENT`] for an id outside the vocabulary, none, or more than
     /// the model's context; [`GPTQ_ERROR_BAD_STATE`] after the first step.
@@ -869,7 +886,8 @@ extern "C" {
 
     /// How far the job is; may be asked while another thread steps: "progress" (0 to 1), "layer"
     /// (being quantized, counted from 1; 0 before the first), "n_layer", "seconds" (since the first
-    /// step), "seconds_left" (an estimate; -1 while there is none).
+    /// step), "seconds_left" (an estimate; -1 while there is none), "layers_kept" (on disk, for the
+    /// next job to go on after, also when this one has failed).
     ///
     /// Returns [`GPTQ_ERROR_NOT_FOUND`] for another key.
     ///
@@ -886,12 +904,14 @@ extern "C" {
     pub fn gptq_quantizer_error_message(quantizer: *const gptq_quantizer) -> *const c_char;
 
     /// What was done so far, as JSON: {"model", "options": ..., "calibration": {"source",
-    /// "documents", "too_short", "sequences", "tokens"}, "modules": \[{"name", "bits",
+    /// "documents", "too_short", "left_out", "sequences", "tokens"}, "modules": \[{"name", "bits",
     /// "group_size", "weights", "bits_per_weight", "loss", "relative_error", "damp", "method",
-    /// "seconds", "memory", "scales", "note"}, ...\], "warnings": \[text, ...\], "seconds": n}.
-    /// loss is the squared output error per token; relative_error the same over the energy of the
-    /// outputs, null where it is not known; memory the most bytes that the process has held; scales
-    /// their least, first tenth, median, last tenth and largest.
+    /// "seconds", "memory", "scales", "note"}, ...\], "warnings": \[text, ...\], "seconds": n,
+    /// "planned": {"modules", "output_bytes", "peak_memory" (an estimate), "file_bytes" (of hidden
+    /// states), "memory": \[{"name", "bytes"} of the parts of peak_memory, ...\]}}. loss is the
+    /// squared output error per token; relative_error the same over the energy of the outputs, null
+    /// where it is not known; memory the most bytes that the process has held; scales their least,
+    /// first tenth, median, last tenth and largest.
     ///
     /// Since 0.1. Owner: caller, [`gptq_buffer_free`].
     pub fn gptq_quantizer_report_json(
@@ -1017,6 +1037,7 @@ pub(crate) fn keys() -> Vec<(&'static str, &'static CStr)> {
         ("GPTQ_KEY_MSE_NORM", GPTQ_KEY_MSE_NORM),
         ("GPTQ_KEY_TARGET", GPTQ_KEY_TARGET),
         ("GPTQ_KEY_TARGET_ALPHA", GPTQ_KEY_TARGET_ALPHA),
+        ("GPTQ_KEY_RESIDUAL_ALPHA", GPTQ_KEY_RESIDUAL_ALPHA),
         ("GPTQ_KEY_SWEEPS", GPTQ_KEY_SWEEPS),
         ("GPTQ_KEY_REFIT", GPTQ_KEY_REFIT),
         ("GPTQ_KEY_COMPAT", GPTQ_KEY_COMPAT),
@@ -1027,11 +1048,13 @@ pub(crate) fn keys() -> Vec<(&'static str, &'static CStr)> {
         ("GPTQ_KEY_CALIBRATION_FORMAT", GPTQ_KEY_CALIBRATION_FORMAT),
         ("GPTQ_KEY_FORMAT", GPTQ_KEY_FORMAT),
         ("GPTQ_KEY_MAX_SHARD_SIZE", GPTQ_KEY_MAX_SHARD_SIZE),
+        ("GPTQ_KEY_MEMORY_LIMIT", GPTQ_KEY_MEMORY_LIMIT),
         ("GPTQ_KEY_LM_HEAD", GPTQ_KEY_LM_HEAD),
         ("GPTQ_KEY_DYNAMIC", GPTQ_KEY_DYNAMIC),
         ("GPTQ_KEY_REPORT", GPTQ_KEY_REPORT),
         ("GPTQ_KEY_OVERWRITE", GPTQ_KEY_OVERWRITE),
         ("GPTQ_KEY_RESUME", GPTQ_KEY_RESUME),
         ("GPTQ_KEY_DTYPE", GPTQ_KEY_DTYPE),
+        ("GPTQ_KEY_GGUF_TYPE", GPTQ_KEY_GGUF_TYPE),
     ]
 }

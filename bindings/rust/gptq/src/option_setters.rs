@@ -153,6 +153,12 @@ impl Options {
         self.set("target_alpha", value)
     }
 
+    /// Part of earlier layers' error that target = exact makes up for; from 0 to 1; default 0.5. Scope: quantizer.
+    #[must_use]
+    pub fn residual_alpha(self, value: f64) -> Self {
+        self.set("residual_alpha", value)
+    }
+
     /// Rounds of coordinate descent on the codes; from 0 to 1000; default 4. Scope: quantizer.
     #[must_use]
     pub fn sweeps(self, value: i64) -> Self {
@@ -201,7 +207,7 @@ impl Options {
         self.set("calibration_format", value)
     }
 
-    /// Layout of the output; gptq or gptq_v2 by symmetry; dense: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense". Scope: quantizer, convert.
+    /// Layout of the output; gptq or gptq_v2 by symmetry; dense, gguf: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense", "gguf". Scope: quantizer, convert.
     #[must_use]
     pub fn format(self, value: &str) -> Self {
         self.set("format", value)
@@ -213,10 +219,22 @@ impl Options {
         self.set("dtype", value)
     }
 
+    /// Type of a GGUF file's matrices; auto: of each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.
+    #[must_use]
+    pub fn gguf_type(self, value: &str) -> Self {
+        self.set("gguf_type", value)
+    }
+
     /// Bytes of tensors in one file of the output; from 1 up; default 4294967296. Scope: quantizer, convert.
     #[must_use]
     pub fn max_shard_size(self, value: i64) -> Self {
         self.set("max_shard_size", value)
+    }
+
+    /// Bytes that the process shall take at most; 0: no limit; from 0 up; default 0. Scope: quantizer.
+    #[must_use]
+    pub fn memory_limit(self, value: i64) -> Self {
+        self.set("memory_limit", value)
     }
 
     /// True: quantize the output head, too; default false. Scope: quantizer.

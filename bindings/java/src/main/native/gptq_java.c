@@ -244,7 +244,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1has_1feature(JNI
   arg1 = NULL;
   if (jarg1) {
     arg1 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg1, NULL);
-    if (!arg1) return 0;
+    if (!arg1) {
+      if (arg1) (*jenv)->ReleaseByteArrayElements(jenv, jarg1, (jbyte *)arg1, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   result = (int32_t)gptq_has_feature((char const *)arg1);
@@ -367,7 +371,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1options_1set_1in
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg3 = (int64_t)jarg3; 
@@ -393,7 +401,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1options_1set_1fl
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg3 = (double)jarg3; 
@@ -419,14 +431,24 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1options_1set_1st
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      if (arg3) (*jenv)->ReleaseByteArrayElements(jenv, jarg3, (jbyte *)arg3, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   
   arg3 = NULL;
   if (jarg3) {
     arg3 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg3, NULL);
-    if (!arg3) return 0;
+    if (!arg3) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      if (arg3) (*jenv)->ReleaseByteArrayElements(jenv, jarg3, (jbyte *)arg3, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   result = (gptq_status)gptq_options_set_string(arg1,(char const *)arg2,(char const *)arg3);
@@ -453,7 +475,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1options_1set_1js
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg3 = (int64_t)jarg3; 
@@ -591,7 +617,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1load(JNIE
   arg1 = NULL;
   if (jarg1) {
     arg1 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg1, NULL);
-    if (!arg1) return 0;
+    if (!arg1) {
+      if (arg1) (*jenv)->ReleaseByteArrayElements(jenv, jarg1, (jbyte *)arg1, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg2 = (gptq_options *)(intptr_t)jarg2; 
@@ -623,14 +653,24 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1convert(J
   arg1 = NULL;
   if (jarg1) {
     arg1 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg1, NULL);
-    if (!arg1) return 0;
+    if (!arg1) {
+      if (arg1) (*jenv)->ReleaseByteArrayElements(jenv, jarg1, (jbyte *)arg1, JNI_ABORT); 
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg1) (*jenv)->ReleaseByteArrayElements(jenv, jarg1, (jbyte *)arg1, JNI_ABORT); 
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg3 = (gptq_options *)(intptr_t)jarg3; 
@@ -683,7 +723,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1get_1int(
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   value3 = 0; arg3 = &value3; 
@@ -716,7 +760,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1get_1stri
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   value3 = NULL; arg3 = (char **)&value3; 
@@ -774,7 +822,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1tokenize(
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg3 = (int64_t)jarg3; 
@@ -811,7 +863,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1detokeniz
   arg2 = NULL;
   if (jarg2) {
     arg2 = (int32_t *)(*jenv)->GetIntArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseIntArrayElements(jenv, jarg2, (jint *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg3 = (int64_t)jarg3; 
@@ -871,7 +927,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1special_1
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   value3 = 0; arg3 = &value3; 
@@ -968,7 +1028,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1session_1append_
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg3 = (int64_t)jarg3; 
@@ -994,7 +1058,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1session_1append_
   arg2 = NULL;
   if (jarg2) {
     arg2 = (int32_t *)(*jenv)->GetIntArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseIntArrayElements(jenv, jarg2, (jint *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg3 = (int64_t)jarg3; 
@@ -1202,7 +1270,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1session_1get_1st
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   value3 = 0; arg3 = &value3; 
@@ -1235,14 +1307,24 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1quantizer_1creat
   arg1 = NULL;
   if (jarg1) {
     arg1 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg1, NULL);
-    if (!arg1) return 0;
+    if (!arg1) {
+      if (arg1) (*jenv)->ReleaseByteArrayElements(jenv, jarg1, (jbyte *)arg1, JNI_ABORT); 
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg1) (*jenv)->ReleaseByteArrayElements(jenv, jarg1, (jbyte *)arg1, JNI_ABORT); 
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg3 = (gptq_options *)(intptr_t)jarg3; 
@@ -1287,7 +1369,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1quantizer_1add_1
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg3 = (int64_t)jarg3; 
@@ -1313,7 +1399,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1quantizer_1add_1
   arg2 = NULL;
   if (jarg2) {
     arg2 = (int32_t *)(*jenv)->GetIntArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseIntArrayElements(jenv, jarg2, (jint *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   arg3 = (int64_t)jarg3; 
@@ -1382,7 +1472,11 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1quantizer_1get_1
   arg2 = NULL;
   if (jarg2) {
     arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
-    if (!arg2) return 0;
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
   }
   
   value3 = 0; arg3 = &value3; 

@@ -52,6 +52,7 @@ interface GptqApiConstants {
   public final static String GPTQ_KEY_MSE_NORM = "mse_norm";
   public final static String GPTQ_KEY_TARGET = "target";
   public final static String GPTQ_KEY_TARGET_ALPHA = "target_alpha";
+  public final static String GPTQ_KEY_RESIDUAL_ALPHA = "residual_alpha";
   public final static String GPTQ_KEY_SWEEPS = "sweeps";
   public final static String GPTQ_KEY_REFIT = "refit";
   public final static String GPTQ_KEY_COMPAT = "compat";
@@ -62,12 +63,14 @@ interface GptqApiConstants {
   public final static String GPTQ_KEY_CALIBRATION_FORMAT = "calibration_format";
   public final static String GPTQ_KEY_FORMAT = "format";
   public final static String GPTQ_KEY_MAX_SHARD_SIZE = "max_shard_size";
+  public final static String GPTQ_KEY_MEMORY_LIMIT = "memory_limit";
   public final static String GPTQ_KEY_LM_HEAD = "lm_head";
   public final static String GPTQ_KEY_DYNAMIC = "dynamic";
   public final static String GPTQ_KEY_REPORT = "report";
   public final static String GPTQ_KEY_OVERWRITE = "overwrite";
   public final static String GPTQ_KEY_RESUME = "resume";
   public final static String GPTQ_KEY_DTYPE = "dtype";
+  public final static String GPTQ_KEY_GGUF_TYPE = "gguf_type";
   public final static int GPTQ_TOKENIZE_ADD_SPECIAL = 1;
   public final static int GPTQ_TOKENIZE_PARSE_SPECIAL = 2;
   public final static int GPTQ_DETOKENIZE_SKIP_SPECIAL = 1;

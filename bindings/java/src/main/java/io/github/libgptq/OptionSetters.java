@@ -259,6 +259,16 @@ abstract class OptionSetters {
   }
 
   /**
+   * Part of earlier layers' error that target = exact makes up for; from 0 to 1; default 0.5. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options residualAlpha(double value) {
+    return setFloat("residual_alpha", value);
+  }
+
+  /**
    * Rounds of coordinate descent on the codes; from 0 to 1000; default 4. Scope: quantizer.
    *
    * @param value the setting
@@ -339,7 +349,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * Layout of the output; gptq or gptq_v2 by symmetry; dense: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense". Scope: quantizer, convert.
+   * Layout of the output; gptq or gptq_v2 by symmetry; dense, gguf: to convert to; one of "gptq", "gptq_v2", "compressed_tensors", "dense", "gguf". Scope: quantizer, convert.
    *
    * @param value the setting
    * @return this
@@ -359,6 +369,16 @@ abstract class OptionSetters {
   }
 
   /**
+   * Type of a GGUF file's matrices; auto: of each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options ggufType(String value) {
+    return setString("gguf_type", value);
+  }
+
+  /**
    * Bytes of tensors in one file of the output; from 1 up; default 4294967296. Scope: quantizer, convert.
    *
    * @param value the setting
@@ -366,6 +386,16 @@ abstract class OptionSetters {
    */
   public Options maxShardSize(long value) {
     return setInt("max_shard_size", value);
+  }
+
+  /**
+   * Bytes that the process shall take at most; 0: no limit; from 0 up; default 0. Scope: quantizer.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options memoryLimit(long value) {
+    return setInt("memory_limit", value);
   }
 
   /**
