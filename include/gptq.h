@@ -179,7 +179,7 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_REFIT "refit"               /* int, 0 to sweeps; default 2, or sweeps where that is less: so many of the
                                                  last sweeps fit the scales, too */
 #define GPTQ_KEY_COMPAT "compat"             /* string: "none" (default) or "gptqmodel": known faults of that package, and
-                                                 its defaults for the six keys above, for comparison */
+                                                 its defaults for the keys from "range" on, for comparison */
 #define GPTQ_KEY_TRUE_SEQUENTIAL "true_sequential" /* int 0 or 1 (default): modules of a layer see the quantized
                                                       ones before them */
 #define GPTQ_KEY_CALIBRATION_SAMPLES "calibration_samples" /* int >= 1, default 128: most sequences from texts and files */
@@ -198,8 +198,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_MAX_SHARD_SIZE "max_shard_size" /* int >= 1, default 4294967296 (4 GB): bytes of tensors that a file
                                                     of the output holds; more go into several files with an index
                                                     (one tensor is never cut). At most 500 files; also "convert" */
-#define GPTQ_KEY_MEMORY_LIMIT "memory_limit" /* int >= 0, bytes that the process shall take at most: hidden states go to
-      files where they must, and the first step fails where that is not enough. 0 (default): no limit */
+#define GPTQ_KEY_MEMORY_LIMIT "memory_limit" /* int >= 0, bytes that the process is to take at most, by an estimate (the
+      report's "planned"): hidden states go to files where they must; else the first step fails. 0 (default): none */
 #define GPTQ_KEY_LM_HEAD "lm_head" /* int 0 (default) or 1: quantize the output head, too, unless "dynamic" says
       otherwise to 8 bits in groups of 32, symmetric. An error where the head is the embedding itself (tied) */
 #define GPTQ_KEY_DYNAMIC "dynamic"           /* string, JSON: other settings for the modules whose names match, such as
@@ -466,7 +466,7 @@ GPTQ_API gptq_status gptq_quantizer_add_calibration_tokens(gptq_quantizer *quant
 /** One unit of work: preparing the calibration, then a layer a call, then the closing of the output.
  *  @return GPTQ_OK; GPTQ_DONE when the output folder is complete; GPTQ_ERROR_CANCELLED, _IO, _CORRUPT,
  *          _OUT_OF_MEMORY, _INVALID_ARGUMENT (text of fewer than two tokens, or no calibration for a model that
- *          names no token to begin with): the job is then over and leaves no output; further steps give
+ *          names no token to begin with, a memory_limit too small): the job is then over and leaves no output; further steps give
  *          _BAD_STATE. GPTQ_ERROR_IO also where the calibration is not that of the work to go on with
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_step(gptq_quantizer *quantizer);

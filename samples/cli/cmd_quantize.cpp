@@ -62,6 +62,7 @@ Options quantizer_options(const Arguments& arguments) {
   }
   if (arguments.lm_head) options.set(GPTQ_KEY_LM_HEAD, int64_t{1});
   if (arguments.overwrite) options.set(GPTQ_KEY_OVERWRITE, int64_t{1});
+  if (arguments.dry_run) return options;  // the finished layers of an earlier run stay
   if (arguments.restart) options.set(GPTQ_KEY_RESUME, std::string("restart"));
   if (arguments.no_resume) options.set(GPTQ_KEY_RESUME, std::string("never"));
   return options;
@@ -100,6 +101,15 @@ void describe_plan(const Arguments& arguments, const Quantizer& quantizer) {
     put("  " + in_megabytes(part.at("bytes")) + "  " + part.at("name").get<std::string>() + "\n");
   }
   flush_output();
+}
+
+void refuse_too_much(const Arguments& arguments, const Quantizer& quantizer) {
+  const int64_t limit = arguments.memory_limit.value_or(0);
+  const int64_t peak = report_of(quantizer).at("planned").at("peak_memory");
+  if (limit != 0 && peak > limit) {
+    throw Failure("--memory-limit is " + std::to_string(limit) + " bytes, the job needs " +
+                  std::to_string(peak));
+  }
 }
 
 void report(const Arguments& arguments, const Quantizer& quantizer) {
@@ -161,7 +171,10 @@ void run(const Arguments& arguments) {
     check(gptq_quantizer_add_calibration_text(quantizer.get(), calibration.data(),
                                               static_cast<int64_t>(calibration.size())));
   }
-  if (arguments.dry_run) return describe_plan(arguments, quantizer);
+  if (arguments.dry_run) {
+    describe_plan(arguments, quantizer);
+    return refuse_too_much(arguments, quantizer);
+  }
   {
     Progress progress(Progress::Show::always);
     // layers of an earlier run go by at another rate than those to come

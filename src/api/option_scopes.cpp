@@ -93,7 +93,7 @@ void set_accuracy(const gptq_options& o, SolverOptions& solver) {
                                         : Target::sequential;
   }
   solver.target_alpha = o.real(GPTQ_KEY_TARGET_ALPHA);
-  solver.residual_alpha = o.real(GPTQ_KEY_RESIDUAL_ALPHA);
+  solver.residual_alpha = reads(GPTQ_KEY_RESIDUAL_ALPHA) ? o.real(GPTQ_KEY_RESIDUAL_ALPHA) : 0;
   if (reads(GPTQ_KEY_SWEEPS)) solver.sweeps = static_cast<int>(o.integer(GPTQ_KEY_SWEEPS));
   if (reads(GPTQ_KEY_REFIT)) solver.refits = static_cast<int>(o.integer(GPTQ_KEY_REFIT));
   if (!o.has(GPTQ_KEY_REFIT)) solver.refits = std::min(solver.refits, solver.sweeps);

@@ -20,7 +20,7 @@ namespace {
 
 [[noreturn]] void refuse_existing(const fs::path& target) {
   throw Error(Fault::exists,
-              cat(quoted(target.native(), 400), ": is there already; overwrite = 1 replaces it"));
+              cat(quoted(target.native(), 400), ": is there already; option 'overwrite' = 1 replaces it"));
 }
 
 void check_file_target(const fs::path& target, Overwrite overwrite) {
@@ -60,6 +60,7 @@ void StagedFile::commit() {
   const auto rename = [&](unsigned flags) {
     return retry([&] { return ::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, target_.c_str(), flags); });
   };
+  const bool replaces = path_kind(target_) != PathKind::absent;
   // an old file is kept until nothing can fail any more
   const bool exchanged = overwrite_ == Overwrite::yes && rename(RENAME_EXCHANGE) == 0;
   if (!exchanged) {
@@ -70,8 +71,8 @@ void StagedFile::commit() {
   }
   if (const int error = sync_folder(parent_folder_); error != 0) {
     if (exchanged) {
-      static_cast<void>(rename(RENAME_EXCHANGE));
-    } else if (::rename(target_.c_str(), staging_.c_str()) != 0) {
+      if (rename(RENAME_EXCHANGE) != 0) staging_.clear();  // it is the old file
+    } else if (replaces || ::rename(target_.c_str(), staging_.c_str()) != 0) {
       staging_.clear();
     }
     fail_at(target_.parent_path(), "sync", error);

@@ -86,6 +86,7 @@ bool WorkFolder::open() {
   struct stat here;
   if (fstat(folder_.get(), &here) != 0) fail_at(path_, "stat", errno);
   if (here.st_uid != ::geteuid()) {
+    ours_ = false;
     throw Error(Fault::exists, cat(quoted(path_.native(), 400), ": belongs to another user"));
   }
   if (const int error = check_named(folder_, parent_, name_); error != 0) {

@@ -64,9 +64,11 @@ std::optional<RopeSpec> find_llama3(const std::vector<float>& factors, double th
 }
 
 void add_llama3(JsonWriter& json, const GgufFile& file, const GgufTensor& tensor, const Settings& settings,
-                double theta, int64_t context) {
-  if (tensor.type != GgufType::f32 || tensor.shape.size() != 1)
-    file.header().refuse(Fault::mismatch, tensor.name, "wanted one row of F32");
+                double theta, int64_t context, int64_t head_dim) {
+  if (tensor.type != GgufType::f32 || tensor.shape.size() != 1 || tensor.cols() != head_dim / 2) {
+    file.header().refuse(Fault::mismatch, tensor.name,
+                         cat("wanted one row of F32, half of a head's ", head_dim, " dimensions"));
+  }
   std::vector<float> factors(static_cast<size_t>(tensor.cols()));
   unpack_gguf_row(tensor.type, file.read_rows(tensor, 0, 1), factors);
   const auto rope = find_llama3(
@@ -81,7 +83,7 @@ void add_llama3(JsonWriter& json, const GgufFile& file, const GgufTensor& tensor
 }
 
 void add_scaling(JsonWriter& json, const GgufFile& file, const Settings& settings, double theta,
-                 int64_t context) {
+                 int64_t context, int64_t head_dim) {
   const GgufTensor* factors = file.header().find("rope_freqs.weight");
   const std::string type = settings.text("rope.scaling.type");
   const double factor = settings.number("rope.scaling.factor").value_or(1);
@@ -91,7 +93,7 @@ void add_scaling(JsonWriter& json, const GgufFile& file, const Settings& setting
   json.begin_object();
   if (factors != nullptr) {
     if (scaled) settings.refuse("rope.scaling.type", "frequencies are both scaled and divided");
-    add_llama3(json, file, *factors, settings, theta, context);
+    add_llama3(json, file, *factors, settings, theta, context, head_dim);
   } else if (type == "yarn") {
     json.member("rope_type", "yarn");
     number(json, "factor", factor);
@@ -140,7 +142,7 @@ void add_rotary(JsonWriter& json, const GgufFile& file, const Settings& settings
   number(json, "rms_norm_eps", eps.value_or(1e-6));
   const double theta = settings.number("rope.freq_base").value_or(10000);
   number(json, "rope_theta", theta);
-  add_scaling(json, file, settings, theta, context);
+  add_scaling(json, file, settings, theta, context, head_dim);
   const GgufHeader& header = file.header();
   json.member("attention_bias", header.find("blk.0.attn_output.bias") != nullptr);
   json.member("mlp_bias", header.find("blk.0.ffn_down.bias") != nullptr);

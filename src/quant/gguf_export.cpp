@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/staged_file.h"
 #include "base/text.h"
+#include "format/gguf.h"
 #include "format/gguf_blocks.h"
 #include "format/gguf_writer.h"
 #include "model/loader.h"
@@ -314,10 +315,20 @@ class Export {
   int64_t done_ = 0, total_ = 0;
 };
 
+/// A file of the model itself is no target.
+void refuse_own_file(const fs::path& source, const fs::path& target) {
+  const fs::path parent = target.has_parent_path() ? target.parent_path() : fs::path(".");
+  if (path_kind(target) != PathKind::file || real_path(parent) != real_path(source) || is_gguf(target))
+    return;
+  throw Error(Status::invalid_argument,
+              cat(quoted(target.native(), 400), ": is a file of the model that is converted"));
+}
+
 }  // namespace
 
 void export_gguf(const fs::path& source, const fs::path& target, const GgufOptions& options,
                  const Progress& progress) {
+  refuse_own_file(source, target);
   Export(source, options, progress).write(target);
 }
 

@@ -1,6 +1,7 @@
 #include "quant/gguf_import.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -135,6 +136,11 @@ class Import {
         continue;
       }
       unpack_gguf_row(tensor.type, file_.read_rows(tensor, stored, 1), values);
+      const bool in_blocks = block_of(tensor.type).elements > 1;
+      if (in_blocks && !std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); })) {
+        throw Error(Fault::numeric,
+                    cat(tensor.name, ": row ", stored, ": a scale times its code is not finite"));
+      }
       store_dense(values, options_.dtype, row_bytes.data(), tensor.name);
       for (int64_t col = 0; col < cols; ++col) {
         const int64_t at = moved.storage == Storage::out_in ? row * cols + col : col * rows + row;

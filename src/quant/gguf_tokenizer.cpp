@@ -268,8 +268,9 @@ void add_special(GgufSettings& settings, const fs::path& folder, const Tokenizer
   };
   const auto plain = tokenizer.encode("a", AddSpecial::no, ParseSpecial::no),
              whole = tokenizer.encode("a", AddSpecial::yes, ParseSpecial::no);
-  const bool begun = !plain.empty() && whole.front() != plain.front();
-  const bool ended = !plain.empty() && whole.back() != plain.back();
+  const bool both = !plain.empty() && !whole.empty();  // a template may leave the text out
+  const bool begun = both && whole.front() != plain.front();
+  const bool ended = both && whole.back() != plain.back();
   // what is added before a text is its beginning, whatever the configurations say
   const auto bos = begun ? std::optional(whole.front()) : tokenizer.bos_id() ? tokenizer.bos_id() : spec.bos;
   add_id("bos_token_id", bos);

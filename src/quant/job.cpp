@@ -99,7 +99,8 @@ void Job::choose_calibration() {
   file_sequences_ = {};
   document_count_ = static_cast<int64_t>(documents_.size());
   calibration_source_ = sequences_.empty() ? "text" : "tokens";
-  if (documents_.empty() || taken == options_.calibration_samples) return;
+  if (taken == options_.calibration_samples) documents_ = {};
+  if (documents_.empty()) return;
   const auto tokenizer = Tokenizer::load(loader_.folder());
   CutText cut = cut_documents(*tokenizer, documents_,
                               {.samples = options_.calibration_samples - taken,

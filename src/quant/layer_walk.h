@@ -64,7 +64,7 @@ class LayerWalk {
   /// Of what the Linears of `input` read, with the layer as it is now. For what the attention's Linears read, before
   /// advance_attention() of the layer; for what the MLP's read, behind it. `then` counts for the last Linears of a half.
   InputSums collect(const LayerStages& layer, int64_t index, Input input, Advances then);
-  /// All four at once, from one pass.
+  /// All four at once, from one pass. Inputs are not kept.
   std::array<InputSums, kInputs.size()> collect_all(const LayerStages& layer, int64_t index, Advances then);
   /// Of what the output head reads, with all states behind the last layer.
   InputSums collect_head(const NormWeights& final_norm);

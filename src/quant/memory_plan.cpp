@@ -285,7 +285,9 @@ MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, cons
 MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
                        const CalibrationSize& calibration, int threads) {
   const auto estimate = [&](Place states, Place inputs) {
-    return estimate_memory(loader, modules, options, calibration, states, inputs);
+    const bool in_one_pass = options.true_sequential == TrueSequential::no;  // keeps no inputs
+    return estimate_memory(loader, modules, options, calibration, states,
+                           in_one_pass ? Place::nowhere : inputs);
   };
   if (options.memory_limit == 0) {
     const Spec& spec = loader.spec();

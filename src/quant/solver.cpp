@@ -263,6 +263,7 @@ double Solver::loss_of_rounding(const float* weight, const QTensor& q) const {
 }
 
 SolveResult Solver::quantize(const float* weight, int64_t rows, std::string_view name, int64_t first_row) {
+  if (solves_ && factor_ == nullptr) throw Error(Status::internal, "the solver's last matrix was solved");
   const auto size = static_cast<size_t>(rows * cols_), ranges = static_cast<size_t>(groups_ * rows);
   Work work{.rows = rows,
             .weights = std::vector<float>(size),

@@ -34,7 +34,7 @@ struct SolverOptions {
   RangeSearch range = RangeSearch::minmax;
   double mse_norm = 2.4;  // SolveParams::mse_norm
   Target target = Target::sequential;
-  double target_alpha = 0.75;   // of Target::exact and gptaq; 0: as sequential, 1: all the way
+  double target_alpha = 0.75;   // of Target::exact and gptaq; 0: the inputs stay as they are, 1: all the way
   double residual_alpha = 0.5;  // of Target::exact: part of the residual stream's drift that is made up for
   int sweeps = 0, refits = 0;   // RefineParams
 
@@ -65,6 +65,8 @@ class Solver {
   /// `drifts`, of the same tokens, are read for targets other than sequential; null: there are none.
   /// `stream`, `hessian` and `drifts` are used as long as the Solver lives.
   Solver(Stream& stream, const Hessian& hessian, const Drifts* drifts, const SolverOptions& options);
+  Solver(const Solver&) = delete;
+  Solver& operator=(const Solver&) = delete;
 
   /// `weight` is [rows, hessian.size()]. Fault::numeric naming `name`, row and column for NaN and infinity, where the
   /// first row is number `first_row`. Rows do not depend on each other: parts of a matrix come out as in the whole.

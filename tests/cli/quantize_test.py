@@ -119,6 +119,8 @@ class Quantize(ToolTest):
         less = self.json("quantize", MODEL, self.folder / "out", *arguments, "--dry-run", "--memory-limit", limit)
         self.assertEqual(whole["file_bytes"], 0)
         self.assertLessEqual(less["planned"]["peak_memory"], limit)
+        self.fail_with(1, "quantize", MODEL, self.folder / "out", *arguments, "--dry-run", "--memory-limit", "1.5M",
+                                 says=["--memory-limit", "needs"])
 
     def test_settings_of_single_modules(self):
         text = '{"+:.*down_proj": {"bits": 8, "group_size": 32}, "-:.*layers\\\\.0\\\\.": {}, ".*nothing": {"bits": 2}}'
@@ -267,6 +269,7 @@ class Interrupt(ToolTest):
         _, stderr, _ = self.stop(job, signal.SIGINT)
         self.assertRegex(stderr, r"gptq: interrupted; the same command goes on after layer [1-3] of 4\n")
         work = self.folder / ".out.unfinished"
+        self.succeed("quantize", MODEL, self.folder / "out", *command, "--restart", "--dry-run")
         self.assertTrue((work / "layer-0").is_file())
         said = self.fail_with(1, "quantize", MODEL, self.folder / "out", *command[:-1], "3", says=("its --bits is '4'", "3"))
         self.assertIn("start anew with --restart, or delete the folder", said.stderr)

@@ -354,6 +354,16 @@ TEST(SolverProperty, GroupLargerThanTheRow) {
   EXPECT_EQ(large.q.groups, 1);
 }
 
+TEST(SolverProperty, NothingAfterTheLastMatrix) {
+  const test::CpuBench bench;
+  const std::vector<float> x = test::correlated_inputs(200, 64, 1), w = test::normal(9 * 64, 3);
+  const auto hessian = bench.hessian(x, 64);
+  Solver solver(*bench.stream, *hessian, nullptr, {});
+  solver.end_with_next({});
+  solver.quantize(w.data(), 9, "w");
+  EXPECT_THROW(solver.quantize(w.data(), 9, "w"), Error);
+}
+
 TEST(SolverProperty, OneSolverForSeveralMatrices) {
   const test::CpuBench bench;
   const std::vector<float> x = test::correlated_inputs(200, 64, 1), a = test::normal(20 * 64, 2),

@@ -229,7 +229,7 @@ pub const GPTQ_KEY_SWEEPS: &CStr = text(b"sweeps\0");
 pub const GPTQ_KEY_REFIT: &CStr = text(b"refit\0");
 
 /// String: "none" (default) or "gptqmodel": known faults of that package, and its defaults for the
-/// six keys above, for comparison.
+/// keys from "range" on, for comparison.
 pub const GPTQ_KEY_COMPAT: &CStr = text(b"compat\0");
 
 /// Int 0 or 1 (default): modules of a layer see the quantized ones before them.
@@ -260,8 +260,8 @@ pub const GPTQ_KEY_FORMAT: &CStr = text(b"format\0");
 /// into several files with an index (one tensor is never cut). At most 500 files; also "convert".
 pub const GPTQ_KEY_MAX_SHARD_SIZE: &CStr = text(b"max_shard_size\0");
 
-/// Int \>= 0, bytes that the process shall take at most: hidden states go to files where they must,
-/// and the first step fails where that is not enough. 0 (default): no limit.
+/// Int \>= 0, bytes that the process is to take at most, by an estimate (the report's "planned"):
+/// hidden states go to files where they must; else the first step fails. 0 (default): none.
 pub const GPTQ_KEY_MEMORY_LIMIT: &CStr = text(b"memory_limit\0");
 
 /// Int 0 (default) or 1: quantize the output head, too, unless "dynamic" says otherwise to 8 bits
@@ -865,9 +865,10 @@ extern "C" {
     ///
     /// Returns [`GPTQ_OK`]; [`GPTQ_DONE`] when the output folder is complete;
     /// [`GPTQ_ERROR_CANCELLED`], _IO, _CORRUPT, _OUT_OF_MEMORY, _INVALID_ARGUMENT (text of fewer
-    /// than two tokens, or no calibration for a model that names no token to begin with): the job
-    /// is then over and leaves no output; further steps give _BAD_STATE. [`GPTQ_ERROR_IO`] also
-    /// where the calibration is not that of the work to go on with.
+    /// than two tokens, or no calibration for a model that names no token to begin with, a
+    /// memory_limit too small): the job is then over and leaves no output; further steps give
+    /// _BAD_STATE. [`GPTQ_ERROR_IO`] also where the calibration is not that of the work to go on
+    /// with.
     ///
     /// Since 0.1. Blocks. Threads: exclusive.
     pub fn gptq_quantizer_step(quantizer: *mut gptq_quantizer) -> gptq_status;
