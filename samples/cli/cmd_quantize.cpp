@@ -172,8 +172,8 @@ void run(const Arguments& arguments) {
                                               static_cast<int64_t>(calibration.size())));
   }
   if (arguments.dry_run) {
-    describe_plan(arguments, quantizer);
-    return refuse_too_much(arguments, quantizer);
+    refuse_too_much(arguments, quantizer);
+    return describe_plan(arguments, quantizer);
   }
   {
     Progress progress(Progress::Show::always);
