@@ -20,6 +20,10 @@ struct Arguments {
 };
 
 Options quantizer_options(const Arguments& arguments) {
+  if (arguments.format == "dense" || arguments.format == "gguf") {
+    throw UsageError("--format is '" + *arguments.format +
+                     "', which is to convert to; wanted gptq, gptq_v2 or compressed_tensors");
+  }
   Options options = arguments.common.to_options();
   const auto set_switch = [&](const char* key, const std::optional<bool>& value) {
     if (value) options.set(key, int64_t{*value ? 1 : 0});
