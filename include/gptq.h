@@ -214,8 +214,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_OVERWRITE "overwrite" /* int 0 (default) or 1: replace an existing output folder, when the new one is
       complete; an empty one is no obstacle to either; also "convert" */
 #define GPTQ_KEY_RESUME "resume" /* string: "auto" (default) goes on with what an unfinished run of the same job left
-      beside the output, and leaves its own finished layers to the next; "restart" drops what was left first; "never"
-      drops it and leaves nothing */
+      beside the output, and leaves its own finished layers to the next; "restart" drops that with the first step;
+      "never" does, too, and leaves nothing */
 
 /* Scope "convert": gptq_model_convert(), besides "format", "max_shard_size" and "overwrite" above */
 #define GPTQ_KEY_DTYPE "dtype"               /* string: "bf16" (default), "f16" or "f32": of "dense" weights */

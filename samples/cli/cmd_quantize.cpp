@@ -66,7 +66,6 @@ Options quantizer_options(const Arguments& arguments) {
   }
   if (arguments.lm_head) options.set(GPTQ_KEY_LM_HEAD, int64_t{1});
   if (arguments.overwrite) options.set(GPTQ_KEY_OVERWRITE, int64_t{1});
-  if (arguments.dry_run) return options;  // the finished layers of an earlier run stay
   if (arguments.restart) options.set(GPTQ_KEY_RESUME, std::string("restart"));
   if (arguments.no_resume) options.set(GPTQ_KEY_RESUME, std::string("never"));
   return options;

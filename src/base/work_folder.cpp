@@ -42,7 +42,7 @@ pid_t owner_of(const fs::path& folder) {
 
 }  // namespace
 
-WorkFolder::WorkFolder(const fs::path& target, Overwrite overwrite, Earlier earlier) {
+WorkFolder::WorkFolder(const fs::path& target, Overwrite overwrite) {
   const fs::path whole = resolve_target(target);
   check_target(whole, overwrite);
   name_ = folder_name(whole);
@@ -51,9 +51,6 @@ WorkFolder::WorkFolder(const fs::path& target, Overwrite overwrite, Earlier earl
   if (parent_.get() < 0) fail_at(whole.parent_path(), "open", errno);
   try {
     while (!open()) continue;
-    if (earlier == Earlier::discard) {
-      for (const std::string& name : list_folder(folder_, path_)) remove_file(name);
-    }
     write_owner();
   } catch (...) {
     if (ours_) {

@@ -11,14 +11,11 @@
 
 namespace gptq {
 
-/// What becomes of what an earlier process left in the folder.
-enum class Earlier : uint8_t { keep, discard };
-
 class WorkFolder {
  public:
-  /// Checks the target as StagedFolder does, then opens or makes the folder. Status::busy with the number of the process
+  /// Checks the target as StagedFolder does, then makes the folder, or opens the one that an earlier process left. Status::busy with the number of the process
   /// that works in it, if one does; a lock whose process is dead holds nobody up.
-  WorkFolder(const fs::path& target, Overwrite overwrite, Earlier earlier);
+  WorkFolder(const fs::path& target, Overwrite overwrite);
   WorkFolder(const WorkFolder&) = delete;
   WorkFolder& operator=(const WorkFolder&) = delete;
   ~WorkFolder();  // removes the folder, unless keep() was called

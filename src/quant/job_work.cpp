@@ -14,7 +14,9 @@ namespace {
 constexpr const char *kManifest = "job.json", *kCalibration = "calibration";
 constexpr size_t kMostManifestBytes = size_t{64} << 20, kMostCalibrationBytes = size_t{1} << 32;
 
-std::string layer_file(int64_t index) { return cat("layer-", index); }
+constexpr std::string_view kLayerFile = "layer-";
+
+std::string layer_file(int64_t index) { return cat(kLayerFile, index); }
 
 std::span<const std::byte> bytes_of(const std::vector<int32_t>& ids) { return std::as_bytes(std::span(ids)); }
 
@@ -98,16 +100,16 @@ std::string tensor_hash(const Checkpoint& checkpoint, const Wanted& wanted) {
 }  // namespace
 
 JobWork::JobWork(const Loader& source, const fs::path& target, const QuantOptions& options)
-    : source_(source),
-      resume_(options.resume),
-      folder_(target, options.overwrite,
-              options.resume == Resume::automatic ? Earlier::keep : Earlier::discard) {
-  if (!keeps()) return;
-  manifest_.model = files_of(source);
-  manifest_.options = options.named;
+    : source_(source), resume_(options.resume), folder_(target, options.overwrite) {
+  if (keeps()) {
+    manifest_.model = files_of(source);
+    manifest_.options = options.named;
+  }
   const fs::path file = join(folder_.path(), kManifest);
   if (!file_exists(file)) return;
   folder_.keep();
+  discards_ = options.resume != Resume::automatic;
+  if (discards_) return;
   const Manifest found = read_manifest(read_text_file(file, kMostManifestBytes), file.native());
   check_same_job(found, manifest_, folder_.path());
   if (found.layers.size() > static_cast<size_t>(source.spec().layers)) {
@@ -133,7 +135,17 @@ std::optional<Sequences> JobWork::written_calibration() const {
   return unflattened(flat, source_.spec());
 }
 
+/// The manifest goes first: what it does not name is nobody's.
+void JobWork::discard_earlier() {
+  folder_.remove_file(kManifest);
+  for (const std::string& name : list_folder(folder_.descriptor(), folder_.path())) {
+    if (name == kCalibration || name.starts_with(kLayerFile)) folder_.remove_file(name);
+  }
+  folder_.remove();
+}
+
 void JobWork::set_calibration(const std::string& source, const Sequences& sequences) {
+  if (discards_) discard_earlier();
   if (!keeps()) return;
   const std::string layers = source_.layers_prefix();
   const std::string outer =

@@ -34,7 +34,8 @@ struct PlannedMatrix {
 
 class JobWork {
  public:
-  /// Opens and locks the work folder; Fault::exists naming what is another there, see manifest.h.
+  /// Opens and locks the work folder; Fault::exists naming what is another there, see manifest.h. What is not to be gone
+  /// on with stays until set_calibration().
   JobWork(const Loader& source, const fs::path& target, const QuantOptions& options);
 
   const WorkFolder& folder() const { return folder_; }
@@ -69,6 +70,7 @@ class JobWork {
 
  private:
   bool keeps() const { return resume_ != Resume::never; }
+  void discard_earlier();
   void forget_from(int64_t index);
   void write_manifest_file();
   std::string weights_of(int64_t index) const;
@@ -77,7 +79,8 @@ class JobWork {
   Resume resume_;
   WorkFolder folder_;
   Manifest manifest_;
-  bool earlier_ = false;  // the manifest is on disk
+  bool earlier_ = false;   // the manifest is on disk
+  bool discards_ = false;  // there is work that is not gone on with
   int64_t finished_ = 0;
   std::optional<LayerFileWriter> writer_;
   FinishedLayer current_;

@@ -271,10 +271,14 @@ TEST(Resume, RestartAndNever) {
   bench.options["bits"] = 8;
   bench.expect_refused("option 'bits' is '4', that of this job '8'");
   bench.options["resume"] = "restart";
+  ASSERT_EQ(bench.run(0), GPTQ_OK) << gptq_last_error_message();
+  EXPECT_TRUE(fs::exists(bench.work() / "layer-0"));  // until the first step
   ASSERT_EQ(bench.run(2), GPTQ_OK) << gptq_last_error_message();
   bench.options["resume"] = "auto";
   ASSERT_EQ(bench.run(2), GPTQ_OK) << gptq_last_error_message();  // 8 bits by now
   bench.options["resume"] = "never";
+  ASSERT_EQ(bench.run(0), GPTQ_OK) << gptq_last_error_message();
+  EXPECT_TRUE(fs::exists(bench.work() / "layer-0"));
   ASSERT_EQ(bench.run(2), GPTQ_OK) << gptq_last_error_message();
   EXPECT_FALSE(fs::exists(bench.work()));
 }

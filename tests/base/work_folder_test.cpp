@@ -21,7 +21,7 @@ fs::path work_of(const TemporaryFolder& folder) { return folder / ".out.unfinish
 TEST(WorkFolder, StaysOnlyIfKept) {
   const TemporaryFolder folder;
   {
-    WorkFolder work(folder / "out", Overwrite::no, Earlier::keep);
+    WorkFolder work(folder / "out", Overwrite::no);
     EXPECT_EQ(work.path(), fs::canonical(work_of(folder)));
     work.replace_file("a", "1");
     EXPECT_EQ(test::read_file(work.path() / "process"), std::to_string(getpid()) + "\n");
@@ -31,34 +31,35 @@ TEST(WorkFolder, StaysOnlyIfKept) {
   }
   EXPECT_TRUE(list_folder(folder.path()).empty());
   {
-    WorkFolder work(folder / "out", Overwrite::no, Earlier::keep);
+    WorkFolder work(folder / "out", Overwrite::no);
     work.replace_file("a", "1");
     work.replace_file("a", "two");
     work.keep();
   }
   EXPECT_EQ(list_folder(work_of(folder)), std::vector<std::string>{"a"});
   {
-    WorkFolder work(folder / "out", Overwrite::no, Earlier::keep);
+    WorkFolder work(folder / "out", Overwrite::no);
     EXPECT_EQ(test::read_file(work.path() / "a"), "two");
     work.keep();
   }
   fs::create_directories(work_of(folder) / "b/c");
-  const WorkFolder fresh(folder / "out", Overwrite::no, Earlier::discard);
-  EXPECT_EQ(list_folder(fresh.path()), std::vector<std::string>{"process"});
+  WorkFolder next(folder / "out", Overwrite::no);
+  next.remove_file("a");
+  next.remove_file("b");  // a folder, with all in it
+  next.remove_file("none");
+  EXPECT_EQ(list_folder(next.path()), std::vector<std::string>{"process"});
 }
 
 TEST(WorkFolder, OneAtATime) {
   const TemporaryFolder folder;
-  const WorkFolder first(folder / "out", Overwrite::no, Earlier::keep);
-  const WorkFolder other(folder / "other", Overwrite::no, Earlier::keep);
-  for (const Earlier earlier : {Earlier::keep, Earlier::discard}) {
-    try {
-      const WorkFolder second(folder / "out", Overwrite::no, earlier);
-      FAIL();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.status(), Status::busy);
-      EXPECT_NE(std::string(error.what()).find(std::to_string(getpid())), std::string::npos) << error.what();
-    }
+  const WorkFolder first(folder / "out", Overwrite::no);
+  const WorkFolder other(folder / "other", Overwrite::no);
+  try {
+    const WorkFolder second(folder / "out", Overwrite::no);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::busy);
+    EXPECT_NE(std::string(error.what()).find(std::to_string(getpid())), std::string::npos) << error.what();
   }
   EXPECT_TRUE(fs::exists(first.path() / "process"));
 }
@@ -67,13 +68,13 @@ TEST(WorkFolder, TheLockOfAKilledProcessHoldsNobodyUp) {
   const TemporaryFolder folder;
   const pid_t child = fork();
   if (child == 0) {
-    WorkFolder work(folder / "out", Overwrite::no, Earlier::keep);
+    WorkFolder work(folder / "out", Overwrite::no);
     work.replace_file("a", "1");
     kill(getpid(), SIGKILL);
   }
   waitpid(child, nullptr, 0);
   ASSERT_EQ(test::read_file(work_of(folder) / "process"), std::to_string(child) + "\n");
-  const WorkFolder next(folder / "out", Overwrite::no, Earlier::keep);
+  const WorkFolder next(folder / "out", Overwrite::no);
   EXPECT_EQ(test::read_file(next.path() / "a"), "1");
 }
 
@@ -81,7 +82,7 @@ TEST(WorkFolder, WhatCanNotBeOne) {
   const TemporaryFolder folder;
   const auto refused = [&] {
     try {
-      const WorkFolder work(folder / "out", Overwrite::no, Earlier::keep);
+      const WorkFolder work(folder / "out", Overwrite::no);
       return Fault::none;
     } catch (const Error& error) {
       return error.fault();
@@ -111,7 +112,7 @@ TEST(WorkFolder, AnotherFolderInItsPlaceIsNotTouched) {
     test::write_file(folder / "theirs" / name, "theirs");
   for (const bool link : {true, false}) {
     {
-      WorkFolder work(folder / "out", Overwrite::no, Earlier::keep);
+      WorkFolder work(folder / "out", Overwrite::no);
       StagedFolder staged(folder / "out", Overwrite::no, work);
       staged.write_file("b", "mine");
       work.replace_file("a", "mine");

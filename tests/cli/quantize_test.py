@@ -269,7 +269,12 @@ class Interrupt(ToolTest):
         _, stderr, _ = self.stop(job, signal.SIGINT)
         self.assertRegex(stderr, r"gptq: interrupted; the same command goes on after layer [1-3] of 4\n")
         work = self.folder / ".out.unfinished"
-        self.succeed("quantize", MODEL, self.folder / "out", *command, "--restart", "--dry-run")
+        for more in ((), ("--restart",), ("--restart", "--bits", "3"), ("--no-resume", "--bits", "3")):
+            self.succeed("quantize", MODEL, self.folder / "out", *command, *more, "--dry-run")
+            self.assertTrue((work / "layer-0").is_file())
+        # refused before the first layer: nothing is dropped
+        limit = ("--restart", "--memory-limit", "1M")
+        self.fail_with(1, "quantize", MODEL, self.folder / "out", *command, *limit, says=("--memory-limit",))
         self.assertTrue((work / "layer-0").is_file())
         said = self.fail_with(1, "quantize", MODEL, self.folder / "out", *command[:-1], "3", says=("its --bits is '4'", "3"))
         self.assertIn("start anew with --restart, or delete the folder", said.stderr)
