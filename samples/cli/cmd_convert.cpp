@@ -19,6 +19,8 @@ struct Arguments {
 void run(const Arguments& arguments) {
   if (arguments.dtype && arguments.format != "dense") throw UsageError("--dtype is for --format dense");
   if (arguments.type && arguments.format != "gguf") throw UsageError("--type is for --format gguf");
+  if (arguments.max_shard_size && arguments.format == "gguf")
+    throw UsageError("--max-shard-size is for folders; a GGUF file is one");
   Options options = arguments.common.to_options();
   options.set_from(GPTQ_KEY_FORMAT, arguments.format);
   set_if_given(options, GPTQ_KEY_DTYPE, arguments.dtype);

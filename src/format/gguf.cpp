@@ -1,5 +1,6 @@
 #include "format/gguf.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -75,8 +76,10 @@ uint64_t gguf_bytes(const GgufTensor& tensor) {
 }
 
 const GgufTensor* GgufHeader::find(std::string_view name) const {
-  const auto found = by_name_.find(name);
-  return found == by_name_.end() ? nullptr : &tensors_[found->second];
+  const auto found = std::lower_bound(
+      by_name_.begin(), by_name_.end(), name,
+      [this](size_t place, std::string_view wanted) { return tensors_[place].name < wanted; });
+  return found != by_name_.end() && tensors_[*found].name == name ? &tensors_[*found] : nullptr;
 }
 
 void GgufHeader::refuse(Fault fault, std::string_view key, std::string_view what) const {

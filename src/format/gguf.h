@@ -13,11 +13,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -63,14 +63,14 @@ struct GgufLimits {
   uint64_t settings = 65'536;
   uint64_t tensors = uint64_t{1} << 20;
   uint64_t name_bytes = 1024;
-  uint64_t elements = uint64_t{1} << 24;  // of an array
+  uint64_t elements = uint64_t{1} << 22;  // of an array; a text of it takes 32 bytes and more in memory
 };
 
 /// What stands before the data.
 class GgufHeader {
  public:
   GgufHeader() = default;
-  GgufHeader(GgufHeader&&) = default;  // by_name_ borrows from tensors_
+  GgufHeader(GgufHeader&&) = default;
   GgufHeader& operator=(GgufHeader&&) = default;
 
   const std::vector<GgufTensor>& tensors() const { return tensors_; }  // by place in the file
@@ -95,9 +95,9 @@ class GgufHeader {
   const T* get(const std::string& key, std::string_view wanted) const;
 
   std::string name_;
-  std::unordered_map<std::string, GgufValue> settings_;
+  std::map<std::string, GgufValue> settings_;
   std::vector<GgufTensor> tensors_;
-  std::unordered_map<std::string_view, size_t> by_name_;
+  std::vector<size_t> by_name_;  // places in tensors_
   uint64_t data_start_ = 0;
 };
 

@@ -158,8 +158,6 @@ bool GgufFit::fits(GgufType type) const {
 
 GgufFit fit_of(const QTensor& q) {
   GgufFit fit{.bits = q.bits};
-  fit.scales_are_f16 = std::all_of(q.scales.begin(), q.scales.end(),
-                                   [](float scale) { return fp16_to_float(float_to_fp16(scale)) == scale; });
   fit.whole_blocks = q.cols % kGgufBlock == 0;
   for (size_t k = 0; k < q.group_of.size() && fit.whole_blocks; ++k)
     fit.whole_blocks = q.group_of[k] == q.group_of[k / kBlock * kBlock];

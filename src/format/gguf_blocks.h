@@ -33,7 +33,6 @@ struct GgufFit {
   bool whole_blocks = true;  // each block of 32 inputs is in one group
   int bits = 4;
   int lowest = 0, highest = 0;     // of code - zero point
-  bool scales_are_f16 = true;      // exactly
   bool fits(GgufType type) const;  // its codes and groups do: Q4_0, Q4_1 or Q8_0
 };
 GgufFit fit_of(const QTensor& q);

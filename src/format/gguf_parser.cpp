@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -24,13 +25,15 @@ class Cursor {
 
   uint64_t at() const { return at_; }
   uint64_t left() const { return file_size_ - at_; }
+  /// Bytes that may still be taken.
+  uint64_t allowed() const { return std::min(left(), most_ - std::min(most_, at_)); }
 
   void take(std::span<std::byte> out) {
     if (out.size() > left()) {
       throw Error(Fault::truncated,
                   cat(name_, ": it ends at byte ", file_size_, ", wanted ", out.size(), " more from ", at_));
     }
-    if (out.size() > most_ - std::min(most_, at_)) {
+    if (out.size() > allowed()) {
       throw Error(Fault::limit, cat(name_, ": more than ", most_, " bytes before its data"));
     }
     while (!out.empty()) {
@@ -112,11 +115,7 @@ class GgufParser {
     read_alignment();
     for (uint64_t i = 0; i < tensors; ++i) read_tensor();
     place_data();
-    for (size_t i = 0; i < header_.tensors_.size(); ++i) {
-      const std::string& name = header_.tensors_[i].name;
-      if (!header_.by_name_.emplace(name, i).second)
-        fail(Fault::duplicate, cat("tensor ", quoted(name), " twice"));
-    }
+    sort_names();
     return std::move(header_);
   }
 
@@ -198,12 +197,13 @@ class GgufParser {
     if (type == GgufValueType::array) fail(Fault::unsupported, cat(quoted(key), ": an array of arrays"));
     if (count > cursor_.left() / least_bytes(type))
       fail(Fault::truncated, cat(quoted(key), ": ", count, " elements, the file ends before"));
-    if (count > limits_.elements)
-      fail(Fault::limit, cat(quoted(key), ": ", count, " elements, wanted at most ", limits_.elements));
+    if (const uint64_t most = std::min(limits_.elements, cursor_.allowed() / least_bytes(type)); count > most)
+      fail(Fault::limit, cat(quoted(key), ": ", count, " elements, wanted at most ", most));
     const auto size = static_cast<size_t>(count);
     if (type == GgufValueType::text) {
+      const std::string shown = quoted(key);
       std::vector<std::string> texts(size);
-      for (std::string& text : texts) text = cursor_.text(limits_.header_bytes, quoted(key));
+      for (std::string& text : texts) text = cursor_.text(limits_.header_bytes, shown);
       return texts;
     }
     if (is_real(type)) {
@@ -275,6 +275,18 @@ class GgufParser {
         fail(Fault::mismatch, cat("tensor ", quoted(tensor.name), " shares bytes with another"));
       cursor = *end;
     }
+  }
+
+  void sort_names() {
+    const auto& tensors = header_.tensors_;
+    auto& order = header_.by_name_;
+    order.resize(tensors.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::sort(order.begin(), order.end(),
+              [&](size_t a, size_t b) { return tensors[a].name < tensors[b].name; });
+    const auto twice = std::adjacent_find(
+        order.begin(), order.end(), [&](size_t a, size_t b) { return tensors[a].name == tensors[b].name; });
+    if (twice != order.end()) fail(Fault::duplicate, cat("tensor ", quoted(tensors[*twice].name), " twice"));
   }
 
   const GgufLimits& limits_;

@@ -26,7 +26,7 @@ namespace {
 constexpr size_t kPart = size_t{1} << 22;  // bytes written at once
 
 /// A Linear, or a table of rows, on its way into the file.
-struct Matrix {
+struct MatrixOut {
   GgufTensor tensor;
   std::string path;                   // of the source, without ".weight"
   Storage storage = Storage::out_in;  // of a dense weight
@@ -36,7 +36,7 @@ struct Matrix {
 };
 
 /// A norm, a bias, positions: small, F32.
-struct Vector {
+struct VectorOut {
   GgufTensor tensor;
   std::string source;  // empty: `values`
   int64_t head_dim = 0;
@@ -50,16 +50,20 @@ struct Rounding {
   std::string first;
 };
 
+/// F16, but BF16 for what F16 would change: weights that are BF16, or are too large for it.
 GgufType narrow_type(const Tensor& weight) {
-  if (weight.dtype != DType::bf16) return GgufType::f16;
+  if (weight.dtype == DType::f16) return GgufType::f16;
+  const bool exactly = weight.dtype == DType::bf16;
   constexpr int64_t kMost = 1 << 16;
   std::vector<float> part(kMost);
   for (int64_t at = 0; at < weight.elements(); at += kMost) {
     const int64_t count = std::min(kMost, weight.elements() - at);
     to_float(weight, at, count, part.data());
-    const bool same = std::all_of(part.begin(), part.begin() + count,
-                                  [](float value) { return fp16_to_float(float_to_fp16(value)) == value; });
-    if (!same) return GgufType::bf16;
+    const bool holds = std::all_of(part.begin(), part.begin() + count, [=](float value) {
+      const float held = fp16_to_float(float_to_fp16(value));
+      return exactly ? held == value : std::isfinite(held) || !std::isfinite(value);
+    });
+    if (!holds) return GgufType::bf16;
   }
   return GgufType::f16;
 }
@@ -73,19 +77,20 @@ class Export {
 
   void write(const fs::path& target) {
     StagedFile file(target, options_.overwrite);
-    for (Matrix& matrix : matrices_) {
+    GgufSettings settings =
+        gguf_model_settings(spec(), arch_, real_path(loader_.folder()).filename().native());
+    add_gguf_tokenizer(settings, loader_.folder(), loader_.spec());
+    for (MatrixOut& matrix : matrices_) {
       tick("inspect");
       choose_type(matrix);
     }
-    GgufSettings settings =
-        gguf_model_settings(spec(), arch_, real_path(loader_.folder()).filename().native(), most());
-    add_gguf_tokenizer(settings, loader_.folder(), loader_.spec());
+    settings.integer("general.file_type", gguf_file_type(most()));
     std::vector<GgufTensor> tensors;
-    for (const Vector& vector : vectors_) tensors.push_back(vector.tensor);
-    for (const Matrix& matrix : matrices_) tensors.push_back(matrix.tensor);
+    for (const VectorOut& vector : vectors_) tensors.push_back(vector.tensor);
+    for (const MatrixOut& matrix : matrices_) tensors.push_back(matrix.tensor);
     GgufWriter writer(file.writer(), settings, std::move(tensors));
-    for (const Vector& vector : vectors_) write_vector(writer, vector);
-    for (const Matrix& matrix : matrices_) {
+    for (const VectorOut& vector : vectors_) write_vector(writer, vector);
+    for (const MatrixOut& matrix : matrices_) {
       tick("convert");
       write_matrix(writer, matrix);
     }
@@ -167,11 +172,11 @@ class Export {
     if (has_paired_rows(arch_, module)) vectors_.back().head_dim = spec().head_dim;
   }
 
-  QTensor read_quantized(const Matrix& matrix) const {
+  QTensor read_quantized(const MatrixOut& matrix) const {
     return loader_.quantized_weight(matrix.path, matrix.tensor.shape[1], matrix.tensor.shape[0]);
   }
 
-  void choose_type(Matrix& matrix) {
+  void choose_type(MatrixOut& matrix) {
     const bool linear = matrix.tensor.name.starts_with("blk.");
     const bool blocks = matrix.tensor.cols() % kGgufBlock == 0;
     std::optional<GgufType> wanted = linear || matrix.quantized ? options_.type : std::nullopt;
@@ -203,7 +208,7 @@ class Export {
 
   GgufType most() const {
     std::map<GgufType, int64_t> elements;
-    for (const Matrix& matrix : matrices_) {
+    for (const MatrixOut& matrix : matrices_) {
       if (matrix.tensor.name.starts_with("blk."))
         elements[matrix.tensor.type] += matrix.tensor.shape[0] * matrix.tensor.shape[1];
     }
@@ -212,7 +217,7 @@ class Export {
         ->first;
   }
 
-  void write_vector(GgufWriter& writer, const Vector& vector) const {
+  void write_vector(GgufWriter& writer, const VectorOut& vector) const {
     std::vector<float> values = vector.source.empty()
                                     ? vector.values
                                     : to_float(loader_.checkpoint().read(vector.source, Access::read));
@@ -226,7 +231,7 @@ class Export {
 
   /// Calls fill(row of the source, packed) for the rows of the file in their order.
   template <class Rows>
-  void write_rows(GgufWriter& writer, const Matrix& matrix, const Rows& fill) {
+  void write_rows(GgufWriter& writer, const MatrixOut& matrix, const Rows& fill) {
     const auto cols = static_cast<size_t>(matrix.tensor.cols());
     const int64_t rows = matrix.tensor.rows();
     const GgufBlock block = block_of(matrix.tensor.type);
@@ -244,7 +249,7 @@ class Export {
     }
   }
 
-  void write_matrix(GgufWriter& writer, const Matrix& matrix) {
+  void write_matrix(GgufWriter& writer, const MatrixOut& matrix) {
     const auto cols = static_cast<size_t>(matrix.tensor.cols());
     std::vector<float> wanted(cols), found(cols);
     double error = 0, power = 0;
@@ -279,9 +284,11 @@ class Export {
     if (error > 0) note(reason(matrix), matrix.path, std::sqrt(error / power));
   }
 
-  std::string reason(const Matrix& matrix) const {
+  std::string reason(const MatrixOut& matrix) const {
     const std::string type = gguf_type_name(static_cast<uint32_t>(matrix.tensor.type));
     if (!matrix.quantized) return cat("weights rounded to ", type);
+    if (!matrix.own_codes && options_.type)
+      return cat("their codes rounded anew to ", type, ", as asked for");
     if (!matrix.own_codes) return cat("groups or codes that no block of GGUF holds: rounded anew to ", type);
     return matrix.tensor.type == GgufType::q4_1 ? "zero points and scales rounded to the F16 of Q4_1"
                                                 : cat("scales rounded to the F16 of ", type);
@@ -309,8 +316,8 @@ class Export {
   const Progress& progress_;
   Loader loader_;
   const GgufArch& arch_;
-  std::vector<Matrix> matrices_;
-  std::vector<Vector> vectors_;
+  std::vector<MatrixOut> matrices_;
+  std::vector<VectorOut> vectors_;
   std::map<std::string, Rounding> roundings_;
   int64_t done_ = 0, total_ = 0;
 };

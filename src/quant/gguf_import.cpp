@@ -14,9 +14,12 @@
 #include "quant/companions.h"
 #include "quant/dense_bytes.h"
 #include "quant/gguf_config.h"
+#include "quant/gguf_tokenizer.h"
 
 namespace gptq {
 namespace {
+
+constexpr uint64_t kPart = uint64_t{1} << 22;  // bytes read at once
 
 /// A tensor of the file and the one that it becomes.
 struct Moved {
@@ -41,6 +44,7 @@ class Import {
 
   void write(const fs::path& target) {
     refuse_in_place(source_, target);
+    const auto tokenizer = gguf_tokenizer_files(file_.header());
     StagedFolder folder(target, options_.overwrite);
     std::vector<TensorInfo> tensors;
     for (const Moved& moved : moved_) tensors.push_back(moved.to);
@@ -52,7 +56,7 @@ class Import {
     writer.finish();
     file_.file().check_unchanged();
     folder.write_file("config.json", config_ + "\n");
-    for (const auto& [name, text] : gguf_tokenizer_files(file_.header())) folder.write_file(name, text);
+    for (const auto& [name, text] : tokenizer) folder.write_file(name, text);
     folder.commit();
   }
 
@@ -120,35 +124,63 @@ class Import {
     return row - in_head + in_head % half * 2 + in_head / half;
   }
 
+  size_t element() const { return static_cast<size_t>(dtype_bits(options_.dtype) / 8); }
+
   std::vector<std::byte> bytes_of(const Moved& moved) const {
+    return moved.from->shape.size() == 1 ? vector_bytes(moved) : matrix_bytes(moved);
+  }
+
+  std::vector<std::byte> vector_bytes(const Moved& moved) const {
     const GgufTensor& tensor = *moved.from;
-    const bool one_row = tensor.shape.size() == 1;
-    const int64_t rows = one_row ? tensor.cols() : tensor.rows(), cols = one_row ? 1 : tensor.cols();
-    const auto size = static_cast<size_t>(dtype_bits(options_.dtype) / 8);
-    std::vector<float> values(static_cast<size_t>(tensor.cols()));
-    std::vector<std::byte> out(static_cast<size_t>(rows * cols) * size), row_bytes(values.size() * size);
-    if (one_row) unpack_gguf_row(tensor.type, file_.read_rows(tensor, 0, 1), values);
-    for (int64_t row = 0; row < rows; ++row) {
-      const int64_t stored = stored_row(moved, row);
-      if (one_row) {
-        store_dense({&values[static_cast<size_t>(stored)], 1}, options_.dtype,
-                    out.data() + static_cast<size_t>(row) * size, tensor.name);
-        continue;
-      }
-      unpack_gguf_row(tensor.type, file_.read_rows(tensor, stored, 1), values);
-      const bool in_blocks = block_of(tensor.type).elements > 1;
-      if (in_blocks && !std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); })) {
-        throw Error(Fault::numeric,
-                    cat(tensor.name, ": row ", stored, ": a scale times its code is not finite"));
-      }
-      store_dense(values, options_.dtype, row_bytes.data(), tensor.name);
-      for (int64_t col = 0; col < cols; ++col) {
-        const int64_t at = moved.storage == Storage::out_in ? row * cols + col : col * rows + row;
-        std::copy_n(row_bytes.data() + static_cast<size_t>(col) * size, size,
-                    out.data() + static_cast<size_t>(at) * size);
+    std::vector<float> stored(static_cast<size_t>(tensor.cols())), values(stored.size());
+    unpack_gguf_row(tensor.type, file_.read_rows(tensor, 0, 1), stored);
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = stored[static_cast<size_t>(stored_row(moved, static_cast<int64_t>(i)))];
+    std::vector<std::byte> out(values.size() * element());
+    store_dense(values, options_.dtype, out.data(), tensor.name);
+    return out;
+  }
+
+  std::vector<std::byte> matrix_bytes(const Moved& moved) const {
+    const GgufTensor& tensor = *moved.from;
+    const int64_t rows = tensor.rows(), cols = tensor.cols();
+    const uint64_t stored_bytes = tensor.bytes / static_cast<uint64_t>(rows);
+    // paired rows stay within their head
+    const int64_t unit = std::max<int64_t>(1, moved.head_dim);
+    const auto fitting = static_cast<int64_t>(kPart / stored_bytes);
+    const int64_t together = std::max<int64_t>(1, fitting / unit) * unit;
+    const size_t row_size = static_cast<size_t>(cols) * element();
+    std::vector<std::byte> out(static_cast<size_t>(rows) * row_size), row_bytes(row_size);
+    for (int64_t begin = 0; begin < rows; begin += together) {
+      const int64_t count = std::min(together, rows - begin);
+      const std::vector<std::byte> part = file_.read_rows(tensor, begin, count);
+      for (int64_t row = begin; row < begin + count; ++row) {
+        const int64_t stored = stored_row(moved, row);
+        const size_t at = static_cast<size_t>(stored - begin) * static_cast<size_t>(stored_bytes);
+        take_row(tensor, stored, std::span(part).subspan(at, static_cast<size_t>(stored_bytes)), row_bytes);
+        if (moved.storage == Storage::out_in) {
+          std::copy(row_bytes.begin(), row_bytes.end(),
+                    out.begin() + static_cast<ptrdiff_t>(row) * static_cast<ptrdiff_t>(row_size));
+          continue;
+        }
+        for (int64_t col = 0; col < cols; ++col) {
+          std::copy_n(row_bytes.data() + static_cast<size_t>(col) * element(), element(),
+                      out.data() + static_cast<size_t>(col * rows + row) * element());
+        }
       }
     }
     return out;
+  }
+
+  void take_row(const GgufTensor& tensor, int64_t row, std::span<const std::byte> packed,
+                std::span<std::byte> out) const {
+    std::vector<float> values(static_cast<size_t>(tensor.cols()));
+    unpack_gguf_row(tensor.type, packed, values);
+    const bool in_blocks = block_of(tensor.type).elements > 1;
+    if (in_blocks && !std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); })) {
+      throw Error(Fault::numeric, cat(tensor.name, ": row ", row, ": a scale times its code is not finite"));
+    }
+    store_dense(values, options_.dtype, out.data(), tensor.name);
   }
 
   fs::path source_;
@@ -167,10 +199,11 @@ class Import {
 void import_gguf(const fs::path& source, const fs::path& target, const ConvertOptions& options,
                  const Progress& progress) {
   if (options.container == Container::gguf || options.format) {
-    throw Error(Fault::unsupported,
-                cat(quoted(source.native(), 400),
-                    " is a GGUF file: it becomes a folder of plain weights, format 'dense'; that "
-                    "can be quantized"));
+    throw Error(
+        Fault::unsupported,
+        cat("option 'format': ", quoted(source.native(), 400),
+            " is a GGUF file, wanted 'dense': it becomes a folder of plain weights, which can then be "
+            "quantized"));
   }
   Import(source, options, progress).write(target);
 }

@@ -11,20 +11,6 @@
 namespace gptq {
 namespace {
 
-/// llama.cpp's "ftype": what most matrices are.
-uint32_t file_type(GgufType most) {
-  switch (most) {
-    case GgufType::f32: return 0;
-    case GgufType::f16: return 1;
-    case GgufType::q4_0: return 2;
-    case GgufType::q4_1: return 3;
-    case GgufType::q8_0: return 7;
-    case GgufType::q6_k: return 18;
-    case GgufType::bf16: return 32;
-  }
-  return 0;
-}
-
 [[noreturn]] void refuse(std::string_view what) {
   throw Error(Fault::unsupported, cat("llama.cpp can't run this model: ", what));
 }
@@ -68,6 +54,8 @@ void warn_of_differences(const Spec& spec) {
 void add_rope(GgufSettings& settings, const std::string& prefix, const RopeSpec& rope) {
   settings.integer(prefix + "rope.dimension_count", static_cast<uint32_t>(rope.dim));
   settings.number(prefix + "rope.freq_base", static_cast<float>(rope.theta));
+  if (rope.original_context > UINT32_MAX)
+    refuse(cat("'original_max_position_embeddings' is ", rope.original_context, ", above ", UINT32_MAX));
   if (rope.kind == RopeKind::llama3) {  // not read by llama.cpp, which has the factors; an import needs it
     settings.integer(prefix + "rope.scaling.original_context_length",
                      static_cast<uint32_t>(rope.original_context));
@@ -87,8 +75,20 @@ void add_rope(GgufSettings& settings, const std::string& prefix, const RopeSpec&
 
 }  // namespace
 
-GgufSettings gguf_model_settings(const Spec& spec, const GgufArch& arch, std::string_view name,
-                                 GgufType most) {
+uint32_t gguf_file_type(GgufType most) {
+  switch (most) {
+    case GgufType::f32: return 0;
+    case GgufType::f16: return 1;
+    case GgufType::q4_0: return 2;
+    case GgufType::q4_1: return 3;
+    case GgufType::q8_0: return 7;
+    case GgufType::q6_k: return 18;
+    case GgufType::bf16: return 32;
+  }
+  return 0;
+}
+
+GgufSettings gguf_model_settings(const Spec& spec, const GgufArch& arch, std::string_view name) {
   check_runs(spec, arch);
   warn_of_differences(spec);
   GgufSettings settings;
@@ -97,7 +97,6 @@ GgufSettings gguf_model_settings(const Spec& spec, const GgufArch& arch, std::st
   settings.text("general.name", name);
   settings.integer("general.alignment", static_cast<uint32_t>(kGgufAlignment));
   settings.integer("general.quantization_version", 2);
-  settings.integer("general.file_type", file_type(most));
   const std::string prefix = cat(arch.name, ".");
   const auto count = [&](std::string_view key, int64_t value) {
     settings.integer(cat(prefix, key), static_cast<uint32_t>(value));

@@ -9,10 +9,11 @@
 
 namespace gptq {
 
-/// general.* and ARCH.*. `most` is the type of most matrices. Fault::unsupported for what llama.cpp's architecture
-/// can't be told.
-GgufSettings gguf_model_settings(const Spec& spec, const GgufArch& arch, std::string_view name,
-                                 GgufType most);
+/// general.*, but for its file_type, and ARCH.*. Fault::unsupported for what llama.cpp's architecture can't be told.
+GgufSettings gguf_model_settings(const Spec& spec, const GgufArch& arch, std::string_view name);
+
+/// general.file_type, llama.cpp's "ftype", of a file whose matrices are mostly `most`.
+uint32_t gguf_file_type(GgufType most);
 
 /// [dim / 2] by which rotary frequencies are divided, for "rope_freqs.weight"; empty where they are plain.
 std::vector<float> gguf_rope_factors(const RopeSpec& rope);

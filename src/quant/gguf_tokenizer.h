@@ -4,6 +4,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/file.h"
 #include "format/gguf.h"
@@ -34,5 +36,9 @@ std::span<const GgufPreTokenizer> gguf_pre_tokenizers();
 /// Tokens as many as the model has rows of embedding, merges or scores, special tokens and the chat template. A folder
 /// without tokenizer gives "none", and a warning; Fault::unsupported for one that llama.cpp has no counterpart of.
 void add_gguf_tokenizer(GgufSettings& settings, const fs::path& folder, const Spec& spec);
+
+/// Name and contents of the tokenizer's files of a folder; none, and a warning, where the GGUF file has no tokenizer or
+/// one that is not known here.
+std::vector<std::pair<std::string, std::string>> gguf_tokenizer_files(const GgufHeader& header);
 
 }  // namespace gptq

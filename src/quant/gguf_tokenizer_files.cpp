@@ -7,7 +7,6 @@
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "quant/gguf_config.h"
 #include "quant/gguf_tokenizer.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_json.h"

@@ -34,7 +34,10 @@ class LogText {
         },
         &text_);
   }
-  ~LogText() { set_log_sink(nullptr, nullptr); }
+  ~LogText() {
+    set_log_sink(nullptr, nullptr);
+    set_log_level(LogLevel::warning);  // as it was
+  }
   bool has(std::string_view part) const { return text_.find(part) != std::string::npos; }
   const std::string& text() const { return text_; }
 
@@ -230,35 +233,52 @@ TEST(GgufExportErrors, AreNamedAndLeaveNothing) {
   EXPECT_TRUE(is_gguf(folder / "x.gguf"));
 }
 
+/// A copy of the golden model in `folder` with a tensor of f32 values, new or in the place of the one of that name.
+void copy_with(std::string_view model, const fs::path& folder, const std::string& name,
+               const std::vector<int64_t>& shape, const std::vector<float>& values) {
+  fs::remove_all(folder);
+  fs::copy(golden(model), folder);
+  fs::remove(folder / "model.safetensors");
+  const auto source = open_safetensors(golden(model) / "model.safetensors");
+  std::vector<TensorInfo> tensors = source->tensors();
+  std::erase_if(tensors, [&](const TensorInfo& tensor) { return tensor.name == name; });
+  tensors.push_back({.name = name, .dtype = DType::f32, .shape = shape});
+  SafetensorsWriter writer(folder / "model.safetensors", tensors, {});
+  for (const TensorInfo& tensor : tensors) {
+    if (tensor.name == name) continue;
+    const Tensor data = source->read(tensor.name, Access::read);
+    writer.write(tensor.name, {data.data, data.bytes});
+  }
+  writer.write(name, std::as_bytes(std::span(values)));
+  writer.finish();
+}
+
 TEST(GgufExport, BiasesWithoutAPlaceMustBeZero) {
   // Qwen2's output projection has none in llama.cpp
   const TemporaryFolder folder;
-  fs::copy(golden("qwen2"), folder / "model");
-  fs::permissions(folder / "model/model.safetensors", fs::perms::owner_write, fs::perm_options::add);
-  for (const float value : {0.0f, 1.0f}) {
-    const auto source = open_safetensors(golden("qwen2") / "model.safetensors");
-    std::vector<TensorInfo> tensors = source->tensors();
-    const std::string bias = "model.layers.0.self_attn.o_proj.bias";
-    const int64_t hidden = Loader(golden("qwen2")).spec().hidden;
-    tensors.push_back({.name = bias, .dtype = DType::f32, .shape = {hidden}});
-    fs::remove(folder / "model/model.safetensors");
-    SafetensorsWriter writer(folder / "model/model.safetensors", tensors, {});
-    for (const TensorInfo& tensor : source->tensors()) {
-      const Tensor data = source->read(tensor.name, Access::read);
-      writer.write(tensor.name, {data.data, data.bytes});
-    }
-    const std::vector<float> values(static_cast<size_t>(hidden), value);
-    writer.write(bias, std::as_bytes(std::span(values)));
-    writer.finish();
-    const auto run = [&] {
-      export_gguf(folder / "model", folder / "x.gguf", {.overwrite = Overwrite::yes}, kQuiet);
-    };
-    if (value == 0) {
-      EXPECT_NO_THROW(run());
-    } else {
-      EXPECT_THROW(run(), Error);
-    }
-  }
+  const int64_t hidden = Loader(golden("qwen2")).spec().hidden;
+  const auto run = [&](float value) {
+    copy_with("qwen2", folder / "model", "model.layers.0.self_attn.o_proj.bias", {hidden},
+              std::vector<float>(static_cast<size_t>(hidden), value));
+    export_gguf(folder / "model", folder / "x.gguf", {.overwrite = Overwrite::yes}, kQuiet);
+  };
+  EXPECT_NO_THROW(run(0));
+  EXPECT_THROW(run(1), Error);
+}
+
+TEST(GgufExport, WeightsTooLargeForF16BecomeBF16) {
+  const TemporaryFolder folder;
+  const Spec spec = Loader(golden("llama")).spec();
+  const auto type_with = [&](float largest) {
+    std::vector<float> values(static_cast<size_t>(spec.intermediate * spec.hidden), 0.5f);
+    values.back() = largest;
+    copy_with("llama", folder / "model", "model.layers.0.mlp.up_proj.weight",
+              {spec.intermediate, spec.hidden}, values);
+    export_gguf(folder / "model", folder / "x.gguf", {.overwrite = Overwrite::yes}, kQuiet);
+    return GgufFile(folder / "x.gguf").header().find("blk.0.ffn_up.weight")->type;
+  };
+  EXPECT_EQ(type_with(65504.0f), GgufType::f16);
+  EXPECT_EQ(type_with(-70000.0f), GgufType::bf16);
 }
 
 /// The tokenizer's settings alone, through a file.

@@ -9,6 +9,7 @@
 #include "format/gguf_writer.h"
 #include "model/loader.h"
 #include "quant/gguf_config.h"
+#include "quant/gguf_tokenizer.h"
 #include "quant/gguf_export.h"
 #include "support/reference.h"
 #include "text/sentencepiece.h"
