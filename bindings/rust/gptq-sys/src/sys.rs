@@ -288,8 +288,8 @@ pub const GPTQ_KEY_REPORT: &CStr = text(b"report\0");
 pub const GPTQ_KEY_OVERWRITE: &CStr = text(b"overwrite\0");
 
 /// String: "auto" (default) goes on with what an unfinished run of the same job left beside the
-/// output, and leaves its own finished layers to the next; "restart" drops what was left first;
-/// "never" drops it and leaves nothing.
+/// output, and leaves its own finished layers to the next; "restart" drops that with the first
+/// step; "never" does, too, and leaves nothing.
 pub const GPTQ_KEY_RESUME: &CStr = text(b"resume\0");
 
 /// String: "bf16" (default), "f16" or "f32": of "dense" weights.
