@@ -286,9 +286,10 @@ GPTQ_API gptq_status gptq_model_load(const char *path, const gptq_options *optio
  *  @param[in] output_path  the folder to make, for "gguf" the file; its parent must exist
  *  @param[in] options      scope "convert", and a progress callback, which may cancel; "format" must be set
  *  @return GPTQ_OK; as gptq_model_load(); GPTQ_ERROR_INVALID_ARGUMENT without a format; _UNSUPPORTED for a model that is
- *          not quantized, and for what the format can't hold: zero points of 0 beside codes at the top in "gptq", inputs
- *          in activation order and groups that do not divide the inputs in "compressed_tensors" (the message names the
- *          module; nothing is written then), in "gguf" what llama.cpp has not; _CORRUPT for a value too large for "f16"; _IO
+ *          not quantized, unless for "dense" or "gguf", and for what the format can't hold: zero points of 0 beside codes
+ *          at the top in "gptq", inputs in activation order and groups that do not divide the inputs in
+ *          "compressed_tensors" (the message names the module; nothing is written then), in "gguf" what llama.cpp has
+ *          not; _CORRUPT for a value too large for "f16"; _IO
  *  @since 0.1  @blocks yes  @threadsafe any */
 GPTQ_API gptq_status gptq_model_convert(const char *model_path, const char *output_path,
                                         const gptq_options *options);

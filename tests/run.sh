@@ -152,6 +152,9 @@ if [ $quick = no ]; then
   heading "GGUF files in llama.cpp"
   checks "llama.cpp" python3 tests/llamacpp/compare.py build/dev/samples/cli/gptq
 
+  heading "What is written, in GPTQModel"
+  checks "GPTQModel" python3 tests/gptqmodel/compare.py build/dev/samples/cli/gptq load
+
   heading "Installation and programs that use it"
   if build release all && check "install" cmake --install build/release --prefix "$scratch/prefix"; then
     checks "consumers" bash tests/consumer/run.sh "$scratch/prefix" "$scratch/consumer"
