@@ -63,9 +63,17 @@ void StagedFile::commit() {
   const bool replaces = path_kind(target_) != PathKind::absent;
   // an old file is kept until nothing can fail any more
   const bool exchanged = overwrite_ == Overwrite::yes && rename(RENAME_EXCHANGE) == 0;
+  if (exchanged && path_kind(staging_) != PathKind::file) {  // it took the place of the file meanwhile
+    if (rename(RENAME_EXCHANGE) != 0) staging_.clear();
+    check_file_target(target_, overwrite_);
+  }
   if (!exchanged) {
     int failed = rename(overwrite_ == Overwrite::no ? RENAME_NOREPLACE : 0);
-    if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) failed = rename(0);  // no such flag here
+    if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) {  // no such flag here
+      // a link never takes the place of a file
+      failed = overwrite_ == Overwrite::no ? ::link(staging_.c_str(), target_.c_str()) : rename(0);
+      if (failed == 0 && overwrite_ == Overwrite::no) ::unlink(staging_.c_str());
+    }
     if (failed != 0 && errno == EEXIST) refuse_existing(target_);
     if (failed != 0) fail_at(target_, "rename the finished output to it", errno);
   }
