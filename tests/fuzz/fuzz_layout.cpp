@@ -39,10 +39,13 @@ class BytesCheckpoint final : public gptq::Checkpoint {
     const gptq::TensorInfo& info = *find(name);
     std::byte* bytes = nullptr;
     gptq::Tensor tensor = gptq::make_tensor(info.dtype, info.shape, &bytes);
-    if (info.bytes != 0) {
-      std::memcpy(bytes, file_.data() + places_[static_cast<size_t>(&info - infos_.data())], info.bytes);
-    }
+    if (info.bytes != 0) read_part(name, 0, {bytes, info.bytes});
     return tensor;
+  }
+  void read_part(std::string_view name, uint64_t offset, std::span<std::byte> out) const override {
+    const gptq::TensorInfo& info = *find(name);
+    const std::byte* const at = file_.data() + places_[static_cast<size_t>(&info - infos_.data())] + offset;
+    std::copy_n(at, out.size(), out.data());
   }
   void check_unchanged() const override {}
 
