@@ -20,10 +20,19 @@ struct Piece {
   AtStart at_start;
 };
 
+/// How Unigram reaches a position of a text.
+struct PathStep {
+  double score;     // of everything before it
+  int32_t id;       // the last token
+  uint32_t length;  // its bytes, 0: not reached yet
+};
+
 struct EncodeScratch {
   RegexMatcher matcher;
   MergeScratch merging;
   std::vector<Symbol> symbols;
+  std::vector<PathStep> steps;
+  std::vector<uint32_t> path;  // ends of the tokens, last first
   std::vector<Piece> pieces, next_pieces;
   std::deque<std::string> texts;
 };

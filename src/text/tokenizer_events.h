@@ -1,5 +1,5 @@
-// Reading tokenizer.json without a tree of its two huge parts: "model.vocab" and "model.merges" go straight into
-// compact tables, everything else into a small Json.
+// Reading tokenizer.json without a tree of its two huge parts: "model.vocab" (an object of ids, or Unigram's list of
+// tokens and scores) and "model.merges" go straight into compact tables, everything else into a small Json.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +12,21 @@
 
 namespace gptq {
 
-/// Spellings and ids as the file has them, unchecked.
-class VocabList {
+/// Spellings with their ids, or with their scores, as the file has them, unchecked.
+template <class Number>
+class TextNumbers {
  public:
-  void add(std::string_view text, int64_t id);
+  void add(std::string_view text, Number number) {
+    texts_ += text;
+    entries_.push_back({static_cast<uint32_t>(text.size()), number});
+  }
   size_t size() const { return entries_.size(); }
+  /// Calls use(text, number) in order.
   template <class Use>
   void for_each(const Use& use) const {
     size_t at = 0;
-    for (const auto& [length, id] : entries_) {
-      use(std::string_view(texts_).substr(at, length), id);
+    for (const auto& [length, number] : entries_) {
+      use(std::string_view(texts_).substr(at, length), number);
       at += length;
     }
   }
@@ -29,16 +34,17 @@ class VocabList {
  private:
   struct Entry {
     uint32_t length;
-    int64_t id;
+    Number number;
   };
   std::string texts_;
   std::vector<Entry> entries_;
 };
 
 struct TokenizerJson {
-  JsonDocument rest;  // without model.vocab (if it is an object) and model.merges
-  bool has_vocab = false, has_merges = false;
-  VocabList vocab;
+  JsonDocument rest;  // without model.vocab and model.merges
+  bool has_vocab = false, has_scores = false, has_merges = false;
+  TextNumbers<int64_t> vocab;  // if model.vocab is an object
+  TextNumbers<double> scores;  // if it is a list: by id
   MergeList merges;
 };
 

@@ -14,7 +14,7 @@ Vocabulary::Vocabulary(size_t count, std::string name)
       largest_size_(std::min<size_t>(count * 8 + (size_t{1} << 20), INT32_MAX)),
       table_(count) {}
 
-void Vocabulary::add(std::string_view text, int64_t id) {
+void Vocabulary::add(std::string_view text, int64_t id, Respelling respelling) {
   if (id < 0 || static_cast<uint64_t>(id) >= largest_size_) {
     throw Error(Fault::range,
                 cat(name_, ": token ", quoted(text), " has id ", id, ", wanted 0 to ", largest_size_ - 1));
@@ -28,7 +28,7 @@ void Vocabulary::add(std::string_view text, int64_t id) {
   }
   if (texts_.size() + text.size() >= kNone)
     throw Error(Fault::limit, cat(name_, ": more than 4 GiB of tokens"));
-  if (!table_.insert(text, static_cast<int32_t>(id))) {
+  if (!table_.insert(text, static_cast<int32_t>(id)) && respelling == Respelling::refused) {
     throw Error(Fault::duplicate, cat(name_, ": token ", quoted(text), " is there twice"));
   }
   spans_[index] = {static_cast<uint32_t>(texts_.size()), static_cast<uint32_t>(text.size())};

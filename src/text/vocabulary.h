@@ -11,6 +11,9 @@
 
 namespace gptq {
 
+/// Whether a spelling that is already there may be added, to have its first id.
+enum class Respelling : uint8_t { refused, keeps_first };
+
 class Vocabulary {
  public:
   /// Room for `count` tokens; `name` is the file to name in errors.
@@ -18,7 +21,7 @@ class Vocabulary {
 
   /// Fault::duplicate for a spelling that is already there, Fault::range for an id that is negative, taken or so
   /// large that nearly all ids below it would have no token.
-  void add(std::string_view text, int64_t id);
+  void add(std::string_view text, int64_t id, Respelling respelling = Respelling::refused);
 
   const std::string& name() const { return name_; }
   /// One more than the largest id.

@@ -184,7 +184,21 @@ TEST(HostileTokenizerJson, IllFormedText) {
   EXPECT_EQ(fault(R"({"model": {"type": "BPE", "vocab": {"a": 0, "a": 1}, "merges": []}})"),
             Fault::duplicate);
   EXPECT_EQ(fault(R"({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a", NaN]]}})"), Fault::format);
-  EXPECT_EQ(fault(R"({"model": {"vocab": [["a", 0.5]]}})"), Fault::format) << "neither type nor merges";
+  EXPECT_EQ(fault(R"({"model": {"vocab": {"a": 0}}})"), Fault::format) << "neither type nor merges";
+  const auto unigram = [&](const std::string& rest) {
+    return fault("{\"model\": {\"type\": \"Unigram\"" + rest + "}}");
+  };
+  EXPECT_EQ(unigram(R"(, "unk_id": 0, "vocab": [["a", -1.5], ["b", -2], ["b", -1e-3]])"), Fault::none);
+  EXPECT_EQ(unigram(R"(, "unk_id": null, "vocab": [["a", 0.5]])"), Fault::none);
+  EXPECT_EQ(unigram(R"(, "unk_id": 1, "vocab": [["a", 0.5]])"), Fault::range);
+  EXPECT_EQ(unigram(R"(, "vocab": [])"), Fault::format);
+  EXPECT_EQ(unigram(R"(, "vocab": {"a": 0})"), Fault::format);
+  EXPECT_EQ(unigram(""), Fault::format);
+  for (const char* token : {"[\"a\"]", "[0.5]", "[0.5, \"a\"]", "[\"a\", \"b\"]", "[\"a\", 1, 2]",
+                            "[\"a\", [1]]", "[[\"a\", 1]]", "{\"a\": 1}", "\"a\"", "[\"a\", null]"}) {
+    EXPECT_EQ(unigram(cat(", \"vocab\": [[\"x\", 0], ", token, "]")), Fault::format) << token;
+  }
+  EXPECT_EQ(unigram(cat(", \"vocab\": [[\"", std::string(5000, 'a'), "\", 0]]")), Fault::limit);
 }
 
 TEST(HostileTokenizerJson, RegexThatWouldTakeForEver) {

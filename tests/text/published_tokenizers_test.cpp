@@ -1,5 +1,4 @@
 // Tokenizers of published models against what the Hugging Face library makes of the same texts.
-#include "base/error.h"
 #include "base/json.h"
 #include "reference.h"
 
@@ -29,7 +28,7 @@ TEST_P(Published, StreamsEncodedTexts) {
 INSTANTIATE_TEST_SUITE_P(All, Published,
                          testing::Values("added-token-flags", "deepseek-style", "gemma-style", "gpt-neox",
                                          "gpt2", "llama2", "llama3", "minimind", "mistral-v3", "mistral-v7",
-                                         "opt", "phi2", "phi3", "qwen2"),
+                                         "opt", "phi2", "phi3", "qwen2", "unigram-metaspace"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = c == '-' ? '_' : c;
@@ -77,17 +76,6 @@ TEST(PublishedModels, MistralV1Conversation) {
   const std::string text = plain_text(read_file(folder / "samples/no_tools/text_v1.txt"));
   EXPECT_EQ(tokenizer->encode(text, AddSpecial::no, ParseSpecial::yes),
             tokens["tokens"].get<std::vector<int32_t>>());
-}
-
-TEST(PublishedModels, UnigramIsRefused) {
-  GPTQ_EXTRA_DATA(folder, "tokenizers/unigram-metaspace");
-  try {
-    Tokenizer::load(folder);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.fault(), Fault::unsupported);
-    EXPECT_NE(std::string(error.what()).find("'Unigram'"), std::string::npos) << error.what();
-  }
 }
 
 }  // namespace
