@@ -215,7 +215,7 @@ void add_from_sentencepiece(GgufSettings& settings, const fs::path& folder, Toke
   const SentencePieceFile file = parse_sentencepiece(data, name);
   constexpr int64_t kBpe = 2;
   if (file.model_type != kBpe || file.whitespace_as_suffix || !file.escape_whitespaces ||
-      file.has_character_map || !file.byte_fallback) {
+      !file.character_map.empty() || !file.byte_fallback) {
     throw Error(Fault::unsupported,
                 cat(name,
                     ": llama.cpp has no tokenizer like this one: wanted BPE with bytes for "

@@ -1,6 +1,7 @@
 // See decoder.h.
 #include "text/decoder.h"
 
+#include <limits>
 #include <utility>
 
 #include "base/json.h"
@@ -69,14 +70,16 @@ Decoders read_decoders(const Json& json, const std::string& where) {
   return out;
 }
 
-Decoders sentencepiece_decoders(FirstSpace first_space) {
+Decoders sentencepiece_decoders(FirstSpaces first_spaces) {
   Decoders out;
   out.push_back(std::make_unique<ReplaceDecoder>(
       std::make_shared<const Regex>("\xE2\x96\x81", PatternKind::literal, "decoder"), std::string(" ")));
   out.push_back(std::make_unique<ByteFallbackDecoder>());
   out.push_back(std::make_unique<FuseDecoder>());
-  if (first_space == FirstSpace::remove)
-    out.push_back(std::make_unique<StripDecoder>(std::string(" "), 1, 0));
+  if (first_spaces != FirstSpaces::keep) {
+    const size_t count = first_spaces == FirstSpaces::remove_one ? 1 : std::numeric_limits<size_t>::max();
+    out.push_back(std::make_unique<StripDecoder>(std::string(" "), count, 0));
+  }
   return out;
 }
 

@@ -41,10 +41,10 @@ using Decoders = std::vector<std::unique_ptr<const Decoder>>;
 /// The value of "decoder"; null joins tokens by spaces.
 Decoders read_decoders(const Json& json, const std::string& where);
 
-/// What Llama's SentencePiece files mean: U+2581 is a space, <0xHH> a byte, and the text may begin with one space
-/// that was never in the input.
-enum class FirstSpace : uint8_t { keep, remove };
-Decoders sentencepiece_decoders(FirstSpace first_space);
+/// What SentencePiece's files mean: U+2581 is a space, <0xHH> a byte, and the text may begin with a space that was never
+/// in the input, or with none at all.
+enum class FirstSpaces : uint8_t { keep, remove_one, remove_all };
+Decoders sentencepiece_decoders(FirstSpaces first_spaces);
 
 /// All steps at work, in a row.
 class DecodePipeline {

@@ -28,6 +28,9 @@ class PrefixTrie {
     }
   }
 
+  /// Whether a text may begin with `byte`.
+  bool may_begin(unsigned char byte) const { return children_.find(0, byte) != nullptr; }
+
   /// The longest; {0, -1} if there is none.
   std::pair<size_t, int32_t> longest_prefix(std::string_view text) const {
     std::pair<size_t, int32_t> longest = {0, -1};

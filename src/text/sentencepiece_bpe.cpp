@@ -17,47 +17,23 @@ constexpr size_t kLongestPiece = 1024;  // bytes; finding the merges of a piece 
 
 bool merges(PieceType type) { return type == PieceType::normal || type == PieceType::unused; }
 
-class SpaceNormalizer : public Normalizer {
- public:
-  explicit SpaceNormalizer(const SentencePieceFile& file)
-      : prefix_(file.add_dummy_prefix),
-        join_(file.remove_extra_whitespaces),
-        space_(file.escape_whitespaces ? "\xE2\x96\x81" : " ") {}
-
-  void apply(std::string& text, EncodeScratch&) const override {
-    std::string_view in = text;
-    while (join_ && in.starts_with(' ')) in.remove_prefix(1);
-    std::string out;
-    out.reserve(in.size() + in.size() / 2 + 3);
-    if (prefix_ && !in.empty()) out += space_;
-    for (size_t i = 0; i < in.size(); ++i) {
-      if (in[i] != ' ') {
-        out += in[i];
-      } else if (!join_ || in[i - 1] != ' ') {
-        out += space_;
-      }
-    }
-    while (join_ && out.ends_with(space_)) out.resize(out.size() - space_.size());
-    text = std::move(out);
+std::vector<std::pair<std::string_view, int32_t>> user_defined_pieces(const SentencePieceFile& file) {
+  std::vector<std::pair<std::string_view, int32_t>> out;
+  for (size_t id = 0; id < file.pieces.size(); ++id) {
+    if (file.pieces[id].type == PieceType::user_defined)
+      out.emplace_back(file.pieces[id].text, static_cast<int32_t>(id));
   }
-
- private:
-  bool prefix_, join_;
-  std::string space_;
-};
+  return out;
+}
 
 }  // namespace
-
-std::unique_ptr<const Normalizer> sentencepiece_normalizer(const SentencePieceFile& file) {
-  return std::make_unique<SpaceNormalizer>(file);
-}
 
 SentencePieceBpe::SentencePieceBpe(const SentencePieceFile& file,
                                    std::shared_ptr<const Vocabulary> vocabulary)
     : vocabulary_(std::move(vocabulary)),
       byte_fallback_(file.byte_fallback),
       mergeable_(file.pieces.size()),
-      user_defined_(file.pieces.size()) {
+      user_defined_(user_defined_pieces(file)) {
   byte_tokens_.fill(-1);
   if (byte_fallback_) byte_tokens_ = find_byte_tokens(*vocabulary_);
   for (size_t id = 0; id < file.pieces.size(); ++id) {
@@ -68,10 +44,6 @@ SentencePieceBpe::SentencePieceBpe(const SentencePieceFile& file,
     }
     if (type == PieceType::unknown) unk_id_ = static_cast<int32_t>(id);
     if (merges(type) || type == PieceType::user_defined) mergeable_.insert(text, static_cast<int32_t>(id));
-    if (type == PieceType::user_defined) {
-      user_defined_.insert(text, static_cast<int32_t>(id));
-      user_defined_starts_[static_cast<unsigned char>(text[0])] = true;
-    }
   }
   if (unk_id_ < 0) throw Error(Fault::format, cat(vocabulary_->name(), ": it has no unknown piece"));
   number_characters(file);
@@ -133,19 +105,12 @@ void SentencePieceBpe::add_splits(std::string_view text, uint32_t rank, int32_t 
   }
 }
 
-size_t SentencePieceBpe::user_defined_prefix(std::string_view text) const {
-  if (!user_defined_starts_[static_cast<unsigned char>(text[0])]) return 0;
-  size_t n = std::min(text.size(), user_defined_.longest());
-  while (n > 0 && user_defined_.find(text.substr(0, n)) < 0) --n;
-  return n;
-}
-
 // A user-defined piece is cut out whole; returns where it begins, or the end. Symbols with id -1 are characters that
 // occur in no piece.
 size_t SentencePieceBpe::to_symbols(std::string_view text, EncodeScratch& scratch) const {
   scratch.symbols.clear();
   size_t at = 0;
-  while (at < text.size() && user_defined_prefix(text.substr(at)) == 0) {
+  while (at < text.size() && user_defined_.longest_prefix(text.substr(at)).first == 0) {
     const size_t n = utf8_sequence_length(text[at]);
     const int32_t id = characters_.find(text.substr(at, n));
     scratch.symbols.push_back({id >= 0 ? id : INT32_MAX, static_cast<uint32_t>(n)});
@@ -187,6 +152,11 @@ void SentencePieceBpe::expand_unused(const SentencePieceFile& file) {
   }
 }
 
+// Neighbouring unknown characters are one unknown piece.
+void SentencePieceBpe::append_unknown(std::vector<int32_t>& ids) const {
+  if (ids.empty() || ids.back() != unk_id_) ids.push_back(unk_id_);
+}
+
 void SentencePieceBpe::append_ids(std::string_view text, const std::vector<Symbol>& symbols, size_t count,
                                   std::vector<int32_t>& ids) const {
   size_t at = 0;
@@ -197,7 +167,13 @@ void SentencePieceBpe::append_ids(std::string_view text, const std::vector<Symbo
     if (id < vocabulary_->size()) {
       const auto index = static_cast<size_t>(id);
       if (index < unused_.size() && !unused_[index].empty()) {
-        ids.insert(ids.end(), unused_[index].begin(), unused_[index].end());
+        for (int32_t each : unused_[index]) {
+          if (each == unk_id_) {
+            append_unknown(ids);
+          } else {
+            ids.push_back(each);
+          }
+        }
       } else {
         ids.push_back(id);
       }
@@ -206,8 +182,8 @@ void SentencePieceBpe::append_ids(std::string_view text, const std::vector<Symbo
         const int32_t byte = byte_tokens_[static_cast<unsigned char>(c)];
         ids.push_back(byte >= 0 ? byte : unk_id_);
       }
-    } else if (ids.empty() || ids.back() != unk_id_) {
-      ids.push_back(unk_id_);  // neighbouring unknown characters are one unknown piece
+    } else {
+      append_unknown(ids);
     }
   }
 }
@@ -220,9 +196,9 @@ void SentencePieceBpe::encode(std::string_view piece, EncodeScratch& scratch,
     append_ids(piece.substr(0, end), scratch.symbols, count, ids);
     piece.remove_prefix(end);
     if (piece.empty()) return;
-    const size_t n = user_defined_prefix(piece);
-    ids.push_back(user_defined_.find(piece.substr(0, n)));
-    piece.remove_prefix(n);
+    const auto [length, id] = user_defined_.longest_prefix(piece);
+    ids.push_back(id);
+    piece.remove_prefix(length);
   }
 }
 

@@ -10,7 +10,7 @@
 #include "text/flat_table.h"
 #include "text/merge_table.h"
 #include "text/model.h"
-#include "text/normalizer.h"
+#include "text/prefix_trie.h"
 #include "text/sentencepiece_file.h"
 #include "text/vocabulary.h"
 
@@ -31,22 +31,17 @@ class SentencePieceBpe : public TokenModel {
   size_t to_symbols(std::string_view text, EncodeScratch& scratch) const;
   void append_ids(std::string_view text, const std::vector<Symbol>& symbols, size_t count,
                   std::vector<int32_t>& ids) const;
-  /// Length of the longest user-defined piece at the start of `text`, 0 if none.
-  size_t user_defined_prefix(std::string_view text) const;
+  void append_unknown(std::vector<int32_t>& ids) const;
 
   std::shared_ptr<const Vocabulary> vocabulary_;
   bool byte_fallback_;
   int32_t unk_id_ = -1;
   std::array<int32_t, 256> byte_tokens_;
   TextTable mergeable_;  // normal, unused and user-defined pieces
-  TextTable user_defined_;
-  std::array<bool, 256> user_defined_starts_{};
+  PrefixTrie user_defined_;
   TextTable characters_;  // single characters to symbols: pieces, or numbers behind the vocabulary
   std::unique_ptr<MergeTable> merges_;
   std::vector<std::vector<int32_t>> unused_;  // by id: what an unused piece stands for; empty for all others
 };
-
-/// White space as SentencePiece sees it: spaces become U+2581, with one in front, runs joined, as the file says.
-std::unique_ptr<const Normalizer> sentencepiece_normalizer(const SentencePieceFile& file);
 
 }  // namespace gptq

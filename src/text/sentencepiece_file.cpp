@@ -45,7 +45,7 @@ void read_trainer_spec(std::string_view message, std::string_view name, Sentence
 void read_normalizer_spec(std::string_view message, std::string_view name, SentencePieceFile& file) {
   ProtobufReader reader(message, name);
   while (reader.next()) {
-    if (reader.field() == 2) file.has_character_map = !reader.bytes().empty();
+    if (reader.field() == 2) file.character_map = reader.bytes();
     if (reader.field() == 3) file.add_dummy_prefix = reader.integer() != 0;
     if (reader.field() == 4) file.remove_extra_whitespaces = reader.integer() != 0;
     if (reader.field() == 5) file.escape_whitespaces = reader.integer() != 0;

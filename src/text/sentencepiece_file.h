@@ -32,7 +32,7 @@ struct SentencePieceFile {
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
-  bool has_character_map = false;  // a normalization other than identity
+  std::string_view character_map;  // borrowed; Charsmap reads it; empty: identity
 };
 
 /// Fault::truncated, format, numeric, range or limit, naming `name`. Borrows `data`.

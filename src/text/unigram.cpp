@@ -52,10 +52,9 @@ size_t Unigram::cut_stretch(std::string_view text, double score_before, std::vec
     const auto reach = [&](size_t length, int32_t id, double score) {
       if (at + length >= steps.size()) steps.resize(at + length + 1);
       PathStep& step = steps[at + length];
-      const double sum = before + score;
-      if (step.length != 0 && !(sum > step.score)) return;
-      const double kept = options_.precision == SumPrecision::single ? static_cast<float>(sum) : sum;
-      step = {kept, id, static_cast<uint32_t>(length)};
+      const double exact = before + score;
+      const double sum = options_.precision == SumPrecision::single ? static_cast<float>(exact) : exact;
+      if (step.length == 0 || sum > step.score) step = {sum, id, static_cast<uint32_t>(length)};
     };
     const size_t character = utf8_sequence_length(text[at]);
     bool alone = false;

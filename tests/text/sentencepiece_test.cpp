@@ -100,9 +100,22 @@ TEST(SentencePiece, HostileFiles) {
   const std::string good = pieces() + spec();
   EXPECT_EQ(fault_of(good), Fault::none);
   EXPECT_EQ(fault_of(""), Fault::format);
-  EXPECT_EQ(fault_of(pieces()), Fault::unsupported) << "the default is unigram";
-  EXPECT_EQ(fault_of(pieces() + spec(1)), Fault::unsupported);
-  EXPECT_EQ(fault_of(good + bytes_field(3, bytes_field(2, "map"))), Fault::unsupported);
+  EXPECT_EQ(fault_of(pieces()), Fault::none) << "the default is unigram";
+  EXPECT_EQ(fault_of(pieces() + spec(3)), Fault::unsupported) << "words";
+  for (uint64_t type : {1, 2}) {
+    const auto with_map = [&](std::string_view map) {
+      return fault_of(pieces() + spec(type) + bytes_field(3, bytes_field(2, map)));
+    };
+    EXPECT_EQ(with_map("map"), Fault::truncated);
+    EXPECT_EQ(with_map(std::string_view("\4\0\0\0abc", 7)), Fault::truncated);
+    EXPECT_EQ(with_map("\xFF\xFF\xFF\xFF"
+                       "abcd"),
+              Fault::truncated);
+    EXPECT_EQ(with_map(std::string_view("\0\0\0\0", 4)), Fault::format);
+    EXPECT_EQ(with_map(std::string_view("\3\0\0\0abc", 7)), Fault::format);
+    EXPECT_EQ(with_map(std::string_view("\4\0\0\0abcd\xFF", 9)), Fault::format);
+    EXPECT_EQ(with_map(std::string_view("\4\0\0\0\xFF\xFF\xFF\xFFx", 9)), Fault::none) << "leads nowhere";
+  }
   EXPECT_EQ(fault_of(good + bytes_field(2, integer_field(24, 1))), Fault::unsupported);
   EXPECT_EQ(fault_of(good + piece("a", 0, kNormal)), Fault::duplicate);
   EXPECT_EQ(fault_of(good + piece("z", 0, 7)), Fault::range);
@@ -111,6 +124,7 @@ TEST(SentencePiece, HostileFiles) {
   EXPECT_EQ(fault_of(good + piece("z", std::bit_cast<float>(0x7FC00000u), kNormal)), Fault::numeric);
   EXPECT_EQ(fault_of(good + piece(std::string(5000, 'z'), 0, kNormal)), Fault::limit);
   EXPECT_EQ(fault_of(piece("a", 0, kNormal) + spec()), Fault::format) << "no unknown piece";
+  EXPECT_EQ(fault_of(piece("a", 0, kNormal) + spec(1)), Fault::format) << "no unknown piece";
   EXPECT_EQ(fault_of(good + bytes_field(2, integer_field(35, 1)) + piece("<0x1Z>", 0, 6)), Fault::format);
   EXPECT_EQ(fault_of(good + varint(1 << 3 | 2) + varint(1000)), Fault::truncated);
   EXPECT_EQ(fault_of(good + varint(1 << 3 | 2) + varint(UINT64_MAX)), Fault::truncated);
@@ -122,7 +136,9 @@ TEST(SentencePiece, HostileFiles) {
 
 TEST(SentencePiece, CutAnywhere) {
   const std::string good = pieces() + spec();
-  for (size_t n = 0; n < good.size(); ++n) EXPECT_NE(fault_of(good.substr(0, n)), Fault::none) << n;
+  size_t whole = 0;
+  for (size_t n = 0; n < good.size(); ++n) whole += fault_of(good.substr(0, n)) == Fault::none ? 1 : 0;
+  EXPECT_EQ(whole, 8u) << "behind each piece: then it is Unigram, by default";
 }
 
 }  // namespace

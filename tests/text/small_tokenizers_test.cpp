@@ -1,6 +1,8 @@
 // Small tokenizers of each kind that come with the source: they need no extra data.
 #include <algorithm>
 
+#include "base/json.h"
+#include "base/text.h"
 #include "reference.h"
 
 namespace gptq::test {
@@ -30,6 +32,31 @@ TEST_P(Small, KnowsItsTokens) {
 INSTANTIATE_TEST_SUITE_P(All, Small,
                          testing::Values("gpt2-style", "llama3-style", "qwen2-style", "llama2-style-json",
                                          "llama2-style-model"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           for (char& c : name) c = c == '-' ? '_' : c;
+                           return name;
+                         });
+
+class SmallSentencePiece : public testing::TestWithParam<const char*> {};
+
+TEST_P(SmallSentencePiece, EncodesAndDecodesAsExpected) {
+  const fs::path folder = source_dir() / "tests/golden/tokenizers" / GetParam();
+  const auto tokenizer = Tokenizer::load(folder);
+  const auto expected = nlohmann::json::parse(read_file(folder / "expected.json"));
+  EXPECT_GT(expected.size(), 30u);
+  for (const auto& entry : expected) {
+    const auto text = entry["text"].get<std::string>();
+    const auto ids = entry["ids"].get<std::vector<int32_t>>();
+    EXPECT_EQ(tokenizer->encode(text, AddSpecial::no, ParseSpecial::no), ids) << quoted(text);
+    if (entry["decoded"].is_null()) continue;  // SentencePiece shows unknown pieces as " \xE2\x81\x87 "
+    EXPECT_EQ(tokenizer->decode(ids, SkipSpecial::no), entry["decoded"].get<std::string>()) << quoted(text);
+  }
+  check_random_streams(tokenizer, 1000);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SmallSentencePiece,
+                         testing::Values("spm-unigram", "spm-unigram-unknown", "spm-unigram-bare", "spm-bpe"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = c == '-' ? '_' : c;
