@@ -233,7 +233,8 @@ Value Evaluator::evaluate_test(const Node& n) {
 void Evaluator::bind_parameters(const Node& n, const std::string& title, Arguments& arguments) {
   auto& named = arguments.named;
   for (size_t i = 0; i < n.named.size(); ++i) {
-    const auto& [id, otherwise] = n.named[i];
+    const NameId id = n.named[i].first;
+    const NodeId otherwise = n.named[i].second;
     const auto given =
         std::find_if(named.begin(), named.end(), [&](const auto& each) { return each.first == name(id); });
     if (i < arguments.positional.size()) {
