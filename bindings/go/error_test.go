@@ -149,6 +149,7 @@ func TestClosedObjectsSaySo(t *testing.T) {
 			second(model.Tokenize("a", 0)), second(model.Detokenize(nil, 0)), second(model.TokenText(1)),
 			second(model.SpecialToken("eos")), second(model.IsEndOfGeneration(1)), second(model.GetInt("n_layer")),
 			second(model.GetString("family")), second(model.Metadata()), second(model.NewSession()),
+			second(model.ApplyChatTemplate("[]")), second(model.TokenizeChat("[]", 0)), second(model.SamplingDefaults()),
 		},
 		"the session is closed": {
 			session.AppendText("a"), session.AppendTokens([]int32{1}), session.Prefill(background, gptq.KeepNone),

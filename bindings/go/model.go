@@ -122,6 +122,33 @@ func (m *Model) Detokenize(ids []int32, flags DetokenizeFlags) (string, error) {
 	return string(text), err
 }
 
+// ApplyChatTemplate is the text that the model's chat template makes of a chat, which is JSON: an array of messages as
+// OpenAI has them, or an object with "messages", and any of "tools", "add_generation_prompt", "chat_template" (one by
+// name, or a template itself) and further variables. ErrInvalidArgument where the template refuses the messages,
+// ErrNotFound where the folder has no template, ErrCorrupt for ill-formed JSON.
+func (m *Model) ApplyChatTemplate(chat string) (string, error) {
+	bytes, size := textArgument(chat)
+	text, err := takeFrom[byte](m.handle, shared, func(model unsafe.Pointer, out *unsafe.Pointer) int32 {
+		return capi.Gptq_model_apply_chat_template(model, bytes, size, out)
+	})
+	return string(text), err
+}
+
+// TokenizeChat is the same as ids, for AppendTokens; 0 stands for no flags, and special tokens that the messages spell out
+// then stay text. Of the flags there may be ParseSpecial.
+func (m *Model) TokenizeChat(chat string, flags TokenizeFlags) ([]int32, error) {
+	bytes, size := textArgument(chat)
+	return takeFrom[int32](m.handle, shared, func(model unsafe.Pointer, out *unsafe.Pointer) int32 {
+		return capi.Gptq_model_tokenize_chat(model, bytes, size, int32(flags), out)
+	})
+}
+
+// SamplingDefaults is how the makers of the model mean it to be sampled: JSON for FromJSON.
+func (m *Model) SamplingDefaults() (string, error) {
+	text, err := takeFrom[byte](m.handle, shared, capi.Gptq_model_sampling_defaults)
+	return string(text), err
+}
+
 // TokenText is the token's own spelling, as in the vocabulary. ErrNotFound for an id without a token.
 func (m *Model) TokenText(id int32) (string, error) {
 	text, err := takeFrom[byte](m.handle, shared, func(model unsafe.Pointer, out *unsafe.Pointer) int32 {

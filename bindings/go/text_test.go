@@ -4,6 +4,7 @@ package gptq_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	gptq "github.com/libgptq/libgptq/bindings/go"
@@ -68,5 +69,32 @@ func TestSpecialTokens(t *testing.T) {
 	}
 	if got, err := model.Detokenize(parsed, gptq.SkipSpecial); got != "" || err != nil {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestChatBecomesTextAndTokens(t *testing.T) {
+	model := load(t)
+	id, err := model.SpecialToken("bos")
+	check(t, err)
+	bos, err := model.TokenText(id)
+	check(t, err)
+	chat := fmt.Sprintf(`{"messages": [{"role": "user", "content": "é %[1]s"}], "bos_token": "%[1]s", "chat_template":
+		"{{ bos_token }}{%% for m in messages %%}[{{ m.role }}] {{ m.content }}{%% endfor %%}"}`, bos)
+	text, err := model.ApplyChatTemplate(chat)
+	if want := bos + "[user] é " + bos; text != want || err != nil {
+		t.Errorf("got %q, %v, wanted %q", text, err, want)
+	}
+	parsed, err := model.TokenizeChat(chat, gptq.ParseSpecial)
+	check(t, err)
+	plain, err := model.TokenizeChat(chat, 0)
+	check(t, err)
+	if parsed[0] != id || plain[0] != id || parsed[len(parsed)-1] != id || len(plain) <= len(parsed) {
+		t.Errorf("parsed %v, plain %v", parsed, plain)
+	}
+	if _, err := model.ApplyChatTemplate("[]"); !errors.Is(err, gptq.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	if defaults, err := model.SamplingDefaults(); len(defaults) < 2 || err != nil {
+		t.Errorf("got %q, %v", defaults, err)
 	}
 }

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/text.h"
+#include "model/generation_config.h"
 
 namespace gptq {
 namespace {
@@ -24,6 +25,10 @@ std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOpti
   model->folder_ = folder;
   model->backend_ = create_backend(options.device, options.backend);
   model->tokenizer_ = load_tokenizer(folder);
+  model->chat_templates_ = ChatTemplates::load(folder);
+  if (!model->chat_templates_->empty() && model->tokenizer_)
+    model->end_of_turn_ = model->chat_templates_->end_of_turn(*model->tokenizer_);
+  model->sampling_defaults_ = generation_defaults(folder);
   if (options.weights == LoadWeights::yes) {
     const Loader loader(folder);
     model->spec_ = loader.spec();
@@ -32,9 +37,9 @@ std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOpti
   } else if (file_exists(join(folder, "config.json"))) {
     model->spec_ = load_spec(folder);
     model->quantization_ = read_quant_config(folder);
-  } else if (model->tokenizer_ == nullptr) {
-    throw Error(Status::not_found,
-                cat("neither config.json nor a tokenizer in ", quoted(folder.string(), 400)));
+  } else if (model->tokenizer_ == nullptr && model->chat_templates_->empty()) {
+    throw Error(Status::not_found, cat("neither config.json nor a tokenizer nor a chat template in ",
+                                       quoted(folder.string(), 400)));
   }
   return model;
 }
@@ -82,6 +87,7 @@ const std::shared_ptr<const Tokenizer>& Model::tokenizer() const {
 int64_t Model::vocab_size() const { return spec_ ? spec_->vocab : tokenizer()->vocab_size(); }
 
 bool Model::ends_text(int32_t id) const {
+  if (end_of_turn_ == id) return true;
   if (spec_ && !spec_->eos.empty())
     return std::find(spec_->eos.begin(), spec_->eos.end(), id) != spec_->eos.end();
   return tokenizer_ != nullptr && tokenizer_->eos_id() == id;

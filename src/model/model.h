@@ -12,6 +12,7 @@
 #include "model/loader.h"
 #include "model/spec.h"
 #include "model/weights.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace gptq {
@@ -43,9 +44,13 @@ class Model {
 
   /// Status::not_found when the folder has no tokenizer.
   const std::shared_ptr<const Tokenizer>& tokenizer() const;
+  const ChatTemplates& chat_templates() const { return *chat_templates_; }
+  /// As generation_defaults().
+  const std::string& sampling_defaults() const { return sampling_defaults_; }
   bool has_tokenizer() const { return tokenizer_ != nullptr; }
 
   int64_t vocab_size() const;
+  /// The ids of generation_config.json or config.json, and the token that the chat template ends an answer with.
   bool ends_text(int32_t id) const;
   std::optional<int32_t> bos() const;
   std::optional<int32_t> eos() const;  // the first of them
@@ -63,6 +68,9 @@ class Model {
   std::optional<QuantConfig> quantization_;
   std::shared_ptr<const Backend> backend_;
   std::shared_ptr<const Tokenizer> tokenizer_;
+  std::shared_ptr<const ChatTemplates> chat_templates_;
+  std::optional<int32_t> end_of_turn_;
+  std::string sampling_defaults_;
   std::optional<Weights> weights_;
   int64_t parameters_ = 0;
   uint64_t weight_bytes_ = 0, weight_bytes_per_token_ = 0;

@@ -84,6 +84,9 @@ TEST(Api, EveryFunctionTakesNull) {
   EXPECT_EQ(gptq_model_tokenize(nullptr, "x", -1, 0, &buffer), bad);
   EXPECT_EQ(gptq_model_detokenize(nullptr, &id, 1, 0, &buffer), bad);
   EXPECT_EQ(gptq_model_token_text(nullptr, 0, &buffer), bad);
+  EXPECT_EQ(gptq_model_apply_chat_template(nullptr, "[]", -1, &buffer), bad);
+  EXPECT_EQ(gptq_model_tokenize_chat(nullptr, "[]", -1, 0, &buffer), bad);
+  EXPECT_EQ(gptq_model_sampling_defaults(nullptr, &buffer), bad);
   EXPECT_EQ(gptq_model_special_token(nullptr, "bos", &id), bad);
   EXPECT_EQ(id, -1);
   EXPECT_EQ(gptq_model_is_end_of_generation(nullptr, 0), 0);

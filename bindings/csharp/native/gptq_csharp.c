@@ -592,6 +592,58 @@ SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_model_is_end_of_generation(void * ja
 }
 
 
+SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_model_apply_chat_template(void * jarg1, const char * jarg2, long long jarg3, void * jarg4) {
+  int jresult ;
+  gptq_model *arg1 = (gptq_model *) 0 ;
+  char *arg2 = (char *) 0 ;
+  int64_t arg3 ;
+  gptq_buffer **arg4 = (gptq_buffer **) 0 ;
+  gptq_status result;
+  
+  arg1 = (gptq_model *)jarg1; 
+  arg2 = (char *)jarg2; 
+  arg3 = (int64_t)jarg3; 
+  arg4 = (gptq_buffer **)jarg4; 
+  result = (gptq_status)gptq_model_apply_chat_template((struct gptq_model const *)arg1,(char const *)arg2,arg3,arg4);
+  jresult = result; 
+  return jresult;
+}
+
+
+SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_model_tokenize_chat(void * jarg1, const char * jarg2, long long jarg3, int jarg4, void * jarg5) {
+  int jresult ;
+  gptq_model *arg1 = (gptq_model *) 0 ;
+  char *arg2 = (char *) 0 ;
+  int64_t arg3 ;
+  int32_t arg4 ;
+  gptq_buffer **arg5 = (gptq_buffer **) 0 ;
+  gptq_status result;
+  
+  arg1 = (gptq_model *)jarg1; 
+  arg2 = (char *)jarg2; 
+  arg3 = (int64_t)jarg3; 
+  arg4 = (int32_t)jarg4; 
+  arg5 = (gptq_buffer **)jarg5; 
+  result = (gptq_status)gptq_model_tokenize_chat((struct gptq_model const *)arg1,(char const *)arg2,arg3,arg4,arg5);
+  jresult = result; 
+  return jresult;
+}
+
+
+SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_model_sampling_defaults(void * jarg1, void * jarg2) {
+  int jresult ;
+  gptq_model *arg1 = (gptq_model *) 0 ;
+  gptq_buffer **arg2 = (gptq_buffer **) 0 ;
+  gptq_status result;
+  
+  arg1 = (gptq_model *)jarg1; 
+  arg2 = (gptq_buffer **)jarg2; 
+  result = (gptq_status)gptq_model_sampling_defaults((struct gptq_model const *)arg1,arg2);
+  jresult = result; 
+  return jresult;
+}
+
+
 SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_session_create(void * jarg1, void * jarg2, void * jarg3) {
   int jresult ;
   gptq_model *arg1 = (gptq_model *) 0 ;

@@ -97,6 +97,42 @@ namespace Gptq
             return NativeBuffer.Text(text);
         }
 
+        /// <summary>The text that the model's chat template makes of a chat, which is JSON: an array of messages as OpenAI
+        /// has them, or an object with "messages", and any of "tools", "add_generation_prompt", "chat_template" (one by
+        /// name, or a template itself) and further variables.</summary>
+        /// <exception cref="GptqException">InvalidArgument where the template refuses the messages, NotFound where the
+        /// folder has no template, Corrupt for ill-formed JSON.</exception>
+        public string ApplyChatTemplate(string chat)
+        {
+            IntPtr text;
+            byte[] bytes = Utf8.Bytes(chat);
+            using (var use = handle.Enter())
+                GptqException.Check(GptqApi.gptq_model_apply_chat_template(use.Pointer, bytes, Utf8.Count(bytes),
+                                                                           out text));
+            return NativeBuffer.Text(text);
+        }
+
+        /// <summary>The same as ids, for <see cref="Session.Append(int[])"/>. Special tokens that the messages spell out
+        /// stay text, unless flags say <see cref="TokenizeFlags.ParseSpecial"/>.</summary>
+        public int[] TokenizeChat(string chat, TokenizeFlags flags = TokenizeFlags.None)
+        {
+            IntPtr ids;
+            byte[] bytes = Utf8.Bytes(chat);
+            using (var use = handle.Enter())
+                GptqException.Check(GptqApi.gptq_model_tokenize_chat(use.Pointer, bytes, Utf8.Count(bytes),
+                                                                     (int)flags, out ids));
+            return NativeBuffer.Ids(ids);
+        }
+
+        /// <summary>How the makers of the model mean it to be sampled: JSON for <see cref="Options.SetJson"/>.</summary>
+        public string SamplingDefaults()
+        {
+            IntPtr json;
+            using (var use = handle.Enter())
+                GptqException.Check(GptqApi.gptq_model_sampling_defaults(use.Pointer, out json));
+            return NativeBuffer.Text(json);
+        }
+
         /// <summary>The token's own spelling, as in the vocabulary.</summary>
         /// <exception cref="GptqException">NotFound for an id without a token.</exception>
         public string TokenText(int id)

@@ -35,6 +35,23 @@ internal static class ModelTests
         Test.That(model.Tokenize(spelled).Length > 1, "plain text without the flag");
     }
 
+    public static void AChatBecomesTextAndTokens()
+    {
+        Model model = Test.SharedModel;
+        int id = model.SpecialToken("bos").Value;
+        string bos = model.TokenText(id);
+        string chat = "{\"messages\": [{\"role\": \"user\", \"content\": \"\u00e9 " + bos + "\"}], \"bos_token\": \"" + bos +
+                      "\", \"chat_template\": \"{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}\"}";
+        Test.Equal(bos + "[user] \u00e9 " + bos, model.ApplyChatTemplate(chat));
+        int[] parsed = model.TokenizeChat(chat, TokenizeFlags.ParseSpecial), plain = model.TokenizeChat(chat);
+        Test.Equal(id, parsed[0]);
+        Test.Equal(id, parsed[parsed.Length - 1]);
+        Test.Equal(id, plain[0]);
+        Test.That(plain.Length > parsed.Length, "what a message spells out stays text");
+        Test.Fails(ErrorCode.NotFound, "chat template", () => model.ApplyChatTemplate("[]"));
+        Test.That(model.SamplingDefaults().StartsWith("{"), "an object");
+    }
+
     public static void AMissingFolderIsNamed()
     {
         Test.Fails(ErrorCode.NotFound, "no/such/folder", () => Model.Load("no/such/folder"));

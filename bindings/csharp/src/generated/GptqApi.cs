@@ -161,6 +161,21 @@ internal static class GptqApi {
     return ret;
   }
 
+  public static int gptq_model_apply_chat_template(global::System.IntPtr model, string chat, long len, out global::System.IntPtr out_text) {
+    int ret = GptqApiPINVOKE.gptq_model_apply_chat_template(model, Utf8.Terminated(chat), len, out out_text);
+    return ret;
+  }
+
+  public static int gptq_model_tokenize_chat(global::System.IntPtr model, string chat, long len, int flags, out global::System.IntPtr out_ids) {
+    int ret = GptqApiPINVOKE.gptq_model_tokenize_chat(model, Utf8.Terminated(chat), len, flags, out out_ids);
+    return ret;
+  }
+
+  public static int gptq_model_sampling_defaults(global::System.IntPtr model, out global::System.IntPtr out_json) {
+    int ret = GptqApiPINVOKE.gptq_model_sampling_defaults(model, out out_json);
+    return ret;
+  }
+
   public static int gptq_session_create(global::System.IntPtr model, global::System.IntPtr options, out global::System.IntPtr out_) {
     int ret = GptqApiPINVOKE.gptq_session_create(model, options, out out_);
     return ret;

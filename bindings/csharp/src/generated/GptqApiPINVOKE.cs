@@ -114,6 +114,15 @@ internal static class GptqApiPINVOKE {
   [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_model_is_end_of_generation")]
   public static extern int gptq_model_is_end_of_generation(global::System.IntPtr jarg1, int jarg2);
 
+  [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_model_apply_chat_template")]
+  public static extern int gptq_model_apply_chat_template(global::System.IntPtr jarg1, byte[] jarg2, long jarg3, out global::System.IntPtr jarg4);
+
+  [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_model_tokenize_chat")]
+  public static extern int gptq_model_tokenize_chat(global::System.IntPtr jarg1, byte[] jarg2, long jarg3, int jarg4, out global::System.IntPtr jarg5);
+
+  [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_model_sampling_defaults")]
+  public static extern int gptq_model_sampling_defaults(global::System.IntPtr jarg1, out global::System.IntPtr jarg2);
+
   [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_session_create")]
   public static extern int gptq_session_create(global::System.IntPtr jarg1, global::System.IntPtr jarg2, out global::System.IntPtr jarg3);
 

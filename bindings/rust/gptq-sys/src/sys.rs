@@ -505,11 +505,11 @@ extern "C" {
     ///   set
     ///
     /// Returns [`GPTQ_OK`]; as [`gptq_model_load`]; [`GPTQ_ERROR_INVALID_ARGUMENT`] without a
-    /// format; _UNSUPPORTED for a model that is not quantized, and for what the format can't hold:
-    /// zero points of 0 beside codes at the top in "gptq", inputs in activation order and groups
-    /// that do not divide the inputs in "compressed_tensors" (the message names the module; nothing
-    /// is written then), in "gguf" what llama.cpp has not; _CORRUPT for a value too large for
-    /// "f16"; _IO.
+    /// format; _UNSUPPORTED for a model that is not quantized, unless for "dense" or "gguf", and
+    /// for what the format can't hold: zero points of 0 beside codes at the top in "gptq", inputs
+    /// in activation order and groups that do not divide the inputs in "compressed_tensors" (the
+    /// message names the module; nothing is written then), in "gguf" what llama.cpp has not;
+    /// _CORRUPT for a value too large for "f16"; _IO.
     ///
     /// Since 0.1. Blocks. Threads: any.
     pub fn gptq_model_convert(
@@ -621,10 +621,62 @@ extern "C" {
         out_id: *mut i32,
     ) -> gptq_status;
 
-    /// 1 if generation ends at this id, else 0.
+    /// 1 if generation ends at this id, else 0: the "eos_token_id" of generation_config.json, else
+    /// of config.json, and the special token that the chat template writes after an answer, where
+    /// there is one.
     ///
     /// Since 0.1.
     pub fn gptq_model_is_end_of_generation(model: *const gptq_model, id: i32) -> i32;
+
+    /// The text that the model's chat template makes of messages. The template is a program in the
+    /// language Jinja from the folder (chat_template.jinja, or "chat_template" in
+    /// tokenizer_config.json), which runs as in transformers, within limits on steps, depth and
+    /// memory.
+    ///
+    /// - `chat`: JSON: an array of messages as OpenAI has them, \[{"role": "user", "content":
+    ///   "Hi"}, ...\]; or an object with "messages", and any of "tools", "add_generation_prompt"
+    ///   (true: end in what begins the assistant's answer; default false), "chat_template" (one of
+    ///   the folder's by name, or a template itself) and further variables of the template, which
+    ///   win over the tokenizer's "bos_token" and so on
+    ///
+    /// Returns [`GPTQ_ERROR_CORRUPT`] for ill-formed JSON or a text that is no template;
+    /// _INVALID_ARGUMENT where the template refuses these messages, with its line and message;
+    /// _NOT_FOUND where the folder has no template (of this name); _UNSUPPORTED for what no chat
+    /// template does, and above a limit.
+    ///
+    /// Since 0.1. Owner: caller, [`gptq_buffer_free`].
+    pub fn gptq_model_apply_chat_template(
+        model: *const gptq_model,
+        chat: *const c_char,
+        len: i64,
+        out_text: *mut *mut gptq_buffer,
+    ) -> gptq_status;
+
+    /// The same as ids, for [`gptq_session_append_tokens`]. Special tokens come from the template
+    /// alone: what messages, tools and documents spell out stays text, unless flags say otherwise.
+    /// No beginning-of-text token is added to the template's.
+    ///
+    /// - `flags`: 0 or [`GPTQ_TOKENIZE_PARSE_SPECIAL`]
+    /// - `out_ids`: int32_t ids; [`gptq_buffer_size`] / 4 of them
+    ///
+    /// Since 0.1. Owner: caller, [`gptq_buffer_free`].
+    pub fn gptq_model_tokenize_chat(
+        model: *const gptq_model,
+        chat: *const c_char,
+        len: i64,
+        flags: i32,
+        out_ids: *mut *mut gptq_buffer,
+    ) -> gptq_status;
+
+    /// How the makers of the model mean it to be sampled, from generation_config.json, as JSON for
+    /// [`gptq_options_set_json`]: {"temperature": 0.6, "top_k": 50, "top_p": 0.9}; {} where it does
+    /// not say. [`gptq_session_begin`] does not look at it.
+    ///
+    /// Since 0.1. Owner: caller, [`gptq_buffer_free`].
+    pub fn gptq_model_sampling_defaults(
+        model: *const gptq_model,
+        out_json: *mut *mut gptq_buffer,
+    ) -> gptq_status;
 
     /// A conversation with a model: token history, key/value cache (memory grows with use) and
     /// sampler.
@@ -960,6 +1012,9 @@ pub(crate) fn functions() -> Vec<(&'static str, *const ())> {
         ("gptq_model_token_text", gptq_model_token_text as *const ()),
         ("gptq_model_special_token", gptq_model_special_token as *const ()),
         ("gptq_model_is_end_of_generation", gptq_model_is_end_of_generation as *const ()),
+        ("gptq_model_apply_chat_template", gptq_model_apply_chat_template as *const ()),
+        ("gptq_model_tokenize_chat", gptq_model_tokenize_chat as *const ()),
+        ("gptq_model_sampling_defaults", gptq_model_sampling_defaults as *const ()),
         ("gptq_session_create", gptq_session_create as *const ()),
         ("gptq_session_free", gptq_session_free as *const ()),
         ("gptq_session_reset", gptq_session_reset as *const ()),

@@ -146,6 +146,36 @@ impl Model {
         Ok(buffer.ids().to_vec())
     }
 
+    /// The text that the model's chat template makes of a chat, which is JSON: an array of messages as OpenAI has them, or
+    /// an object with `messages`, and any of `tools`, `add_generation_prompt`, `chat_template` (one by name, or a template
+    /// itself) and further variables.
+    ///
+    /// Errors: [`ErrorCode::InvalidArgument`] where the template refuses the messages, [`ErrorCode::NotFound`] where the
+    /// folder has no template, [`ErrorCode::Corrupt`] for ill-formed JSON.
+    pub fn apply_chat_template(&self, chat: &str) -> Result<String> {
+        let (data, size) = (chat.as_ptr().cast(), chat.len() as i64);
+        Ok(Buffer::filled_by(|out| unsafe { sys::gptq_model_apply_chat_template(self.raw, data, size, out) })?.text())
+    }
+
+    /// The same as ids, for [`Session::append_tokens`](crate::Session::append_tokens). Special tokens that the messages
+    /// spell out stay text.
+    pub fn tokenize_chat(&self, chat: &str) -> Result<Vec<i32>> {
+        self.tokenize_chat_with(chat, Tokenize::PLAIN)
+    }
+
+    /// The same, with [`Tokenize::PARSE_SPECIAL`] or without.
+    pub fn tokenize_chat_with(&self, chat: &str, how: Tokenize) -> Result<Vec<i32>> {
+        let (data, size) = (chat.as_ptr().cast(), chat.len() as i64);
+        let buffer =
+            Buffer::filled_by(|out| unsafe { sys::gptq_model_tokenize_chat(self.raw, data, size, how.0, out) })?;
+        Ok(buffer.ids().to_vec())
+    }
+
+    /// How the makers of the model mean it to be sampled: JSON for [`Options::from_json`](crate::Options::from_json).
+    pub fn sampling_defaults(&self) -> Result<String> {
+        Ok(Buffer::filled_by(|out| unsafe { sys::gptq_model_sampling_defaults(self.raw, out) })?.text())
+    }
+
     /// Ids to text.
     ///
     /// Errors: [`ErrorCode::InvalidArgument`] for an id that no token has.

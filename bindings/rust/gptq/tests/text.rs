@@ -41,6 +41,24 @@ fn flags_reach_the_tokenizer() {
 }
 
 #[test]
+fn a_chat_becomes_text_and_tokens() {
+    let model = load();
+    let bos = model.token_text(model.special_token("bos").unwrap().unwrap()).unwrap();
+    let chat = format!(
+        r#"{{"messages": [{{"role": "user", "content": "é {bos}"}}], "bos_token": "{bos}",
+            "chat_template": "{{{{ bos_token }}}}{{% for m in messages %}}[{{{{ m.role }}}}] {{{{ m.content }}}}{{% endfor %}}"}}"#
+    );
+    let text = model.apply_chat_template(&chat).unwrap();
+    assert_eq!(text, format!("{bos}[user] é {bos}"));
+    let (ids, all) = (model.tokenize_chat(&chat).unwrap(), model.tokenize_with(&text, Tokenize::PARSE_SPECIAL).unwrap());
+    assert_eq!(ids[0], all[0]);
+    assert!(ids.len() > all.len()); // what the message spells out is no token
+    assert_eq!(model.tokenize_chat_with(&chat, Tokenize::PARSE_SPECIAL).unwrap(), all);
+    assert_eq!(model.apply_chat_template("[]").unwrap_err().code(), ErrorCode::NotFound);
+    assert!(model.sampling_defaults().unwrap().starts_with('{'));
+}
+
+#[test]
 fn tokens_are_told_apart() {
     let model = load();
     let eos = model.special_token("eos").unwrap().unwrap();

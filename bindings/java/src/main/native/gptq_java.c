@@ -965,6 +965,109 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1is_1end_1
 }
 
 
+SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1apply_1chat_1template(JNIEnv *jenv, jclass jcls, jlong jarg1, jbyteArray jarg2, jlong jarg3, jlongArray jarg4) {
+  jint jresult = 0 ;
+  gptq_model *arg1 = (gptq_model *) 0 ;
+  char *arg2 = (char *) 0 ;
+  int64_t arg3 ;
+  gptq_buffer **arg4 = (gptq_buffer **) 0 ;
+  gptq_buffer *value4 ;
+  gptq_status result;
+  
+  (void)jenv;
+  (void)jcls;
+  arg1 = (gptq_model *)(intptr_t)jarg1; 
+  
+  arg2 = NULL;
+  if (jarg2) {
+    arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
+  }
+  
+  arg3 = (int64_t)jarg3; 
+  value4 = 0; arg4 = &value4; 
+  result = (gptq_status)gptq_model_apply_chat_template((struct gptq_model const *)arg1,(char const *)arg2,arg3,arg4);
+  jresult = (jint)result; 
+  
+  
+  {
+    jlong element = (intptr_t)value4;
+    (*jenv)->SetLongArrayRegion(jenv, jarg4, 0, 1, &element);
+  }
+  
+  if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+  return jresult;
+}
+
+
+SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1tokenize_1chat(JNIEnv *jenv, jclass jcls, jlong jarg1, jbyteArray jarg2, jlong jarg3, jint jarg4, jlongArray jarg5) {
+  jint jresult = 0 ;
+  gptq_model *arg1 = (gptq_model *) 0 ;
+  char *arg2 = (char *) 0 ;
+  int64_t arg3 ;
+  int32_t arg4 ;
+  gptq_buffer **arg5 = (gptq_buffer **) 0 ;
+  gptq_buffer *value5 ;
+  gptq_status result;
+  
+  (void)jenv;
+  (void)jcls;
+  arg1 = (gptq_model *)(intptr_t)jarg1; 
+  
+  arg2 = NULL;
+  if (jarg2) {
+    arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      
+      return 0;
+    }
+  }
+  
+  arg3 = (int64_t)jarg3; 
+  arg4 = (int32_t)jarg4; 
+  value5 = 0; arg5 = &value5; 
+  result = (gptq_status)gptq_model_tokenize_chat((struct gptq_model const *)arg1,(char const *)arg2,arg3,arg4,arg5);
+  jresult = (jint)result; 
+  
+  
+  {
+    jlong element = (intptr_t)value5;
+    (*jenv)->SetLongArrayRegion(jenv, jarg5, 0, 1, &element);
+  }
+  
+  if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+  return jresult;
+}
+
+
+SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1model_1sampling_1defaults(JNIEnv *jenv, jclass jcls, jlong jarg1, jlongArray jarg2) {
+  jint jresult = 0 ;
+  gptq_model *arg1 = (gptq_model *) 0 ;
+  gptq_buffer **arg2 = (gptq_buffer **) 0 ;
+  gptq_buffer *value2 ;
+  gptq_status result;
+  
+  (void)jenv;
+  (void)jcls;
+  arg1 = (gptq_model *)(intptr_t)jarg1; 
+  value2 = 0; arg2 = &value2; 
+  result = (gptq_status)gptq_model_sampling_defaults((struct gptq_model const *)arg1,arg2);
+  jresult = (jint)result; 
+  
+  {
+    jlong element = (intptr_t)value2;
+    (*jenv)->SetLongArrayRegion(jenv, jarg2, 0, 1, &element);
+  }
+  
+  return jresult;
+}
+
+
 SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1session_1create(JNIEnv *jenv, jclass jcls, jlong jarg1, jlong jarg2, jlongArray jarg3) {
   jint jresult = 0 ;
   gptq_model *arg1 = (gptq_model *) 0 ;

@@ -46,6 +46,9 @@ final class GptqApiJNI {
   public final static native int gptq_model_token_text(long jarg1, int jarg2, long[] jarg3);
   public final static native int gptq_model_special_token(long jarg1, byte[] jarg2, int[] jarg3);
   public final static native int gptq_model_is_end_of_generation(long jarg1, int jarg2);
+  public final static native int gptq_model_apply_chat_template(long jarg1, byte[] jarg2, long jarg3, long[] jarg4);
+  public final static native int gptq_model_tokenize_chat(long jarg1, byte[] jarg2, long jarg3, int jarg4, long[] jarg5);
+  public final static native int gptq_model_sampling_defaults(long jarg1, long[] jarg2);
   public final static native int gptq_session_create(long jarg1, long jarg2, long[] jarg3);
   public final static native void gptq_session_free(long jarg1);
   public final static native int gptq_session_reset(long jarg1);

@@ -113,14 +113,56 @@ public final class Model implements AutoCloseable {
    * @return the ids
    */
   public int[] tokenize(String text, Tokenize... flags) {
+    int all = bits(flags);
+    byte[] bytes = Utf8.bytes(text);
+    return Buffers.take(
+        buffer((m, out) -> GptqApi.gptq_model_tokenize(m, bytes, bytes.length, all, out)), Buffers::ints);
+  }
+
+  private static int bits(Tokenize... flags) {
     int bits = 0;
     for (Tokenize flag : flags) {
       bits |= flag.bit;
     }
-    int all = bits;
-    byte[] bytes = Utf8.bytes(text);
+    return bits;
+  }
+
+  /**
+   * The text that the model's chat template makes of a chat.
+   *
+   * @param chat JSON: an array of messages as OpenAI has them, or an object with "messages", and any of "tools",
+   *     "add_generation_prompt", "chat_template" (one by name, or a template itself) and further variables
+   * @return the text
+   * @throws GptqException INVALID_ARGUMENT where the template refuses the messages, NOT_FOUND where the folder has no
+   *     template, CORRUPT for ill-formed JSON
+   */
+  public String applyChatTemplate(String chat) {
+    byte[] bytes = Utf8.bytes(chat);
+    return text((m, out) -> GptqApi.gptq_model_apply_chat_template(m, bytes, bytes.length, out));
+  }
+
+  /**
+   * The same as ids, for {@link Session#append(int[])}. Special tokens that the messages spell out stay text, unless the
+   * flags have {@link Tokenize#PARSE_SPECIAL}.
+   *
+   * @param chat as in {@link #applyChatTemplate}
+   * @param flags what to do besides
+   * @return the ids
+   */
+  public int[] tokenizeChat(String chat, Tokenize... flags) {
+    int all = bits(flags);
+    byte[] bytes = Utf8.bytes(chat);
     return Buffers.take(
-        buffer((m, out) -> GptqApi.gptq_model_tokenize(m, bytes, bytes.length, all, out)), Buffers::ints);
+        buffer((m, out) -> GptqApi.gptq_model_tokenize_chat(m, bytes, bytes.length, all, out)), Buffers::ints);
+  }
+
+  /**
+   * How the makers of the model mean it to be sampled.
+   *
+   * @return JSON for {@link Options#setJson}
+   */
+  public String samplingDefaults() {
+    return text(GptqApi::gptq_model_sampling_defaults);
   }
 
   /**

@@ -82,6 +82,24 @@ public class TextTest {
   }
 
   @Test
+  public void aChatBecomesTextAndTokens() throws Exception {
+    int id = model.specialToken("bos").getAsInt();
+    String bos = model.tokenText(id);
+    String chat =
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"\u00e9 " + bos + "\"}], \"bos_token\": \"" + bos
+            + "\", \"chat_template\": \"{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}\"}";
+    assertEquals(bos + "[user] \u00e9 " + bos, model.applyChatTemplate(chat));
+    int[] parsed = model.tokenizeChat(chat, Model.Tokenize.PARSE_SPECIAL);
+    int[] plain = model.tokenizeChat(chat);
+    assertEquals(id, parsed[0]);
+    assertEquals(id, parsed[parsed.length - 1]);
+    assertEquals(id, plain[0]);
+    assertTrue(plain.length > parsed.length);
+    TestModel.assertFails(ErrorCode.NOT_FOUND, "chat template", () -> model.applyChatTemplate("[]"));
+    assertTrue(model.samplingDefaults().startsWith("{"));
+  }
+
+  @Test
   public void theModelTellsAboutItself() throws Exception {
     assertEquals("llama", model.getString("family"));
     assertEquals("", model.getString("quantization"));
