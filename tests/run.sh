@@ -110,7 +110,7 @@ sanitizers() {
   heading "AddressSanitizer, UndefinedBehaviorSanitizer, fuzzers"
   if command -v clang++ >/dev/null; then
     if build asan all -DGPTQ_BUILD_TOOL=OFF; then fuzz; fi
-    cases build/asan
+    cases build/asan --jobs 2
   else
     skip "clang is not here"
   fi

@@ -179,21 +179,22 @@ class Export {
   void choose_type(MatrixOut& matrix) {
     const bool linear = matrix.tensor.name.starts_with("blk.");
     const bool blocks = matrix.tensor.cols() % kGgufBlock == 0;
-    std::optional<GgufType> wanted = linear || matrix.quantized ? options_.type : std::nullopt;
-    if (wanted && !blocks && block_of(*wanted).elements > 1) {
+    const bool is_given = options_.type && (linear || matrix.quantized);
+    GgufType given = options_.type.value_or(GgufType::f16);
+    if (is_given && !blocks && block_of(given).elements > 1) {
       note("rows that are no multiple of 32 inputs: written as F16", matrix.path, 0);
-      wanted = GgufType::f16;
+      given = GgufType::f16;
     }
     if (!matrix.quantized) {
       matrix.tensor.type =
-          wanted ? *wanted : narrow_type(loader_.checkpoint().read(matrix.path + ".weight", Access::read));
+          is_given ? given : narrow_type(loader_.checkpoint().read(matrix.path + ".weight", Access::read));
       return;
     }
     const QTensor q = read_quantized(matrix);
     const GgufFit fit = fit_of(q);
     const bool narrow = q.bits <= 4;
-    if (wanted) {
-      matrix.tensor.type = *wanted;
+    if (is_given) {
+      matrix.tensor.type = given;
     } else if (fit.fits(GgufType::q4_0) && narrow) {
       matrix.tensor.type = GgufType::q4_0;
     } else if (fit.fits(GgufType::q4_1)) {

@@ -17,7 +17,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 
-SECONDS = 1500
+SECONDS = 2400
 
 
 def entries(build, match, label):
