@@ -24,6 +24,7 @@ void add_convert(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_perplexity(CLI::App& app);
 void add_logits(CLI::App& app);
+void add_template(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_detokenize(CLI::App& app);
 void add_bench(CLI::App& app);

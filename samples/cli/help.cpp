@@ -30,6 +30,7 @@ Commands:
   perplexity  how well a model predicts a text, and how far it is from a reference model
   bench       tokens per second and memory
   info        what a folder holds
+  template    messages to the text that the chat template makes of them
   tokenize    text to token ids
   detokenize  token ids to text
   logits      the logits of a sequence, as a safetensors file

@@ -56,6 +56,7 @@ void fill(CLI::App& app) {
   add_perplexity(app);
   add_bench(app);
   add_info(app);
+  add_template(app);
   add_tokenize(app);
   add_detokenize(app);
   add_logits(app);

@@ -19,7 +19,7 @@ MAY_INCLUDE = {
     "cpu": {"backend", "base"},
     "base": set(),
 }
-MOST_LINES = 500
+MOST_LINES = 500  # but for the header, which is the whole ABI and its manual
 PROJECT_INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 ANY_INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]')
 CODE = {".h", ".cpp", ".c", ".inc"}
@@ -56,7 +56,7 @@ def size_faults(root):
     for folder in ("src", "samples", "tests", "include"):
         for path in code_files(root / folder):
             lines = len(path.read_text(encoding="utf-8").splitlines())
-            if lines > MOST_LINES:
+            if lines > MOST_LINES and path.name != "gptq.h":
                 yield f"{path.relative_to(root)}: {lines} lines, at most {MOST_LINES} wanted"
 
 
