@@ -69,6 +69,7 @@ void Bpe::add_merges(const MergeList& merges) {
   }
   if (options_.unk_id && *options_.unk_id < vocabulary_->size())
     never_from_text[static_cast<size_t>(*options_.unk_id)] = true;
+  if (options_.any_affix()) merges_.never_cut();
   std::string joined;
   merges.for_each([&](size_t i, std::string_view left, std::string_view right) {
     const auto find = [&](std::string_view token) {
@@ -78,7 +79,8 @@ void Bpe::add_merges(const MergeList& merges) {
                                      quoted(token), ", which is not in model.vocab"));
     };
     joined.assign(left);
-    joined += right;
+    joined += right.starts_with(options_.continuing_prefix) ? right.substr(options_.continuing_prefix.size())
+                                                            : right;
     const int32_t left_id = find(left), right_id = find(right), result = find(joined);
     if (left.empty() || right.empty()) {
       throw Error(Fault::format, cat(vocabulary_->name(), ": model.merges[", i, "] has an empty part"));
@@ -103,6 +105,7 @@ void Bpe::index_whole_tokens() {
       text = bytes;
     }
     if (!options_.ignore_merges) {
+      if (options_.any_affix()) return;
       if (text.size() > kLongestWhole || to_symbols(text, scratch.symbols) == Known::no) continue;
       if (merges_.merge(scratch.symbols, scratch.merging) != 1 || scratch.symbols[0].id != id) continue;
     }
@@ -149,6 +152,11 @@ class Bpe::Symbolizer {
   uint32_t waiting_ = 0;  // bytes of unknown characters
 };
 
+/// The character [begin, end) of a piece of `size` bytes.
+std::string Bpe::with_affixes(std::string_view spelling, size_t begin, size_t end, size_t size) const {
+  return cat(begin > 0 ? options_.continuing_prefix : "", spelling, end == size ? options_.end_suffix : "");
+}
+
 Bpe::Known Bpe::to_symbols(std::string_view piece, std::vector<Symbol>& symbols) const {
   symbols.clear();
   Known all = Known::yes;
@@ -159,17 +167,23 @@ Bpe::Known Bpe::to_symbols(std::string_view piece, std::vector<Symbol>& symbols)
     const size_t n = bytes ? 1 : utf8_sequence_length(piece[at]);
     const std::string_view character = piece.substr(at, n);
     at += n;
-    const int32_t id = character_id(character);
+    int32_t id = options_.any_affix() ? -1 : character_id(character);
+    if (id < 0) {
+      spelling.assign(character);
+      if (bytes) {
+        spelling.clear();
+        append_byte_level(spelling, character);
+      }
+      if (options_.any_affix()) {
+        spelling = with_affixes(spelling, at - n, at, piece.size());
+        id = vocabulary_->find(spelling).value_or(-1);
+      }
+    }
     if (id >= 0) {
       to.known(id, n);
       continue;
     }
     all = Known::no;
-    spelling.assign(character);
-    if (bytes) {
-      spelling.clear();
-      append_byte_level(spelling, character);
-    }
     to.unknown(spelling, n);
   }
   to.flush();

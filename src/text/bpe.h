@@ -46,6 +46,10 @@ struct BpeOptions {
   bool fuse_unk = false;       // neighbouring unknown characters become one unknown token
   bool ignore_merges = false;  // a piece that is a token is taken as it is
   std::optional<int32_t> unk_id;
+  std::string continuing_prefix;  // before characters that do not begin a piece, and parts of merges
+  std::string end_suffix;         // behind the character that ends a piece
+
+  bool any_affix() const { return !continuing_prefix.empty() || !end_suffix.empty(); }
 };
 
 class Bpe : public TokenModel {
@@ -64,6 +68,7 @@ class Bpe : public TokenModel {
   void index_whole_tokens();
   /// The symbol of one character (or byte); -1 if it has no token.
   int32_t character_id(std::string_view character) const;
+  std::string with_affixes(std::string_view spelling, size_t begin, size_t end, size_t size) const;
   int32_t edge_symbol(std::string_view token, bool last) const;
   Known to_symbols(std::string_view piece, std::vector<Symbol>& symbols) const;
 

@@ -10,6 +10,22 @@
 
 namespace gptq {
 
+namespace {
+
+/// An empty `what` is found nowhere.
+std::string replaced(std::string_view text, std::string_view what, std::string_view by) {
+  std::string out;
+  for (size_t at; !what.empty() && (at = text.find(what)) != std::string_view::npos;) {
+    out += text.substr(0, at);
+    out += by;
+    text.remove_prefix(at + what.size());
+  }
+  out += text;
+  return out;
+}
+
+}  // namespace
+
 void CollectStage::finish() {
   next_.push(text_, TokenPart::begin);
   next_.finish();
@@ -106,19 +122,40 @@ void StripStage::push(std::string_view text, TokenPart part) {
   next_.push(out, part);
 }
 
+void BpeStage::push(std::string_view text, TokenPart) {
+  if (std::exchange(any_, true)) give(" ");
+  kept_ = text;
+}
+
+void BpeStage::finish() {
+  if (any_) give("");
+  next_.finish();
+}
+
+void BpeStage::give(std::string_view by) { next_.push(replaced(kept_, suffix_, by), TokenPart::begin); }
+
+void WordPieceStage::push(std::string_view text, TokenPart) {
+  std::string out(text);
+  if (!std::exchange(first_, false)) {
+    if (text.starts_with(prefix_)) {
+      out.erase(0, prefix_.size());
+    } else {
+      out.insert(0, " ");
+    }
+  }
+  static constexpr std::pair<std::string_view, std::string_view> kCleanups[] = {
+      {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
+      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  for (const auto& [what, by] : kCleanups) {
+    if (cleanup_) out = replaced(out, what, by);
+  }
+  next_.push(out, TokenPart::begin);
+}
+
 void MetaspaceStage::push(std::string_view text, TokenPart part) {
   if (part == TokenPart::begin && tokens_ < 2) ++tokens_;
   const std::string_view by = tokens_ == 1 && scheme_ != PrependScheme::never ? "" : " ";
-  std::string out;
-  while (!text.empty()) {
-    const size_t at = std::min(text.find(replacement_), text.size());
-    out += text.substr(0, at);
-    text.remove_prefix(at);
-    if (text.empty()) break;
-    out += by;
-    text.remove_prefix(replacement_.size());
-  }
-  next_.push(out, part);
+  next_.push(replaced(text, replacement_, by), part);
 }
 
 }  // namespace gptq

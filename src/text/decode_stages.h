@@ -115,6 +115,33 @@ class StripStage : public ChainedStage {
   size_t kept_ = 0;  // times that the token ends with so far, not given on
 };
 
+/// A token's end of word is a space, but that of the last token.
+class BpeStage : public ChainedStage {
+ public:
+  BpeStage(DecodeStage& next, std::string suffix) : ChainedStage(next), suffix_(std::move(suffix)) {}
+  void push(std::string_view text, TokenPart part) override;
+  void finish() override;
+
+ private:
+  void give(std::string_view by);
+  std::string suffix_;
+  std::string kept_;  // the last token, as far as there was one
+  bool any_ = false;
+};
+
+/// Tokens but for the first begin with a space, or with a prefix that goes.
+class WordPieceStage : public ChainedStage {
+ public:
+  WordPieceStage(DecodeStage& next, std::string prefix, bool cleanup)
+      : ChainedStage(next), prefix_(std::move(prefix)), cleanup_(cleanup) {}
+  void push(std::string_view text, TokenPart part) override;
+
+ private:
+  std::string prefix_;
+  bool cleanup_;  // no spaces before punctuation, within a token
+  bool first_ = true;
+};
+
 class MetaspaceStage : public ChainedStage {
  public:
   MetaspaceStage(DecodeStage& next, std::string replacement, PrependScheme scheme)

@@ -37,12 +37,20 @@ using ReplaceDecoder =
 using StripDecoder = StageDecoder<StripStage, StageOutput::tokens, true, std::string, size_t, size_t>;
 using MetaspaceDecoder = StageDecoder<MetaspaceStage, StageOutput::tokens, true, std::string, PrependScheme>;
 
+using BpeDecoder = StageDecoder<BpeStage, StageOutput::tokens, false, std::string>;
+using WordPieceDecoder = StageDecoder<WordPieceStage, StageOutput::tokens, false, std::string, bool>;
+
 constexpr int64_t kLongestStrip = 1 << 20;
 
 std::unique_ptr<const Decoder> read_one(const JsonObject& node, const std::string& type) {
   if (type == "ByteLevel") return std::make_unique<ByteLevelDecoder>();
   if (type == "ByteFallback") return std::make_unique<ByteFallbackDecoder>();
   if (type == "Fuse") return std::make_unique<FuseDecoder>();
+  if (type == "BPEDecoder") return std::make_unique<BpeDecoder>(node.string_or({"suffix"}, "</w>"));
+  if (type == "WordPiece") {
+    return std::make_unique<WordPieceDecoder>(node.string_or({"prefix"}, "##"),
+                                              node.boolean_or({"cleanup"}, true));
+  }
   if (type == "Replace") {
     return std::make_unique<ReplaceDecoder>(std::make_shared<const Regex>(read_pattern(node)),
                                             node.string({"content"}));

@@ -9,6 +9,7 @@
 #include "text/component.h"
 #include "text/split.h"
 #include "text/unicode.h"
+#include "text/unicode_scripts.h"
 #include "text/utf8.h"
 
 namespace gptq {
@@ -190,6 +191,26 @@ class WhitespacePreTokenizer : public PreTokenizer {
   }
 };
 
+/// Pieces of so many characters.
+class FixedLengthPreTokenizer : public PreTokenizer {
+ public:
+  explicit FixedLengthPreTokenizer(size_t length) : length_(length) {}
+
+  void split(const Piece& piece, std::vector<Piece>& out, EncodeScratch&) const override {
+    size_t begin = 0, count = 0;
+    for (size_t at = 0; at < piece.text.size();) {
+      at += utf8_sequence_length(piece.text[at]);
+      if (++count < length_ && at < piece.text.size()) continue;
+      out.push_back(sub_piece(piece, begin, at));
+      begin = at;
+      count = 0;
+    }
+  }
+
+ private:
+  size_t length_;
+};
+
 SplitBehavior read_behavior(const JsonObject& node, std::string_view otherwise) {
   const std::string name =
       otherwise.empty() ? node.string({"behavior"}) : node.string_or({"behavior"}, otherwise);
@@ -200,6 +221,14 @@ SplitBehavior read_behavior(const JsonObject& node, std::string_view otherwise) 
   if (name == "Contiguous") return SplitBehavior::contiguous;
   node.refuse(Fault::format, "behavior",
               "'Isolated', 'Removed', 'MergedWithPrevious', 'MergedWithNext' or 'Contiguous'");
+}
+
+std::unique_ptr<const PreTokenizer> split_spaces() {
+  return std::make_unique<CharacterPreTokenizer>(is_white_space, SplitBehavior::removed);
+}
+
+std::unique_ptr<const PreTokenizer> isolate_punctuation() {
+  return std::make_unique<CharacterPreTokenizer>(is_punctuation, SplitBehavior::isolated);
 }
 
 std::unique_ptr<const PreTokenizer> read_one(const JsonObject& node, const std::string& type) {
@@ -221,8 +250,21 @@ std::unique_ptr<const PreTokenizer> read_one(const JsonObject& node, const std::
   }
   if (type == "Punctuation")
     return std::make_unique<CharacterPreTokenizer>(is_punctuation, read_behavior(node, "Isolated"));
-  if (type == "WhitespaceSplit")
-    return std::make_unique<CharacterPreTokenizer>(is_white_space, SplitBehavior::removed);
+  if (type == "WhitespaceSplit") return split_spaces();
+  if (type == "CharDelimiterSplit") {
+    return std::make_unique<SplitPreTokenizer>(
+        Regex(read_character(node, "delimiter", {}), PatternKind::literal, node.name()),
+        SplitBehavior::removed, false);
+  }
+  if (type == "UnicodeScripts") {  // what lies between the runs goes
+    return std::make_unique<SplitPreTokenizer>(Regex(script_runs_pattern(), PatternKind::regex, node.name()),
+                                               SplitBehavior::removed, true);
+  }
+  if (type == "FixedLength") {
+    constexpr int64_t kLongest = 1 << 20;
+    return std::make_unique<FixedLengthPreTokenizer>(
+        static_cast<size_t>(node.integer_or({"length"}, 1, kLongest, 5)));
+  }
   if (type == "Whitespace") return std::make_unique<WhitespacePreTokenizer>();
   refuse_component(node, type);
 }
@@ -240,7 +282,9 @@ PreTokenizers read_pre_tokenizers(const Json& json, const std::string& where) {
       last_byte_level = step.get();
       out.steps.push_back(std::move(step));
     } else {
-      out.steps.push_back(read_one(node, type));
+      const bool bert = type == "BertPreTokenizer";
+      if (bert) out.steps.push_back(split_spaces());
+      out.steps.push_back(bert ? isolate_punctuation() : read_one(node, type));
     }
   });
   if (last_byte_level != nullptr) {

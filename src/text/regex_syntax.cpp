@@ -2,9 +2,12 @@
 #include "text/regex_syntax.h"
 
 #include <array>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "text/regex_property.h"
 #include "text/utf8.h"
 
 namespace gptq {
@@ -25,6 +28,27 @@ constexpr std::string_view kWord =
     R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})"
     R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
 constexpr std::string_view kHex = "0-9a-fA-F";
+constexpr std::string_view kAny = R"([\x{0}-\x{10ffff}])";
+constexpr std::string_view kNone = "(?!)";
+
+struct PosixClass {
+  std::string_view name, items;
+};
+constexpr PosixClass kPosixClasses[] = {
+    {"alpha", R"(\p{Alphabetic})"},
+    {"upper", R"(\p{Uppercase})"},
+    {"lower", R"(\p{Lowercase})"},
+    {"digit", R"(\p{Nd})"},
+    {"alnum", R"(\p{Alphabetic}\p{Nd})"},
+    {"punct", R"(\p{P}\p{S})"},
+    {"cntrl", R"(\p{Cc})"},
+    {"space", kSpace},
+    {"blank", R"(\t\p{Zs})"},
+    {"xdigit", kHex},
+    {"word", kWordInSet},
+    {"graph", "[:graph:]"},
+    {"print", "[:print:]"},
+};
 
 class Translator {
  public:
@@ -118,7 +142,10 @@ class Translator {
   void property() {
     const size_t close = in_.find('}', at_);
     if (peek(2) != '{' || close == std::string_view::npos) refuse("a property without braces");
-    copy(close + 1 - at_);
+    const std::string_view name = in_.substr(at_ + 3, close - at_ - 3);
+    const auto known = pcre2_property(name);
+    if (!known) refuse(cat("the property ", name));
+    replace(close + 1 - at_, cat(in_.substr(at_, 2), "{", *known, "}"));
   }
 
   static bool is_hex(char c) {
@@ -145,38 +172,94 @@ class Translator {
     copy(two ? 4 : 3);
   }
 
+  /// One character of a set: what PCRE2 can have between brackets, and expressions for the rest.
+  struct Set {
+    std::string items;
+    std::vector<std::string> others;
+  };
+
+  static std::string expression(const Set& set, bool negated) {
+    const std::string plain = cat(negated ? "[^" : "[", set.items, "]");
+    if (set.others.empty()) return set.items.empty() ? std::string(negated ? kAny : kNone) : plain;
+    std::string all = set.items.empty() ? "" : cat("[", set.items, "]");
+    for (const std::string& other : set.others) all += cat(all.empty() ? "" : "|", other);
+    return negated ? cat("(?:(?!", all, ")", kAny, ")") : cat("(?:", all, ")");
+  }
+
   void bracket() {
-    copy(1);
-    if (peek(0) == '^') copy(1);
+    const std::string set = read_set(0);
+    out_ += set;
+  }
+
+  // From [ to ]; what is between goes to out_ for a while, as everything that is copied does.
+  std::string read_set(int depth) {
+    constexpr int kDeepest = 16;
+    if (depth > kDeepest) refuse("sets within sets too deep");
+    const std::string before = std::exchange(out_, {});
+    ++at_;
+    const bool negated = peek(0) == '^';
+    if (negated) ++at_;
+    std::vector<Set> operands(1);  // of &&
     if (peek(0) == ']') replace(1, "\\]");
     while (peek(0) != ']') {
       if (at_ >= in_.size()) refuse("an unclosed [");
       const char c = peek(0);
-      if (c == '&' && peek(1) == '&') refuse("an intersection of sets");
-      if (c == '[') {
-        const size_t close = in_.find(":]", at_);
-        if (peek(1) != ':' || close == std::string_view::npos) refuse("a set within a set");
-        copy(close + 2 - at_);
+      Set& set = operands.back();
+      if (c == '&' && peek(1) == '&') {
+        at_ += 2;
+        set.items = std::exchange(out_, {});
+        operands.emplace_back();
+      } else if (c == '[' && peek(1) != ':') {
+        set.others.push_back(read_set(depth + 1));
+      } else if (c == '[') {
+        posix_class(set);
       } else if (c == '\\') {
-        bracket_escape();
+        bracket_escape(set);
       } else {
         copy(1);
       }
     }
-    copy(1);
+    ++at_;
+    operands.back().items = std::exchange(out_, before);
+    if (operands.size() == 1) return expression(operands[0], negated);
+    std::string all;
+    for (const Set& set : operands) all += cat("(?=", expression(set, false), ")");
+    return negated ? cat("(?:(?!", all, ")", kAny, ")") : cat("(?:", all, kAny, ")");
   }
 
-  void bracket_escape() {
+  void bracket_escape(Set& set) {
     switch (peek(1)) {
       case 's': return replace(2, kSpace);
       case 'S': return replace(2, kNotSpace);
       case 'w': return replace(2, kWordInSet);
       case 'h': return replace(2, kHex);
       case 'b': return copy(2);
-      case 'H':
-      case 'W': refuse("a negated class inside a set");
+      case 'H': return negated_class(set, kHex);
+      case 'W': return negated_class(set, kWordInSet);
       default: return common_escape(peek(1));
     }
+  }
+
+  // [:alpha:] or [:^alpha:]
+  void posix_class(Set& set) {
+    const size_t close = in_.find(":]", at_ + 2);
+    if (close == std::string_view::npos) refuse("an unclosed [:");
+    std::string_view name = in_.substr(at_ + 2, close - at_ - 2);
+    const bool negated = name.starts_with('^');
+    if (negated) name.remove_prefix(1);
+    for (const auto& [known, items] : kPosixClasses) {
+      if (name != known) continue;
+      if (!negated) return replace(close + 2 - at_, items);
+      negated_class(set, items);
+      at_ = close + 2;
+      return;
+    }
+    refuse(cat("the class ", name));
+  }
+
+  void negated_class(Set& set, std::string_view items) {
+    at_ += 2;
+    set.others.push_back(cat("[^", items, "]"));
   }
 
   void group() {

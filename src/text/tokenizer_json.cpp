@@ -35,14 +35,6 @@ std::vector<AddedToken> read_added_tokens(const JsonObject& root) {
   return out;
 }
 
-/// What changes the ids in ways that this library does not follow.
-void refuse_unsupported_bpe(const JsonObject& model) {
-  for (std::string_view key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!model.string_or({key}, "").empty()) model.refuse(Fault::unsupported, key, "null or \"\"");
-  }
-  if (model.number_or({"dropout"}, 0, 1, 0) != 0) model.refuse(Fault::unsupported, "dropout", "null or 0");
-}
-
 /// Of Unigram's tokens with the same spelling the last is found, as the reference does.
 std::shared_ptr<const Vocabulary> read_vocabulary(const TokenizerJson& json,
                                                   const std::vector<ScoredToken>& scored,
@@ -68,13 +60,16 @@ std::unique_ptr<const TokenModel> read_bpe(const TokenizerJson& json, const Json
                                            const TokenizerParts& parts) {
   if (!json.has_vocab) model.refuse(Fault::format, "vocab", "an object of tokens and ids");
   if (!json.has_merges) model.refuse(Fault::format, "merges", "a list");
-  refuse_unsupported_bpe(model);
+  // ids drawn by chance
+  if (model.number_or({"dropout"}, 0, 1, 0) != 0) model.refuse(Fault::unsupported, "dropout", "null or 0");
   BpeOptions options;
   options.input = parts.pre_tokenizers.model_input;
   options.byte_fallback = model.boolean_or({"byte_fallback"}, false);
   options.fuse_unk = model.boolean_or({"fuse_unk"}, false);
   options.ignore_merges = model.boolean_or({"ignore_merges"}, false);
   options.unk_id = read_unk(model, parts);
+  options.continuing_prefix = model.string_or({"continuing_subword_prefix"}, "");
+  options.end_suffix = model.string_or({"end_of_word_suffix"}, "");
   return std::make_unique<Bpe>(parts.vocabulary, json.merges, options);
 }
 

@@ -124,6 +124,34 @@ bool is_word(char32_t c) {
          (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
 }
 
+bool is_mark(char32_t c) {
+  const auto category = utf8proc_category(as_signed(c));
+  return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
+         category == UTF8PROC_CATEGORY_ME;
+}
+
+bool is_nonspacing_mark(char32_t c) { return utf8proc_category(as_signed(c)) == UTF8PROC_CATEGORY_MN; }
+
+bool is_unprintable(char32_t c) {
+  const auto category = utf8proc_category(as_signed(c));
+  return category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF ||
+         category == UTF8PROC_CATEGORY_CO;
+}
+
+size_t grapheme_length(std::string_view text) {
+  size_t at = 0;
+  utf8proc_int32_t state = 0;
+  auto last = as_signed(next_code_point(text, at));
+  while (at < text.size()) {
+    size_t next = at;
+    const auto c = as_signed(next_code_point(text, next));
+    if (utf8proc_grapheme_break_stateful(last, c, &state)) break;
+    last = c;
+    at = next;
+  }
+  return at;
+}
+
 bool is_number(char32_t c) {
   const auto category = utf8proc_category(as_signed(c));
   return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
