@@ -346,7 +346,7 @@ GPTQ_API int32_t gptq_model_is_end_of_generation(const gptq_model *model, int32_
 /** The text that the model's chat template makes of messages. The template is a program in the language Jinja from the
  *  folder (chat_template.jinja, or "chat_template" in tokenizer_config.json), which runs as in transformers, within
  *  limits on steps, depth and memory.
- *  @param[in] chat  JSON: an array of messages as OpenAI has them, [{"role": "user", "content": "Hi"}, ...]; or an
+ *  @param[in] json  the chat: an array of messages as OpenAI has them, [{"role": "user", "content": "Hi"}, ...]; or an
  *                   object with "messages", and any of "tools", "add_generation_prompt" (true: end in what begins the
  *                   assistant's answer; default false), "chat_template" (one of the folder's by name, or a template
  *                   itself) and further variables of the template, which win over the tokenizer's "bos_token" and so on
@@ -354,13 +354,13 @@ GPTQ_API int32_t gptq_model_is_end_of_generation(const gptq_model *model, int32_
  *          refuses these messages, with its line and message; _NOT_FOUND where the folder has no template (of this
  *          name); _UNSUPPORTED for what no chat template does, and above a limit
  *  @since 0.1  @owner caller, gptq_buffer_free() */
-GPTQ_API gptq_status gptq_model_apply_chat_template(const gptq_model *model, const char *chat, int64_t len,
+GPTQ_API gptq_status gptq_model_apply_chat_template(const gptq_model *model, const char *json, int64_t len,
                                                     gptq_buffer **out_text);
 /** The same as ids, for gptq_session_append_tokens(). Special tokens come from the template alone: what messages, tools
  *  and documents spell out stays text, unless flags say otherwise. No beginning-of-text token is added to the template's.
  *  @param[in]  flags    0 or GPTQ_TOKENIZE_PARSE_SPECIAL
  *  @param[out] out_ids  int32_t ids; gptq_buffer_size() / 4 of them   @since 0.1  @owner caller, gptq_buffer_free() */
-GPTQ_API gptq_status gptq_model_tokenize_chat(const gptq_model *model, const char *chat, int64_t len, int32_t flags,
+GPTQ_API gptq_status gptq_model_tokenize_chat(const gptq_model *model, const char *json, int64_t len, int32_t flags,
                                               gptq_buffer **out_ids);
 /** How the makers of the model mean it to be sampled, from generation_config.json, as JSON for gptq_options_set_json():
  *  {"temperature": 0.6, "top_k": 50, "top_p": 0.9}; {} where it does not say. gptq_session_begin() does not look at it.

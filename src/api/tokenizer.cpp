@@ -84,18 +84,18 @@ gptq_status gptq_model_special_token(const gptq_model* model, const char* name, 
   });
 }
 
-gptq_status gptq_model_apply_chat_template(const gptq_model* model, const char* chat, int64_t len,
+gptq_status gptq_model_apply_chat_template(const gptq_model* model, const char* json, int64_t len,
                                            gptq_buffer** out_text) {
   return api::guard([&] {
     api::require(out_text, "out_text");
     *out_text = nullptr;
     api::require(model, "model");
-    const std::string_view request = api::text_argument(chat, len, "chat");
+    const std::string_view request = api::text_argument(json, len, "json");
     *out_text = api::text_buffer(model->model->chat_templates().render(request, "chat"));
   });
 }
 
-gptq_status gptq_model_tokenize_chat(const gptq_model* model, const char* chat, int64_t len, int32_t flags,
+gptq_status gptq_model_tokenize_chat(const gptq_model* model, const char* json, int64_t len, int32_t flags,
                                      gptq_buffer** out_ids) {
   return api::guard([&] {
     api::require(out_ids, "out_ids");
@@ -104,7 +104,7 @@ gptq_status gptq_model_tokenize_chat(const gptq_model* model, const char* chat, 
     check_flags(flags, GPTQ_TOKENIZE_PARSE_SPECIAL);
     const ParseSpecial parse =
         (flags & GPTQ_TOKENIZE_PARSE_SPECIAL) != 0 ? ParseSpecial::yes : ParseSpecial::no;
-    const std::string_view request = api::text_argument(chat, len, "chat");
+    const std::string_view request = api::text_argument(json, len, "json");
     const auto ids =
         model->model->chat_templates().encode(request, "chat", *model->model->tokenizer(), parse);
     *out_ids = api::make_buffer(ids.data(), ids.size() * sizeof(int32_t));

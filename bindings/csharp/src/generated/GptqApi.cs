@@ -161,13 +161,13 @@ internal static class GptqApi {
     return ret;
   }
 
-  public static int gptq_model_apply_chat_template(global::System.IntPtr model, string chat, long len, out global::System.IntPtr out_text) {
-    int ret = GptqApiPINVOKE.gptq_model_apply_chat_template(model, Utf8.Terminated(chat), len, out out_text);
+  public static int gptq_model_apply_chat_template(global::System.IntPtr model, byte[] json, long len, out global::System.IntPtr out_text) {
+    int ret = GptqApiPINVOKE.gptq_model_apply_chat_template(model, json, len, out out_text);
     return ret;
   }
 
-  public static int gptq_model_tokenize_chat(global::System.IntPtr model, string chat, long len, int flags, out global::System.IntPtr out_ids) {
-    int ret = GptqApiPINVOKE.gptq_model_tokenize_chat(model, Utf8.Terminated(chat), len, flags, out out_ids);
+  public static int gptq_model_tokenize_chat(global::System.IntPtr model, byte[] json, long len, int flags, out global::System.IntPtr out_ids) {
+    int ret = GptqApiPINVOKE.gptq_model_tokenize_chat(model, json, len, flags, out out_ids);
     return ret;
   }
 

@@ -53,24 +53,22 @@ typedef _gostring_ swig_type_19;
 typedef long long swig_type_20;
 typedef long long swig_type_21;
 typedef _gostring_ swig_type_22;
-typedef _gostring_ swig_type_23;
+typedef long long swig_type_23;
 typedef long long swig_type_24;
-typedef _gostring_ swig_type_25;
+typedef long long swig_type_25;
 typedef long long swig_type_26;
-typedef long long swig_type_27;
-typedef long long swig_type_28;
-typedef _gostring_ swig_type_29;
+typedef _gostring_ swig_type_27;
+typedef _gostring_ swig_type_28;
+typedef long long swig_type_29;
 typedef _gostring_ swig_type_30;
 typedef long long swig_type_31;
 typedef _gostring_ swig_type_32;
-typedef long long swig_type_33;
+typedef _gostring_ swig_type_33;
 typedef _gostring_ swig_type_34;
-typedef _gostring_ swig_type_35;
-typedef _gostring_ swig_type_36;
-typedef long long swig_type_37;
-typedef long long swig_type_38;
-typedef _gostring_ swig_type_39;
-typedef _gostring_ swig_type_40;
+typedef long long swig_type_35;
+typedef long long swig_type_36;
+typedef _gostring_ swig_type_37;
+typedef _gostring_ swig_type_38;
 extern void _wrap_Swig_free_capi_becb7123e27f4941(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_capi_becb7123e27f4941(swig_intgo arg1);
 extern swig_intgo _wrap_GPTQ_ERROR_CANCELLED_capi_becb7123e27f4941(void);
@@ -120,36 +118,36 @@ extern int _wrap_gptq_model_detokenize_capi_becb7123e27f4941(swig_voidp arg1, sw
 extern int _wrap_gptq_model_token_text_capi_becb7123e27f4941(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern int _wrap_gptq_model_special_token_capi_becb7123e27f4941(swig_voidp arg1, swig_type_22 arg2, swig_voidp arg3);
 extern int _wrap_gptq_model_is_end_of_generation_capi_becb7123e27f4941(swig_voidp arg1, int arg2);
-extern int _wrap_gptq_model_apply_chat_template_capi_becb7123e27f4941(swig_voidp arg1, swig_type_23 arg2, swig_type_24 arg3, swig_voidp arg4);
-extern int _wrap_gptq_model_tokenize_chat_capi_becb7123e27f4941(swig_voidp arg1, swig_type_25 arg2, swig_type_26 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_apply_chat_template_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_23 arg3, swig_voidp arg4);
+extern int _wrap_gptq_model_tokenize_chat_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_24 arg3, int arg4, swig_voidp arg5);
 extern int _wrap_gptq_model_sampling_defaults_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_gptq_session_create_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
 extern void _wrap_gptq_session_free_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_session_reset_capi_becb7123e27f4941(swig_voidp arg1);
-extern int _wrap_gptq_session_append_text_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_27 arg3);
-extern int _wrap_gptq_session_append_tokens_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_28 arg3);
+extern int _wrap_gptq_session_append_text_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_25 arg3);
+extern int _wrap_gptq_session_append_tokens_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_26 arg3);
 extern int _wrap_gptq_session_prefill_capi_becb7123e27f4941(swig_voidp arg1, int arg2);
 extern int _wrap_gptq_session_begin_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_gptq_session_step_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_session_cancel_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_session_clear_cancel_capi_becb7123e27f4941(swig_voidp arg1);
-extern swig_type_29 _wrap_gptq_session_error_message_capi_becb7123e27f4941(swig_voidp arg1);
-extern swig_type_30 _wrap_gptq_session_text_capi_becb7123e27f4941(swig_voidp arg1);
-extern swig_type_31 _wrap_gptq_session_text_size_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_27 _wrap_gptq_session_error_message_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_28 _wrap_gptq_session_text_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_29 _wrap_gptq_session_text_size_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_session_token_capi_becb7123e27f4941(swig_voidp arg1);
-extern swig_type_32 _wrap_gptq_session_finish_reason_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_30 _wrap_gptq_session_finish_reason_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_session_logits_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
-extern swig_type_33 _wrap_gptq_session_token_count_capi_becb7123e27f4941(swig_voidp arg1);
-extern int _wrap_gptq_session_get_stat_capi_becb7123e27f4941(swig_voidp arg1, swig_type_34 arg2, swig_voidp arg3);
-extern int _wrap_gptq_quantizer_create_capi_becb7123e27f4941(swig_type_35 arg1, swig_type_36 arg2, swig_voidp arg3, swig_voidp arg4);
+extern swig_type_31 _wrap_gptq_session_token_count_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_session_get_stat_capi_becb7123e27f4941(swig_voidp arg1, swig_type_32 arg2, swig_voidp arg3);
+extern int _wrap_gptq_quantizer_create_capi_becb7123e27f4941(swig_type_33 arg1, swig_type_34 arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_gptq_quantizer_free_capi_becb7123e27f4941(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_add_calibration_text_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_37 arg3);
-extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_38 arg3);
+extern int _wrap_gptq_quantizer_add_calibration_text_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_35 arg3);
+extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_36 arg3);
 extern int _wrap_gptq_quantizer_step_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_run_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_cancel_capi_becb7123e27f4941(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_get_stat_capi_becb7123e27f4941(swig_voidp arg1, swig_type_39 arg2, swig_voidp arg3);
-extern swig_type_40 _wrap_gptq_quantizer_error_message_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_get_stat_capi_becb7123e27f4941(swig_voidp arg1, swig_type_37 arg2, swig_voidp arg3);
+extern swig_type_38 _wrap_gptq_quantizer_error_message_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_report_json_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
 #undef intgo
 */
@@ -644,30 +642,24 @@ func Gptq_model_is_end_of_generation(arg1 unsafe.Pointer, arg2 int32) (_swig_ret
 	return swig_r
 }
 
-func Gptq_model_apply_chat_template(arg1 unsafe.Pointer, arg2 string, arg3 int64, arg4 *unsafe.Pointer) (_swig_ret int32) {
+func Gptq_model_apply_chat_template(arg1 unsafe.Pointer, arg2 *byte, arg3 int64, arg4 *unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_gptq_model_apply_chat_template_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_23)(unsafe.Pointer(&_swig_i_1)), C.swig_type_24(_swig_i_2), C.swig_voidp(_swig_i_3)))
-	if Swig_escape_always_false {
-		Swig_escape_val = arg2
-	}
+	swig_r = (int32)(C._wrap_gptq_model_apply_chat_template_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_23(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
-func Gptq_model_tokenize_chat(arg1 unsafe.Pointer, arg2 string, arg3 int64, arg4 int32, arg5 *unsafe.Pointer) (_swig_ret int32) {
+func Gptq_model_tokenize_chat(arg1 unsafe.Pointer, arg2 *byte, arg3 int64, arg4 int32, arg5 *unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_tokenize_chat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_25)(unsafe.Pointer(&_swig_i_1)), C.swig_type_26(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
-	if Swig_escape_always_false {
-		Swig_escape_val = arg2
-	}
+	swig_r = (int32)(C._wrap_gptq_model_tokenize_chat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_24(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -705,7 +697,7 @@ func Gptq_session_append_text(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swi
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_27(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_25(_swig_i_2)))
 	return swig_r
 }
 
@@ -714,7 +706,7 @@ func Gptq_session_append_tokens(arg1 unsafe.Pointer, arg2 *int32, arg3 int64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_28(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_26(_swig_i_2)))
 	return swig_r
 }
 
@@ -822,7 +814,7 @@ func Gptq_session_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_32)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -835,7 +827,7 @@ func Gptq_quantizer_create(arg1 string, arg2 string, arg3 unsafe.Pointer, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_becb7123e27f4941(*(*C.swig_type_35)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_36)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_becb7123e27f4941(*(*C.swig_type_33)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -855,7 +847,7 @@ func Gptq_quantizer_add_calibration_text(arg1 unsafe.Pointer, arg2 *byte, arg3 i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_37(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_35(_swig_i_2)))
 	return swig_r
 }
 
@@ -864,7 +856,7 @@ func Gptq_quantizer_add_calibration_tokens(arg1 unsafe.Pointer, arg2 *int32, arg
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_38(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_36(_swig_i_2)))
 	return swig_r
 }
 
@@ -894,7 +886,7 @@ func Gptq_quantizer_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_39)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_37)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}

@@ -888,7 +888,7 @@ int _wrap_gptq_model_is_end_of_generation_capi_becb7123e27f4941(gptq_model *_swi
 }
 
 
-int _wrap_gptq_model_apply_chat_template_capi_becb7123e27f4941(gptq_model *_swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, gptq_buffer **_swig_go_3) {
+int _wrap_gptq_model_apply_chat_template_capi_becb7123e27f4941(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, gptq_buffer **_swig_go_3) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -897,22 +897,18 @@ int _wrap_gptq_model_apply_chat_template_capi_becb7123e27f4941(gptq_model *_swig
   int _swig_go_result;
   
   arg1 = *(gptq_model **)&_swig_go_0; 
-  
-  arg2 = (char *)malloc(_swig_go_1.n + 1);
-  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
-  arg2[_swig_go_1.n] = '\0';
-  
+  arg2 = (char *)_swig_go_1; 
   arg3 = (int64_t)_swig_go_2; 
   arg4 = *(gptq_buffer ***)&_swig_go_3; 
   
   result = (gptq_status)gptq_model_apply_chat_template((struct gptq_model const *)arg1,(char const *)arg2,arg3,arg4);
   _swig_go_result = result; 
-  free(arg2); 
+  
   return _swig_go_result;
 }
 
 
-int _wrap_gptq_model_tokenize_chat_capi_becb7123e27f4941(gptq_model *_swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
+int _wrap_gptq_model_tokenize_chat_capi_becb7123e27f4941(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -922,18 +918,14 @@ int _wrap_gptq_model_tokenize_chat_capi_becb7123e27f4941(gptq_model *_swig_go_0,
   int _swig_go_result;
   
   arg1 = *(gptq_model **)&_swig_go_0; 
-  
-  arg2 = (char *)malloc(_swig_go_1.n + 1);
-  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
-  arg2[_swig_go_1.n] = '\0';
-  
+  arg2 = (char *)_swig_go_1; 
   arg3 = (int64_t)_swig_go_2; 
   arg4 = (int32_t)_swig_go_3; 
   arg5 = *(gptq_buffer ***)&_swig_go_4; 
   
   result = (gptq_status)gptq_model_tokenize_chat((struct gptq_model const *)arg1,(char const *)arg2,arg3,arg4,arg5);
   _swig_go_result = result; 
-  free(arg2); 
+  
   return _swig_go_result;
 }
 

@@ -633,7 +633,7 @@ extern "C" {
     /// tokenizer_config.json), which runs as in transformers, within limits on steps, depth and
     /// memory.
     ///
-    /// - `chat`: JSON: an array of messages as OpenAI has them, \[{"role": "user", "content":
+    /// - `json`: the chat: an array of messages as OpenAI has them, \[{"role": "user", "content":
     ///   "Hi"}, ...\]; or an object with "messages", and any of "tools", "add_generation_prompt"
     ///   (true: end in what begins the assistant's answer; default false), "chat_template" (one of
     ///   the folder's by name, or a template itself) and further variables of the template, which
@@ -647,7 +647,7 @@ extern "C" {
     /// Since 0.1. Owner: caller, [`gptq_buffer_free`].
     pub fn gptq_model_apply_chat_template(
         model: *const gptq_model,
-        chat: *const c_char,
+        json: *const c_char,
         len: i64,
         out_text: *mut *mut gptq_buffer,
     ) -> gptq_status;
@@ -662,7 +662,7 @@ extern "C" {
     /// Since 0.1. Owner: caller, [`gptq_buffer_free`].
     pub fn gptq_model_tokenize_chat(
         model: *const gptq_model,
-        chat: *const c_char,
+        json: *const c_char,
         len: i64,
         flags: i32,
         out_ids: *mut *mut gptq_buffer,

@@ -135,12 +135,12 @@ final class GptqApi implements GptqApiConstants {
     return GptqApiJNI.gptq_model_is_end_of_generation(model, id);
   }
 
-  public static int gptq_model_apply_chat_template(long model, String chat, long len, long[] out_text) {
-    return GptqApiJNI.gptq_model_apply_chat_template(model, Utf8.terminated(chat), len, out_text);
+  public static int gptq_model_apply_chat_template(long model, byte[] json, long len, long[] out_text) {
+    return GptqApiJNI.gptq_model_apply_chat_template(model, json, len, out_text);
   }
 
-  public static int gptq_model_tokenize_chat(long model, String chat, long len, int flags, long[] out_ids) {
-    return GptqApiJNI.gptq_model_tokenize_chat(model, Utf8.terminated(chat), len, flags, out_ids);
+  public static int gptq_model_tokenize_chat(long model, byte[] json, long len, int flags, long[] out_ids) {
+    return GptqApiJNI.gptq_model_tokenize_chat(model, json, len, flags, out_ids);
   }
 
   public static int gptq_model_sampling_defaults(long model, long[] out_json) {
