@@ -3,6 +3,7 @@
 
 #include "command.h"
 #include "interrupt.h"
+#include "sampling_options.h"
 
 namespace cli {
 namespace {
@@ -10,20 +11,13 @@ namespace {
 struct Arguments {
   Common common;
   std::optional<std::string> prompt, prompt_file, tokens;
-  std::optional<int64_t> max_tokens, top_k, seed;
-  std::optional<double> temperature, top_p, min_p, repetition_penalty;
+  SamplingArguments sampling;
   bool ignore_eos = false;
 };
 
 Options generation_options(const Arguments& arguments) {
   Options options;
-  set_if_given(options, GPTQ_KEY_MAX_TOKENS, arguments.max_tokens);
-  set_if_given(options, GPTQ_KEY_TEMPERATURE, arguments.temperature);
-  set_if_given(options, GPTQ_KEY_TOP_K, arguments.top_k);
-  set_if_given(options, GPTQ_KEY_TOP_P, arguments.top_p);
-  set_if_given(options, GPTQ_KEY_MIN_P, arguments.min_p);
-  set_if_given(options, GPTQ_KEY_REPETITION_PENALTY, arguments.repetition_penalty);
-  set_if_given(options, GPTQ_KEY_SEED, arguments.seed);
+  arguments.sampling.set_in(options);
   if (arguments.ignore_eos) options.set(GPTQ_KEY_IGNORE_EOS, int64_t{1});
   return options;
 }
@@ -39,7 +33,7 @@ std::vector<int32_t> prompt_ids(const Arguments& arguments, const std::string& p
 /// Room for what was asked, beyond the model's context where its positions allow that.
 Session make_session(const Arguments& arguments, const Model& model, int64_t prompt) {
   const int64_t context = number(model, "context_length");
-  const int64_t wanted = prompt + arguments.max_tokens.value_or(0);
+  const int64_t wanted = prompt + arguments.sampling.max_tokens.value_or(0);
   Options options;
   if (wanted > context && wanted <= number(model, "context_limit")) {
     options.set(GPTQ_KEY_CONTEXT_LENGTH, wanted);
@@ -105,22 +99,6 @@ void run(const Arguments& arguments) {
   }
 }
 
-void add_sampling_options(Command& command, Arguments& arguments) {
-  command.group("Sampling");
-  command.option("--max-tokens", "N", arguments.max_tokens,
-                 "Most new tokens; 0 (default) until the context is full");
-  command.option("--temperature", "X", arguments.temperature, "0 (default) takes the most likely token");
-  command.option("--top-k", "N", arguments.top_k, "Keep the N most likely tokens; 0 (default) all");
-  command.option("--top-p", "X", arguments.top_p,
-                 "Keep the fewest tokens of this total probability; default 1");
-  command.option("--min-p", "X", arguments.min_p,
-                 "Drop tokens below this part of the most likely one; default 0");
-  command.option("--repetition-penalty", "X", arguments.repetition_penalty,
-                 "As CTRL, arXiv 1909.05858; default 1, none");
-  command.option("--seed", "N", arguments.seed, "Equal seeds give equal text; default 0");
-  command.flag("--ignore-eos", arguments.ignore_eos, "Go on after an end-of-text token");
-}
-
 }  // namespace
 
 void add_generate(CLI::App& app) {
@@ -135,7 +113,8 @@ void add_generate(CLI::App& app) {
   command.option("--prompt-file", "FILE", arguments->prompt_file,
                  "File to read it from, byte for byte; '-' for standard input");
   command.option("--tokens", "IDS", arguments->tokens, "Ids to continue, taken as they are");
-  add_sampling_options(command, *arguments);
+  arguments->sampling.add_to(command, SamplingArguments::Defaults::library);
+  command.flag("--ignore-eos", arguments->ignore_eos, "Go on after an end-of-text token");
   command.note("Special tokens that a prompt spells out, such as <|eot_id|>, become those tokens.");
   command.run([arguments] { run(*arguments); });
 }

@@ -17,14 +17,6 @@ namespace {
 
 std::string describe_errno(const std::string& path) { return path + ": " + std::strerror(errno); }
 
-/// Returns when `file` has bytes or its end; a terminal or a pipe may take for ever.
-void wait_for_bytes(int file) {
-  constexpr int kMilliseconds = 50;
-  pollfd wanted{.fd = file, .events = POLLIN, .revents = 0};
-  while (poll(&wanted, 1, kMilliseconds) == 0) throw_if_interrupted();
-  throw_if_interrupted();
-}
-
 /// Closes what it opened.
 class InputFile {
  public:
@@ -135,6 +127,13 @@ std::vector<int32_t> read_ids_file(const std::string& path) {
     ids.push_back(item.get<int32_t>());
   }
   return ids;
+}
+
+void wait_for_bytes(int file) {
+  constexpr int kMilliseconds = 50;
+  pollfd wanted{.fd = file, .events = POLLIN, .revents = 0};
+  while (poll(&wanted, 1, kMilliseconds) == 0) throw_if_interrupted();
+  throw_if_interrupted();
 }
 
 std::string read_file(const std::string& path) {

@@ -24,6 +24,7 @@ void add_convert(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_perplexity(CLI::App& app);
 void add_logits(CLI::App& app);
+void add_chat(CLI::App& app);
 void add_template(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_detokenize(CLI::App& app);
@@ -71,6 +72,9 @@ std::vector<int32_t> parse_ids(std::string_view list);
 std::vector<int32_t> read_ids_file(const std::string& path);
 /// The bytes of a file; "-" reads standard input. Waiting for them ends with Ctrl-C.
 std::string read_file(const std::string& path);
+
+/// Returns when a file has bytes or its end; a terminal or a pipe may take for ever, or until Ctrl-C.
+void wait_for_bytes(int file);
 
 /// Writes to standard output; a failure to write ends the command.
 void put(std::string_view text);

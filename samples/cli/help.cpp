@@ -27,6 +27,7 @@ Commands:
               GPTQModel and vLLM load
   convert     a quantized folder in another format, or as plain weights
   generate    continue a text; it is printed as it comes
+  chat        talk with a model in the terminal
   perplexity  how well a model predicts a text, and how far it is from a reference model
   bench       tokens per second and memory
   info        what a folder holds

@@ -32,6 +32,8 @@ void throw_if_interrupted() {
   if (interrupted()) throw Interrupted();
 }
 
+void forget_interrupt() { came = false; }
+
 SignalWatcher::SignalWatcher() {
   sigemptyset(&signals_);
   sigaddset(&signals_, SIGINT);

@@ -11,6 +11,8 @@ namespace cli {
 /// True once SIGINT or SIGTERM came.
 bool interrupted();
 void throw_if_interrupted();
+/// As if none had come: for a command that goes on after it.
+void forget_interrupt();
 
 /// Made before any other thread, which then all leave the signals to this one. A second signal ends the process.
 class SignalWatcher {

@@ -53,6 +53,7 @@ void fill(CLI::App& app) {
   add_quantize(app);
   add_convert(app);
   add_generate(app);
+  add_chat(app);
   add_perplexity(app);
   add_bench(app);
   add_info(app);

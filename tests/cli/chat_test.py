@@ -1,4 +1,4 @@
-"""template: chat templates of folders."""
+"""template and chat."""
 import json
 import os
 import pathlib
@@ -70,3 +70,50 @@ class Template(ToolTest):
                         self.assertIn(case["error"], done.stderr)
                     elif "2026" not in case["rendered"]:  # the date is another one
                         self.assertEqual(done.stdout, case["rendered"], done.stderr)
+
+
+class Chat(ToolTest):
+    def setUp(self):
+        super().setUp()
+        self.model = self.copy_model()
+        (self.model / "chat_template.jinja").write_text(
+            "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+            "{% if add_generation_prompt %}assistant: {% endif %}"
+        )
+
+    def chat(self, lines, *more):
+        done = self.json("chat", self.model, "--max-tokens", "8", *more, stdin="\n".join(lines) + "\n")
+        return done["messages"]
+
+    def test_answers_line_by_line_with_history(self):
+        messages = self.chat(["Once upon a time", "and then"], "--system", "Tell.")
+        self.assertEqual([m["role"] for m in messages], ["system", "user", "assistant", "user", "assistant"])
+        for answer, question in ((2, 2), (4, 4)):
+            chat = {"messages": messages[:question], "add_generation_prompt": True}
+            prompt = self.json("template", self.model, "--messages", "-", stdin=json.dumps(chat))["text"]
+            ids = self.json("tokenize", self.model, "--no-special", "--text", prompt)["ids"]
+            alone = self.json("generate", self.model, "--tokens", ",".join(map(str, ids)), "--max-tokens", "8")
+            self.assertEqual(messages[answer]["content"], alone["text"])
+
+    def test_commands(self):
+        self.assertEqual(self.chat(["One", "/undo", "/system S", "/exit", "never"]), [{"role": "system", "content": "S"}])
+        messages = self.chat(["One \\", "two", f"/save {self.folder}/m.json", "/clear", f"/load {self.folder}/m.json"])
+        self.assertEqual(messages[0], {"role": "user", "content": "One \ntwo"})
+        self.assertEqual(len(messages), 2)
+        shown = self.succeed("chat", self.model, "--max-tokens", "2", stdin="/help\n/history\nHi\n/history\n").stdout
+        self.assertIn("/undo", shown)
+        self.assertIn("user: Hi\nassistant: ", shown)
+        done = harness.run("chat", self.model, stdin="/nope\n")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("unknown command '/nope'", done.stderr)
+
+    def test_stops_at_the_end_of_turn(self):
+        free = self.chat(["Once upon a time"])[-1]["content"]
+        word = self.json("tokenize", self.model, "--no-special", "--text", free)["ids"][3]
+        config = json.loads((self.model / "generation_config.json").read_text())
+        config["eos_token_id"] = [config["eos_token_id"], word]
+        (self.model / "generation_config.json").write_text(json.dumps(config))
+        self.assertLess(len(self.chat(["Once upon a time"])[-1]["content"]), len(free))
+
+    def test_a_folder_without_template(self):
+        self.fail_with(1, "chat", MODEL, says=("no chat template in",), stdin="Hi\n")
