@@ -7,7 +7,8 @@ usage: GPTQ_GPTQMODEL=python compare.py path/to/gptq load
 
 GPTQ_GPTQMODEL is a Python that has torch, transformers and gptqmodel (7.7.0).
 load: the sample model, quantized in all ways that differ on disk; prints "ok", "FAIL" and "skip" lines with the largest
-      difference of a logit, by the largest logit. GPTQModel multiplies in 16 bits.
+      difference of a logit, by the largest logit. GPTQModel multiplies in 16 bits. (It refuses asymmetric folders of
+      format gptq that it has not written itself; gptq_v2 is the default for those.)
 quality: both quantize with the first 64 x 512 tokens of CALIBRATION; a row for each CASE with the KL to MODEL over 20 x
       512 tokens of TEXT, in nat per token, and the ratio.
 speed: 4 bits, groups of 128, both in turn; wall and CPU seconds (GPTQModel's without its imports) and peak memory.
@@ -26,7 +27,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SAMPLE = ROOT / "samples" / "model"
 LENGTH = 512
-BOUND = 1e-2  # of the largest logit: the products are rounded to 16 bits
+BOUND = 4e-3  # of the largest logit: the products are rounded to 16 bits
 PLAIN = ("--range", "minmax", "--target", "sequential", "--sweeps", "0")
 
 # our options, GPTQModel's
@@ -49,7 +50,6 @@ LAYOUTS = {
     "8 bits": ("--bits", "8"),
     "asymmetric": ("--asym", "--group-size", "32"),
     "3 bits, asymmetric": ("--bits", "3", "--asym", "--group-size", "64"),
-    "asymmetric in gptq": ("--asym", "--group-size", "64", "--format", "gptq"),
     "act-order": ("--order", "act"),
     "act-order, groups of 32": ("--order", "act", "--group-size", "32"),
     "one group": ("--group-size", "-1"),

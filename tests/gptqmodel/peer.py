@@ -28,7 +28,7 @@ def seconds_of_cpu():
 
 
 def logits(folder, ids, out):
-    model = GPTQModel.load(folder, device="cpu", backend=BACKEND.TORCH, dtype=torch.float32)
+    model = GPTQModel.load(folder, device="cpu", backend=BACKEND.TORCH, dtype=torch.float16)
     with torch.no_grad():
         result = model.model(torch.tensor([json.load(open(ids))])).logits[0].float().contiguous()
     result.numpy().tofile(out)
