@@ -96,7 +96,8 @@ class Tools:
         shutil.rmtree(out, ignore_errors=True)
         how = ("--calibration", calibration, "--samples", samples, "--seq-len", LENGTH, "--no-resume", "--quiet")
         started = time.monotonic()
-        job = subprocess.Popen([str(a) for a in (self.gptq, "quantize", model, out, *how, *options)])
+        command = [str(a) for a in (self.gptq, "quantize", model, out, *how, *options)]
+        job = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, status, used = os.wait4(job.pid, 0)
         job.returncode = os.waitstatus_to_exitcode(status)
         if job.returncode != 0:
@@ -157,7 +158,7 @@ def quality(tools, model, calibration, text, *cases):
             how = ("--context", LENGTH, "--chunks", 20, "--compute", "exact", "--json")
             said = tools.ours("perplexity", out, "--text", text, "--reference", model, *how)
             row.append((json.loads(said.strip().splitlines()[-1]), took["seconds"]))
-        cells = [f"{said['kl']:.5f} | {said['perplexity']:.3f} | {seconds:.0f}" for said, seconds in row]
+        cells = [f"{said['kl']:.3g} | {said['perplexity']:.3f} | {seconds:.0f}" for said, seconds in row]
         print(f"| {name} | {' | '.join(cells)} | {row[0][0]['kl'] / row[1][0]['kl']:.2f} |", flush=True)
     return 0
 
