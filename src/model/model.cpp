@@ -5,12 +5,27 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/text.h"
+#include "format/gguf_tokenizer.h"
 #include "model/generation_config.h"
+#include "text/sentencepiece.h"
+#include "text/tokenizer_json.h"
 
 namespace gptq {
 namespace {
 
+/// That of a GGUF file, by way of the files of a folder that would hold it.
+std::shared_ptr<const Tokenizer> load_gguf_tokenizer(const fs::path& path) {
+  const auto files = gguf_tokenizer_files(GgufFile(path).header());
+  const std::string name = path.filename().string();
+  if (files.empty()) throw Error(Status::not_found, cat(name, " has no tokenizer"));
+  const auto& [kind, text] = files[0];
+  const TokenizerConfig config = parse_tokenizer_config(files[1].second, name);
+  return kind == "tokenizer.json" ? load_tokenizer_json(text, name, config)
+                                  : load_sentencepiece(text, name, config);
+}
+
 std::shared_ptr<const Tokenizer> load_tokenizer(const fs::path& folder) {
+  if (is_gguf(folder)) return load_gguf_tokenizer(folder);
   if (!file_exists(join(folder, "tokenizer.json")) && !file_exists(join(folder, "tokenizer.model")))
     return nullptr;
   return Tokenizer::load(folder);
@@ -20,7 +35,8 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const fs::path& folder) {
 
 std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOptions& options,
                                          const Progress& progress) {
-  check_model_folder(folder);
+  const bool gguf_vocabulary = options.weights == LoadWeights::no && is_gguf(folder);
+  if (!gguf_vocabulary) check_model_folder(folder);
   std::shared_ptr<Model> model(new Model);
   model->folder_ = folder;
   model->backend_ = create_backend(options.device, options.backend);

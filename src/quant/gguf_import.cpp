@@ -44,7 +44,7 @@ class Import {
 
   void write(const fs::path& target) {
     refuse_in_place(source_, target);
-    const auto tokenizer = gguf_tokenizer_files(file_.header());
+    const auto tokenizer = restored_tokenizer(file_.header());
     StagedFolder folder(target, options_.overwrite);
     std::vector<TensorInfo> tensors;
     for (const Moved& moved : moved_) tensors.push_back(moved.to);

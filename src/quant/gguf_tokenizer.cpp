@@ -12,9 +12,11 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "text/component.h"
+#include "text/sentencepiece.h"
 #include "text/sentencepiece_file.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_events.h"
+#include "text/tokenizer_json.h"
 
 namespace gptq {
 namespace {
@@ -25,21 +27,6 @@ constexpr float kNeverMerged = -1e6f;
 
 constexpr std::string_view kGpt2Words =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kLlama3Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kTekkenWords =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-constexpr GgufPreTokenizer kPreTokenizers[] = {
-    {.name = "gpt-2", .regex = {}},
-    {.name = "llama-bpe", .regex = kLlama3Words, .ignore_merges = true},
-    {.name = "smaug-bpe", .regex = kLlama3Words},
-    {.name = "qwen2", .regex = kQwen2Words},
-    {.name = "tekken", .regex = kTekkenWords, .ignore_merges = true},
-    {.name = "smollm", .regex = {}, .digits = true},
-};
 
 struct Tokens {
   std::vector<std::string> texts;
@@ -118,7 +105,8 @@ void read_pre_tokenizers(const Json& rest, Stages& stages) {
 }
 
 const GgufPreTokenizer& find_pre_tokenizer(const Stages& stages, bool ignore_merges) {
-  for (const GgufPreTokenizer& row : kPreTokenizers) {
+  for (const GgufPreTokenizer& row : gguf_pre_tokenizers()) {
+    if (!row.cuts.empty()) continue;
     const bool same_cuts = row.regex == stages.regex && row.regex.empty() == stages.byte_level_cuts;
     if (same_cuts && row.digits == stages.digits && row.ignore_merges == ignore_merges) return row;
   }
@@ -301,8 +289,6 @@ void add_special(GgufSettings& settings, const fs::path& folder, const Tokenizer
 
 }  // namespace
 
-std::span<const GgufPreTokenizer> gguf_pre_tokenizers() { return kPreTokenizers; }
-
 void add_gguf_tokenizer(GgufSettings& settings, const fs::path& folder, const Spec& spec) {
   const bool json = file_exists(join(folder, "tokenizer.json"));
   if (!json && !file_exists(join(folder, "tokenizer.model"))) {
@@ -321,6 +307,22 @@ void add_gguf_tokenizer(GgufSettings& settings, const fs::path& folder, const Sp
   settings.integers("tokenizer.ggml.token_type", tokens.types);
   if (!tokens.scores.empty()) settings.numbers("tokenizer.ggml.scores", tokens.scores);
   add_special(settings, folder, *tokenizer, spec, tokens);
+}
+
+std::vector<std::pair<std::string, std::string>> restored_tokenizer(const GgufHeader& header) {
+  try {
+    auto files = gguf_tokenizer_files(header);
+    if (files.empty()) log(LogLevel::warning, "the file has no tokenizer: the folder is without one");
+    for (const auto& [name, text] : files) {  // nothing is written that can't be read
+      if (name == "tokenizer.json") load_tokenizer_json(text, name);
+      if (name == "tokenizer.model") load_sentencepiece(text, name);
+    }
+    return files;
+  } catch (const Error& error) {
+    if (error.status() == Status::out_of_memory) throw;
+    log(LogLevel::warning, cat("the tokenizer can't be restored, the folder is without one: ", error.what()));
+    return {};
+  }
 }
 
 }  // namespace gptq

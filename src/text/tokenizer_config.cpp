@@ -24,19 +24,29 @@ std::optional<bool> flag(const JsonObject& object, std::string_view key) {
   return object.boolean_or({key}, false);
 }
 
+/// What an earlier file said counts.
+void add(TokenizerConfig& config, const std::string& text, const std::string& name) {
+  const JsonDocument json = parse_json(text, name);
+  const JsonObject object(json, name);
+  if (!config.bos_token) config.bos_token = token_string(object, "bos_token");
+  if (!config.eos_token) config.eos_token = token_string(object, "eos_token");
+  if (!config.add_bos_token) config.add_bos_token = flag(object, "add_bos_token");
+  if (!config.add_eos_token) config.add_eos_token = flag(object, "add_eos_token");
+}
+
 }  // namespace
+
+TokenizerConfig parse_tokenizer_config(const std::string& text, const std::string& name) {
+  TokenizerConfig config;
+  add(config, text, name);
+  return config;
+}
 
 TokenizerConfig read_tokenizer_config(const fs::path& folder) {
   TokenizerConfig config;
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
     const fs::path path = join(folder, name);
-    if (!file_exists(path)) continue;
-    const JsonDocument json = parse_json(read_text_file(path, kLargestConfig), name);
-    const JsonObject object(json, name);
-    if (!config.bos_token) config.bos_token = token_string(object, "bos_token");
-    if (!config.eos_token) config.eos_token = token_string(object, "eos_token");
-    if (!config.add_bos_token) config.add_bos_token = flag(object, "add_bos_token");
-    if (!config.add_eos_token) config.add_eos_token = flag(object, "add_eos_token");
+    if (file_exists(path)) add(config, read_text_file(path, kLargestConfig), name);
   }
   return config;
 }

@@ -13,6 +13,8 @@ struct TokenizerConfig {
   std::optional<bool> add_bos_token, add_eos_token;
 };
 
+/// The text of a tokenizer_config.json; `name` is the file to name in errors.
+TokenizerConfig parse_tokenizer_config(const std::string& text, const std::string& name);
 /// Files that are not there say nothing. Fault::format for keys of the wrong kind.
 TokenizerConfig read_tokenizer_config(const fs::path& folder);
 

@@ -8,9 +8,10 @@
 #include "base/staged_file.h"
 #include "format/gguf_writer.h"
 #include "model/loader.h"
+#include "model/model.h"
 #include "quant/gguf_config.h"
-#include "quant/gguf_tokenizer.h"
 #include "quant/gguf_export.h"
+#include "quant/gguf_tokenizer.h"
 #include "support/reference.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_json.h"
@@ -83,14 +84,13 @@ std::vector<std::string> parts_of(const std::string& text, std::string_view sepa
 }
 
 TEST(GgufTokenizerImport, AgreesWithLlamaCppsOwnTests) {
-  for (const char* name : {"gpt-2", "llama-spm"}) {
+  for (const char* name : {"gpt-2", "llama-spm", "phi-3", "deepseek-llm", "deepseek-coder", "falcon", "mpt",
+                           "refact", "starcoder"}) {
     GPTQ_EXTRA_DATA(path, std::string("gguf-vocab/ggml-vocab-") + name + ".gguf");
-    const GgufFile file(path);
-    const auto files = gguf_tokenizer_files(file.header());
-    ASSERT_EQ(files.size(), 2u);
-    const bool json = files[0].first == "tokenizer.json";
-    const auto tokenizer = json ? load_tokenizer_json(files[0].second, files[0].first)
-                                : load_sentencepiece(files[0].second, files[0].first);
+    ModelOptions options;
+    options.weights = LoadWeights::no;
+    const auto model = Model::load(path, options, kQuiet);
+    const auto& tokenizer = model->tokenizer();
     const auto texts = parts_of(read_file(path.string() + ".inp"), "\n__ggml_vocab_test__\n");
     const auto lines = parts_of(read_file(path.string() + ".out"), "\n");
     ASSERT_GE(lines.size(), texts.size());
@@ -101,6 +101,19 @@ TEST(GgufTokenizerImport, AgreesWithLlamaCppsOwnTests) {
         found += " " + std::to_string(id);
       EXPECT_EQ(found, lines[i]) << name << ": " << texts[i];
     }
+  }
+}
+
+TEST(GgufTokenizerImport, OtherKindsAreRefusedByName) {
+  GPTQ_EXTRA_DATA(path, "gguf-vocab/ggml-vocab-bert-bge.gguf");
+  ModelOptions options;
+  options.weights = LoadWeights::no;
+  try {
+    Model::load(path, options, kQuiet);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::unsupported);
+    EXPECT_NE(std::string(error.what()).find("'bert'"), std::string::npos) << error.what();
   }
 }
 

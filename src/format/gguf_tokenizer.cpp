@@ -1,15 +1,13 @@
-// tokenizer.json or tokenizer.model, and tokenizer_config.json, from the settings of a GGUF file.
+// See gguf_tokenizer.h.
+#include "format/gguf_tokenizer.h"
+
 #include <algorithm>
 #include <bit>
 #include <span>
 
 #include "base/error.h"
 #include "base/json_writer.h"
-#include "base/log.h"
 #include "base/text.h"
-#include "quant/gguf_tokenizer.h"
-#include "text/sentencepiece.h"
-#include "text/tokenizer_json.h"
 
 namespace gptq {
 namespace {
@@ -42,6 +40,13 @@ Stored read_stored(const GgufHeader& header) {
   stored.eos = token_id(header, "eos_token_id", tokens->size());
   stored.unknown = token_id(header, "unknown_token_id", tokens->size());
   stored.padding = token_id(header, "padding_token_id", tokens->size());
+  // there is one unknown token; others of the kind are taken as control tokens
+  for (size_t id = 0; stored.unknown && id < tokens->size(); ++id) {
+    const bool named = static_cast<int64_t>(id) == *stored.unknown;
+    if (named && stored.types[id] == GgufTokenType::control && header.has("tokenizer.ggml.scores"))
+      stored.types[id] = GgufTokenType::unknown;
+    if (!named && stored.types[id] == GgufTokenType::unknown) stored.types[id] = GgufTokenType::control;
+  }
   return stored;
 }
 
@@ -70,6 +75,18 @@ void add_added_tokens(JsonWriter& json, const Stored& stored) {
   json.end_array();
 }
 
+void add_split(JsonWriter& json, std::string_view regex) {
+  json.begin_object();
+  json.member("type", "Split");
+  json.key("pattern");
+  json.begin_object();
+  json.member("Regex", regex);
+  json.end_object();
+  json.member("behavior", "Isolated");
+  json.member("invert", false);
+  json.end_object();
+}
+
 void add_cutting(JsonWriter& json, const GgufPreTokenizer& pre) {
   json.key("normalizer");
   if (pre.name == "qwen2") {
@@ -78,7 +95,8 @@ void add_cutting(JsonWriter& json, const GgufPreTokenizer& pre) {
     json.null();
   }
   json.key("pre_tokenizer");
-  if (pre.regex.empty() && !pre.digits) {
+  const bool split = !pre.regex.empty() || !pre.cuts.empty();
+  if (!split && !pre.digits) {
     byte_level(json, true);
     return;
   }
@@ -86,20 +104,10 @@ void add_cutting(JsonWriter& json, const GgufPreTokenizer& pre) {
   json.member("type", "Sequence");
   json.key("pretokenizers");
   json.begin_array();
-  if (pre.digits) {
-    json.json(R"({"type": "Digits", "individual_digits": true})");
-  } else {
-    json.begin_object();
-    json.member("type", "Split");
-    json.key("pattern");
-    json.begin_object();
-    json.member("Regex", pre.regex);
-    json.end_object();
-    json.member("behavior", "Isolated");
-    json.member("invert", false);
-    json.end_object();
-  }
-  byte_level(json, pre.regex.empty());
+  if (pre.digits) json.json(R"({"type": "Digits", "individual_digits": true})");
+  if (!pre.regex.empty()) add_split(json, pre.regex);
+  for (const std::string_view regex : pre.cuts) add_split(json, regex);
+  byte_level(json, !split);
   json.end_array();
   json.end_object();
 }
@@ -224,36 +232,24 @@ std::string tokenizer_config(const GgufHeader& header, const Stored& stored, std
   return json.take() + "\n";
 }
 
-/// llama.cpp has more names for the same cuts.
-std::string_view plain_name(std::string_view pre) {
-  if (pre == "llama3" || pre == "llama-v3") return "llama-bpe";
-  if (pre == "deepseek-r1-qwen") return "qwen2";
-  if (pre == "phi-2") return "gpt-2";
-  return pre;
-}
-
 std::vector<std::pair<std::string, std::string>> make_files(const GgufHeader& header,
                                                             const std::string& model,
                                                             const std::string& pre) {
   Stored stored = read_stored(header);
   const bool spaces = model == "llama";
-  stored.add_bos =
-      header.boolean("tokenizer.ggml.add_bos_token").value_or(spaces || plain_name(pre) == "llama-bpe");
+  const GgufPreTokenizer* row = find_gguf_pre_tokenizer(pre);
+  stored.add_bos = header.boolean("tokenizer.ggml.add_bos_token")
+                       .value_or(spaces || (row != nullptr && row->name == "llama-bpe"));
   if (spaces) {
     std::string proto = sentencepiece_model(header, stored);
-    load_sentencepiece(proto, "tokenizer.model", {});  // nothing is written that can't be read
     return {{"tokenizer.model", std::move(proto)},
             {"tokenizer_config.json", tokenizer_config(header, stored, "LlamaTokenizer")}};
   }
-  const auto rows = gguf_pre_tokenizers();
-  const auto row =
-      std::find_if(rows.begin(), rows.end(), [&](const auto& each) { return each.name == plain_name(pre); });
-  if (model != "gpt2" || row == rows.end()) {
-    throw Error(Fault::unsupported,
-                cat("its kind is ", quoted(model), ", its words are cut as ", quoted(pre)));
+  if (model != "gpt2" || row == nullptr) {
+    throw Error(Fault::unsupported, cat("a GGUF tokenizer of kind ", quoted(model),
+                                        " whose words are cut as ", quoted(pre), " is not supported"));
   }
   std::string json = tokenizer_json(header, stored, *row);
-  load_tokenizer_json(json, "tokenizer.json");
   return {{"tokenizer.json", std::move(json)},
           {"tokenizer_config.json", tokenizer_config(header, stored, "PreTrainedTokenizerFast")}};
 }
@@ -263,17 +259,8 @@ std::vector<std::pair<std::string, std::string>> make_files(const GgufHeader& he
 std::vector<std::pair<std::string, std::string>> gguf_tokenizer_files(const GgufHeader& header) {
   const std::string* model = header.text("tokenizer.ggml.model");
   const std::string* pre = header.text("tokenizer.ggml.pre");
-  if (model == nullptr || *model == "none" || *model == "no_vocab") {
-    log(LogLevel::warning, "the file has no tokenizer: the folder is without one");
-    return {};
-  }
-  try {
-    return make_files(header, *model, pre != nullptr ? *pre : "");
-  } catch (const Error& error) {
-    if (error.status() == Status::out_of_memory) throw;
-    log(LogLevel::warning, cat("the tokenizer can't be restored, the folder is without one: ", error.what()));
-    return {};
-  }
+  if (model == nullptr || *model == "none" || *model == "no_vocab") return {};
+  return make_files(header, *model, pre != nullptr ? *pre : "default");
 }
 
 }  // namespace gptq
