@@ -190,7 +190,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       a shorter sequence if it has 10 tokens */
 #define GPTQ_KEY_CALIBRATION_FORMAT "calibration_format" /* string: what gptq_quantizer_add_calibration_text() takes:
       "text" (default), one text a call; "jsonl", lines of JSON; "json", an array: of values each, which are a text (a
-      string, or {"text": ...}) or a sequence of tokens (an array, or {"input_ids": [...]}), which is not cut */
+      string, {"text": ...}, or {"messages": ...}, to which the chat template is applied) or a sequence of tokens (an
+      array, or {"input_ids": [...]}), which is not cut */
 #define GPTQ_KEY_FORMAT "format"             /* string: "gptq" (default for symmetric), "gptq_v2" (default for
                                                 asymmetric) or "compressed_tensors" (its "pack-quantized", of vLLM's
                                                 quantizer: no GPT-2, no order "act" unless the groups are static).
@@ -482,7 +483,7 @@ GPTQ_API void gptq_quantizer_free(gptq_quantizer *quantizer);
  *  random; text fills up what is left. The report counts those left out. Without any calibration the model writes its
  *  own: sequences sampled at temperature 1 from its beginning-of-text token.
  *  @return GPTQ_ERROR_CORRUPT for ill-formed UTF-8 or JSON and for tokens that the model lacks, naming byte or line;
- *          GPTQ_ERROR_UNSUPPORTED for {"messages": ...}; GPTQ_ERROR_BAD_STATE after the first step
+ *          for {"messages": ...} also as gptq_model_apply_chat_template(); GPTQ_ERROR_BAD_STATE after the first step
  *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_quantizer_add_calibration_text(gptq_quantizer *quantizer, const char *text, int64_t len);
 /** One calibration sequence, taken as it is, besides those that come as text, whatever calibration_samples is.

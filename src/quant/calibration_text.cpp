@@ -29,7 +29,19 @@ void add_sequence(const Json& ids, const std::string& where, const Spec& spec, C
   into.sequences.push_back(std::move(sequence));
 }
 
-void add_value(const Json& value, const std::string& where, const Spec& spec, CalibrationData& into) {
+void add_chat(std::string_view json, const std::string& where, const ChatText& chat_text,
+              CalibrationData& into) {
+  if (!chat_text) throw Error(Fault::unsupported, cat(where, " has 'messages', wanted 'text'"));
+  try {
+    into.documents.push_back(chat_text(json));
+  } catch (const Error& error) {
+    throw Error(error.status(), cat(where, ": 'messages': ", error.what()));
+  }
+}
+
+/// @param json  the text of the value, whose keys are in their order
+void add_value(const Json& value, std::string_view json, const std::string& where, const Spec& spec,
+               const ChatText& chat_text, CalibrationData& into) {
   if (value.is_string()) {
     into.documents.push_back(value.get<std::string>());
   } else if (value.is_array()) {
@@ -41,31 +53,35 @@ void add_value(const Json& value, const std::string& where, const Spec& spec, Ca
     if (!ids.is_array()) throw Error(Fault::format, cat(where, ": 'input_ids' is not an array"));
     add_sequence(ids, where, spec, into);
   } else if (value.is_object() && value.contains("messages")) {
-    throw Error(Fault::unsupported,
-                cat(where, " has 'messages', but chat templates are not supported here; wanted 'text'"));
+    add_chat(json, where, chat_text, into);
   } else {
-    throw Error(Fault::format, cat(where, " has neither 'text' nor 'input_ids'"));
+    throw Error(Fault::format, cat(where, " has neither 'text' nor 'messages' nor 'input_ids'"));
   }
 }
 
-void parse_lines(std::string_view text, const Spec& spec, CalibrationData& into) {
+void parse_lines(std::string_view text, const Spec& spec, const ChatText& chat_text, CalibrationData& into) {
   for (size_t number = 1; !text.empty(); ++number) {
     const size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     const std::string where = cat("calibration line ", number);
-    add_value(parse_json(line, where, {.max_bytes = kLongestLine}), where, spec, into);
+    const JsonDocument value = parse_json(line, where, {.max_bytes = kLongestLine});
+    add_value(value, line, where, spec, chat_text, into);
   }
 }
 
-void parse_array(std::string_view text, const Spec& spec, CalibrationData& into) {
+void parse_array(std::string_view text, const Spec& spec, const ChatText& chat_text, CalibrationData& into) {
   const JsonDocument document = parse_json(text, "calibration", {.max_bytes = kLongestArray});
   if (!document->is_array()) throw Error(Fault::format, "calibration: wanted a JSON array");
   if (!document->empty() && document->front().is_number())
     return add_sequence(document, "the calibration sequence", spec, into);
   size_t number = 0;
-  for (const Json& value : *document) add_value(value, cat("calibration item ", ++number), spec, into);
+  for (const Json& value : *document) {
+    const bool is_chat = value.is_object() && value.contains("messages");
+    add_value(value, is_chat ? print_json(value) : std::string(), cat("calibration item ", ++number), spec,
+              chat_text, into);
+  }
 }
 
 void check_utf8(std::string_view text) {
@@ -80,14 +96,14 @@ void check_utf8(std::string_view text) {
 }  // namespace
 
 void parse_calibration(std::string_view text, CalibrationFormat format, const Spec& spec,
-                       CalibrationData& into) {
+                       CalibrationData& into, const ChatText& chat_text) {
   switch (format) {
     case CalibrationFormat::text:
       check_utf8(text);
       into.documents.emplace_back(text);
       break;
-    case CalibrationFormat::jsonl: parse_lines(text, spec, into); break;
-    case CalibrationFormat::json: parse_array(text, spec, into); break;
+    case CalibrationFormat::jsonl: parse_lines(text, spec, chat_text, into); break;
+    case CalibrationFormat::json: parse_array(text, spec, chat_text, into); break;
   }
 }
 

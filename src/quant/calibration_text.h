@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +13,8 @@
 namespace gptq {
 
 /// text: one document. jsonl: one value a line; json: an array of such values. A value is a document (a string, or an
-/// object with "text") or a sequence (an array of token ids, or an object with "input_ids").
+/// object with "text", or one with "messages", a chat) or a sequence (an array of token ids, or an object with
+/// "input_ids").
 enum class CalibrationFormat : uint8_t { text, jsonl, json };
 
 struct CalibrationData {
@@ -20,10 +22,14 @@ struct CalibrationData {
   Sequences sequences;  // not to be cut
 };
 
+/// The text of a chat, which is JSON: the object that has its "messages".
+using ChatText = std::function<std::string(std::string_view json)>;
+
 /// Appends what `text` holds; empty lines count for nothing. Errors name the line, or the item of an array. Faults:
 /// format (ill-formed JSON or UTF-8, neither text nor ids), range (a token that the model lacks, a sequence longer than
-/// its context), limit (a line of more than 64 MiB, an array of more than 256), unsupported ("messages").
+/// its context), limit (a line of more than 64 MiB, an array of more than 256), unsupported ("messages" without
+/// `chat_text`), and what that throws, with the line and 'messages' before it.
 void parse_calibration(std::string_view text, CalibrationFormat format, const Spec& spec,
-                       CalibrationData& into);
+                       CalibrationData& into, const ChatText& chat_text = {});
 
 }  // namespace gptq

@@ -64,7 +64,20 @@ void Job::add_text(std::string_view text) {
   if (next_layer_ >= 0) throw Error(Status::bad_state, "calibration text must come before the first step");
   if (text.empty()) return;
   CalibrationData data;
-  parse_calibration(text, options_.calibration_format, loader_.spec(), data);
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<const ChatTemplates> templates;
+  parse_calibration(text, options_.calibration_format, loader_.spec(), data, [&](std::string_view json) {
+    if (templates == nullptr) {
+      tokenizer = Tokenizer::load(loader_.folder());
+      templates = ChatTemplates::load(loader_.folder());
+    }
+    std::string chat = templates->render(json, "chat");
+    // documents get what the tokenizer puts before a text: not twice where the template writes it, too
+    const auto added = tokenizer->encode("", AddSpecial::yes, ParseSpecial::no);
+    const std::string_view first = added.empty() ? std::string_view() : tokenizer->token_text(added.front());
+    if (chat.starts_with(first)) chat.erase(0, first.size());
+    return chat;
+  });
   if (data.documents.empty() && data.sequences.empty())
     throw Error(Status::invalid_argument, "the calibration holds neither text nor tokens");
   std::move(data.documents.begin(), data.documents.end(), std::back_inserter(documents_));

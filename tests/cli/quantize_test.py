@@ -166,6 +166,19 @@ class Quantize(ToolTest):
             self.fail_with(1, "quantize", MODEL, self.folder / "out", "--calibration", broken, says=(says,))
         self.assertFalse((self.folder / "out").exists())
 
+    def test_calibration_with_chats(self):
+        model = self.copy_model()
+        (model / "chat_template.jinja").write_text("{{ bos_token }}{% for m in messages %}{{ m.content }}\n{% endfor %}")
+        chats, texts = self.folder / "chats.jsonl", self.folder / "texts.jsonl"
+        chats.write_text('{"messages": [{"role": "user", "content": "Once upon a time there was a dog."}]}\n' * 9)
+        texts.write_text('{"text": "<s>Once upon a time there was a dog.\\n"}\n' * 9)
+        reports = [
+            self.json("quantize", model, self.folder / path.stem, *SMALL, "--calibration", path)["report"]
+            for path in (chats, texts)
+        ]
+        self.assertEqual(*(report["calibration"]["tokens"] for report in reports))
+        self.assertEqual(*([module["loss"] for module in report["modules"]] for report in reports))
+
     def test_tied_head_is_not_quantized(self):
         self.fail_with(1, "quantize", MODEL, self.folder / "out", *SMALL, "--lm-head",
                        says=("gptq: error: --lm-head wants", "tie_word_embeddings"))  # fmt: skip

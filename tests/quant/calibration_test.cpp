@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "quant/calibration_text.h"
 #include "support/reference.h"
 
@@ -162,6 +163,25 @@ TEST(CalibrationText, PlainTextIsOneDocument) {
             std::vector<std::string>{"{\"text\": 1}\r\n["});
 }
 
+TEST(CalibrationText, ChatsBecomeDocuments) {
+  const ChatText chat_text = [](std::string_view json) -> std::string {
+    if (json.find("refuse") != json.npos) throw Error(Status::invalid_argument, "t.jinja: line 1: no");
+    return cat("<", json, ">");
+  };
+  CalibrationData data;
+  const std::string chat = R"({"tools": [], "messages": []})";  // its keys keep their order
+  parse_calibration(cat("\"a\"\n", chat), CalibrationFormat::jsonl, Spec{}, data, chat_text);
+  parse_calibration(R"([{"messages": []}])", CalibrationFormat::json, Spec{}, data, chat_text);
+  EXPECT_EQ(data.documents, (std::vector<std::string>{"a", cat("<", chat, ">"), R"(<{"messages":[]}>)"}));
+  try {
+    parse_calibration("\n{\"messages\": \"refuse\"}", CalibrationFormat::jsonl, Spec{}, data, chat_text);
+    FAIL() << "took it";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "calibration line 2: 'messages': t.jinja: line 1: no");
+    EXPECT_EQ(error.status(), Status::invalid_argument);
+  }
+}
+
 TEST(CalibrationText, WhatIsWrongIsNamed) {
   constexpr auto jsonl = CalibrationFormat::jsonl, json = CalibrationFormat::json;
   struct Case {
@@ -172,7 +192,8 @@ TEST(CalibrationText, WhatIsWrongIsNamed) {
   };
   const Case cases[] = {
       {jsonl, "{\"text\":\"a\"}\n{\"text\":\"a\"", Fault::format, "calibration line 2"},
-      {jsonl, "\n\n{\"txt\":\"a\"}", Fault::format, "line 3 has neither 'text' nor 'input_ids'"},
+      {jsonl, "\n\n{\"txt\":\"a\"}", Fault::format,
+       "line 3 has neither 'text' nor 'messages' nor 'input_ids'"},
       {jsonl, "{\"text\":4}", Fault::format, "line 1: 'text'"},
       {jsonl, "{\"text\":null}", Fault::format, "line 1"},
       {jsonl, "true", Fault::format, "line 1"},

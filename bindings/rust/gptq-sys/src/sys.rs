@@ -247,8 +247,9 @@ pub const GPTQ_KEY_CALIBRATION_LENGTH: &CStr = text(b"calibration_length\0");
 pub const GPTQ_KEY_CALIBRATION_PACKING: &CStr = text(b"calibration_packing\0");
 
 /// String: what [`gptq_quantizer_add_calibration_text`] takes: "text" (default), one text a call;
-/// "jsonl", lines of JSON; "json", an array: of values each, which are a text (a string, or
-/// {"text": ...}) or a sequence of tokens (an array, or {"input_ids": \[...\]}), which is not cut.
+/// "jsonl", lines of JSON; "json", an array: of values each, which are a text (a string, {"text":
+/// ...}, or {"messages": ...}, to which the chat template is applied) or a sequence of tokens (an
+/// array, or {"input_ids": \[...\]}), which is not cut.
 pub const GPTQ_KEY_CALIBRATION_FORMAT: &CStr = text(b"calibration_format\0");
 
 /// String: "gptq" (default for symmetric), "gptq_v2" (default for asymmetric) or
@@ -889,8 +890,8 @@ extern "C" {
     /// its beginning-of-text token.
     ///
     /// Returns [`GPTQ_ERROR_CORRUPT`] for ill-formed UTF-8 or JSON and for tokens that the model
-    /// lacks, naming byte or line; [`GPTQ_ERROR_UNSUPPORTED`] for {"messages": ...};
-    /// [`GPTQ_ERROR_BAD_STATE`] after the first step.
+    /// lacks, naming byte or line; for {"messages": ...} also as
+    /// [`gptq_model_apply_chat_template`]; [`GPTQ_ERROR_BAD_STATE`] after the first step.
     ///
     /// Since 0.1. Threads: exclusive.
     pub fn gptq_quantizer_add_calibration_text(
