@@ -83,7 +83,8 @@ class Tools:
         """Its last line as JSON; the rest is what GPTQModel has to say."""
         # compiled extensions are looked for by name beside the interpreter
         path = str(pathlib.Path(self.python).parent) + os.pathsep + os.environ["PATH"]
-        done = run(self.python, HERE / "peer.py", command, *arguments, env=dict(os.environ, PATH=path))
+        env = dict(os.environ, PATH=path)
+        done = run(self.python, HERE / "peer.py", command, *arguments, env=env, cwd=self.folder)  # it leaves logs there
         return json.loads(done.stdout.strip().splitlines()[-1])
 
     def write(self, name, value):
@@ -193,7 +194,8 @@ def main():
         return
     with tempfile.TemporaryDirectory() as folder:
         tools = Tools(pathlib.Path(sys.argv[1]).resolve(), python, pathlib.Path(folder))
-        failed = {"load": load, "quality": quality, "speed": speed}[sys.argv[2]](tools, *sys.argv[3:])
+        paths = [pathlib.Path(a).resolve() if pathlib.Path(a).exists() else a for a in sys.argv[3:]]
+        failed = {"load": load, "quality": quality, "speed": speed}[sys.argv[2]](tools, *paths)
     sys.exit(1 if failed else 0)
 
 
