@@ -56,7 +56,8 @@ void add_tokenize(CLI::App& app) {
   Command command(app, "tokenize", "Print the token ids of a text.",
                   {"gptq tokenize Llama-3.2-1B --text \"Hello world\"",
                    "gptq tokenize Llama-3.2-1B --file story.txt --no-special --json"});
-  arguments->common.add_to(command, "Folder with tokenizer files, or a GGUF file; it needs no weights", Common::Computes::no);
+  arguments->common.add_to(command, "Folder with tokenizer files, or a GGUF file; it needs no weights",
+                           Common::Computes::no);
   command.option("--text", "TEXT", arguments->text, "Text, UTF-8");
   command.option("--file", "FILE", arguments->file, "File to read it from; '-' for standard input");
   command.flag("--no-special", arguments->no_special,
@@ -68,7 +69,8 @@ void add_detokenize(CLI::App& app) {
   auto arguments = std::make_shared<DetokenizeArguments>();
   Command command(app, "detokenize", "Print the text of token ids.",
                   {"gptq detokenize Llama-3.2-1B --tokens 1,15043,3186"});
-  arguments->common.add_to(command, "Folder with tokenizer files, or a GGUF file; it needs no weights", Common::Computes::no);
+  arguments->common.add_to(command, "Folder with tokenizer files, or a GGUF file; it needs no weights",
+                           Common::Computes::no);
   command.required("--tokens", "IDS", arguments->tokens, "Ids");
   command.flag("--skip-special", arguments->skip_special, "Leave special tokens out of the text");
   command.run([arguments] { run_detokenize(*arguments); });
