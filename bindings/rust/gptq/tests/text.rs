@@ -50,7 +50,8 @@ fn a_chat_becomes_text_and_tokens() {
     );
     let text = model.apply_chat_template(&chat).unwrap();
     assert_eq!(text, format!("{bos}[user] é {bos}"));
-    let (ids, all) = (model.tokenize_chat(&chat).unwrap(), model.tokenize_with(&text, Tokenize::PARSE_SPECIAL).unwrap());
+    let (ids, all) =
+        (model.tokenize_chat(&chat).unwrap(), model.tokenize_with(&text, Tokenize::PARSE_SPECIAL).unwrap());
     assert_eq!(ids[0], all[0]);
     assert!(ids.len() > all.len()); // what the message spells out is no token
     assert_eq!(model.tokenize_chat_with(&chat, Tokenize::PARSE_SPECIAL).unwrap(), all);
