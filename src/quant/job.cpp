@@ -42,7 +42,8 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
     : options_(options),
       progress_(std::move(progress)),
       loader_(source),
-      plan_(make_plan(loader_, options_)) {
+      plan_(make_plan(loader_, options_)),
+      tokenizer_(loader_.folder()) {
   refuse_in_place(source, target);
   const int64_t context = loader_.spec().context;
   if (options_.calibration_length == 0) options_.calibration_length = std::min(kDefaultLength, context);
@@ -64,20 +65,8 @@ void Job::add_text(std::string_view text) {
   if (next_layer_ >= 0) throw Error(Status::bad_state, "calibration text must come before the first step");
   if (text.empty()) return;
   CalibrationData data;
-  std::shared_ptr<const Tokenizer> tokenizer;
-  std::shared_ptr<const ChatTemplates> templates;
-  parse_calibration(text, options_.calibration_format, loader_.spec(), data, [&](std::string_view json) {
-    if (templates == nullptr) {
-      tokenizer = Tokenizer::load(loader_.folder());
-      templates = ChatTemplates::load(loader_.folder());
-    }
-    std::string chat = templates->render(json, "chat");
-    // documents get what the tokenizer puts before a text: not twice where the template writes it, too
-    const auto added = tokenizer->encode("", AddSpecial::yes, ParseSpecial::no);
-    const std::string_view first = added.empty() ? std::string_view() : tokenizer->token_text(added.front());
-    if (chat.starts_with(first)) chat.erase(0, first.size());
-    return chat;
-  });
+  parse_calibration(text, options_.calibration_format, loader_.spec(), data,
+                    [this](std::string_view json) { return tokenizer_.chat_text(json); });
   if (data.documents.empty() && data.sequences.empty())
     throw Error(Status::invalid_argument, "the calibration holds neither text nor tokens");
   std::move(data.documents.begin(), data.documents.end(), std::back_inserter(documents_));
@@ -114,14 +103,14 @@ void Job::choose_calibration() {
   calibration_source_ = sequences_.empty() ? "text" : "tokens";
   if (taken == options_.calibration_samples) documents_ = {};
   if (documents_.empty()) return;
-  const auto tokenizer = Tokenizer::load(loader_.folder());
-  CutText cut = cut_documents(*tokenizer, documents_,
+  const Tokenizer& tokenizer = tokenizer_.tokenizer();
+  CutText cut = cut_documents(tokenizer, documents_,
                               {.samples = options_.calibration_samples - taken,
                                .length = options_.calibration_length,
                                .seed = options_.seed,
                                .packing = options_.calibration_packing,
                                .vocab = spec.vocab,
-                               .eos = spec.eos.empty() ? tokenizer->eos_id() : spec.eos.front()});
+                               .eos = spec.eos.empty() ? tokenizer.eos_id() : spec.eos.front()});
   too_short_ = cut.too_short;
   if (!sequences_.empty()) calibration_source_ = "text and tokens";
   std::move(cut.sequences.begin(), cut.sequences.end(), std::back_inserter(sequences_));
@@ -178,6 +167,7 @@ void Job::calibrate() {
   const Spec& spec = loader_.spec();
   if (!documents_.empty() || !file_sequences_.empty() || !sequences_.empty()) {
     choose_calibration();
+    tokenizer_.release();
   } else if (auto written = work_->written_calibration()) {
     sequences_ = std::move(*written);
     calibration_source_ = kWrittenByModel;

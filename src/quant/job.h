@@ -13,6 +13,7 @@
 #include "model/loader.h"
 #include "model/model.h"
 #include "quant/calibration.h"
+#include "quant/calibration_tokenizer.h"
 #include "quant/job_work.h"
 #include "quant/layer_walk.h"
 #include "quant/memory_plan.h"
@@ -87,6 +88,7 @@ class Job {
   std::shared_ptr<const Backend> backend_;
   std::optional<JobWork> work_;            // gone once committed or failed, as is
   std::optional<QuantizedFolder> output_;  // this
+  CalibrationTokenizer tokenizer_;
   std::vector<std::string> documents_;
   Sequences file_sequences_;  // given as tokens in files
   Sequences sequences_;       // those that are used

@@ -1,11 +1,13 @@
 // Calibration data: what texts are cut into, and what is read from files of JSON.
 #include "quant/calibration.h"
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "quant/calibration_text.h"
+#include "quant/calibration_tokenizer.h"
 #include "support/reference.h"
 
 namespace gptq::test {
@@ -180,6 +182,27 @@ TEST(CalibrationText, ChatsBecomeDocuments) {
     EXPECT_STREQ(error.what(), "calibration line 2: 'messages': t.jinja: line 1: no");
     EXPECT_EQ(error.status(), Status::invalid_argument);
   }
+}
+
+TEST(CalibrationText, TheFirstTokenOfAChatIsThereOnce) {
+  const TemporaryFolder folder;
+  const fs::path source = source_dir() / "samples/model";
+  auto config = nlohmann::json::parse(read_file(source / "tokenizer.json"));
+  config["post_processor"] = nlohmann::json::parse(R"({"type": "TemplateProcessing",
+      "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+      "pair": [], "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}}})");
+  write_file(folder / "tokenizer.json", config.dump());
+  fs::copy(source / "tokenizer_config.json", folder / "tokenizer_config.json");
+  write_file(folder / "chat_template.jinja", "{{ bos_token }}{{ messages[0].content }}</s>");
+  CalibrationTokenizer tokenizer(folder.path());
+  const std::string chat = R"([{"content": "<s>Once"}])";
+  EXPECT_EQ(tokenizer.chat_text(chat), "<s>Once</s>");  // the template's is gone
+  for (const char* name : {"tokenizer.json", "chat_template.jinja"}) fs::remove(folder / name);
+  EXPECT_EQ(tokenizer.chat_text(chat), "<s>Once</s>");  // they were read once
+  EXPECT_EQ(tokenizer.tokenizer().token_id("</s>"), 1);
+  tokenizer.release();
+  EXPECT_THROW(tokenizer.tokenizer(), Error);
+  EXPECT_THROW(tokenizer.chat_text(chat), Error);
 }
 
 TEST(CalibrationText, WhatIsWrongIsNamed) {

@@ -262,6 +262,22 @@ TEST(Job, DocumentsOfJsonLines) {
   EXPECT_EQ(calibration["sequences"], 2);
 }
 
+TEST(Job, ReadsTheTokenizerOnceForAllCalibration) {
+  const TemporaryFolder folder;
+  fs::copy(sample_folder(), folder / "model");
+  write_file(folder / "model/chat_template.jinja", "{{ bos_token }}{{ messages[0].content }}");
+  QuantOptions options = small_options();
+  options.calibration_format = CalibrationFormat::jsonl;
+  Job job(folder / "model", folder / "out", {}, options, kQuiet);
+  const json chat = {{"messages", {{{"role", "user"}, {"content", stories()}}}}};
+  job.add_text(chat.dump());
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"})
+    fs::rename(folder / "model" / name, folder / name);
+  job.add_text(chat.dump());
+  job.step();
+  EXPECT_EQ(json::parse(job.report())["calibration"]["documents"], 2);
+}
+
 TEST(Job, SequencesOfFilesAreSamplesThoseGivenOneByOneAreNot) {
   QuantOptions options = small_options();
   options.calibration_format = CalibrationFormat::jsonl;
