@@ -21,6 +21,10 @@ enum class GgufTokenType : int32_t {
   byte = 6
 };
 
+/// GPT-2's words: a "Split" by this is what ByteLevel does on its own.
+inline constexpr std::string_view kGpt2Words =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
 /// A way to cut text before byte-level BPE, by llama.cpp's name and by the parts of tokenizer.json.
 struct GgufPreTokenizer {
   std::string_view name;

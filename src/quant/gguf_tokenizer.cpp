@@ -25,9 +25,6 @@ constexpr size_t kLargestFile = size_t{256} << 20;
 constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's blank
 constexpr float kNeverMerged = -1e6f;
 
-constexpr std::string_view kGpt2Words =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-
 struct Tokens {
   std::vector<std::string> texts;
   std::vector<int32_t> types;
@@ -87,7 +84,7 @@ void read_pre_tokenizers(const Json& rest, Stages& stages) {
       [&](const JsonObject& node, const std::string& type) {
         if (type == "ByteLevel" && !node.boolean_or({"add_prefix_space"}, true)) {
           stages.byte_level = true;
-          stages.byte_level_cuts = node.boolean_or({"use_regex"}, true);
+          stages.byte_level_cuts |= node.boolean_or({"use_regex"}, true);
         } else if (type == "Digits" && node.boolean_or({"individual_digits"}, false)) {
           stages.digits = true;
         } else if (type == "Split" && stages.regex.empty() && !stages.byte_level &&

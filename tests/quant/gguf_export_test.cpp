@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/half.h"
@@ -339,6 +340,16 @@ TEST(GgufTokenizer, NamesHowWordsAreCut) {
     EXPECT_EQ(file.header().texts("tokenizer.ggml.tokens")->size(), 5000u) << name;
     EXPECT_EQ(file.header().integers("tokenizer.ggml.token_type")->back(), 5) << name;
   }
+  // ByteLevel's own words may stand in a Split before it
+  auto split = nlohmann::json::parse(read_file(tokenizers / "gpt2-style/tokenizer.json"));
+  split["pre_tokenizer"] = nlohmann::json::parse(R"({"type": "Sequence", "pretokenizers": [
+      {"type": "Split", "behavior": "Isolated", "invert": false, "pattern": {"Regex":
+       "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"}},
+      {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]})");
+  fs::create_directory(folder / "split");
+  write_file(folder / "split/tokenizer.json", split.dump());
+  EXPECT_EQ(*tokenizer_file(folder / "split", 5000, folder / "s").header().text("tokenizer.ggml.pre"),
+            "gpt-2");
   GPTQ_EXTRA_DATA(unigram, "tokenizers/unigram-metaspace");
   GPTQ_EXTRA_DATA(deepseek, "tokenizers/deepseek-style");
   for (const fs::path& unknown : {unigram, deepseek}) {
