@@ -3,11 +3,11 @@
 #include "base/folder.h"
 #include "base/json.h"
 #include "base/json_writer.h"
+#include "model/spec.h"
 
 namespace gptq {
 namespace {
 
-constexpr size_t kLargestFile = size_t{64} << 20;
 constexpr const char* kName = "generation_config.json";
 
 }  // namespace
@@ -16,7 +16,7 @@ std::string generation_defaults(const fs::path& folder) {
   JsonWriter out;
   out.begin_object();
   if (const fs::path path = join(folder, kName); file_exists(path)) {
-    const JsonDocument json = parse_json(read_text_file(path, kLargestFile), kName);
+    const JsonDocument json = parse_json(read_text_file(path, kMaxConfigBytes), kName);
     const JsonObject config(json, kName);
     if (config.boolean_or({"do_sample"}, false)) {
       out.member("temperature", config.number_or({"temperature"}, 0, 1e6, 1.0));

@@ -211,4 +211,17 @@ TEST(Chat, SamplingDefaults) {
             R"({"temperature":1.0,"top_k":20,"min_p":0.05,"repetition_penalty":1.05})");
 }
 
+TEST(Chat, SamplingDefaultsOfAHugeFileAreRefused) {
+  const TemporaryFolder folder;
+  write_file(folder / "generation_config.json", "{}" + std::string(size_t{16} << 20, ' '));
+  gptq_options* options = nullptr;
+  gptq_options_create(&options);
+  gptq_options_set_int(options, GPTQ_KEY_LOAD_WEIGHTS, 0);
+  gptq_model* model = nullptr;
+  EXPECT_EQ(gptq_model_load(folder.path().c_str(), options, &model), GPTQ_ERROR_UNSUPPORTED);
+  EXPECT_NE(std::string(gptq_last_error_message()).find("[LIMIT]"), std::string::npos)
+      << gptq_last_error_message();
+  gptq_options_free(options);
+}
+
 }  // namespace
