@@ -13,8 +13,9 @@ namespace gptq {
 
 class WorkFolder {
  public:
-  /// Checks the target as StagedFolder does, then makes the folder, or opens the one that an earlier process left. Status::busy with the number of the process
-  /// that works in it, if one does; a lock whose process is dead holds nobody up.
+  /// Checks the target as StagedFolder does, then makes the folder, or opens the one that an earlier process left.
+  /// Status::busy with the number of the process that works in it, if one does; a lock whose process is dead holds
+  /// nobody up.
   WorkFolder(const fs::path& target, Overwrite overwrite);
   WorkFolder(const WorkFolder&) = delete;
   WorkFolder& operator=(const WorkFolder&) = delete;
