@@ -146,6 +146,20 @@ void pack_gguf_row(GgufType type, std::span<const float> row, std::span<std::byt
     pack_block(type, row.data() + i, at, what);
 }
 
+bool can_hold(GgufType type, float weight) {
+  const auto in_f16 = [](float value) { return std::isfinite(fp16_to_float(float_to_fp16(value))); };
+  switch (type) {
+    case GgufType::f16:
+    case GgufType::q4_1: return in_f16(weight);  // whose m may be the weight itself
+    case GgufType::q4_0: return in_f16(weight / 8);
+    case GgufType::q8_0: return in_f16(weight / 127);
+    case GgufType::bf16: return std::isfinite(bf16_to_float(float_to_bf16(weight)));
+    case GgufType::f32: return true;
+    case GgufType::q6_k: return false;  // is not written
+  }
+  return false;
+}
+
 bool GgufFit::fits(GgufType type) const {
   if (!whole_blocks) return false;
   switch (type) {

@@ -28,6 +28,9 @@ void unpack_gguf_row(GgufType type, std::span<const std::byte> row, std::span<fl
 void pack_gguf_row(GgufType type, std::span<const float> row, std::span<std::byte> out,
                    std::string_view what);
 
+/// Whether rows with this weight, which is finite, can be packed so.
+bool can_hold(GgufType type, float weight);
+
 /// What of a quantized matrix decides which blocks hold it.
 struct GgufFit {
   bool whole_blocks = true;  // each block of 32 inputs is in one group

@@ -50,22 +50,43 @@ struct Rounding {
   std::string first;
 };
 
+/// The first weight of which `test` is true.
+template <class Test>
+std::optional<float> find_weight(const Tensor& weight, const Test& test) {
+  constexpr int64_t kMost = 1 << 16;
+  std::vector<float> part(kMost);
+  for (int64_t at = 0; at < weight.elements(); at += kMost) {
+    const auto end = part.begin() + std::min(kMost, weight.elements() - at);
+    to_float(weight, at, end - part.begin(), part.data());
+    if (const auto found = std::find_if(part.begin(), end, test); found != end) return *found;
+  }
+  return std::nullopt;
+}
+
+template <class Test>
+std::optional<float> find_weight(const QTensor& q, const Test& test) {
+  std::vector<float> row(static_cast<size_t>(q.cols));
+  for (int64_t n = 0; n < q.rows; ++n) {
+    dequantize_row(q, n, row.data());
+    if (const auto found = std::find_if(row.begin(), row.end(), test); found != row.end()) return *found;
+  }
+  return std::nullopt;
+}
+
+/// The first weight that is beyond the type.
+template <class Weights>
+std::optional<float> find_beyond(GgufType type, const Weights& weights) {
+  return find_weight(weights, [=](float value) { return std::isfinite(value) && !can_hold(type, value); });
+}
+
 /// F16, but BF16 for what F16 would change: weights that are BF16, or are too large for it.
 GgufType narrow_type(const Tensor& weight) {
   if (weight.dtype == DType::f16) return GgufType::f16;
   const bool exactly = weight.dtype == DType::bf16;
-  constexpr int64_t kMost = 1 << 16;
-  std::vector<float> part(kMost);
-  for (int64_t at = 0; at < weight.elements(); at += kMost) {
-    const int64_t count = std::min(kMost, weight.elements() - at);
-    to_float(weight, at, count, part.data());
-    const bool holds = std::all_of(part.begin(), part.begin() + count, [=](float value) {
-      const float held = fp16_to_float(float_to_fp16(value));
-      return exactly ? held == value : std::isfinite(held) || !std::isfinite(value);
-    });
-    if (!holds) return GgufType::bf16;
-  }
-  return GgufType::f16;
+  const auto lost =
+      exactly ? find_weight(weight, [](float value) { return fp16_to_float(float_to_fp16(value)) != value; })
+              : find_beyond(GgufType::f16, weight);
+  return lost ? GgufType::bf16 : GgufType::f16;
 }
 
 class Export {
@@ -186,8 +207,9 @@ class Export {
       given = GgufType::f16;
     }
     if (!matrix.quantized) {
-      matrix.tensor.type =
-          is_given ? given : narrow_type(loader_.checkpoint().read(matrix.path + ".weight", Access::read));
+      const Tensor weight = loader_.checkpoint().read(matrix.path + ".weight", Access::read);
+      matrix.tensor.type = is_given ? given : narrow_type(weight);
+      if (is_given) check_given(matrix, find_beyond(given, weight));
       return;
     }
     const QTensor q = read_quantized(matrix);
@@ -205,6 +227,18 @@ class Export {
       matrix.tensor.type = GgufType::f16;
     }
     matrix.own_codes = fit.fits(matrix.tensor.type);
+    if (matrix.own_codes) return;
+    const std::optional<float> lost = find_beyond(matrix.tensor.type, q);
+    if (is_given) check_given(matrix, lost);
+    if (lost) matrix.tensor.type = GgufType::bf16;
+  }
+
+  void check_given(const MatrixOut& matrix, std::optional<float> lost) const {
+    if (!lost) return;
+    const std::string type = gguf_type_name(static_cast<uint32_t>(matrix.tensor.type));
+    throw Error(Status::invalid_argument,
+                cat(matrix.path, ": a weight of ", *lost, " is beyond ", type,
+                    "; BF16 holds it, which option 'gguf_type' = auto takes where it must"));
   }
 
   GgufType most() const {

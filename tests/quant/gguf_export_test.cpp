@@ -208,8 +208,9 @@ TEST(GgufExportLog, SaysWhatWasRounded) {
 TEST(GgufExportErrors, AreNamedAndLeaveNothing) {
   const TemporaryFolder folder;
   const auto refusal = [&](const fs::path& source) {
+    const Progress none = [&](int64_t, int64_t, const std::string& stage) { ADD_FAILURE() << stage; };
     try {
-      export_gguf(source, folder / "x.gguf", {}, kQuiet);
+      export_gguf(source, folder / "x.gguf", {}, none);
     } catch (const Error& error) {
       EXPECT_TRUE(fs::is_empty(folder.path()));
       return std::string(error.what());
@@ -221,6 +222,10 @@ TEST(GgufExportErrors, AreNamedAndLeaveNothing) {
   EXPECT_NE(refusal(golden("llama-sharded")).find("activation"), std::string::npos);
   EXPECT_NE(refusal(golden("llama-yarn-given")).find("yarn"), std::string::npos);
   EXPECT_NE(refusal(golden("none")).find("no model folder"), std::string::npos);
+  const TemporaryFolder other;
+  fs::copy(golden("llama"), other / "model");
+  write_file(other / "model/tokenizer.json", R"({"model": {"type": "WordPiece", "vocab": {}}})");
+  EXPECT_NE(refusal(other / "model").find("tokenizer.json"), std::string::npos);
   int calls = 0;
   const Progress cancel = [&](int64_t, int64_t, const std::string&) {
     if (++calls == 20) throw Error(Status::cancelled, "cancelled");
@@ -234,24 +239,31 @@ TEST(GgufExportErrors, AreNamedAndLeaveNothing) {
   EXPECT_TRUE(is_gguf(folder / "x.gguf"));
 }
 
-/// A copy of the golden model in `folder` with a tensor of f32 values, new or in the place of the one of that name.
+/// Puts the tensor into the model, new or in the place of the one of that name.
+void put_tensor(const fs::path& folder, const TensorInfo& tensor, std::span<const std::byte> bytes) {
+  const fs::path path = folder / "model.safetensors", old = folder / "old.safetensors";
+  fs::rename(path, old);
+  const auto source = open_safetensors(old);
+  std::vector<TensorInfo> tensors = source->tensors();
+  std::erase_if(tensors, [&](const TensorInfo& other) { return other.name == tensor.name; });
+  tensors.push_back(tensor);
+  SafetensorsWriter writer(path, tensors, {});
+  for (const TensorInfo& other : tensors) {
+    if (other.name == tensor.name) continue;
+    const Tensor data = source->read(other.name, Access::read);
+    writer.write(other.name, {data.data, data.bytes});
+  }
+  writer.write(tensor.name, bytes);
+  writer.finish();
+  fs::remove(old);
+}
+
+/// A copy of the golden model in `folder` with a tensor of f32 values.
 void copy_with(std::string_view model, const fs::path& folder, const std::string& name,
                const std::vector<int64_t>& shape, const std::vector<float>& values) {
   fs::remove_all(folder);
   fs::copy(golden(model), folder);
-  fs::remove(folder / "model.safetensors");
-  const auto source = open_safetensors(golden(model) / "model.safetensors");
-  std::vector<TensorInfo> tensors = source->tensors();
-  std::erase_if(tensors, [&](const TensorInfo& tensor) { return tensor.name == name; });
-  tensors.push_back({.name = name, .dtype = DType::f32, .shape = shape});
-  SafetensorsWriter writer(folder / "model.safetensors", tensors, {});
-  for (const TensorInfo& tensor : tensors) {
-    if (tensor.name == name) continue;
-    const Tensor data = source->read(tensor.name, Access::read);
-    writer.write(tensor.name, {data.data, data.bytes});
-  }
-  writer.write(name, std::as_bytes(std::span(values)));
-  writer.finish();
+  put_tensor(folder, {.name = name, .dtype = DType::f32, .shape = shape}, std::as_bytes(std::span(values)));
 }
 
 TEST(GgufExport, BiasesWithoutAPlaceMustBeZero) {
@@ -267,14 +279,78 @@ TEST(GgufExport, BiasesWithoutAPlaceMustBeZero) {
   EXPECT_THROW(run(1), Error);
 }
 
+/// One of the weights is too large for F16, in a model that is not quantized.
+void copy_with_large_weight(const fs::path& folder, float largest) {
+  const Spec spec = Loader(golden("llama")).spec();
+  std::vector<float> values(static_cast<size_t>(spec.intermediate * spec.hidden), 0.5f);
+  values.back() = largest;
+  copy_with("llama", folder, "model.layers.0.mlp.up_proj.weight", {spec.intermediate, spec.hidden}, values);
+}
+
+std::string refused_at_once(const fs::path& source, const fs::path& target, GgufType type) {
+  int64_t steps = 0;
+  const Progress progress = [&](int64_t, int64_t, const std::string& stage) {
+    steps += stage == "convert" ? 1 : 0;
+  };
+  try {
+    export_gguf(source, target, {.type = type}, progress);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::invalid_argument) << error.what();
+    EXPECT_EQ(steps, 0) << "written before";
+    EXPECT_FALSE(fs::exists(target));
+    return error.what();
+  }
+  return "taken";
+}
+
+TEST(GgufExport, WeightsBeyondTheTypeAreRefusedBeforeAnythingIsWritten) {
+  const TemporaryFolder folder;
+  copy_with_large_weight(folder / "model", -70000.0f);
+  EXPECT_EQ(refused_at_once(folder / "model", folder / "x.gguf", GgufType::f16),
+            "model.layers.0.mlp.up_proj: a weight of -70000 is beyond F16; BF16 holds it, which option "
+            "'gguf_type' = auto takes where it must");
+  EXPECT_NE(
+      refused_at_once(folder / "model", folder / "x.gguf", GgufType::q4_1).find("-70000 is beyond Q4_1"),
+      std::string::npos);
+  EXPECT_EQ(refused_at_once(folder / "model", folder / "4.gguf", GgufType::q4_0), "taken");
+  EXPECT_EQ(refused_at_once(folder / "model", folder / "8.gguf", GgufType::q8_0), "taken");
+  copy_with_large_weight(folder / "model", 1e6f);
+  EXPECT_NE(refused_at_once(folder / "model", folder / "x.gguf", GgufType::q4_0).find("1e+06 is beyond Q4_0"),
+            std::string::npos);
+  // codes times scales
+  copy_with("gptq-b4-g16", folder / "model", "model.layers.0.mlp.up_proj.scales", {2, 64},
+            std::vector<float>(128, 30'000.0f));
+  EXPECT_NE(refused_at_once(folder / "model", folder / "x.gguf", GgufType::f16).find("up_proj: a weight of "),
+            std::string::npos);
+}
+
+TEST(GgufExport, CodesTooLargeForF16BecomeBF16) {
+  // zero points of 1: codes of up to 254 above them, which no block holds
+  const TemporaryFolder folder;
+  const fs::path model = folder / "model";
+  const std::string module = "model.layers.0.mlp.up_proj";
+  const auto type_with = [&](float scale) {
+    fs::remove_all(model);
+    fs::copy(golden("gptq-b8-perchannel"), model);
+    const Tensor zeros =
+        open_safetensors(model / "model.safetensors")->read(module + ".qzeros", Access::read);
+    put_tensor(model, {.name = module + ".qzeros", .dtype = zeros.dtype, .shape = zeros.shape},
+               std::vector<std::byte>(zeros.bytes));
+    const std::vector<int64_t> shape{1, Loader(model).spec().intermediate};
+    const std::vector<float> scales(static_cast<size_t>(shape[1]), scale);
+    put_tensor(model, {.name = module + ".scales", .dtype = DType::f32, .shape = shape},
+               std::as_bytes(std::span(scales)));
+    export_gguf(model, folder / "x.gguf", {.overwrite = Overwrite::yes}, kQuiet);
+    return GgufFile(folder / "x.gguf").header().find("blk.0.ffn_up.weight")->type;
+  };
+  EXPECT_EQ(type_with(1.0f), GgufType::f16);
+  EXPECT_EQ(type_with(1000.0f), GgufType::bf16);
+}
+
 TEST(GgufExport, WeightsTooLargeForF16BecomeBF16) {
   const TemporaryFolder folder;
-  const Spec spec = Loader(golden("llama")).spec();
   const auto type_with = [&](float largest) {
-    std::vector<float> values(static_cast<size_t>(spec.intermediate * spec.hidden), 0.5f);
-    values.back() = largest;
-    copy_with("llama", folder / "model", "model.layers.0.mlp.up_proj.weight",
-              {spec.intermediate, spec.hidden}, values);
+    copy_with_large_weight(folder / "model", largest);
     export_gguf(folder / "model", folder / "x.gguf", {.overwrite = Overwrite::yes}, kQuiet);
     return GgufFile(folder / "x.gguf").header().find("blk.0.ffn_up.weight")->type;
   };
