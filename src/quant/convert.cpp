@@ -121,11 +121,7 @@ class Conversion {
       throw Error(Fault::unsupported, cat(quoted(loader_.folder().string(), 400),
                                           " is not quantized: wanted a model that is, or format 'dense'"));
     }
-    if (*options_.format == QuantFormat::compressed_tensors &&
-        loader_.spec().family->storage == Storage::in_out) {
-      throw Error(Fault::unsupported, cat("compressed-tensors has no place for the transposed weights of ",
-                                          loader_.spec().family->name));
-    }
+    refuse_storage(loader_.spec(), *options_.format);
   }
 
   QTensor read(const StoredLinear& linear) const {

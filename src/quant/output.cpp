@@ -65,10 +65,6 @@ QuantDetails quant_details(const QuantOptions& options) {
 
 /// Refuses, before any work, what compressed-tensors can't hold.
 void check_compressed(const Loader& source, const ModulePlan& modules) {
-  if (source.spec().family->storage == Storage::in_out) {
-    throw Error(Fault::unsupported, cat("compressed-tensors has no place for the transposed weights of ",
-                                        source.spec().family->name));
-  }
   for (const StoredLinear& linear : source.linears()) {
     const SolverOptions* solver = modules.find(linear.path);
     if (solver == nullptr) continue;
@@ -116,6 +112,7 @@ QuantFormat output_format(const QuantOptions& options) {
 QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, const WorkFolder& within,
                                  const QuantOptions& options, const ModulePlan& modules)
     : source_(source), options_(options), modules_(modules), folder_(target, options.overwrite, within) {
+  refuse_storage(source.spec(), output_format(options));
   if (output_format(options) == QuantFormat::compressed_tensors) check_compressed(source, modules);
   writer_ = std::make_unique<FolderWriter>(folder_.path(), plan(source, modules, output_format(options)),
                                            options.max_shard_bytes);

@@ -208,6 +208,17 @@ TEST(Job, RefusesEarly) {
   QuantOptions long_sequences = small_options();
   long_sequences.calibration_length = 513;
   EXPECT_THROW(Job(sample_folder(), folder / "out", {}, long_sequences, kQuiet), Error);
+  QuantOptions transposed = small_options();
+  transposed.calibration_length = 8;
+  transposed.format = QuantFormat::compressed_tensors;
+  try {
+    Job(source_dir() / "tests/golden/models/gpt2", folder / "out", {}, transposed, kQuiet);
+    ADD_FAILURE() << "took transposed weights";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::unsupported) << error.what();
+    EXPECT_NE(std::string(error.what()).find("transposed weights of gpt2"), std::string::npos)
+        << error.what();
+  }
   quantize(sample_folder(), folder / "once", small_options());
   EXPECT_THROW(Job(folder / "once", folder / "twice", {}, small_options(), kQuiet), Error);
   EXPECT_FALSE(fs::exists(folder / "out"));
