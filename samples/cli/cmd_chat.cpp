@@ -124,9 +124,11 @@ class Chat {
   }
 
   void load(const std::string& path) {
-    const Json document = Json::parse(read_file(path), nullptr, false);
+    const Json document = read_json_file(path);
     const Json messages = document.is_object() ? document.value("messages", Json()) : document;
-    const auto is_message = [](const Json& each) { return each.is_object() && each.contains("role"); };
+    const auto is_message = [](const Json& each) {
+      return each.is_object() && each.contains("role") && each["role"].is_string();
+    };
     if (!messages.is_array() || !std::all_of(messages.begin(), messages.end(), is_message))
       throw Failure(path + ": wanted a JSON array of messages, or an object with 'messages'");
     messages_ = messages;
@@ -216,8 +218,7 @@ void add_chat(CLI::App& app) {
   arguments->sampling.add_to(command, SamplingArguments::Defaults::model);
   command.note(
       "Each line of the input is a message; /help in the chat shows its commands. Special tokens that a "
-      "message spells "
-      "out stay text. With --json nothing is shown but the messages, at the end.");
+      "message spells out stay text. With --json nothing is shown but the messages, at the end.");
   command.run([arguments] { Chat(*arguments).run(); });
 }
 

@@ -38,10 +38,9 @@ void add_template(CLI::App& app) {
                    "Messages as OpenAI has them, in JSON; '-' for standard input");
   command.note(
       "FILE is an array of messages, or an object with 'messages' and any of 'tools', "
-      "'add_generation_prompt' (true: end "
-      "in what begins the answer), 'chat_template' (one of the folder's by name, or a template itself) and "
-      "further "
-      "variables of the template, which win over the tokenizer's 'bos_token' and so on.");
+      "'add_generation_prompt' (true: end in what begins the answer), 'chat_template' (one of the folder's "
+      "by name, or a template itself) and further variables of the template, which win over the "
+      "tokenizer's 'bos_token' and so on.");
   command.run([arguments] { run(*arguments); });
 }
 

@@ -114,8 +114,16 @@ std::vector<int32_t> parse_ids(std::string_view list) {
   return ids;
 }
 
+Json read_json_file(const std::string& path) {
+  try {
+    return Json::parse(read_file(path));
+  } catch (const Json::parse_error& error) {
+    throw Failure(path + ": ill-formed JSON at byte " + std::to_string(error.byte));
+  }
+}
+
 std::vector<int32_t> read_ids_file(const std::string& path) {
-  const Json document = Json::parse(read_file(path), nullptr, false);
+  const Json document = read_json_file(path);
   if (!document.is_array()) throw Failure(path + ": wanted a JSON array of token ids");
   std::vector<int32_t> ids;
   ids.reserve(document.size());

@@ -68,6 +68,8 @@ void want_one_of(std::initializer_list<Given> options);
 
 /// "1,2,3" or "1 2 3".
 std::vector<int32_t> parse_ids(std::string_view list);
+/// A JSON document.
+Json read_json_file(const std::string& path);
 /// A JSON array of ids.
 std::vector<int32_t> read_ids_file(const std::string& path);
 /// The bytes of a file; "-" reads standard input. Waiting for them ends with Ctrl-C.

@@ -107,6 +107,11 @@ class Chat(ToolTest):
         self.assertEqual(done.returncode, 1)
         self.assertIn("unknown command '/nope'", done.stderr)
 
+    def test_messages_that_are_none(self):
+        for text, says in (("[{]", "ill-formed JSON at byte 3"), ("3", "array of messages"), ('[{"role": 3}]', "array of messages")):
+            (self.folder / "m.json").write_text(text)
+            self.fail_with(1, "chat", self.model, "--messages", self.folder / "m.json", says=("m.json", says), stdin="")
+
     def test_stops_at_the_end_of_turn(self):
         free = self.chat(["Once upon a time"])[-1]["content"]
         word = self.json("tokenize", self.model, "--no-special", "--text", free)["ids"][3]
