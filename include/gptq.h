@@ -165,9 +165,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_STATIC_GROUPS "static_groups" /* int 0 (default) or 1: ranges from the weights as they were */
 #define GPTQ_KEY_DAMP_PERCENT "damp_percent" /* float in (0, 1), default 0.05: of the mean diagonal of the Hessian */
 #define GPTQ_KEY_DAMP_AUTO_INCREMENT "damp_auto_increment" /* float in [0, 1), default 0.01: added until it factors */
-#define GPTQ_KEY_RANGE "range"               /* string: how the scale of a group is found: "hessian" (default: the range of
-                                                 least loss under the Hessian), "mse" (of least |error| to the power of
-                                                 mse_norm) or "minmax" (that of all its weights) */
+#define GPTQ_KEY_RANGE "range" /* string: how the scale of a group is found: "hessian" (default: the range of least loss
+      under the Hessian), "mse" (of least |error| to the power of mse_norm) or "minmax" (that of all its weights) */
 #define GPTQ_KEY_MSE_NORM "mse_norm"         /* float in (0, 16], default 2.4: for range = "mse" */
 #define GPTQ_KEY_TARGET "target" /* string: what the weights are to reproduce: "exact" (default: outputs of the
       unquantized model, arXiv 2504.09629), "gptaq" (likewise, column by column, arXiv 2504.02692) or "sequential" (the
@@ -219,8 +218,9 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       "never" does, too, and leaves nothing */
 
 /* Scope "convert": gptq_model_convert(), besides "format", "max_shard_size" and "overwrite" above */
-#define GPTQ_KEY_DTYPE "dtype"               /* string: "bf16" (default), "f16" or "f32": of "dense" weights */
-#define GPTQ_KEY_GGUF_TYPE "gguf_type"       /* string: "auto" (default), "q4_0", "q4_1", "q8_0", "f16": of "gguf" */
+#define GPTQ_KEY_DTYPE "dtype"               /* string: "bf16" (default), "f16" or "f32": type of "dense" weights */
+#define GPTQ_KEY_GGUF_TYPE "gguf_type"       /* string: "auto" (default; for each what holds it best), "q4_0", "q4_1",
+      "q8_0" or "f16": type of the layers' matrices, and of a quantized head, in "gguf" */
 
 /** An empty set: every key has its default.  @since 0.1  @owner caller, gptq_options_free()  @threadsafe any */
 GPTQ_API gptq_status gptq_options_create(gptq_options **out);
@@ -272,7 +272,7 @@ GPTQ_API void gptq_buffer_free(gptq_buffer *buffer);
 /** Loads a folder: config.json, tokenizer files and safetensors weights: F32, F16, BF16, or quantized as GPTQ v1 and
  *  v2, AWQ (GEMM, GEMV), Marlin or compressed-tensors ("pack-quantized").
  *  Everything is checked before it is used: each tensor must be one that the architecture has, of its shape.
- *  @param[in]  path     the folder
+ *  @param[in]  path     the folder; with load_weights 0 also a GGUF file, of which nothing but the tokenizer is read
  *  @param[in]  options  scope "model", and a progress callback; NULL for the defaults
  *  @param[out] out      the model: immutable, to be used by any number of threads and sessions
  *  @return GPTQ_OK; GPTQ_ERROR_NOT_FOUND, _IO, _CORRUPT, _UNSUPPORTED (an architecture or option not known here),
@@ -286,11 +286,11 @@ GPTQ_API gptq_status gptq_model_load(const char *path, const gptq_options *optio
  *  @param[in] model_path   the folder, for "dense" and "gguf" quantized or not; or, for "dense", a GGUF file
  *  @param[in] output_path  the folder to make, for "gguf" the file; its parent must exist
  *  @param[in] options      scope "convert", and a progress callback, which may cancel; "format" must be set
- *  @return GPTQ_OK; as gptq_model_load(); GPTQ_ERROR_INVALID_ARGUMENT without a format; _UNSUPPORTED for a model that is
- *          not quantized, unless for "dense" or "gguf", and for what the format can't hold: zero points of 0 beside codes
- *          at the top in "gptq", inputs in activation order and groups that do not divide the inputs in
- *          "compressed_tensors" (the message names the module; nothing is written then), in "gguf" what llama.cpp has
- *          not; _CORRUPT for a value too large for "f16"; _IO
+ *  @return GPTQ_OK; as gptq_model_load(); GPTQ_ERROR_INVALID_ARGUMENT without a format, and for a weight beyond "gguf_type";
+ *          _UNSUPPORTED for a model that is not quantized, unless for "dense" or "gguf", and for what the format can't
+ *          hold: zero points of 0 beside codes at the top in "gptq", inputs in activation order and groups that do not
+ *          divide the inputs in "compressed_tensors" (the message names the module; nothing is written then), in "gguf"
+ *          what llama.cpp has not; _CORRUPT for a value too large for "dtype" = "f16"; _IO
  *  @since 0.1  @blocks yes  @threadsafe any */
 GPTQ_API gptq_status gptq_model_convert(const char *model_path, const char *output_path,
                                         const gptq_options *options);

@@ -182,7 +182,7 @@ func WithDtype(value string) Option {
 	return Set("dtype", value)
 }
 
-// WithGgufType sets gguf_type. Type of a GGUF file's matrices; auto: of each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.
+// WithGgufType sets gguf_type. Type of the layers' matrices, and of a quantized head, in gguf; auto: for each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.
 func WithGgufType(value string) Option {
 	return Set("gguf_type", value)
 }

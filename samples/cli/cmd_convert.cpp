@@ -66,9 +66,11 @@ void add_convert(CLI::App& app) {
   command.group("What is written");
   command.required("--format", "NAME", arguments->format,
                    "Must be given: gptq, gptq_v2, compressed_tensors, dense or gguf (llama.cpp)");
-  command.option("--dtype", "NAME", arguments->dtype, "Of dense weights: bf16 (default), f16 or f32");
-  command.option("--type", "NAME", arguments->type,
-                 "Of gguf's matrices: q4_0, q4_1, q8_0, f16, or auto (default), which holds each as it is");
+  command.option("--dtype", "NAME", arguments->dtype, "Type of dense weights: bf16 (default), f16 or f32");
+  command.option(
+      "--type", "NAME", arguments->type,
+      "Type of the layers' matrices, and of a quantized head, in gguf: q4_0, q4_1, q8_0, f16, or auto "
+      "(default): for each what holds it best");
   command.size("--max-shard-size", arguments->max_shard_size,
                "Bytes of tensors in one file, such as 500MB; default 4GB");
   command.flag("--overwrite", arguments->overwrite, "Replace OUT if it exists");

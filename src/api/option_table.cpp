@@ -147,7 +147,7 @@ constexpr OptionRow kOptions[] = {
          "layout of the output; gptq or gptq_v2 by symmetry; dense, gguf: to convert to"),
     text(GPTQ_KEY_DTYPE, "convert", "bf16|f16|f32", "\"bf16\"", "type of dense weights"),
     text(GPTQ_KEY_GGUF_TYPE, "convert", "auto|q4_0|q4_1|q8_0|f16", "\"auto\"",
-         "type of a GGUF file's matrices; auto: of each what holds it best"),
+         "type of the layers' matrices, and of a quantized head, in gguf; auto: for each what holds it best"),
     integer(GPTQ_KEY_MAX_SHARD_SIZE, "quantizer, convert", 1, kMaxInt, "4294967296",
             "bytes of tensors in one file of the output"),
     integer(GPTQ_KEY_MEMORY_LIMIT, "quantizer", 0, kMaxInt, "0",

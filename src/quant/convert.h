@@ -20,7 +20,7 @@ struct ConvertOptions {
   uint64_t max_shard_bytes = kDefaultShardBytes;
   Overwrite overwrite = Overwrite::no;
   Container container = Container::folder;  // for gguf neither format nor dtype nor max_shard_bytes count
-  std::optional<GgufType> gguf_type{};      // of a GGUF file's matrices; empty: what holds each best
+  std::optional<GgufType> gguf_type{};      // as GgufOptions::type
 };
 
 /// Writes `target` from the folder, or the GGUF file, `source`, one module in memory at a time; it appears by one

@@ -21,7 +21,7 @@
 namespace gptq {
 
 struct GgufOptions {
-  std::optional<GgufType> type{};  // of all Linears of the layers and a quantized head; empty: as above
+  std::optional<GgufType> type{};  // of the layers' matrices, and of a quantized head; empty: as above
   Overwrite overwrite = Overwrite::no;
 };
 

@@ -1,5 +1,6 @@
 """convert: from one format to another and back, and what it refuses."""
 import json
+import pathlib
 
 from harness import MODEL, ToolTest
 
@@ -57,6 +58,15 @@ class Convert(ToolTest):
         self.fail_with(2, "convert", MODEL, out, "--format", "gguf", "--type", "q5_0", says=["--type"])
         self.fail_with(2, "convert", MODEL, out, "--format", "dense", "--type", "q8_0", says=["--format gguf"])
         self.fail_with(2, "convert", MODEL, out, "--format", "gguf", "--dtype", "f16", says=["--format dense"])
+
+    def test_the_type_is_described_in_one_way(self):
+        root = pathlib.Path(__file__).resolve().parents[2]
+        texts = {name: (root / name).read_text() for name in ("include/gptq.h", "docs/gguf.md", "src/api/option_table.cpp")}
+        texts["help"] = self.succeed("convert", "--help").stdout
+        for name, text in texts.items():
+            flat = " ".join(text.split())
+            self.assertIn("type of the layers' matrices, and of a quantized head", flat.replace("Type", "type"), name)
+            self.assertIn("for each what holds it best", flat, name)
 
     def test_refusals(self):
         self.fail_with(2, "convert", self.folder / "q", self.folder / "out", says=["--format"])

@@ -184,7 +184,7 @@ namespace Gptq
         {
             set { Set("dtype", value); }
         }
-        /// <summary>Type of a GGUF file's matrices; auto: of each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.</summary>
+        /// <summary>Type of the layers' matrices, and of a quantized head, in gguf; auto: for each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.</summary>
         public string GgufType
         {
             set { Set("gguf_type", value); }

@@ -293,10 +293,11 @@ pub const GPTQ_KEY_OVERWRITE: &CStr = text(b"overwrite\0");
 /// step; "never" does, too, and leaves nothing.
 pub const GPTQ_KEY_RESUME: &CStr = text(b"resume\0");
 
-/// String: "bf16" (default), "f16" or "f32": of "dense" weights.
+/// String: "bf16" (default), "f16" or "f32": type of "dense" weights.
 pub const GPTQ_KEY_DTYPE: &CStr = text(b"dtype\0");
 
-/// String: "auto" (default), "q4_0", "q4_1", "q8_0", "f16": of "gguf".
+/// String: "auto" (default; for each what holds it best), "q4_0", "q4_1", "q8_0" or "f16": type of
+/// the layers' matrices, and of a quantized head, in "gguf".
 pub const GPTQ_KEY_GGUF_TYPE: &CStr = text(b"gguf_type\0");
 
 /// Add what the tokenizer puts around a text, such as a beginning-of-text token.
@@ -479,7 +480,8 @@ extern "C" {
     /// ("pack-quantized"). Everything is checked before it is used: each tensor must be one that
     /// the architecture has, of its shape.
     ///
-    /// - `path`: the folder
+    /// - `path`: the folder; with load_weights 0 also a GGUF file, of which nothing but the
+    ///   tokenizer is read
     /// - `options`: scope "model", and a progress callback; NULL for the defaults
     /// - `out`: the model: immutable, to be used by any number of threads and sessions
     ///
@@ -506,11 +508,11 @@ extern "C" {
     ///   set
     ///
     /// Returns [`GPTQ_OK`]; as [`gptq_model_load`]; [`GPTQ_ERROR_INVALID_ARGUMENT`] without a
-    /// format; _UNSUPPORTED for a model that is not quantized, unless for "dense" or "gguf", and
-    /// for what the format can't hold: zero points of 0 beside codes at the top in "gptq", inputs
-    /// in activation order and groups that do not divide the inputs in "compressed_tensors" (the
-    /// message names the module; nothing is written then), in "gguf" what llama.cpp has not;
-    /// _CORRUPT for a value too large for "f16"; _IO.
+    /// format, and for a weight beyond "gguf_type"; _UNSUPPORTED for a model that is not quantized,
+    /// unless for "dense" or "gguf", and for what the format can't hold: zero points of 0 beside
+    /// codes at the top in "gptq", inputs in activation order and groups that do not divide the
+    /// inputs in "compressed_tensors" (the message names the module; nothing is written then), in
+    /// "gguf" what llama.cpp has not; _CORRUPT for a value too large for "dtype" = "f16"; _IO.
     ///
     /// Since 0.1. Blocks. Threads: any.
     pub fn gptq_model_convert(

@@ -219,7 +219,7 @@ impl Options {
         self.set("dtype", value)
     }
 
-    /// Type of a GGUF file's matrices; auto: of each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.
+    /// Type of the layers' matrices, and of a quantized head, in gguf; auto: for each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.
     #[must_use]
     pub fn gguf_type(self, value: &str) -> Self {
         self.set("gguf_type", value)

@@ -369,7 +369,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * Type of a GGUF file's matrices; auto: of each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.
+   * Type of the layers' matrices, and of a quantized head, in gguf; auto: for each what holds it best; one of "auto", "q4_0", "q4_1", "q8_0", "f16"; default "auto". Scope: convert.
    *
    * @param value the setting
    * @return this
