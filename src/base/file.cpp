@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <limits>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -33,10 +34,10 @@ std::string_view kind_of(mode_t mode) {
   return "a device";
 }
 
-int open_to_read(const fs::path& path) {
+int open_to_read(int folder, const char* name, const fs::path& path) {
   // O_NONBLOCK: opening a pipe without a writer must not wait
   const int descriptor =
-      retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); });
+      retry([&] { return ::openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); });
   if (descriptor >= 0) return descriptor;
   const int error = errno;
   if (error == ENOENT || error == ENOTDIR) {
@@ -47,7 +48,17 @@ int open_to_read(const fs::path& path) {
 
 }  // namespace
 
-File::File(const fs::path& path) : path_(absolute_path(path)), descriptor_(open_to_read(path)) {
+File::File(const fs::path& path)
+    : path_(absolute_path(path)), descriptor_(open_to_read(AT_FDCWD, path.c_str(), path)) {
+  identify();
+}
+
+File::File(const Descriptor& folder, const std::string& name, fs::path path)
+    : path_(std::move(path)), descriptor_(open_to_read(folder.get(), name.c_str(), path_)) {
+  identify();
+}
+
+void File::identify() {
   struct stat now;
   const int error = fstat(descriptor_.get(), &now) != 0 ? errno : 0;
   if (error != 0 || !S_ISREG(now.st_mode)) {
@@ -92,10 +103,13 @@ Mapping::~Mapping() {
 }
 
 std::string read_text_file(const fs::path& path, size_t max_bytes) {
-  const File file(path);
+  return read_text_file(File(path), max_bytes);
+}
+
+std::string read_text_file(const File& file, size_t max_bytes) {
   if (file.size() > max_bytes) {
-    throw Error(Fault::limit,
-                cat(quoted(path.native(), 400), ": ", file.size(), " bytes, wanted at most ", max_bytes));
+    throw Error(Fault::limit, cat(quoted(file.path().native(), 400), ": ", file.size(),
+                                  " bytes, wanted at most ", max_bytes));
   }
   std::string text(static_cast<size_t>(file.size()), '\0');
   file.read_at(0, std::as_writable_bytes(std::span(text)));

@@ -28,6 +28,8 @@ class File {
  public:
   /// Status::not_found if absent; Fault::io for folders, pipes, devices and what may not be read (never blocks).
   explicit File(const fs::path& path);
+  /// In an open folder; `path` is for messages, and for check_unchanged().
+  File(const Descriptor& folder, const std::string& name, fs::path path);
 
   const fs::path& path() const { return path_; }
   uint64_t size() const { return identity_.size; }
@@ -39,6 +41,8 @@ class File {
 
  private:
   friend class Mapping;
+  void identify();
+
   fs::path path_;
   Descriptor descriptor_;
   FileIdentity identity_;
@@ -62,6 +66,7 @@ class Mapping {
 
 /// The whole file as text. Fault::limit when larger than `max_bytes`, before anything is allocated.
 std::string read_text_file(const fs::path& path, size_t max_bytes);
+std::string read_text_file(const File& file, size_t max_bytes);
 
 /// What a path names, links followed. Fault::io when the system can't tell: that is not absence.
 enum class PathKind : uint8_t { absent, file, folder, other };
@@ -105,12 +110,14 @@ class StagedFolder {
   StagedFolder& operator=(const StagedFolder&) = delete;
   ~StagedFolder();
 
-  const fs::path& path() const { return staging_; }  // write files in here
+  // To write files in, by the open folder; the path is for messages.
+  const Descriptor& descriptor() const { return folder_; }
+  const fs::path& path() const { return staging_; }
   void write_file(std::string_view name, std::string_view contents);
   void copy_file(const fs::path& from, std::string_view name);
   /// fsyncs the folder, renames it to the target, fsyncs the parent. An old target is kept until the rename.
   /// Fault::changed where another folder, or a link, has taken the place of this one.
-  /// Files that others wrote into path() must have been synced before (FileWriter::finish).
+  /// Files that others wrote into it must have been synced before (FileWriter::finish).
   void commit();
 
  private:

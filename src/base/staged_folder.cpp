@@ -115,7 +115,7 @@ StagedFolder::~StagedFolder() {
 
 void StagedFolder::write_file(std::string_view name, std::string_view contents) {
   check_name(name);
-  FileWriter writer(join(staging_, name));
+  FileWriter writer(folder_, std::string(name), join(staging_, name));
   writer.reserve(contents.size());
   writer.write_at(0, std::as_bytes(std::span(contents)));
   writer.finish();
@@ -124,7 +124,7 @@ void StagedFolder::write_file(std::string_view name, std::string_view contents) 
 void StagedFolder::copy_file(const fs::path& from, std::string_view name) {
   check_name(name);
   const File source(from);
-  FileWriter writer(join(staging_, name));
+  FileWriter writer(folder_, std::string(name), join(staging_, name));
   writer.reserve(source.size());
   std::vector<std::byte> buffer(static_cast<size_t>(std::min<uint64_t>(source.size(), uint64_t{1} << 20)));
   for (uint64_t at = 0; at < source.size(); at += buffer.size()) {

@@ -15,13 +15,15 @@
 namespace gptq {
 
 // not O_TMPFILE, which network file systems lack: a process killed between open and unlink leaves an empty file
-TemporaryFile::TemporaryFile(const fs::path& folder, std::string_view name, uint64_t bytes)
-    : path_(join(folder, name)), size_(bytes) {
-  if (::unlink(path_.c_str()) != 0 && errno != ENOENT) fail_at(path_, "remove", errno);
-  descriptor_ =
-      Descriptor(retry([&] { return ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600); }));
+TemporaryFile::TemporaryFile(const WorkFolder& folder, const std::string& name, uint64_t bytes)
+    : path_(join(folder.path(), name)), size_(bytes) {
+  const int within = folder.descriptor().get();
+  const auto unlink = [&] { return ::unlinkat(within, name.c_str(), 0); };
+  if (unlink() != 0 && errno != ENOENT) fail_at(path_, "remove", errno);
+  descriptor_ = Descriptor(
+      retry([&] { return ::openat(within, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600); }));
   if (descriptor_.get() < 0) fail_at(path_, "create", errno);
-  if (::unlink(path_.c_str()) != 0) fail_at(path_, "remove", errno);
+  if (unlink() != 0) fail_at(path_, "remove", errno);
   reserve_space(path_, descriptor_, bytes);
 }
 

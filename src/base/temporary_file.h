@@ -3,18 +3,19 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
+#include <string>
 
 #include "base/descriptor.h"
 #include "base/file.h"
+#include "base/work_folder.h"
 
 namespace gptq {
 
 class TemporaryFile {
  public:
-  /// Made in `folder`, which is the caller's alone, as `name`, in the place of one left there, and unlinked at once.
+  /// Made in `folder` as `name`, in the place of one left there, and unlinked at once.
   /// `bytes` of zeros, reserved so that a full disk is noticed here: Fault::io with bytes wanted and free.
-  TemporaryFile(const fs::path& folder, std::string_view name, uint64_t bytes);
+  TemporaryFile(const WorkFolder& folder, const std::string& name, uint64_t bytes);
 
   uint64_t size() const { return size_; }
   /// Past the end: Status::internal. Errors of the system: Fault::io.

@@ -30,16 +30,6 @@ std::string folder_name(const fs::path& target) {
   return cat(".", name, ".unfinished");
 }
 
-/// The process that says it works in the folder; 0 where none does.
-pid_t owner_of(const fs::path& folder) {
-  const fs::path file = join(folder, kOwner);
-  if (!file_exists(file)) return 0;
-  const std::string text = read_text_file(file, kLongestOwner);
-  pid_t owner = 0;
-  std::from_chars(text.data(), text.data() + text.size(), owner);
-  return owner;
-}
-
 }  // namespace
 
 WorkFolder::WorkFolder(const fs::path& target, Overwrite overwrite) {
@@ -99,15 +89,25 @@ void WorkFolder::lock() {
   if (retry([&] { return ::flock(folder_.get(), LOCK_EX | LOCK_NB); }) == 0) return;
   if (errno == EWOULDBLOCK) refuse_busy();
   // locks are unknown here: the process id must do
-  const pid_t owner = owner_of(path_);
+  const pid_t owner = find_owner();
   if (owner > 0 && (::kill(owner, 0) == 0 || errno != ESRCH)) refuse_busy();
+}
+
+/// The process that says it works in the folder; 0 where none does.
+pid_t WorkFolder::find_owner() const {
+  const std::optional<File> file = open_file(kOwner);
+  if (!file) return 0;
+  const std::string text = read_text_file(*file, kLongestOwner);
+  pid_t owner = 0;
+  std::from_chars(text.data(), text.data() + text.size(), owner);
+  return owner;
 }
 
 void WorkFolder::refuse_busy() {
   ours_ = false;  // even if it was made here
   pid_t owner = 0;
   try {
-    owner = owner_of(path_);
+    owner = find_owner();
   } catch (const Error&) {  // it is being written or removed
   }
   const std::string who = owner > 0 ? cat("process ", owner) : "another process";
@@ -136,6 +136,15 @@ void WorkFolder::replace_file(const std::string& name, std::string_view contents
 FileWriter WorkFolder::create_file(const std::string& name) {
   remove_file(name);
   return FileWriter(folder_, name, join(path_, name));
+}
+
+std::optional<File> WorkFolder::open_file(const std::string& name) const {
+  try {
+    return File(folder_, name, join(path_, name));
+  } catch (const Error& error) {
+    if (error.status() != Status::not_found) throw;
+    return std::nullopt;
+  }
 }
 
 void WorkFolder::remove_file(const std::string& name) {

@@ -2,7 +2,10 @@
 // one process that works in it, found again by the next. All that is done in it goes by the locked folder, not by its path.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -33,11 +36,14 @@ class WorkFolder {
   void remove_file(const std::string& name);
   /// A new one, in the place of one that is there.
   FileWriter create_file(const std::string& name);
+  /// Empty where there is none.
+  std::optional<File> open_file(const std::string& name) const;
 
  private:
   bool open();
   void lock();
   void write_owner();
+  pid_t find_owner() const;
   [[noreturn]] void refuse_busy();
 
   fs::path path_;

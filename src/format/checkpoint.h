@@ -64,10 +64,14 @@ std::unique_ptr<Checkpoint> open_safetensors(const fs::path& file);
 /// Writes one safetensors file whose tensors arrive in any order.
 class SafetensorsWriter {
  public:
+  using Metadata = std::vector<std::pair<std::string, std::string>>;
+
   /// Sizes and places are fixed here, from `tensors` (name, dtype, shape); the file is reserved at full size.
   /// Tensors are laid out by falling element size, then in the order given, so each is aligned to its element.
-  SafetensorsWriter(const fs::path& file, std::vector<TensorInfo> tensors,
-                    const std::vector<std::pair<std::string, std::string>>& metadata);
+  SafetensorsWriter(const fs::path& file, std::vector<TensorInfo> tensors, const Metadata& metadata);
+  /// In an open folder, by the last part of `file`; the rest is for messages.
+  SafetensorsWriter(const Descriptor& folder, const fs::path& file, std::vector<TensorInfo> tensors,
+                    const Metadata& metadata);
   ~SafetensorsWriter();
 
   /// `bytes` must have the announced size; a name unknown or written twice is Status::internal.

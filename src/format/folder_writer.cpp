@@ -71,8 +71,7 @@ std::string index_text(const Shards& shards) {
   return json.take() + "\n";
 }
 
-void write_text(const fs::path& path, std::string_view text) {
-  FileWriter writer(path);
+void write_index(FileWriter writer, std::string_view text) {
   writer.reserve(text.size());
   writer.write_at(0, std::as_bytes(std::span(text)));
   writer.finish();
@@ -80,10 +79,13 @@ void write_text(const fs::path& path, std::string_view text) {
 
 }  // namespace
 
-FolderWriter::FolderWriter(const fs::path& folder, std::vector<TensorInfo> tensors,
+FolderWriter::FolderWriter(const Descriptor& folder, const fs::path& path, std::vector<TensorInfo> tensors,
                            uint64_t max_shard_bytes) {
   Shards shards = cut(std::move(tensors), max_shard_bytes);
-  if (shards.size() > 1) write_text(join(folder, "model.safetensors.index.json"), index_text(shards));
+  if (shards.size() > 1) {
+    const std::string name = "model.safetensors.index.json";
+    write_index(FileWriter(folder, name, join(path, name)), index_text(shards));
+  }
   for (size_t i = 0; i < shards.size(); ++i) {
     for (const TensorInfo& tensor : shards[i]) {
       bytes_ += tensor.bytes;
@@ -91,7 +93,7 @@ FolderWriter::FolderWriter(const fs::path& folder, std::vector<TensorInfo> tenso
       throw Error(Fault::duplicate, cat("tensor ", quoted(tensor.name), " is to be written twice"));
     }
     shards_.push_back(std::make_unique<SafetensorsWriter>(
-        join(folder, shard_name(i, shards.size())), std::move(shards[i]),
+        folder, join(path, shard_name(i, shards.size())), std::move(shards[i]),
         std::vector<std::pair<std::string, std::string>>{{"format", "pt"}}));
   }
 }

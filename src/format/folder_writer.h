@@ -25,8 +25,9 @@ inline constexpr size_t kMostShards = 500;
 /// so on, in the order given, with model.safetensors.index.json.
 class FolderWriter {
  public:
-  /// Status::invalid_argument if that makes more than kMostShards files.
-  FolderWriter(const fs::path& folder, std::vector<TensorInfo> tensors, uint64_t max_shard_bytes);
+  /// In an open folder; `path` is for messages. Status::invalid_argument if that makes more than kMostShards files.
+  FolderWriter(const Descriptor& folder, const fs::path& path, std::vector<TensorInfo> tensors,
+               uint64_t max_shard_bytes);
 
   // As those of SafetensorsWriter.
   void write(std::string_view name, std::span<const std::byte> bytes);

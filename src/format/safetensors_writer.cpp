@@ -1,6 +1,8 @@
 // Writing one safetensors file whose tensors arrive in any order.
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -59,16 +61,18 @@ struct SafetensorsWriter::State {
     bool begun = false;
   };
 
-  State(const fs::path& file, std::string file_name) : writer(file), name(std::move(file_name)) {}
+  State(std::string file_name, std::vector<TensorInfo> tensors, const Metadata& metadata);
+  void begin(FileWriter file);
 
-  FileWriter writer;
-  std::string name;
+  std::string name, header;
+  uint64_t file_bytes = 0;
   std::map<std::string, Place, std::less<>> places;
+  std::optional<FileWriter> writer;
 };
 
-SafetensorsWriter::SafetensorsWriter(const fs::path& file, std::vector<TensorInfo> tensors,
-                                     const std::vector<std::pair<std::string, std::string>>& metadata) {
-  const std::string name = file.filename().string();
+SafetensorsWriter::State::State(std::string file_name, std::vector<TensorInfo> tensors,
+                                const Metadata& metadata)
+    : name(std::move(file_name)) {
   uint64_t data_bytes = 0;
   for (TensorInfo& info : tensors) {
     info.bytes = tensor_bytes(info);
@@ -79,20 +83,34 @@ SafetensorsWriter::SafetensorsWriter(const fs::path& file, std::vector<TensorInf
   std::stable_sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
     return dtype_bits(a.dtype) > dtype_bits(b.dtype);
   });
-  const std::string header = header_text(tensors, metadata);
-  const auto header_bytes = std::as_bytes(std::span(header));
-  const auto file_bytes = checked_add(header.size(), data_bytes);
-  if (!file_bytes) throw Error(Fault::range, cat(name, ": the tensors together have no size in bytes"));
+  header = header_text(tensors, metadata);
+  const auto all_bytes = checked_add(header.size(), data_bytes);
+  if (!all_bytes) throw Error(Fault::range, cat(name, ": the tensors together have no size in bytes"));
+  file_bytes = *all_bytes;
   // nothing is written that could not be read back: names, counts and sizes have the reader's limits
-  const SafetensorsHeader checked = parse_safetensors_header(header_bytes, *file_bytes, name);
-
-  state_ = std::make_unique<State>(file, name);
+  const SafetensorsHeader checked =
+      parse_safetensors_header(std::as_bytes(std::span(header)), file_bytes, name);
   for (const SafetensorsEntry& entry : checked.entries) {
-    state_->places.emplace(entry.name,
-                           State::Place{checked.data_start + entry.begin, entry.end - entry.begin});
+    places.emplace(entry.name, Place{checked.data_start + entry.begin, entry.end - entry.begin});
   }
-  state_->writer.reserve(*file_bytes);
-  state_->writer.write_at(0, header_bytes);
+}
+
+void SafetensorsWriter::State::begin(FileWriter file) {
+  writer.emplace(std::move(file));
+  writer->reserve(file_bytes);
+  writer->write_at(0, std::as_bytes(std::span(header)));
+}
+
+SafetensorsWriter::SafetensorsWriter(const fs::path& file, std::vector<TensorInfo> tensors,
+                                     const Metadata& metadata)
+    : state_(std::make_unique<State>(file.filename().string(), std::move(tensors), metadata)) {
+  state_->begin(FileWriter(file));
+}
+
+SafetensorsWriter::SafetensorsWriter(const Descriptor& folder, const fs::path& file,
+                                     std::vector<TensorInfo> tensors, const Metadata& metadata)
+    : state_(std::make_unique<State>(file.filename().string(), std::move(tensors), metadata)) {
+  state_->begin(FileWriter(folder, state_->name, file));
 }
 
 SafetensorsWriter::~SafetensorsWriter() = default;
@@ -120,7 +138,7 @@ void SafetensorsWriter::write_part(std::string_view name, uint64_t offset, std::
                 cat(state_->name, ": tensor ", quoted(name), ": ", bytes.size(), " bytes at byte ", offset,
                     ", ", place.written, " of ", place.bytes, " are written"));
   }
-  state_->writer.write_at(place.offset + offset, bytes);
+  state_->writer->write_at(place.offset + offset, bytes);
   place.written += bytes.size();
   place.begun = true;
 }
@@ -132,7 +150,7 @@ void SafetensorsWriter::finish() {
                                         place.begun ? " to its end" : ""));
     }
   }
-  state_->writer.finish();
+  state_->writer->finish();
 }
 
 }  // namespace gptq

@@ -87,7 +87,7 @@ class Conversion {
     refuse_in_place(loader_.folder(), target);
     StagedFolder folder(target, options_.overwrite);
     if (options_.format) inspect();
-    FolderWriter writer(folder.path(), plan(), options_.max_shard_bytes);
+    FolderWriter writer(folder.descriptor(), folder.path(), plan(), options_.max_shard_bytes);
     write_tensors(writer);
     writer.finish();
     copy_companions(loader_.folder(), folder);

@@ -48,7 +48,7 @@ class Import {
     StagedFolder folder(target, options_.overwrite);
     std::vector<TensorInfo> tensors;
     for (const Moved& moved : moved_) tensors.push_back(moved.to);
-    FolderWriter writer(folder.path(), std::move(tensors), options_.max_shard_bytes);
+    FolderWriter writer(folder.descriptor(), folder.path(), std::move(tensors), options_.max_shard_bytes);
     for (size_t i = 0; i < moved_.size(); ++i) {
       progress_(static_cast<int64_t>(i), static_cast<int64_t>(moved_.size()), "convert");
       writer.write(moved_[i].to.name, bytes_of(moved_[i]));

@@ -193,8 +193,8 @@ void Job::calibrate() {
     log(LogLevel::info, cat("goes on after layer ", layers_kept_.load(), " of ", spec.layers));
   walk_ = std::make_unique<LayerWalk>(
       spec, *backend_, sequences_, follow_original(options_.solver),
-      StatePlaces{.states = memory_->states, .inputs = memory_->inputs, .folder = work_->folder().path()},
-      &cancel_, [this] { tick(); });
+      StatePlaces{.states = memory_->states, .inputs = memory_->inputs, .folder = &work_->folder()}, &cancel_,
+      [this] { tick(); });
   walk_->embed(loader_);
   release_freed_memory();
 }

@@ -105,15 +105,15 @@ JobWork::JobWork(const Loader& source, const fs::path& target, const QuantOption
     manifest_.model = files_of(source);
     manifest_.options = options.named;
   }
-  const fs::path file = join(folder_.path(), kManifest);
-  if (!file_exists(file)) return;
+  const std::optional<File> file = folder_.open_file(kManifest);
+  if (!file) return;
   folder_.keep();
   discards_ = options.resume != Resume::automatic;
   if (discards_) return;
-  const Manifest found = read_manifest(read_text_file(file, kMostManifestBytes), file.native());
+  const Manifest found = read_manifest(read_text_file(*file, kMostManifestBytes), file->path().native());
   check_same_job(found, manifest_, folder_.path());
   if (found.layers.size() > static_cast<size_t>(source.spec().layers)) {
-    throw Error(Fault::range, cat(quoted(file.native(), 400), ": 'layers' has ", found.layers.size(),
+    throw Error(Fault::range, cat(quoted(file->path().native(), 400), ": 'layers' has ", found.layers.size(),
                                   ", the model ", source.spec().layers));
   }
   manifest_ = found;
@@ -123,15 +123,13 @@ JobWork::JobWork(const Loader& source, const fs::path& target, const QuantOption
 
 std::optional<Sequences> JobWork::written_calibration() const {
   if (!earlier_ || manifest_.calibration.source != kWrittenByModel) return std::nullopt;
-  const fs::path path = join(folder_.path(), kCalibration);
-  if (!file_exists(path)) return std::nullopt;
-  const File file(path);
-  if (file.size() > kMostCalibrationBytes || file.size() % sizeof(int32_t) != 0 ||
-      hash_of(file) != manifest_.calibration.hash) {
+  const std::optional<File> file = folder_.open_file(kCalibration);
+  if (!file || file->size() > kMostCalibrationBytes || file->size() % sizeof(int32_t) != 0 ||
+      hash_of(*file) != manifest_.calibration.hash) {
     return std::nullopt;
   }
-  std::vector<int32_t> flat(static_cast<size_t>(file.size() / sizeof(int32_t)));
-  file.read_at(0, std::as_writable_bytes(std::span(flat)));
+  std::vector<int32_t> flat(static_cast<size_t>(file->size() / sizeof(int32_t)));
+  file->read_at(0, std::as_writable_bytes(std::span(flat)));
   return unflattened(flat, source_.spec());
 }
 
@@ -195,16 +193,13 @@ bool JobWork::check_layer(int64_t index, const std::vector<PlannedMatrix>& plann
   const auto is_planned = [](const FinishedModule& found, const PlannedMatrix& wanted) {
     return found.report.name == wanted.name && found.shape == wanted.shape;
   };
-  const fs::path path = join(folder_.path(), layer_file(index));
+  const std::optional<File> file = folder_.open_file(layer_file(index));
   uint64_t bytes = 0;
   for (const FinishedModule& module : layer.modules) bytes += stored_bytes(module.shape, module.report.name);
-  bool whole =
-      bytes == layer.bytes && file_exists(path) &&
-      std::equal(layer.modules.begin(), layer.modules.end(), planned.begin(), planned.end(), is_planned);
-  if (whole) {
-    const File file(path);
-    whole = file.size() == bytes && hash_of(file) == layer.hash;
-  }
+  const bool whole =
+      file && file->size() == bytes && bytes == layer.bytes &&
+      std::equal(layer.modules.begin(), layer.modules.end(), planned.begin(), planned.end(), is_planned) &&
+      hash_of(*file) == layer.hash;
   if (!whole) {
     forget_from(index);
     return false;
@@ -216,10 +211,12 @@ bool JobWork::check_layer(int64_t index, const std::vector<PlannedMatrix>& plann
 }
 
 std::optional<QTensor> JobWork::read_module(int64_t index, std::string_view name) const {
+  const std::string file = layer_file(index);
   uint64_t offset = 0;
   for (const FinishedModule& module : layer(index).modules) {
     if (module.report.name == name) {
-      return read_matrix(File(join(folder_.path(), layer_file(index))), offset, module.shape, name);
+      const File stored(folder_.descriptor(), file, join(folder_.path(), file));
+      return read_matrix(stored, offset, module.shape, name);
     }
     offset += stored_bytes(module.shape, name);
   }

@@ -50,7 +50,7 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
   const auto open = [&](std::optional<StateStore>& store, StatePlaces::Place place, int64_t cols,
                         const std::string& name) {
     if (place == StatePlaces::Place::memory) store.emplace(tokens * cols);
-    if (place == StatePlaces::Place::file) store.emplace(tokens * cols, places.folder, name);
+    if (place == StatePlaces::Place::file) store.emplace(tokens * cols, *places.folder, name);
   };
   for (size_t t = 0; t < tracks_.size(); ++t) {
     Track& track = *tracks_[t];

@@ -45,7 +45,7 @@ struct StatePlaces {
   enum class Place : uint8_t { memory, file, nowhere };
   Place states = Place::memory;  // not nowhere
   Place inputs = Place::memory;
-  fs::path folder{};  // of the files
+  const WorkFolder* folder = nullptr;  // of the files
 };
 
 /// Whether advance_attention() or advance_mlp() comes next.

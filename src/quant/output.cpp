@@ -114,8 +114,9 @@ QuantizedFolder::QuantizedFolder(const Loader& source, const fs::path& target, c
     : source_(source), options_(options), modules_(modules), folder_(target, options.overwrite, within) {
   refuse_storage(source.spec(), output_format(options));
   if (output_format(options) == QuantFormat::compressed_tensors) check_compressed(source, modules);
-  writer_ = std::make_unique<FolderWriter>(folder_.path(), plan(source, modules, output_format(options)),
-                                           options.max_shard_bytes);
+  writer_ =
+      std::make_unique<FolderWriter>(folder_.descriptor(), folder_.path(),
+                                     plan(source, modules, output_format(options)), options.max_shard_bytes);
 }
 
 void QuantizedFolder::write_module(const std::string& module, const QTensor& quantized) {

@@ -10,7 +10,7 @@ namespace gptq {
 StateStore::StateStore(int64_t floats)
     : floats_(static_cast<size_t>(floats)), memory_(std::make_unique_for_overwrite<float[]>(floats_)) {}
 
-StateStore::StateStore(int64_t floats, const fs::path& folder, std::string_view name)
+StateStore::StateStore(int64_t floats, const WorkFolder& folder, const std::string& name)
     : floats_(static_cast<size_t>(floats)) {
   file_.emplace(folder, name, uint64_t{floats_} * sizeof(float));
 }

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "backend/backend.h"
@@ -19,7 +19,7 @@ class StateStore {
   /// In memory, of so many floats.
   explicit StateStore(int64_t floats);
   /// In a TemporaryFile.
-  StateStore(int64_t floats, const fs::path& folder, std::string_view name);
+  StateStore(int64_t floats, const WorkFolder& folder, const std::string& name);
 
   // Rows lie one after another, each as wide as the matrix: one width at a time. Status::internal beyond the end.
   void put(Stream& stream, Matrix rows, int64_t first);

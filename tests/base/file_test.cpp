@@ -241,6 +241,9 @@ TEST(StagedFolder, AnotherFolderInItsPlaceIsNeitherRemovedNorPublished) {
       staged.write_file("mine", "");
       fs::rename(hidden, folder / "moved");
       fs::create_directory_symlink(folder / "theirs", hidden);
+      staged.write_file("more", "");
+      staged.copy_file(folder / "theirs/a", "copy");
+      EXPECT_EQ(names_in(folder / "moved"), (std::vector<std::string>{"copy", "mine", "more"}));
       if (commit) {
         EXPECT_EQ(fault_of([&] { staged.commit(); }), Fault::changed);
       }

@@ -25,8 +25,9 @@ std::string read(const TemporaryFile& file, uint64_t offset, size_t bytes) {
 
 TEST(TemporaryFile, GivesBackWhatWasWrittenAndLeavesNoName) {
   const TemporaryFolder folder;
-  TemporaryFile file(folder.path(), "part", 100);
-  EXPECT_TRUE(fs::is_empty(folder.path()));
+  const WorkFolder work(folder / "out", Overwrite::no);
+  TemporaryFile file(work, "part", 100);
+  EXPECT_FALSE(fs::exists(work.path() / "part"));
   EXPECT_EQ(file.size(), 100u);
   EXPECT_EQ(read(file, 90, 10), std::string(10, '\0'));
   file.write_at(95, bytes_of("12345"));
@@ -37,38 +38,52 @@ TEST(TemporaryFile, GivesBackWhatWasWrittenAndLeavesNoName) {
 
 TEST(TemporaryFile, TakesThePlaceOfOneLeftThere) {
   const TemporaryFolder folder;
-  test::write_file(folder / "part", "left by a process that was killed");
-  const TemporaryFile file(folder.path(), "part", 4);
-  EXPECT_TRUE(fs::is_empty(folder.path()));
+  const WorkFolder work(folder / "out", Overwrite::no);
+  test::write_file(work.path() / "part", "left by a process that was killed");
+  const TemporaryFile file(work, "part", 4);
+  EXPECT_FALSE(fs::exists(work.path() / "part"));
   EXPECT_EQ(read(file, 0, 4), std::string(4, '\0'));
-  const TemporaryFile another(folder.path(), "part", 4);  // while the first is in use
+  const TemporaryFile another(work, "part", 4);  // while the first is in use
 }
 
 TEST(TemporaryFile, RefusesWhatLiesBeyondItsEnd) {
   const TemporaryFolder folder;
-  TemporaryFile file(folder.path(), "part", 8);
+  const WorkFolder work(folder / "out", Overwrite::no);
+  TemporaryFile file(work, "part", 8);
   EXPECT_THROW(read(file, 5, 4), Error);
   EXPECT_THROW(read(file, UINT64_MAX, 4), Error);
   EXPECT_THROW(file.write_at(8, bytes_of("1")), Error);
   EXPECT_EQ(read(file, 0, 8), std::string(8, '\0'));
 }
 
+TEST(TemporaryFile, IsMadeInTheOpenFolderWhateverHasItsName) {
+  const TemporaryFolder folder;
+  const WorkFolder work(folder / "out", Overwrite::no);
+  fs::rename(work.path(), folder / "moved");
+  fs::create_directory(work.path());
+  test::write_file(work.path() / "part", "of somebody else");
+  const TemporaryFile file(work, "part", 4);
+  EXPECT_EQ(test::read_file(work.path() / "part"), "of somebody else");
+}
+
 TEST(TemporaryFile, SaysWhatTheSystemRefuses) {
   const TemporaryFolder folder;
-  const auto message_of = [&](const fs::path& where, uint64_t bytes) -> std::string {
+  const WorkFolder work(folder / "out", Overwrite::no);
+  const auto message_of = [&](uint64_t bytes) -> std::string {
     try {
-      TemporaryFile(where, "part", bytes);
+      TemporaryFile(work, "part", bytes);
     } catch (const Error& error) {
       EXPECT_EQ(error.fault(), Fault::io);
       return error.what();
     }
     return "";
   };
-  EXPECT_NE(message_of(folder / "absent", 8).find("absent/part': cannot create"), std::string::npos);
-  const std::string full = message_of(folder.path(), uint64_t{1} << 60);
+  const std::string full = message_of(uint64_t{1} << 60);
   EXPECT_NE(full.find(std::to_string(uint64_t{1} << 60)), std::string::npos) << full;
   EXPECT_NE(full.find("part'"), std::string::npos) << full;
-  EXPECT_TRUE(fs::is_empty(folder.path()));
+  EXPECT_FALSE(fs::exists(work.path() / "part"));
+  fs::remove_all(work.path());
+  EXPECT_NE(message_of(8).find(".out.unfinished/part': cannot create"), std::string::npos) << message_of(8);
 }
 
 }  // namespace

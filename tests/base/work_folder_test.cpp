@@ -50,6 +50,21 @@ TEST(WorkFolder, StaysOnlyIfKept) {
   EXPECT_EQ(list_folder(next.path()), std::vector<std::string>{"process"});
 }
 
+TEST(WorkFolder, FilesAreThoseOfTheOpenFolderWhateverHasItsName) {
+  const TemporaryFolder folder;
+  WorkFolder work(folder / "out", Overwrite::no);
+  work.replace_file("a", "mine");
+  fs::rename(work.path(), folder / "moved");
+  fs::create_directory(work.path());
+  test::write_file(work.path() / "a", "theirs");
+  test::write_file(work.path() / "b", "theirs");
+  EXPECT_EQ(read_text_file(*work.open_file("a"), 100), "mine");
+  EXPECT_FALSE(work.open_file("b"));
+  work.replace_file("a", "new");
+  EXPECT_EQ(test::read_file(work.path() / "a"), "theirs");
+  EXPECT_EQ(read_text_file(*work.open_file("a"), 3), "new");
+}
+
 TEST(WorkFolder, OneAtATime) {
   const TemporaryFolder folder;
   const WorkFolder first(folder / "out", Overwrite::no);

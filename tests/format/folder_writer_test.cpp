@@ -4,6 +4,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/folder.h"
 #include "format/format_support.h"
 
 namespace gptq {
@@ -24,7 +25,7 @@ std::string contents(const TensorInfo& tensor) {
 }
 
 void write_folder(const fs::path& folder, const std::vector<TensorInfo>& tensors, uint64_t max_bytes) {
-  FolderWriter writer(folder, tensors, max_bytes);
+  FolderWriter writer(open_folder(folder), folder, tensors, max_bytes);
   for (auto it = tensors.rbegin(); it != tensors.rend(); ++it) {
     writer.write(it->name, test::bytes_of(contents(*it)));
   }
@@ -61,22 +62,38 @@ TEST(FolderWriter, RefusesTooManyFilesBeforeItMakesOne) {
   const test::TemporaryFolder folder;
   std::vector<std::pair<std::string, int64_t>> sizes;
   for (size_t i = 0; i <= kMostShards; ++i) sizes.emplace_back("t" + std::to_string(i), 2);
-  const auto many = outcome_of([&] { FolderWriter(folder.path(), bytes_named(sizes), 3); });
+  const auto many =
+      outcome_of([&] { FolderWriter(open_folder(folder.path()), folder.path(), bytes_named(sizes), 3); });
   EXPECT_EQ(many.status, Status::invalid_argument);
   EXPECT_TRUE(many.mentions("501")) << many.message;
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
+TEST(FolderWriter, WritesIntoTheOpenFolderWhateverHasItsName) {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder / "out";
+  fs::create_directory(path);
+  const Descriptor open = open_folder(path);
+  fs::rename(path, folder / "moved");
+  fs::create_directory(path);
+  const auto tensors = bytes_named({{"a", 6}, {"b", 6}});
+  FolderWriter writer(open, path, tensors, 6);
+  for (const TensorInfo& tensor : tensors) writer.write(tensor.name, test::bytes_of(contents(tensor)));
+  writer.finish();
+  EXPECT_TRUE(fs::is_empty(path));
+  EXPECT_EQ(open_checkpoint(folder / "moved")->tensors().size(), 2u);
+}
+
 TEST(FolderWriter, EveryTensorOnceAndNoOther) {
   const test::TemporaryFolder folder;
   const auto tensors = bytes_named({{"a", 6}, {"b", 6}});
-  FolderWriter writer(folder.path(), tensors, 6);
+  FolderWriter writer(open_folder(folder.path()), folder.path(), tensors, 6);
   writer.write("a", test::bytes_of(contents(tensors[0])));
   EXPECT_EQ(outcome_of([&] { writer.write("c", {}); }).status, Status::internal);
   EXPECT_EQ(outcome_of([&] { writer.finish(); }).status, Status::internal);
   const test::TemporaryFolder other;
   EXPECT_EQ(outcome_of([&] {
-              FolderWriter(other.path(), bytes_named({{"a", 1}, {"a", 1}}), 1);
+              FolderWriter(open_folder(other.path()), other.path(), bytes_named({{"a", 1}, {"a", 1}}), 1);
             }).fault,
             Fault::duplicate);
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/staged_file.h"
 #include "format/gguf_writer.h"
 #include "model/loader.h"
@@ -138,7 +139,7 @@ TEST(GgufTokenizerImport, ComesBackFromAnExport) {
         tensor.shape[0] = before->vocab_size();
     }
     fs::remove(model / "model.safetensors");
-    FolderWriter writer(model, wider, kDefaultShardBytes);
+    FolderWriter writer(open_folder(model), model, wider, kDefaultShardBytes);
     for (const TensorInfo& tensor : wider)
       writer.write(tensor.name, std::vector<std::byte>(tensor_bytes(tensor)));
     writer.finish();

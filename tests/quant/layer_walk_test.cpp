@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "model/loader.h"
 #include "quant/solver.h"
 #include "support/test_data.h"
@@ -17,6 +18,7 @@ using Place = StatePlaces::Place;
 
 TEST(StateStore, GivesBackWhatWasPutInFromMemoryAndFromAFile) {
   const TemporaryFolder folder;
+  const WorkFolder work(folder / "out", Overwrite::no);
   const auto backend = create_backend("cpu", {.threads = 1});
   const auto stream = backend->create_stream(nullptr);
   const auto memory = stream->allocate(6 * 8 * stream->element_bytes());
@@ -24,7 +26,7 @@ TEST(StateStore, GivesBackWhatWasPutInFromMemoryAndFromAFile) {
   std::vector<float> given(48), got(48);
   for (size_t i = 0; i < given.size(); ++i) given[i] = static_cast<float>(i) / 3;
   given[5] = -0.0f;
-  StateStore stores[] = {StateStore(80), StateStore(80, folder.path(), "states")};
+  StateStore stores[] = {StateStore(80), StateStore(80, work, "states")};
   for (StateStore& store : stores) {
     stream->upload(given.data(), rows);
     store.put(*stream, rows, 4);
@@ -108,18 +110,18 @@ TEST(LayerWalk, ComesToTheSameWhereverStatesAreKept) {
          {FollowOriginal::no, FollowOriginal::inputs, FollowOriginal::inputs_and_stream}) {
       for (Passes passes : {Passes::one, Passes::each_input}) {
         const TemporaryFolder folder;
+        const WorkFolder work(folder / "out", Overwrite::no);
         const Walk computed(path, {.inputs = Place::nowhere}, follow, passes);
         for (Place states : {Place::memory, Place::file}) {
           for (Place inputs : {Place::memory, Place::file, Place::nowhere}) {
             SCOPED_TRACE(std::string(model) + ", places " + std::to_string(static_cast<int>(states)) + " " +
                          std::to_string(static_cast<int>(inputs)));
-            const Walk kept(path, {.states = states, .inputs = inputs, .folder = folder.path()}, follow,
-                            passes);
+            const Walk kept(path, {.states = states, .inputs = inputs, .folder = &work}, follow, passes);
             EXPECT_EQ(kept.codes, computed.codes);
             EXPECT_EQ(kept.numbers, computed.numbers);
           }
         }
-        EXPECT_TRUE(fs::is_empty(folder.path()));
+        EXPECT_EQ(list_folder(work.path()), std::vector<std::string>{"process"});
       }
     }
   }
