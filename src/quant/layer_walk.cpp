@@ -21,8 +21,10 @@ int64_t inputs_of(const Spec& spec, Input input) {
 
 FollowOriginal follow_original(const SolverOptions& options) {
   if (options.target == Target::sequential) return FollowOriginal::no;
-  if (options.target == Target::exact && options.residual_alpha > 0) return FollowOriginal::inputs_and_stream;
-  return options.target_alpha > 0 ? FollowOriginal::inputs : FollowOriginal::no;
+  const bool inputs = options.target_alpha > 0;
+  if (options.target == Target::exact && options.residual_alpha > 0)
+    return inputs ? FollowOriginal::inputs_and_stream : FollowOriginal::stream;
+  return inputs ? FollowOriginal::inputs : FollowOriginal::no;
 }
 
 LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& sequences,
@@ -145,9 +147,9 @@ InputSums LayerWalk::sums_for(Input input, int64_t index) {
   if (tracks_.size() == 1) return sums;
   const bool is_first = input == Input::attention || input == Input::mlp;  // of the Linears of a half
   // before layer 0 nothing has been quantized
-  if (index > 0 || input != Input::attention) sums.drifts.inputs = stream_->create_drift(size, size);
-  if (follow_ == FollowOriginal::inputs_and_stream && !is_first &&
-      (index > 0 || input != Input::attention_out))
+  if (follow_ != FollowOriginal::stream && (index > 0 || input != Input::attention))
+    sums.drifts.inputs = stream_->create_drift(size, size);
+  if (follow_ != FollowOriginal::inputs && !is_first && (index > 0 || input != Input::attention_out))
     sums.drifts.residual = stream_->create_drift(spec_.hidden, size);
   return sums;
 }
@@ -235,7 +237,8 @@ std::array<InputSums, kInputs.size()> LayerWalk::collect_all(const LayerStages& 
 
 InputSums LayerWalk::collect_head(const NormWeights& final_norm) {
   InputSums sums{.hessian = stream_->create_hessian(spec_.hidden), .drifts = {}};
-  if (tracks_.size() > 1) sums.drifts.inputs = stream_->create_drift(spec_.hidden, spec_.hidden);
+  if (follow_ == FollowOriginal::inputs || follow_ == FollowOriginal::inputs_and_stream)
+    sums.drifts.inputs = stream_->create_drift(spec_.hidden, spec_.hidden);
   const LayerStages none;
   const Step step = [&](Track& track, const Layer&) { return track.decoder.head_input(final_norm); };
   each_part([&](int64_t first) {

@@ -36,8 +36,8 @@ struct LayerStages {
 };
 
 /// Whether hidden states of the unquantized model are kept beside those of the quantized one, and what is compared: what
-/// the Linears read, or the residual stream behind them, too.
-enum class FollowOriginal : uint8_t { no, inputs, inputs_and_stream };
+/// the Linears read, the residual stream behind them, or both.
+enum class FollowOriginal : uint8_t { no, inputs, stream, inputs_and_stream };
 FollowOriginal follow_original(const SolverOptions& options);
 
 /// Where the states are kept, [tokens, hidden] of each model, and what the last Linear of a half reads, [tokens, inputs].

@@ -172,8 +172,9 @@ class Estimate {
   uint64_t drift(int64_t size, int64_t layer, Input input) const {
     if (follow_ == FollowOriginal::no || (layer == 0 && input == Input::attention)) return 0;
     const bool adds = input == Input::mlp_out || (input == Input::attention_out && layer > 0);
-    const bool residual = adds && follow_ == FollowOriginal::inputs_and_stream;
-    return floats(size, size) + (residual ? floats(spec_.hidden, size) : 0);
+    const bool residual = adds && follow_ != FollowOriginal::inputs;
+    return (follow_ != FollowOriginal::stream ? floats(size, size) : 0) +
+           (residual ? floats(spec_.hidden, size) : 0);
   }
 
   void layer(int64_t index) {
@@ -262,7 +263,8 @@ class Estimate {
   void head() {
     const Matrix2D m = matrix(loader_.head_name(), spec_.vocab, spec_.hidden);
     if (m.options == nullptr) return;
-    solve(standing(), m, follow_ != FollowOriginal::no ? floats(m.cols, m.cols) : 0, 0, true);
+    const bool drifts = follow_ == FollowOriginal::inputs || follow_ == FollowOriginal::inputs_and_stream;
+    solve(standing(), m, drifts ? floats(m.cols, m.cols) : 0, 0, true);
   }
 
   const Loader& loader_;

@@ -127,5 +127,28 @@ TEST(LayerWalk, ComesToTheSameWhereverStatesAreKept) {
   }
 }
 
+TEST(LayerWalk, ComparesNothingThatNobodyAsksFor) {
+  const auto follow = [](Target target, double inputs, double residual) {
+    return follow_original({.target = target, .target_alpha = inputs, .residual_alpha = residual});
+  };
+  EXPECT_EQ(follow(Target::exact, 0.75, 0.5), FollowOriginal::inputs_and_stream);
+  EXPECT_EQ(follow(Target::exact, 0.75, 0), FollowOriginal::inputs);
+  EXPECT_EQ(follow(Target::exact, 0, 0.5), FollowOriginal::stream);
+  EXPECT_EQ(follow(Target::exact, 0, 0), FollowOriginal::no);
+  EXPECT_EQ(follow(Target::gptaq, 0, 0.5), FollowOriginal::no);
+
+  const Loader loader(source_dir() / "tests/golden/models/llama");
+  const auto backend = create_backend("cpu", {.threads = 1});
+  const Sequences sequences{{1, 2, 3, 4}};
+  LayerWalk walk(loader.spec(), *backend, sequences, FollowOriginal::stream, {}, nullptr, [] {});
+  walk.embed(loader);
+  LayerStages layer{.now = loader.load_layer(*backend, 0, Access::read), .original = {}};
+  layer.original = layer.now;
+  const auto sums = walk.collect_all(layer, 0, Advances::yes);
+  for (const InputSums& one : sums) EXPECT_EQ(one.drifts.inputs, nullptr);
+  EXPECT_EQ(sums[0].drifts.residual, nullptr);
+  EXPECT_NE(sums.back().drifts.residual, nullptr);  // of what the MLP's last Linear reads
+}
+
 }  // namespace
 }  // namespace gptq::test
