@@ -200,6 +200,70 @@ Table spread(const Table& drift, const Table& u, double alpha) {
   return product(p, u);
 }
 
+/// One row on its way through the sweeps. Columns are in an order that keeps groups together.
+struct Descent {
+  const OracleOptions& o;
+  const Table& h;
+  const std::vector<int>& group_at;
+  std::vector<double> target;
+  std::vector<double> codes;
+  std::vector<Grid>& grids;
+  std::vector<double> residual{};
+
+  const Grid& grid(size_t j) const { return grids[group_at[j]]; }
+  void find_residual() {
+    residual = target;
+    for (size_t j = 0; j < codes.size(); ++j) residual[j] -= grid(j).scale * (codes[j] - grid(j).zero);
+  }
+  double gradient(size_t j) const {
+    double sum = 0;
+    for (size_t i = 0; i < residual.size(); ++i) sum += residual[i] * h[i][j];
+    return sum;
+  }
+  void move(size_t j) {
+    const double step = gradient(j) / h[j][j] / grid(j).scale;
+    codes[j] = std::nearbyint(std::clamp(codes[j] + step, 0.0, double((1 << o.bits) - 1)));
+    find_residual();
+  }
+  /// Least squares, unless it ends far from where it began.
+  void refit(int group) {
+    double numerator = 0, denominator = 0;
+    for (size_t i = 0; i < codes.size(); ++i) {
+      if (group_at[i] != group) continue;
+      const double c = codes[i] - grid(i).zero;
+      numerator += c * gradient(i);
+      for (size_t j = 0; j < codes.size(); ++j) {
+        if (group_at[j] == group) denominator += c * h[i][j] * (codes[j] - grid(j).zero);
+      }
+    }
+    double& scale = grids[group].scale;
+    const double fitted = scale + numerator / denominator;
+    if (denominator <= 0 || fitted < 0.5 * scale || fitted > 2 * scale) return;
+    scale = o.half_scales ? fp16_to_float(float_to_fp16(static_cast<float>(fitted))) : fitted;
+    find_residual();
+  }
+  /// Groups that have at most 128 columns together get their scales one after another behind the last of them.
+  void sweep(bool refits) {
+    find_residual();
+    for (size_t begin = 0, end = 0; begin < codes.size(); begin = end) {
+      const auto end_of_group = [&](size_t at) {
+        size_t next = at;
+        while (next < codes.size() && group_at[next] == group_at[at]) ++next;
+        return next;
+      };
+      end = end_of_group(begin);
+      while (end < codes.size() && end_of_group(end) - begin <= 128) end = end_of_group(end);
+      for (size_t j = begin; j < end; ++j) move(j);
+      for (size_t j = begin; refits && j < end; j = end_of_group(j)) refit(group_at[j]);
+    }
+  }
+  double loss() const {
+    double sum = 0;
+    for (size_t j = 0; j < residual.size(); ++j) sum += residual[j] * gradient(j);
+    return sum;
+  }
+};
+
 }  // namespace
 
 std::vector<std::vector<double>> gram(const std::vector<float>& x, int n) {
@@ -233,6 +297,8 @@ OracleResult solve_by_the_book(const std::vector<float>& weights, Table h, int t
   std::vector<double> diagonal(cols);
   double trace = 0;
   for (int i = 0; i < cols; ++i) trace += diagonal[i] = h[i][i];
+  Table refined_h = h;
+  for (int i = 0; i < cols; ++i) refined_h[i][i] += 1e-4 * trace / cols;
   for (int i = 0; i < cols; ++i) h[i][i] += o.damp * trace / cols;
   const std::vector<int> order = columns_in_order(o.order, diagonal, group);
   const Table ordered = permuted(h, order);
@@ -251,7 +317,13 @@ OracleResult solve_by_the_book(const std::vector<float>& weights, Table h, int t
   std::vector<int> group_at(cols);
   for (int i = 0; i < cols; ++i) group_at[i] = (by_position ? i : order[i]) / group;
   for (int i = 0; i < cols; ++i) result.group_of[order[i]] = group_at[i];
+  std::vector<int> sweep_order = order;
+  if (!by_position) std::sort(sweep_order.begin(), sweep_order.end());
+  refined_h = permuted(refined_h, sweep_order);
+  std::vector<int> sweep_groups;
+  for (int column : sweep_order) sweep_groups.push_back(result.group_of[column]);
 
+  double refined_loss = 0;
   for (int r = 0; r < rows; ++r) {
     std::vector<double> w(cols), error(cols);
     for (int i = 0; i < cols; ++i) w[i] = target[r][order[i]];
@@ -283,6 +355,18 @@ OracleResult solve_by_the_book(const std::vector<float>& weights, Table h, int t
       if (!p.empty()) result.loss += step * step;  // the weights move, so that the errors below mean nothing
       for (int j = i; j < cols; ++j) w[j] -= step * result.u[i][j] - (p.empty() ? 0 : before * p[i][j]);
     }
+    if (o.sweeps > 0) {
+      Descent descent{o,    refined_h, sweep_groups, std::vector<double>(cols), std::vector<double>(cols),
+                      grids};
+      for (int i = 0; i < cols; ++i) {
+        descent.target[i] = target[r][sweep_order[i]];
+        descent.codes[i] = result.codes[r * cols + sweep_order[i]];
+      }
+      for (int i = 0; i < o.sweeps; ++i) descent.sweep(i >= o.sweeps - o.refits);
+      for (int i = 0; i < cols; ++i)
+        result.codes[r * cols + sweep_order[i]] = static_cast<int>(descent.codes[i]);
+      refined_loss += descent.loss();
+    }
     for (int g = 0; g < groups; ++g) {
       result.scales[g * rows + r] = grids[g].scale;
       result.zeros[g * rows + r] = grids[g].zero;
@@ -291,6 +375,7 @@ OracleResult solve_by_the_book(const std::vector<float>& weights, Table h, int t
       for (int j = 0; j < cols; ++j) result.loss += error[i] * ordered[i][j] * error[j];
     }
   }
+  if (o.sweeps > 0) result.loss = refined_loss;
   result.loss /= tokens;
   return result;
 }

@@ -22,6 +22,7 @@ struct OracleOptions {
   double norm = 2.4;  // of OracleRange::mse
   OracleTarget target = OracleTarget::sequential;
   double alpha = 0.75, residual_alpha = 0.5;
+  int sweeps = 0, refits = 0;  // the last of the sweeps
 };
 
 struct OracleResult {
@@ -29,8 +30,8 @@ struct OracleResult {
   std::vector<int> group_of;   // [cols]
   std::vector<double> scales;  // [groups][rows]
   std::vector<int> zeros;      // [groups][rows]
-  /// (W - Q) (H + damping) (W - Q)^T / tokens, summed over rows, W as `exact` moves it; for `gptaq` the sum over columns
-  /// of ((w - q) / U_jj)^2
+  /// (W - Q) (H + damping) (W - Q)^T / tokens, summed over rows, W as `exact` moves it; for `gptaq` without sweeps the
+  /// sum over columns of ((w - q) / U_jj)^2
   double loss = 0;
   std::vector<std::vector<double>> u;  // upper triangular, processing order
 };
