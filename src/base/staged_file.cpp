@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -63,9 +64,13 @@ void StagedFile::commit() {
   const bool replaces = path_kind(target_) != PathKind::absent;
   // an old file is kept until nothing can fail any more
   const bool exchanged = overwrite_ == Overwrite::yes && rename(RENAME_EXCHANGE) == 0;
-  if (exchanged && path_kind(staging_) != PathKind::file) {  // it took the place of the file meanwhile
+  struct stat old;
+  const int unseen = exchanged && retry([&] { return ::stat(staging_.c_str(), &old); }) != 0 ? errno : 0;
+  if (exchanged &&
+      (unseen != 0 || !S_ISREG(old.st_mode))) {  // something took the place of the file meanwhile
     if (rename(RENAME_EXCHANGE) != 0) staging_.clear();
     check_file_target(target_, overwrite_);
+    fail_at(target_, "replace", unseen != 0 ? unseen : EEXIST);
   }
   if (!exchanged) {
     int failed = rename(overwrite_ == Overwrite::no ? RENAME_NOREPLACE : 0);
