@@ -60,8 +60,15 @@ struct Row {
   int32_t position = 0;
 };
 
+/// What one layer keeps of each position.
+struct CacheLayer {
+  int64_t kv_heads = 0, key_dim = 0, value_dim = 0;
+
+  bool operator==(const CacheLayer&) const = default;
+};
+
 struct CacheShape {
-  int64_t layers = 0, kv_heads = 0, key_dim = 0, value_dim = 0;
+  std::vector<CacheLayer> layers;
   int64_t sequences = 1;
 };
 
@@ -82,24 +89,48 @@ enum class Act : uint8_t {
   gelu,       // x/2 (1 + erf(x/sqrt 2))
   gelu_tanh,  // its tanh approximation
   relu,
+  relu2,         // relu(x)^2
+  sigmoid,       // 1 / (1 + e^-x)
+  xielu,         // x > 0: a x^2 + c x; else a' (e^min(x,d) - 1 - x) + c x (arXiv 2411.13010)
+  clamped_silu,  // of x <= d: x / (1 + e^-ax), and up + 1 for |up| <= d (gpt-oss)
+};
+
+/// An activation and its parameters, for those that have some.
+struct Activation {
+  Act act = Act::silu;
+  float a = 0, a_negative = 0, c = 0, d = 0;  // a_negative is a'
+
+  Activation() = default;
+  Activation(Act kind) : act(kind) {}  // NOLINT: an Act is one without parameters
 };
 
 /// How the pairs that rotate together lie in a head: i with i + dim/2, or 2i with 2i + 1.
 enum class RopeLayout : uint8_t { half, pairs };
 
 /// Rotation angles per row of the batch: cos and sin [rows, dim / 2] in host memory, scaling included.
-/// The first `dim` elements of each head rotate. dim == 0: no rotation.
+/// `dim` elements of each head rotate, from element `offset` on. dim == 0: no rotation.
 struct RopeRows {
   const float* cos = nullptr;
   const float* sin = nullptr;
   int64_t dim = 0;
   RopeLayout layout = RopeLayout::half;
+  int64_t offset = 0;
 };
+
+/// How ALiBi's slope (arXiv 2108.12409) changes the score of position j as seen from p: by slope * (j - p), or, as
+/// Falcon has it, by scale * bf16(slope * j) with the slope in bf16, too.
+enum class SlopeKind : uint8_t { relative, rounded };
 
 struct AttentionParams {
   int64_t heads = 0, kv_heads = 0, key_dim = 0, value_dim = 0;
-  float scale = 1.0f;  // on q.k
-  int64_t window = 0;  // 0: all earlier positions; w: positions p - w < j <= p
+  float scale = 1.0f;              // on q.k
+  int64_t window = 0;              // 0: all earlier positions; w: positions p - w < j <= p
+  int64_t chunk = 0;               // 0: none; c: positions of the same chunk, p / c == j / c
+  float softcap = 0;               // 0: none; c: scores become c tanh(score / c)
+  const Vector* slopes = nullptr;  // [heads] of ALiBi; null: none
+  const Vector* sinks =
+      nullptr;  // [heads] a score that takes part in the softmax and has no value; null: none
+  SlopeKind slope_kind = SlopeKind::relative;
 };
 
 /// Execution on the device, in order, for one thread at a time. Ops throw Error(Status::cancelled) soon after the
@@ -118,7 +149,8 @@ class Stream {
 
   /// out[i] = row ids[i] of the table's weight matrix (bias ignored). Ids are checked by the caller.
   virtual void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) = 0;
-  /// out = norm(x) * weight + bias over each row; bias may be null. out may be x.
+  /// out = norm(x) * weight + bias over each row; bias may be null. out may be x. Weight and bias may be n times as long
+  /// as a row: row i then takes the part i mod n.
   virtual void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) = 0;
   /// y = x W^T + b. x [M, in], y [M, out]; they do not overlap.
   virtual void linear(const Linear& w, Matrix x, Matrix y) = 0;
@@ -126,13 +158,26 @@ class Stream {
   /// v [M, kv_heads * value_dim], at (sequence, position) of `layer`. The cache has room (reserve()).
   virtual void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                           KvCache& cache, int64_t layer) = 0;
-  /// out [M, heads * value_dim] = softmax(scale q K^T) V, each row over positions <= its own, within the window.
+  /// Rotates the heads of x [M, heads * head_dim] in place.
+  virtual void rotate(const RopeRows& rope, Matrix x, int64_t head_dim) = 0;
+  /// out [M, heads * (m + n)]: each head is that of a [M, heads * m] followed by that of b [M, heads * n], or by the one
+  /// of b [M, n].
+  virtual void join_heads(Matrix a, Matrix b, int64_t heads, Matrix out) = 0;
+  /// out [M, heads * value_dim] = softmax(scale q K^T) V, each row over positions <= its own, within window and chunk.
   virtual void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q,
                          const KvCache& cache, int64_t layer, Matrix out) = 0;
   /// out = act(gate) * up, or act(gate) when up is null. out may be gate.
-  virtual void activate(Act act, Matrix gate, const Matrix* up, Matrix out) = 0;
-  /// x += y
-  virtual void add(Matrix x, Matrix y) = 0;
+  virtual void activate(const Activation& act, Matrix gate, const Matrix* up, Matrix out) = 0;
+  /// x += factor y
+  virtual void add(Matrix x, Matrix y, float factor = 1.0f) = 0;
+  /// x *= factor
+  virtual void scale(Matrix x, float factor) = 0;
+  /// Row i of x times factors[i].
+  virtual void scale_rows(Matrix x, std::span<const float> factors) = 0;
+  /// x = min(max(x, -limit), limit)
+  virtual void clamp(Matrix x, float limit) = 0;
+  /// x = cap tanh(x / cap)
+  virtual void softcap(Matrix x, float cap) = 0;
 
   // Quantization
   virtual std::unique_ptr<Hessian> create_hessian(int64_t size) = 0;

@@ -27,6 +27,7 @@ class Drift {
 struct Drifts {
   std::unique_ptr<Drift> inputs;    // A is X [cols, cols]
   std::unique_ptr<Drift> residual;  // A is the residual stream, which the outputs are added to [rows, cols]
+  double output_scale = 1.0;        // what the outputs are multiplied with before
 };
 /// How much of each is made up for.
 struct DriftParts {

@@ -32,6 +32,20 @@ QTensor slice_rows(const QTensor& q, int64_t begin, int64_t end) {
   return s;
 }
 
+QTensor gather_rows(const QTensor& q, std::span<const int64_t> rows) {
+  QTensor part{.bits = q.bits, .rows = static_cast<int64_t>(rows.size()), .cols = q.cols, .groups = q.groups};
+  part.group_of = q.group_of;
+  for (int64_t row : rows)
+    part.codes.insert(part.codes.end(), q.codes.begin() + row * q.cols, q.codes.begin() + (row + 1) * q.cols);
+  for (int64_t g = 0; g < q.groups; ++g) {
+    for (int64_t row : rows) {
+      part.scales.push_back(q.scales[at(g, row, q.rows)]);
+      part.zeros.push_back(q.zeros[at(g, row, q.rows)]);
+    }
+  }
+  return part;
+}
+
 void validate(const QTensor& q, std::string_view what) {
   const auto n = static_cast<size_t>(q.rows), k = static_cast<size_t>(q.cols),
              g = static_cast<size_t>(q.groups);

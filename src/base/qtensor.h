@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -35,6 +36,8 @@ void dequantize_row(const QTensor& q, int64_t row, float* out);
 
 /// Rows [begin, end) as a matrix of its own.
 QTensor slice_rows(const QTensor& q, int64_t begin, int64_t end);
+/// Rows in the order of their numbers.
+QTensor gather_rows(const QTensor& q, std::span<const int64_t> rows);
 
 /// Throws Error(Fault::range or numeric) naming `what` unless sizes, codes, zeros, groups and scales are as
 /// the comments above say. Backends rely on it.

@@ -63,6 +63,13 @@ Tensor make_tensor(DType dtype, std::vector<int64_t> shape, std::byte** writable
   return t;
 }
 
+Tensor float_tensor(std::span<const float> values) {
+  std::byte* out = nullptr;
+  Tensor tensor = make_tensor(DType::f32, {static_cast<int64_t>(values.size())}, &out);
+  if (!values.empty()) std::memcpy(out, values.data(), values.size_bytes());
+  return tensor;
+}
+
 void to_float(const Tensor& tensor, int64_t begin, int64_t count, float* out) {
   const auto n = static_cast<size_t>(count);
   const std::byte* p =

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -56,6 +57,9 @@ struct Tensor {
 
 /// A zeroed tensor of its own; throws std::bad_alloc. `writable` receives the start of its bytes.
 Tensor make_tensor(DType dtype, std::vector<int64_t> shape, std::byte** writable);
+
+/// A copy of `values`, one row of f32.
+Tensor float_tensor(std::span<const float> values);
 
 /// Elements as floats: f32, f16, bf16 and f64 only (Fault::unsupported otherwise). `out` holds elements() floats.
 void to_float(const Tensor& tensor, float* out);

@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "base/text.h"
 #include "cpu/kv_cache.h"
 #include "cpu/stream_cpu.h"
+#include "cpu/vector_cpu.h"
 
 namespace gptq::cpu {
 namespace {
@@ -44,6 +46,9 @@ struct Partial {
   float* sum;
 };
 
+/// To bf16 and back.
+float rounded(float x) { return bf16_to_float(float_to_bf16(x)); }
+
 class Attention {
  public:
   Attention(CpuStream& stream, const AttentionParams& params, std::span<const Row> rows, Matrix q,
@@ -68,6 +73,7 @@ class Attention {
   void load_queries(const Block& block, int64_t kv_head, float* plain, float* packed) const;
   void visit_page(const Block& block, int64_t kv_head, Range positions, const float* queries, float* scores,
                   float* weights, const Partial& result) const;
+  void bend(const Block& block, int64_t kv_head, Range positions, float* scores) const;
   void soften(const Block& block, Range positions, float* scores, const Partial& result) const;
   void finish(const Block& block, int64_t kv_head, const Partial& result) const;
   void join(const Block& block, int64_t kv_head, float* partials);
@@ -98,7 +104,9 @@ class Attention {
 
 Range Attention::seen_by(int64_t row) const {
   const int64_t position = rows_[static_cast<size_t>(row)].position;
-  return {p_.window > 0 ? std::max<int64_t>(0, position - p_.window + 1) : 0, position + 1};
+  int64_t first = p_.window > 0 ? std::max<int64_t>(0, position - p_.window + 1) : 0;
+  if (p_.chunk > 0) first = std::max(first, position / p_.chunk * p_.chunk);
+  return {first, position + 1};
 }
 
 void Attention::make_blocks() {
@@ -209,6 +217,7 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
               kTileCols, 1.0f, false);
     }
   }
+  if (p_.softcap > 0 || p_.slopes != nullptr) bend(block, kv_head, positions, scores);
   soften(block, positions, scores, result);
   const float* values = cache_.values(sequence, positions.begin, layer_, kv_head) + begin * value_dim;
   for (int64_t first = 0; first < n; first += k_.tile_rows) {
@@ -219,6 +228,26 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
       k_.tile(count, weights, values + c, value_dim, result.out + first * value_dim + c, value_dim, tile_rows,
               std::min(kTileCols, value_dim - c), 1.0f, true);
     }
+  }
+}
+
+/// What a family does to its scores before the softmax: a cap, a slope.
+void Attention::bend(const Block& block, int64_t kv_head, Range positions, float* scores) const {
+  const int64_t begin = positions.begin % kPagePositions, count = positions.end - positions.begin;
+  for (int64_t r = 0; r < queries(block); ++r) {
+    float* s = scores + r * kPagePositions + begin;
+    if (p_.softcap > 0) {
+      for (int64_t j = 0; j < count; ++j) s[j] = p_.softcap * std::tanh(s[j] / p_.softcap);
+    }
+    if (p_.slopes == nullptr) continue;
+    const float slope = values_of(*p_.slopes)[kv_head * group_ + r % group_];
+    const int64_t own = rows_[static_cast<size_t>(block.first_row + r / group_)].position;
+    if (p_.slope_kind == SlopeKind::rounded) {
+      for (int64_t j = 0; j < count; ++j)
+        s[j] += p_.scale * rounded(rounded(slope) * static_cast<float>(positions.begin + j));
+      continue;
+    }
+    for (int64_t j = 0; j < count; ++j) s[j] += slope * static_cast<float>(positions.begin + j - own);
   }
 }
 
@@ -251,7 +280,12 @@ void Attention::finish(const Block& block, int64_t kv_head, const Partial& resul
   for (int64_t r = 0; r < queries(block); ++r) {
     float* to = row(out_, block.first_row + r / group_) + (kv_head * group_ + r % group_) * p_.value_dim;
     const float* from = result.out + r * p_.value_dim;
-    const float factor = 1.0f / result.sum[r];
+    float factor = 1.0f / result.sum[r];
+    if (p_.sinks != nullptr) {
+      const float sink = values_of(*p_.sinks)[kv_head * group_ + r % group_];
+      const float most = std::max(result.max[r], sink), part = std::exp(result.max[r] - most);
+      factor = part / (result.sum[r] * part + std::exp(sink - most));
+    }
     for (int64_t c = 0; c < p_.value_dim; ++c) to[c] = from[c] * factor;
   }
 }

@@ -11,19 +11,20 @@
 namespace gptq::cpu {
 
 CpuKvCache::CpuKvCache(const CacheShape& shape) : shape_(shape) {
-  const std::array<int64_t, 5> sizes{shape.layers, shape.kv_heads, shape.key_dim, shape.value_dim,
-                                     shape.sequences};
-  if (std::any_of(sizes.begin(), sizes.end(), [](int64_t n) { return n < 0 || n > INT32_MAX; })) {
-    throw Error(Status::invalid_argument, cat("a cache of shape ", shape_text(sizes)));
+  uint64_t page = 0;
+  for (const CacheLayer& layer : shape.layers) {
+    const std::array<int64_t, 4> sizes{layer.kv_heads, layer.key_dim, layer.value_dim, shape.sequences};
+    if (std::any_of(sizes.begin(), sizes.end(), [](int64_t n) { return n < 0 || n > INT32_MAX; })) {
+      throw Error(Status::invalid_argument, cat("a cache of shape ", shape_text(sizes)));
+    }
+    first_.push_back(static_cast<int64_t>(page));
+    const auto head = checked_product(std::array{layer.key_dim + layer.value_dim, kPagePositions});
+    const auto floats = head ? checked_mul(*head, static_cast<uint64_t>(layer.kv_heads)) : head;
+    if (!floats || *floats > INT64_MAX / 8 - page)
+      throw Error(Status::out_of_memory, "a page of the cache does not fit in memory");
+    page += *floats;
   }
-  const auto head = checked_product(std::array{shape.key_dim + shape.value_dim, kPagePositions});
-  const auto layer = head ? checked_mul(*head, static_cast<uint64_t>(shape.kv_heads)) : head;
-  const auto page = layer ? checked_mul(*layer, static_cast<uint64_t>(shape.layers)) : layer;
-  if (!page || *page > INT64_MAX / 8)
-    throw Error(Status::out_of_memory, "a page of the cache does not fit in memory");
-  head_floats_ = static_cast<int64_t>(*head);
-  layer_floats_ = static_cast<int64_t>(*layer);
-  page_bytes_ = (static_cast<size_t>(*page) + kTileCols) * sizeof(float);
+  page_bytes_ = (static_cast<size_t>(page) + kTileCols) * sizeof(float);
   pages_.resize(static_cast<size_t>(shape.sequences));
 }
 
@@ -70,16 +71,17 @@ int64_t CpuKvCache::capacity(int32_t sequence) const {
 float* CpuKvCache::layer_page(int32_t sequence, int64_t position, int64_t layer) const {
   const AlignedBlock& page =
       pages_[static_cast<size_t>(sequence)][static_cast<size_t>(position / kPagePositions)];
-  return page.as<float>() + layer * layer_floats_;
+  return page.as<float>() + first_[static_cast<size_t>(layer)];
 }
 
-float* CpuKvCache::keys(int32_t sequence, int64_t position, int64_t layer, int64_t kv_head) const {
-  return layer_page(sequence, position, layer) + kv_head * shape_.key_dim * kPagePositions;
+float* CpuKvCache::keys(int32_t sequence, int64_t position, int64_t index, int64_t kv_head) const {
+  return layer_page(sequence, position, index) + kv_head * layer(index).key_dim * kPagePositions;
 }
 
-float* CpuKvCache::values(int32_t sequence, int64_t position, int64_t layer, int64_t kv_head) const {
-  return layer_page(sequence, position, layer) + shape_.kv_heads * shape_.key_dim * kPagePositions +
-         kv_head * shape_.value_dim * kPagePositions;
+float* CpuKvCache::values(int32_t sequence, int64_t position, int64_t index, int64_t kv_head) const {
+  const CacheLayer& shape = layer(index);
+  return layer_page(sequence, position, index) +
+         (shape.kv_heads * shape.key_dim + kv_head * shape.value_dim) * kPagePositions;
 }
 
 }  // namespace gptq::cpu

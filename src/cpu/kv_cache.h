@@ -26,7 +26,7 @@ class CpuKvCache final : public KvCache {
   void truncate(int32_t sequence, int64_t length) override;
   uint64_t bytes() const override;
 
-  const CacheShape& shape() const { return shape_; }
+  const CacheLayer& layer(int64_t layer) const { return shape_.layers[static_cast<size_t>(layer)]; }
   /// Positions that `sequence` has room for; 0 for a sequence the cache does not have.
   int64_t capacity(int32_t sequence) const;
   /// [key_dim][kPagePositions] of the page that holds `position`.
@@ -38,8 +38,7 @@ class CpuKvCache final : public KvCache {
   float* layer_page(int32_t sequence, int64_t position, int64_t layer) const;
 
   CacheShape shape_;
-  int64_t head_floats_;  // keys and values of one head in a page
-  int64_t layer_floats_;
+  std::vector<int64_t> first_;  // of each layer in a page, in floats
   size_t page_bytes_;
   std::vector<std::vector<AlignedBlock>> pages_;  // [sequence][page]
 };

@@ -1,4 +1,5 @@
 // Rotary position embedding, and storing keys and values.
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -24,12 +25,13 @@ void rotate_head(RopeLayout layout, const float* cos, const float* sin, int64_t 
 void rotate_row(const RopeRows& rope, int64_t i, float* heads, int64_t count, int64_t head_dim) {
   const int64_t half = rope.dim / 2;
   for (int64_t h = 0; h < count; ++h) {
-    rotate_head(rope.layout, rope.cos + i * half, rope.sin + i * half, half, heads + h * head_dim);
+    rotate_head(rope.layout, rope.cos + i * half, rope.sin + i * half, half,
+                heads + h * head_dim + rope.offset);
   }
 }
 
 void store(CpuKvCache& cache, int64_t layer, Row at, const float* k, const float* v) {
-  const CacheShape& shape = cache.shape();
+  const CacheLayer& shape = cache.layer(layer);
   const int64_t slot = at.position % kPagePositions;
   for (int64_t h = 0; h < shape.kv_heads; ++h) {
     float* keys = cache.keys(at.sequence, at.position, layer, h);
@@ -45,7 +47,7 @@ void store(CpuKvCache& cache, int64_t layer, Row at, const float* k, const float
 void CpuStream::rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                            KvCache& cache, int64_t layer) {
   auto& kv = static_cast<CpuKvCache&>(cache);
-  const CacheShape& shape = kv.shape();
+  const CacheLayer& shape = kv.layer(layer);
   for (const Row& r : rows) {
     if (r.position < 0 || r.position >= kv.capacity(r.sequence)) {
       throw Error(Status::internal,
@@ -60,6 +62,26 @@ void CpuStream::rope_store(const RopeRows& rope, std::span<const Row> rows, Matr
         rotate_row(rope, i, row(k, i), shape.kv_heads, shape.key_dim);
       }
       store(kv, layer, rows[static_cast<size_t>(i)], row(k, i), row(v, i));
+    }
+  });
+}
+
+void CpuStream::rotate(const RopeRows& rope, Matrix x, int64_t head_dim) {
+  if (rope.dim == 0) return;
+  parallel_for(x.rows, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) rotate_row(rope, i, row(x, i), x.cols / head_dim, head_dim);
+  });
+}
+
+void CpuStream::join_heads(Matrix a, Matrix b, int64_t heads, Matrix out) {
+  const int64_t m = a.cols / heads, n = out.cols / heads - m, step = b.cols == n ? 0 : n;
+  parallel_for(a.rows, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t h = 0; h < heads; ++h) {
+        float* to = row(out, i) + h * (m + n);
+        std::copy_n(row(a, i) + h * m, m, to);
+        std::copy_n(row(b, i) + h * step, n, to + m);
+      }
     }
   });
 }

@@ -48,8 +48,14 @@ class CpuStream final : public Stream {
                   KvCache& cache, int64_t layer) override;
   void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q, const KvCache& cache,
                  int64_t layer, Matrix out) override;
-  void activate(Act act, Matrix gate, const Matrix* up, Matrix out) override;
-  void add(Matrix x, Matrix y) override;
+  void rotate(const RopeRows& rope, Matrix x, int64_t head_dim) override;
+  void join_heads(Matrix a, Matrix b, int64_t heads, Matrix out) override;
+  void activate(const Activation& act, Matrix gate, const Matrix* up, Matrix out) override;
+  void add(Matrix x, Matrix y, float factor) override;
+  void scale(Matrix x, float factor) override;
+  void scale_rows(Matrix x, std::span<const float> factors) override;
+  void clamp(Matrix x, float limit) override;
+  void softcap(Matrix x, float cap) override;
 
   std::unique_ptr<Hessian> create_hessian(int64_t size) override;
   void hessian_add(Matrix x, Hessian& hessian) override;

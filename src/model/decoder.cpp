@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 namespace gptq {
 namespace {
@@ -10,30 +11,67 @@ constexpr size_t kAlignment = 64;
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-/// Of x, h, q, k, v, a, gate, up, out.
-std::array<int64_t, 9> matrix_columns(const Spec& spec) {
-  const int64_t query = spec.heads * spec.head_dim, key = spec.kv_heads * spec.head_dim;
-  return {spec.hidden,       spec.hidden,       query,      key, key, query,
-          spec.intermediate, spec.intermediate, spec.hidden};
+/// Of x, h, g, q, k, v, a, gate, up, out: the most of any layer.
+std::array<int64_t, 10> matrix_columns(const Spec& spec) {
+  const auto most = [&](auto of) { return spec.most(of); };
+  const int64_t query = most([](const Spec& s, const LayerSpec& l) { return s.heads * l.key_dim; });
+  const int64_t key = most([](const Spec&, const LayerSpec& l) { return l.kv_heads * l.key_dim; });
+  const int64_t value = most([](const Spec&, const LayerSpec& l) { return l.kv_heads * l.value_dim; });
+  const int64_t mixed = most([](const Spec& s, const LayerSpec& l) { return s.heads * l.value_dim; });
+  const int64_t inner = most([](const Spec&, const LayerSpec& l) { return l.intermediate; });
+  const int64_t outer = std::max(spec.hidden, spec.embed_dim);
+  const int64_t beside = spec.traits.flow == Flow::parallel ? spec.hidden : 0;
+  return {spec.hidden, outer, beside, query, key, value, mixed, inner, inner, outer};
 }
 
-Matrix first_rows(Matrix m, int64_t rows) { return {.data = m.data, .rows = rows, .cols = m.cols}; }
+Matrix with(Matrix m, int64_t rows, int64_t cols) { return {.data = m.data, .rows = rows, .cols = cols}; }
+Matrix with_cols(Matrix m, int64_t cols) { return with(m, m.rows, cols); }
+
+/// 2^(-max i / n) for i = 1 .. n, n the next power of two. Where there are fewer heads than that, those of even i come
+/// first (arXiv 2108.12409).
+std::vector<float> alibi_slopes(const Spec& spec) {
+  int64_t n = 1;
+  while (n < spec.heads) n *= 2;
+  std::vector<float> all, slopes;
+  for (int64_t i = 1; i <= n; ++i)
+    all.push_back(static_cast<float>(
+        std::exp2(-spec.alibi_bias_max * static_cast<double>(i) / static_cast<double>(n))));
+  if (n == spec.heads) return all;
+  for (size_t first : {1, 0}) {
+    for (size_t i = first; i < all.size(); i += 2) slopes.push_back(all[i]);
+  }
+  slopes.resize(static_cast<size_t>(spec.heads));
+  return slopes;
+}
+
+/// Sine and cosine of XGLM: [sin | cos] of position * 10000^(-i / (half - 1)).
+void write_sinusoid(int64_t position, int64_t hidden, float* out) {
+  const int64_t half = hidden / 2;
+  for (int64_t i = 0; i < half; ++i) {
+    const auto step = static_cast<float>(std::log(10000.0) / static_cast<double>(half - 1));
+    const float angle = static_cast<float>(position) * std::exp(-step * static_cast<float>(i));
+    out[i] = std::sin(angle);
+    out[half + i] = std::cos(angle);
+  }
+}
 
 }  // namespace
 
-Decoder::Decoder(const Spec& spec, Stream& stream, int64_t max_rows)
-    : spec_(spec),
-      stream_(stream),
-      rope_(spec.rope),
-      max_rows_(max_rows),
-      element_bytes_(stream.element_bytes()) {
+Decoder::Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64_t max_rows)
+    : spec_(spec), stream_(stream), max_rows_(max_rows), element_bytes_(stream.element_bytes()) {
+  for (const RopeSpec& rope : spec.ropes) ropes_.emplace_back(rope);
+  if (spec.traits.positions == Positions::alibi) {
+    const std::vector<float> slopes = alibi_slopes(spec);
+    slopes_ = backend.prepare_vector(float_tensor(slopes));
+  }
   const auto cols = matrix_columns(spec);
-  Matrix* const matrices[] = {&x_, &h_, &q_, &k_, &v_, &a_, &gate_, &up_, &out_};
+  Matrix* const matrices[] = {&x_, &h_, &g_, &q_, &k_, &v_, &a_, &gate_, &up_, &out_};
   size_t bytes = 0;
   for (int64_t c : cols) bytes += aligned(static_cast<size_t>(max_rows * c) * element_bytes_);
   workspace_ = stream.allocate(bytes);
   for (size_t i = 0; i < std::size(cols); ++i)
     *matrices[i] = {.data = take(cols[i]), .rows = 0, .cols = cols[i]};
+  x_.cols = h_.cols = g_.cols = out_.cols = spec.hidden;
 }
 
 uint64_t Decoder::workspace_bytes(const Spec& spec, int64_t rows, size_t element_bytes) {
@@ -48,94 +86,193 @@ std::byte* Decoder::take(int64_t cols) {
   return part;
 }
 
-CacheShape Decoder::cache_shape(int64_t layers, int64_t sequences) const {
-  return {.layers = layers,
-          .kv_heads = spec_.kv_heads,
-          .key_dim = spec_.head_dim,
-          .value_dim = spec_.head_dim,
+CacheShape Decoder::layer_cache_shape(int64_t index, int64_t sequences) const {
+  const LayerSpec& layer = spec_.at(index);
+  return {.layers = {{.kv_heads = layer.kv_heads, .key_dim = layer.key_dim, .value_dim = layer.value_dim}},
           .sequences = sequences};
+}
+
+CacheShape Decoder::cache_shape(int64_t sequences) const {
+  CacheShape shape{.layers = {}, .sequences = sequences};
+  for (int64_t i = 0; i < spec_.layers; ++i)
+    shape.layers.push_back(layer_cache_shape(i, sequences).layers[0]);
+  return shape;
 }
 
 void Decoder::begin(const Batch& batch) {
   rows_.assign(batch.rows.begin(), batch.rows.end());
-  if (spec_.family->positions == Positions::rope) angles_ = rope_.rows(rows_, batch.lengths);
+  angles_.clear();
+  for (Rope& rope : ropes_) angles_.push_back(rope.rows(rows_, batch.lengths));
   const auto rows = static_cast<int64_t>(batch.rows.size());
-  for (Matrix* m : {&x_, &h_, &q_, &k_, &v_, &a_, &gate_, &up_, &out_}) m->rows = rows;
+  for (Matrix* m : {&x_, &h_, &g_, &q_, &k_, &v_, &a_, &gate_, &up_, &out_}) m->rows = rows;
 }
 
 void Decoder::embed(const Weights& weights, const Batch& batch) {
-  stream_.embed(*weights.embed, batch.tokens, x_);
-  if (spec_.family->positions != Positions::learned) return;
-  std::vector<int32_t> positions;
-  positions.reserve(batch.rows.size());
-  for (const Row& row : batch.rows) positions.push_back(row.position);
-  stream_.embed(*weights.positions, positions, h_);
-  stream_.add(x_, h_);
+  if (weights.project_in) {
+    const Matrix narrow = with_cols(out_, spec_.embed_dim);
+    stream_.embed(*weights.embed, batch.tokens, narrow);
+    stream_.linear(*weights.project_in, narrow, x_);
+  } else {
+    stream_.embed(*weights.embed, batch.tokens, x_);
+  }
+  if (spec_.embed_scale != 1.0) stream_.scale(x_, static_cast<float>(spec_.embed_scale));
+  add_positions(weights);
+  if (weights.embed_norm) norm(weights.embed_norm, x_, x_);
+}
+
+void Decoder::add_positions(const Weights& weights) {
+  const Traits& traits = spec_.traits;
+  if (traits.positions == Positions::learned) {
+    std::vector<int32_t> positions;
+    positions.reserve(rows_.size());
+    for (const Row& row : rows_)
+      positions.push_back(row.position + static_cast<int32_t>(traits.position_offset));
+    stream_.embed(*weights.positions, positions, h_);
+    stream_.add(x_, h_);
+  }
+  if (traits.positions == Positions::sinusoidal) {
+    std::vector<float> waves(rows_.size() * static_cast<size_t>(spec_.hidden));
+    for (size_t i = 0; i < rows_.size(); ++i)
+      write_sinusoid(rows_[i].position + traits.position_offset, spec_.hidden,
+                     waves.data() + i * static_cast<size_t>(spec_.hidden));
+    stream_.upload(waves.data(), h_);
+    stream_.add(x_, h_);
+  }
 }
 
 void Decoder::norm(const NormWeights& weights, Matrix x, Matrix out) {
-  stream_.norm(spec_.family->norm, x, *weights.weight, weights.bias.get(), static_cast<float>(spec_.norm_eps),
-               out);
+  const bool rms = spec_.traits.norm == NormKind::rms || spec_.traits.norm == NormKind::rms_plus_one;
+  stream_.norm(rms ? Norm::rms : Norm::layer, x, *weights.weight, weights.bias.get(),
+               static_cast<float>(spec_.norm_eps), out);
+}
+
+/// Over each head of a row, or over all of them where the norm is as wide.
+void Decoder::norm_heads(const NormWeights& weights, Matrix x, int64_t head_dim) {
+  if (!weights) return;
+  const int64_t width = spec_.traits.qk_norm == QkNorm::row ? x.cols : head_dim;
+  const Matrix heads = with(x, x.rows * (x.cols / width), width);
+  norm(weights, heads, heads);
 }
 
 Matrix Decoder::attention_input(const Layer& layer) {
-  norm(layer.attention_norm, x_, h_);
-  return h_;
+  const bool before = spec_.traits.flow != Flow::post && layer.norm(NormPlace::attention);
+  if (before) norm(layer.norm(NormPlace::attention), x_, h_);
+  const Matrix input = before ? h_ : x_;
+  attention_in_ = input;
+  if (spec_.traits.flow == Flow::parallel) {
+    mlp_in_ = input;
+    if (layer.norm(NormPlace::mlp)) {
+      norm(layer.norm(NormPlace::mlp), x_, g_);
+      mlp_in_ = g_;
+    }
+  }
+  return input;
 }
+
+Matrix Decoder::attention_mixed(int64_t index) const {
+  return with_cols(a_, spec_.heads * spec_.at(index).value_dim);
+}
+
+Matrix Decoder::mlp_mixed(int64_t index) const { return with_cols(gate_, spec_.at(index).intermediate); }
 
 Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer) {
-  stream_.linear(layer.linear(Role::q), h_, q_);
-  stream_.linear(layer.linear(Role::k), h_, k_);
-  stream_.linear(layer.linear(Role::v), h_, v_);
-  stream_.rope_store(angles_, rows_, q_, k_, v_, cache, cache_layer);
+  const LayerSpec& shape = spec_.at(index);
+  const Traits& traits = spec_.traits;
+  const Matrix q = with_cols(q_, spec_.heads * shape.key_dim);
+  const Matrix k = with_cols(k_, shape.kv_heads * shape.key_dim);
+  const Matrix v = with_cols(v_, shape.kv_heads * shape.value_dim);
+  stream_.linear(layer.linear(Role::q), attention_in_, q);
+  stream_.linear(layer.linear(Role::k), attention_in_, k);
+  stream_.linear(layer.linear(Role::v), attention_in_, v);
+  if (spec_.clip_qkv > 0) {
+    for (Matrix m : {q, k, v}) stream_.clamp(m, static_cast<float>(spec_.clip_qkv));
+  }
+  RopeRows angles = shape.rope < 0 || angles_.empty() ? RopeRows{} : angles_[static_cast<size_t>(shape.rope)];
+  if (traits.qk_norm_time == QkNormTime::after_rope) {
+    stream_.rotate(angles, q, shape.key_dim);
+    stream_.rotate(angles, k, shape.key_dim);
+    angles = {};
+  }
+  norm_heads(layer.norm(NormPlace::q), q, shape.key_dim);
+  norm_heads(layer.norm(NormPlace::k), k, shape.key_dim);
+  norm_heads(layer.norm(NormPlace::v), v, shape.value_dim);
+  stream_.rope_store(angles, rows_, q, k, v, cache, cache_layer);
   const AttentionParams params{.heads = spec_.heads,
-                               .kv_heads = spec_.kv_heads,
-                               .key_dim = spec_.head_dim,
-                               .value_dim = spec_.head_dim,
+                               .kv_heads = shape.kv_heads,
+                               .key_dim = shape.key_dim,
+                               .value_dim = shape.value_dim,
                                .scale = static_cast<float>(spec_.attention_scale),
-                               .window = spec_.window[static_cast<size_t>(index)]};
-  stream_.attention(params, rows_, q_, cache, cache_layer, a_);
-  return a_;
+                               .window = shape.window,
+                               .softcap = static_cast<float>(spec_.attention_softcap),
+                               .slopes = slopes_.get(),
+                               .slope_kind = traits.slopes};
+  const Matrix a = attention_mixed(index);
+  stream_.attention(params, rows_, q, cache, cache_layer, a);
+  return a;
 }
 
-void Decoder::attention_output(const Layer& layer) {
-  stream_.linear(layer.linear(Role::o), a_, out_);
-  stream_.add(x_, out_);
+/// out_, what a half of the layer has computed, joins the residual stream.
+void Decoder::join(const NormWeights& behind, const NormWeights& own) {
+  if (behind) norm(behind, out_, out_);
+  stream_.add(x_, out_, static_cast<float>(spec_.residual_scale));
+  if (spec_.traits.flow == Flow::post) norm(own, x_, x_);
+}
+
+void Decoder::attention_output(const Layer& layer, int64_t index) {
+  stream_.linear(layer.linear(Role::o), attention_mixed(index), out_);
+  join(layer.norm(NormPlace::attention_out), layer.norm(NormPlace::attention));
 }
 
 Matrix Decoder::mlp_input(const Layer& layer) {
-  norm(layer.mlp_norm, x_, h_);
-  return h_;
+  if (spec_.traits.flow == Flow::parallel) return mlp_in_;
+  const bool before = spec_.traits.flow != Flow::post && layer.norm(NormPlace::mlp);
+  if (before) norm(layer.norm(NormPlace::mlp), x_, h_);
+  mlp_in_ = before ? h_ : x_;
+  return mlp_in_;
 }
 
-Matrix Decoder::mlp_mix(const Layer& layer) {
-  stream_.linear(layer.linear(Role::up), h_, up_);
-  if (spec_.family->mlp == Mlp::plain) {
-    stream_.activate(spec_.act, up_, nullptr, gate_);
+Matrix Decoder::mlp_mix(const Layer& layer, int64_t index) {
+  const Matrix mixed = mlp_mixed(index), up = with_cols(up_, mixed.cols);
+  stream_.linear(layer.linear(Role::up), mlp_in_, up);
+  if (spec_.traits.mlp == Mlp::plain) {
+    stream_.activate(layer.act, up, nullptr, mixed);
   } else {
-    stream_.linear(layer.linear(Role::gate), h_, gate_);
-    stream_.activate(spec_.act, gate_, &up_, gate_);
+    stream_.linear(layer.linear(Role::gate), mlp_in_, mixed);
+    stream_.activate(layer.act, mixed, &up, mixed);
   }
-  return gate_;
+  return mixed;
 }
 
-void Decoder::mlp_output(const Layer& layer) {
-  stream_.linear(layer.linear(Role::down), gate_, out_);
-  stream_.add(x_, out_);
+void Decoder::mlp_output(const Layer& layer, int64_t index) {
+  stream_.linear(layer.linear(Role::down), mlp_mixed(index), out_);
+  join(layer.norm(NormPlace::mlp_out), layer.norm(NormPlace::mlp));
+  if (layer.scalar != 1.0) stream_.scale(x_, static_cast<float>(layer.scalar));
 }
 
-Matrix Decoder::head_input(const NormWeights& final_norm) {
-  norm(final_norm, x_, h_);
-  return h_;
+/// Of some rows of x, in h_ or out_.
+Matrix Decoder::head_rows(const Weights& outer, Matrix x) {
+  Matrix h = with(h_, x.rows, spec_.hidden);
+  if (outer.final_norm) {
+    norm(outer.final_norm, x, h);
+  } else {
+    h = x;
+  }
+  if (spec_.head_scale != 1.0) stream_.scale(h, static_cast<float>(spec_.head_scale));
+  if (!outer.project_out) return h;
+  const Matrix narrow = with(out_, x.rows, spec_.embed_dim);
+  stream_.linear(*outer.project_out, h, narrow);
+  return narrow;
 }
+
+Matrix Decoder::head_input(const Weights& outer) { return head_rows(outer, x_); }
 
 void Decoder::run_layer(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer) {
   attention_input(layer);
   attention_mix(layer, index, cache, cache_layer);
-  attention_output(layer);
+  attention_output(layer, index);
   mlp_input(layer);
-  mlp_mix(layer);
-  mlp_output(layer);
+  mlp_mix(layer, index);
+  mlp_output(layer, index);
 }
 
 void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache) {
@@ -158,10 +295,10 @@ void Decoder::logits(const Weights& weights, int64_t begin, int64_t count, float
     const Matrix x{.data = x_.data + static_cast<size_t>(begin + done) * hidden_bytes,
                    .rows = rows,
                    .cols = spec_.hidden};
-    const Matrix h = first_rows(h_, rows);
     const Matrix y{.data = logits_->data(), .rows = rows, .cols = spec_.vocab};
-    norm(weights.final_norm, x, h);
-    stream_.linear(*weights.head, h, y);
+    stream_.linear(*weights.head, head_rows(weights, x), y);
+    if (spec_.logit_scale != 1.0) stream_.scale(y, static_cast<float>(spec_.logit_scale));
+    if (spec_.logit_softcap > 0) stream_.softcap(y, static_cast<float>(spec_.logit_softcap));
     stream_.download(y, host + done * spec_.vocab);
   }
 }

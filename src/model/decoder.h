@@ -3,11 +3,13 @@
 // A layer is six steps, so that the quantizer can stop before any Linear and look at its input:
 //
 //   h = attention_input(x)     norm
-//   a = attention_mix(h)       q, k, v, rotation, cache, softmax
+//   a = attention_mix(h)       q, k, v, their norms, rotation, cache, softmax
 //   attention_output(a, x)     x += o(a)
 //   h = mlp_input(x)           norm
 //   m = mlp_mix(h)             act(gate h) * up h
 //   mlp_output(m, x)           x += down(m)
+//
+// Where attention and MLP stand side by side (Flow::parallel) the first step computes the MLP's input, too.
 #pragma once
 
 #include <cstdint>
@@ -35,13 +37,14 @@ class Decoder {
   /// Rows of the largest batch, unless a smaller `max_rows` is given.
   static constexpr int64_t kMaxRows = 512;
 
-  Decoder(const Spec& spec, Stream& stream, int64_t max_rows = kMaxRows);
+  Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64_t max_rows = kMaxRows);
 
   int64_t max_rows() const { return max_rows_; }
   /// Of its matrices.
   static uint64_t workspace_bytes(const Spec& spec, int64_t rows, size_t element_bytes);
-  /// Cache for `sequences` sequences; `layers` may be 1 when layers are run one at a time.
-  CacheShape cache_shape(int64_t layers, int64_t sequences) const;
+  /// Cache of all layers, or of one, for `sequences` sequences.
+  CacheShape cache_shape(int64_t sequences) const;
+  CacheShape layer_cache_shape(int64_t index, int64_t sequences) const;
 
   /// Embeds the batch and runs all layers; the hidden states stay in hidden().
   void forward(const Weights& weights, const Batch& batch, KvCache& cache);
@@ -55,30 +58,37 @@ class Decoder {
   void run_layer(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer);
   Matrix attention_input(const Layer& layer);
   Matrix attention_mix(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer);
-  void attention_output(const Layer& layer);
+  void attention_output(const Layer& layer, int64_t index);
   Matrix mlp_input(const Layer& layer);
-  Matrix mlp_mix(const Layer& layer);
-  void mlp_output(const Layer& layer);
+  Matrix mlp_mix(const Layer& layer, int64_t index);
+  void mlp_output(const Layer& layer, int64_t index);
   /// What attention_mix() and mlp_mix() gave, or where it may be put instead of calling them.
-  Matrix attention_mixed() const { return a_; }
-  Matrix mlp_mixed() const { return gate_; }
+  Matrix attention_mixed(int64_t index) const;
+  Matrix mlp_mixed(int64_t index) const;
   /// What the output head reads, behind the last layer.
-  Matrix head_input(const NormWeights& final_norm);
+  Matrix head_input(const Weights& outer);
 
  private:
+  void add_positions(const Weights& weights);
   void norm(const NormWeights& weights, Matrix x, Matrix out);
+  void norm_heads(const NormWeights& weights, Matrix x, int64_t head_dim);
+  void join(const NormWeights& behind, const NormWeights& own);
+  Matrix head_rows(const Weights& outer, Matrix x);
   std::byte* take(int64_t cols);  // a part of workspace_ for max_rows_ rows
 
   const Spec& spec_;
   Stream& stream_;
-  Rope rope_;
+  std::vector<Rope> ropes_;
+  std::unique_ptr<Vector> slopes_;  // of ALiBi
   int64_t max_rows_;
   size_t element_bytes_;
   std::unique_ptr<Memory> workspace_;
   size_t taken_ = 0;
   std::vector<Row> rows_;
-  RopeRows angles_;
-  Matrix x_, h_, q_, k_, v_, a_, gate_, up_, out_;
+  std::vector<RopeRows> angles_;  // of ropes_
+  // x the residual stream, h a norm of it, g what a parallel MLP reads
+  Matrix x_, h_, g_, q_, k_, v_, a_, gate_, up_, out_;
+  Matrix attention_in_, mlp_in_;  // what their Linears read: h, g, or x itself
   std::unique_ptr<Memory> logits_;
   int64_t logits_rows_ = 0;
 };

@@ -1,11 +1,12 @@
 // The table of model families: what tells one architecture from another, as data.
 //
-// A family is a row. Numbers come from config.json (spec.h); the presence of a tensor decides biases; the row says
-// the rest: how tensors are called, which Linear plays which role, which norm, activation and positions.
+// A family is a row. Numbers come from config.json (spec.h); the presence of a tensor decides biases, optional norms and
+// how Linears are stored; the row says the rest: how tensors are called, which Linear plays which role, and the traits.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,14 +15,15 @@
 
 namespace gptq {
 
+class JsonObject;
+struct Spec;
+
 /// What a Linear does in a layer.
 enum class Role : uint8_t { q, k, v, o, gate, up, down };
 inline constexpr size_t kRoles = 7;
 
 /// What Linears read: those of one input share a Hessian. Also the order in which a layer is quantized.
 enum class Input : uint8_t { attention, attention_out, mlp, mlp_out };
-inline constexpr std::array<Input, 4> kInputs{Input::attention, Input::attention_out, Input::mlp,
-                                              Input::mlp_out};
 
 constexpr Input input_of(Role role) {
   switch (role) {
@@ -36,16 +38,72 @@ constexpr Input input_of(Role role) {
   return Input::attention;
 }
 
-/// One Linear as it lies on disk; its output rows are those of `roles`, stacked in this order.
+/// How the output rows of the roles of one Linear lie: role after role, or in blocks of which each has the same share
+/// of every role: a block for each head, each key-value head, each row.
+enum class Rows : uint8_t { stacked, per_head, per_kv_head, in_quarters };
+
+/// One Linear as it may lie on disk. A family lists all forms; those that a checkpoint has play their roles.
 struct Module {
   std::string_view name;  // below the layer: "self_attn.q_proj"
   std::array<Role, 3> roles{};
   size_t role_count = 1;
+  Rows rows = Rows::stacked;
 
   std::span<const Role> all_roles() const { return {roles.data(), role_count}; }
+  Input input() const { return input_of(roles[0]); }
 };
 
-enum class Positions : uint8_t { rope, learned };
+/// Where a norm stands: before attention and MLP, behind them (before their output goes into the residual stream), on
+/// queries, keys and values, on the embedding.
+enum class NormPlace : uint8_t { attention, attention_out, mlp, mlp_out, q, k, v };
+inline constexpr size_t kNormPlaces = 7;
+
+enum class Need : uint8_t { required, optional };
+
+struct NormName {
+  NormPlace place{};
+  std::string_view name;  // below the layer; '#' stands for the number of a head, where each has a tensor
+  Need need = Need::required;
+};
+
+/// Other parameters of a layer.
+enum class Extra : uint8_t { alpha_p, alpha_n, beta, eps, scalar };
+inline constexpr size_t kExtras = 5;
+
+struct ExtraName {
+  Extra extra{};
+  std::string_view name;  // of the tensor, below the layer
+};
+
+struct Names {
+  std::string_view base;  // before every name but the head's; some GPT-2 files leave it out
+  std::string_view embed, positions, layers, final_norm;
+  std::string_view head;                      // untied output head, without base
+  std::span<const NormName> norms;            // of a layer
+  std::span<const Module> modules;            // of a layer, in the order of their inputs
+  std::span<const std::string_view> ignored;  // below a layer: buffers that old files carry
+  std::span<const ExtraName> extras{};
+  std::string_view embed_norm{};                 // behind the embedding
+  std::string_view project_in{}, project_out{};  // Linears between embedding and hidden size, optional
+
+  /// Name of the norm at a place; empty if there is none.
+  std::string_view norm(NormPlace place) const {
+    for (const NormName& name : norms) {
+      if (name.place == place) return name.name;
+    }
+    return {};
+  }
+};
+
+/// rms_plus_one: the scale is 1 + weight (Gemma). layer: weight and bias; layer_scale: the bias may be missing;
+/// layer_plus_one: scale 1 + weight, and bias; layer_plain: neither.
+enum class NormKind : uint8_t { rms, rms_plus_one, layer, layer_scale, layer_plus_one, layer_plain };
+/// Where outputs join the residual stream x, n being norms:
+///   sequential  x += n(attention(n(x)));  x += n(mlp(n(x)))       each norm by presence
+///   parallel    x += attention(n(x)) + mlp(n(x))                  without a norm of its own the MLP shares attention's
+///   post        x = n(x + attention(x));  x = n(x + mlp(x))
+enum class Flow : uint8_t { sequential, parallel, post };
+enum class Positions : uint8_t { rope, learned, sinusoidal, alibi };
 /// gated: down(act(gate x) * up x); plain: down(act(up x)).
 enum class Mlp : uint8_t { gated, plain };
 /// How the weight of a Linear is stored: nn.Linear [out, in], or GPT-2's Conv1D [in, out].
@@ -53,30 +111,47 @@ enum class Storage : uint8_t { out_in, in_out };
 enum class Tied : uint8_t { no, yes };
 /// Layers that see a window of earlier positions: none, whatever config.json says; all of them (Mistral); or, with
 /// use_sliding_window, those from max_window_layers on (Qwen2). For the last two layer_types decides where given.
-enum class Windows : uint8_t { none, all, upper };
+/// typed: layer_types decides, or sliding_window_pattern: each n-th layer sees all.
+enum class Windows : uint8_t { none, all, upper, typed };
+/// What a norm on queries and keys runs over: a head, with one weight for all of them or one for each, or all heads.
+enum class QkNorm : uint8_t { none, head, each_head, row };
+enum class FinalNorm : uint8_t { yes, no };
+enum class QkNormTime : uint8_t { before_rope, after_rope };
 
-struct Names {
-  std::string_view base;  // before every name but the head's; some GPT-2 files leave it out
-  std::string_view embed, positions, layers, attention_norm, mlp_norm, final_norm;
-  std::string_view head;                      // untied output head, without base
-  std::span<const Module> modules;            // of a layer, in the order of their inputs
-  std::span<const std::string_view> ignored;  // below a layer: buffers that old files carry
+/// What config.json may change is changed by the row's tweak.
+struct Traits {
+  NormKind norm = NormKind::rms;
+  Flow flow = Flow::sequential;
+  Mlp mlp = Mlp::gated;
+  Positions positions = Positions::rope;
+  RopeLayout rope_layout = RopeLayout::half;
+  Storage storage = Storage::out_in;
+  Windows windows = Windows::none;
+  QkNorm qk_norm = QkNorm::none;
+  QkNormTime qk_norm_time = QkNormTime::before_rope;
+  FinalNorm final_norm = FinalNorm::yes;
+  SlopeKind slopes = SlopeKind::relative;
+  // Where config.json is silent:
+  Tied tied = Tied::no;
+  double norm_eps = 1e-6;
+  std::string_view act = "silu";
+  double partial_rotary = 1.0;
+  int64_t position_offset = 0;  // row of the table for position 0
+  int64_t context = 0;          // 0: config.json must say
 };
 
 struct Family {
   std::string_view name;                          // "llama"
   std::span<const std::string_view> model_types;  // of config.json
   const Names* names = nullptr;
-  Norm norm = Norm::rms;
-  Mlp mlp = Mlp::gated;
-  Positions positions = Positions::rope;
-  Storage storage = Storage::out_in;
-  Windows windows = Windows::none;
-  // Where config.json is silent:
-  Tied tied_by_default = Tied::no;
-  double default_norm_eps = 1e-6;
-  std::string_view default_act = "silu";
+  Traits traits{};
+  /// Traits and numbers that depend on keys of the family's own; reads config.json, changes the Spec made from it.
+  void (*tweak)(const JsonObject& config, Spec& spec) = nullptr;
 };
+
+/// Rows of one kind of families; see family.cpp.
+std::span<const Family> llama_families();
+std::span<const Family> gpt_families();
 
 /// By model_type of config.json. Fault::unsupported naming the nearest and all that are known.
 const Family& find_family(std::string_view model_type, std::string_view file);

@@ -27,6 +27,9 @@ struct StoredLinear {
   std::string full_name;  // with the family's base, also where the files leave it out
   int64_t in_features = 0, out_features = 0;
   Storage storage = Storage::out_in;  // of its weight while it is not quantized
+  bool quantized = false;
+  const Module* module = nullptr;  // null: the output head
+  int64_t layer = 0;
 };
 
 /// Opening checks everything that can be known without reading weights: each tensor of the files is one that the
@@ -34,43 +37,45 @@ struct StoredLinear {
 class Loader {
  public:
   explicit Loader(const fs::path& folder);
+  ~Loader();
 
   const Spec& spec() const { return spec_; }
   const fs::path& folder() const { return folder_; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const std::optional<QuantConfig>& quantization() const { return quantization_; }
   bool tied() const { return tied_; }
-  /// Name of the output head's Linear on disk: "lm_head". Its weight, where it is not tied, is [vocab, hidden] in all
+  /// Name of the output head's Linear on disk: "lm_head". Its weight, where it is not tied, is [vocab, embed_dim] in all
   /// families.
   std::string head_name() const { return std::string(spec_.family->names->head); }
+  StoredLinear head() const;
 
-  /// Name of a module's Linear on disk, without ".weight": "model.layers.3.mlp.up_proj".
-  std::string module_name(int64_t layer, const Module& module) const;
-  /// The name that patterns of overrides are written for: with the family's base, also where the files leave it out.
-  std::string full_name(const std::string& module) const;
+  /// What names of the files begin with: the family's base, or nothing.
+  const std::string& base() const { return base_; }
   /// What the names of a layer's tensors begin with, "model.layers.3.", or those of all layers.
   std::string layer_prefix(int64_t layer) const { return layer_name(layer, ""); }
   std::string layers_prefix() const;
   /// True if the module is stored quantized.
   bool is_quantized(const std::string& module) const;
 
+  /// Of a layer, in the order of what they read.
+  std::span<const StoredLinear> modules(int64_t layer) const { return modules_[static_cast<size_t>(layer)]; }
   /// Those of all layers, and the output head unless it is tied.
   std::vector<StoredLinear> linears() const;
 
   /// Embedding, positions, final norm and head, without layers.
   Weights load_outer(const Backend& backend, Access access) const;
+  /// Of load_outer(), all but the embedding and the head.
+  Weights load_around(const Backend& backend, Access access) const;
   NormWeights load_final_norm(const Backend& backend) const;
-  /// Learned positions; null where the family has none.
-  std::shared_ptr<const Linear> load_positions(const Backend& backend, Access access) const;
   /// Row i of the table is that of token ids[i]. Only these are read.
   std::shared_ptr<const Linear> load_embedding(const Backend& backend, std::span<const int32_t> ids) const;
   Layer load_layer(const Backend& backend, int64_t layer, Access access) const;
 
   /// A module's weight as [out_features, in_features] in its own element type, and its bias if there is one.
-  Tensor dense_weight(const std::string& module, Access access) const;
-  std::optional<Tensor> bias(const std::string& module, Access access) const;
-  /// Rows [begin, begin + count) of [out_features, in_features], of a module's weight or the head's. Only these are read.
-  std::vector<float> dense_rows(const std::string& module, int64_t begin, int64_t count) const;
+  Tensor dense_weight(const StoredLinear& linear, Access access) const;
+  std::optional<Tensor> bias(const StoredLinear& linear, Access access) const;
+  /// Rows [begin, begin + count) of [out_features, in_features]. Only these are read.
+  std::vector<float> dense_rows(const StoredLinear& linear, int64_t begin, int64_t count) const;
   /// Of one that is stored quantized.
   QTensor quantized_weight(const std::string& module, int64_t in, int64_t out) const;
   /// What the configuration says of it.
@@ -79,13 +84,31 @@ class Loader {
  private:
   std::string name(std::string_view suffix) const;  // with base
   std::string layer_name(int64_t layer, std::string_view suffix) const;
+  /// The name that patterns of overrides are written for.
+  std::string full_name(const std::string& module) const;
+  void find_modules();
+  void find_modules(int64_t layer);
   void check_tensors();
-  void refuse_unlabelled(const std::string& module) const;
+  void claim_layer(Claims& claims, int64_t layer) const;
   void claim_head(Claims& claims) const;
+  /// The tensors of one norm, without ".weight", each of the same shape.
+  struct NormTensors {
+    std::vector<std::string> stems;
+    std::vector<int64_t> shape;
+  };
+  NormTensors layer_norm_tensors(int64_t index, const NormName& norm) const;
+  void claim_norm(Claims& claims, const NormTensors& norm, Need need) const;
+  void refuse_unlabelled(const std::string& module) const;
   void find_overrides();
-  NormWeights load_norm(const Backend& backend, const std::string& name) const;
-  void load_module(const Backend& backend, int64_t layer, const Module& module, Access access,
-                   Layer& into) const;
+  bool has(const std::string& tensor) const { return checkpoint_->find(tensor) != nullptr; }
+  bool has_linear(const std::string& path) const;
+  std::vector<float> floats(const std::vector<std::string>& stems, std::string_view suffix) const;
+  std::shared_ptr<const Linear> load_table(const Backend& backend, const std::string& module,
+                                           Access access) const;
+  NormWeights load_norm(const Backend& backend, const NormTensors& norm) const;
+  static NormWeights plain_norm(const Backend& backend, int64_t size);
+  void load_module(const Backend& backend, const StoredLinear& linear, Access access, Layer& into) const;
+  void load_extras(int64_t index, Layer& into) const;
 
   fs::path folder_;
   Spec spec_;
@@ -94,6 +117,7 @@ class Loader {
   std::unique_ptr<Checkpoint> checkpoint_;
   std::string base_;
   bool tied_ = false;
+  std::vector<std::vector<StoredLinear>> modules_;  // [layer]
 };
 
 }  // namespace gptq

@@ -63,6 +63,17 @@ void stretch_llama3(const RopeSpec& spec, std::vector<float>& f) {
 }  // namespace
 
 Rope::Rope(const RopeSpec& spec) : spec_(spec), fixed_(base_frequencies(spec.theta, spec.dim)) {
+  if (spec.kind == RopeKind::longrope) {
+    stretched_ = fixed_;
+    for (size_t i = 0; i < fixed_.size(); ++i) {
+      fixed_[i] /= spec.short_factors[i];
+      stretched_[i] /= spec.long_factors[i];
+    }
+  }
+  if (spec.kind == RopeKind::proportional) {
+    for (float& f : fixed_) f /= static_cast<float>(spec.factor);
+    std::fill(fixed_.begin() + spec.turning / 2, fixed_.end(), 0.0f);
+  }
   if (spec.kind == RopeKind::linear) {
     for (float& f : fixed_) f /= static_cast<float>(spec.factor);
   }
@@ -71,6 +82,7 @@ Rope::Rope(const RopeSpec& spec) : spec_(spec), fixed_(base_frequencies(spec.the
 }
 
 const std::vector<float>& Rope::frequencies(int64_t length) {
+  if (spec_.kind == RopeKind::longrope) return length > spec_.original_context ? stretched_ : fixed_;
   if (spec_.kind != RopeKind::dynamic || length <= spec_.original_context || spec_.dim <= 2) return fixed_;
   if (length != stretched_length_) {
     const auto dim = static_cast<double>(spec_.dim);

@@ -39,8 +39,8 @@ Session::Session(std::shared_ptr<const Model> model, int64_t context_length)
     : model_(std::move(model)),
       context_(usable_context(model_->spec(), context_length)),
       stream_(model_->backend().create_stream(&cancel_)),
-      decoder_(model_->spec(), *stream_, std::min(context_, Decoder::kMaxRows)),
-      cache_(model_->backend().create_cache(decoder_.cache_shape(model_->spec().layers, 1))) {
+      decoder_(model_->spec(), model_->backend(), *stream_, std::min(context_, Decoder::kMaxRows)),
+      cache_(model_->backend().create_cache(decoder_.cache_shape(1))) {
   (void)model_->weights();  // refuses a model without them
 }
 

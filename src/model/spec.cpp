@@ -1,5 +1,6 @@
 #include "model/spec.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -7,6 +8,7 @@
 #include "base/folder.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "model/layer_types.h"
 #include "model/rope_spec.h"
 
 namespace gptq {
@@ -26,47 +28,20 @@ int64_t count(const JsonObject& config, JsonObject::Keys keys, int64_t most) {
   return bounded(config, *keys.begin(), config.integer(keys, 1, kAny), most);
 }
 
-Act read_act(const JsonObject& config, std::string_view otherwise) {
+Activation read_act(const JsonObject& config, std::string_view otherwise) {
   const std::string name =
-      config.string_or({"hidden_act", "activation_function", "hidden_activation"}, otherwise);
+      config.string_or({"hidden_act", "activation_function", "hidden_activation", "activation"}, otherwise);
   if (name == "silu" || name == "swish") return Act::silu;
-  if (name == "gelu") return Act::gelu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Act::gelu_tanh;
+  if (name == "gelu" || name == "gelu_python") return Act::gelu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast" ||
+      name == "gelu_python_tanh" || name == "gelu_accurate")
+    return Act::gelu_tanh;
   if (name == "relu") return Act::relu;
+  if (name == "relu2") return Act::relu2;
+  if (name == "xielu") return Act::xielu;
   throw Error(Fault::unsupported, cat(config.name(), ": activation ", quoted(name),
-                                      ", wanted silu, gelu, gelu_new, "
-                                      "gelu_pytorch_tanh, gelu_fast or relu"));
-}
-
-/// [layers] width of the sliding window, 0 for none.
-std::vector<int64_t> read_windows(const JsonObject& config, const Spec& spec) {
-  std::vector<int64_t> windows(static_cast<size_t>(spec.layers), 0);
-  if (spec.family->windows == Windows::none) return windows;
-  const bool upper = spec.family->windows == Windows::upper;
-  if (upper && !config.boolean_or({"use_sliding_window"}, false)) return windows;
-  const auto width = config.maybe_integer({"sliding_window"}, 1, kAny);
-  const Json* types = config.find({"layer_types"});
-  if (types == nullptr) {
-    if (!width) return windows;
-    const int64_t first = upper ? config.integer_or({"max_window_layers"}, 0, kAny, 28) : 0;
-    for (int64_t i = first; i < spec.layers; ++i) windows[static_cast<size_t>(i)] = *width;
-    return windows;
-  }
-  if (!types->is_array() || types->size() != windows.size()) {
-    config.refuse(Fault::mismatch, "layer_types",
-                  cat("an array of ", spec.layers, " entries, one per layer"));
-  }
-  for (size_t i = 0; i < windows.size(); ++i) {
-    const Json& type = (*types)[i];
-    if (type == "full_attention") continue;
-    if (type != "sliding_attention") {
-      config.refuse(Fault::unsupported, "layer_types", "'full_attention' or 'sliding_attention'");
-    }
-    if (!width)
-      config.refuse(Fault::mismatch, "sliding_window", "a width, since layer_types has sliding_attention");
-    windows[i] = *width;
-  }
-  return windows;
+                                      ", wanted silu, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, "
+                                      "relu2 or xielu"));
 }
 
 std::vector<int32_t> read_ids(const JsonObject& config, std::string_view key) {
@@ -99,54 +74,96 @@ void refuse_unsupported(const JsonObject& config) {
   }
 }
 
-void read_sizes(const JsonObject& config, Spec& spec) {
-  spec.layers = count(config, {"num_hidden_layers", "n_layer"}, kMaxLayers);
-  spec.hidden = count(config, {"hidden_size", "n_embd"}, kMaxWidth);
-  spec.vocab = count(config, {"vocab_size"}, kMaxVocab);
-  spec.context = count(config, {"max_position_embeddings", "n_positions"}, kMaxContext);
-  spec.heads = count(config, {"num_attention_heads", "n_head"}, kMaxHeads);
+void read_heads(const JsonObject& config, Spec& spec) {
+  spec.heads =
+      count(config, {"num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"}, kMaxHeads);
   spec.kv_heads = bounded(config, "num_key_value_heads",
                           config.integer_or({"num_key_value_heads"}, 1, kAny, spec.heads), kMaxHeads);
-  if (spec.heads % spec.kv_heads != 0) {
-    config.refuse(Fault::mismatch, "num_key_value_heads",
-                  cat("a divisor of the ", spec.heads, " attention heads"));
-  }
   const auto head_dim = config.maybe_integer({"head_dim"}, 1, kAny);
   if (!head_dim && spec.hidden % spec.heads != 0) {
     config.refuse(Fault::mismatch, config.has({"n_embd"}) ? "n_embd" : "hidden_size",
                   cat("a multiple of the ", spec.heads, " attention heads"));
   }
   spec.head_dim = bounded(config, "head_dim", head_dim.value_or(spec.hidden / spec.heads), 65'536);
-  const bool plain = spec.family->mlp == Mlp::plain;
-  spec.intermediate = plain && !config.has({"intermediate_size", "n_inner"})
-                          ? 4 * spec.hidden
-                          : count(config, {"intermediate_size", "n_inner"}, kMaxWidth);
+}
+
+void read_sizes(const JsonObject& config, Spec& spec) {
+  spec.layers = count(config, {"num_hidden_layers", "n_layer", "num_layers", "n_layers"}, kMaxLayers);
+  spec.hidden = count(config, {"hidden_size", "n_embd", "d_model"}, kMaxWidth);
+  spec.embed_dim = spec.hidden;
+  spec.vocab = count(config, {"vocab_size"}, kMaxVocab);
+  const JsonObject::Keys context = {"max_position_embeddings", "n_positions", "max_seq_len", "seq_length"};
+  spec.context = spec.traits.context > 0 && !config.has(context) ? spec.traits.context
+                                                                 : count(config, context, kMaxContext);
+  read_heads(config, spec);
+  const bool plain = spec.traits.mlp == Mlp::plain;
+  const JsonObject::Keys intermediate = {"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"};
+  spec.intermediate =
+      plain && !config.has(intermediate) ? 4 * spec.hidden : count(config, intermediate, kMaxWidth);
+  spec.layer.assign(static_cast<size_t>(spec.layers), {});
+}
+
+/// What follows from the numbers once the tweak has had its say, for layers that are all alike but for windows and rope.
+void fill_layers(const JsonObject& config, Spec& spec) {
+  if (spec.heads % spec.kv_heads != 0) {
+    config.refuse(Fault::mismatch, "num_key_value_heads",
+                  cat("a divisor of the ", spec.heads, " attention heads"));
+  }
+  for (LayerSpec& layer : spec.layer) {
+    layer.kv_heads = spec.kv_heads;
+    layer.key_dim = layer.value_dim = spec.head_dim;
+    layer.intermediate = spec.intermediate;
+  }
 }
 
 }  // namespace
 
-int64_t Spec::out_features(Role role) const {
+std::vector<Role> Spec::roles(int64_t) const {
+  using enum Role;
+  std::vector<Role> result{q, k, v, o, up, down};
+  if (traits.mlp == Mlp::gated) result.push_back(gate);
+  return result;
+}
+
+int64_t Spec::out_features(Role role, int64_t index) const {
+  const LayerSpec& layer = at(index);
   switch (role) {
-    case Role::q: return heads * head_dim;
-    case Role::k:
-    case Role::v: return kv_heads * head_dim;
+    case Role::q: return heads * layer.key_dim;
+    case Role::k: return layer.kv_heads * layer.key_dim;
+    case Role::v: return layer.kv_heads * layer.value_dim;
     case Role::gate:
-    case Role::up: return intermediate;
+    case Role::up: return layer.intermediate;
     case Role::o:
     case Role::down: return hidden;
   }
   return 0;
 }
 
-int64_t Spec::in_features(Role role) const {
-  if (role == Role::o) return heads * head_dim;
-  return role == Role::down ? intermediate : hidden;
+int64_t Spec::in_features(Role role, int64_t index) const {
+  if (role == Role::o) return heads * at(index).value_dim;
+  return role == Role::down ? at(index).intermediate : hidden;
 }
 
-int64_t Spec::out_features(const Module& module) const {
+int64_t Spec::out_features(const Module& module, int64_t index) const {
   int64_t rows = 0;
-  for (Role role : module.all_roles()) rows += out_features(role);
+  for (Role role : module.all_roles()) rows += out_features(role, index);
   return rows;
+}
+
+int64_t Spec::row_blocks(const Module& module, int64_t index) const {
+  switch (module.rows) {
+    case Rows::stacked: return 1;
+    case Rows::per_head: return heads;
+    case Rows::per_kv_head: return at(index).kv_heads;
+    case Rows::in_quarters: return 4;
+  }
+  return 1;
+}
+
+int64_t Spec::most(int64_t (*of)(const Spec& spec, const LayerSpec& layer)) const {
+  int64_t most = 0;
+  for (const LayerSpec& one : layer) most = std::max(most, of(*this, one));
+  return most;
 }
 
 Spec read_spec(const Json& json, const std::string& name) {
@@ -154,22 +171,26 @@ Spec read_spec(const Json& json, const std::string& name) {
   Spec spec;
   refuse_unsupported(config);
   spec.family = &find_family(config.string({"model_type"}), name);
+  spec.traits = spec.family->traits;
   if (const Json* list = config.find({"architectures"});
       list && list->is_array() && !list->empty() && list->front().is_string()) {
     spec.architecture = list->front().get<std::string>();
   }
   spec.dtype = config.string_or({"dtype", "torch_dtype"}, "");
   read_sizes(config, spec);
-  spec.norm_eps = config.number_or({"rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps"}, 1e-300, 1.0,
-                                   spec.family->default_norm_eps);
-  spec.act = read_act(config, spec.family->default_act);
+  spec.norm_eps =
+      config.number_or({"rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "norm_epsilon", "norm_eps"},
+                       1e-300, 1.0, spec.traits.norm_eps);
+  spec.act = read_act(config, spec.traits.act);
   const bool scaled = config.boolean_or({"scale_attn_weights"}, true);
   spec.attention_scale = scaled ? 1.0 / std::sqrt(static_cast<double>(spec.head_dim)) : 1.0;
-  if (spec.family->positions == Positions::rope) spec.rope = read_rope(config, spec.head_dim, spec.context);
-  spec.window = read_windows(config, spec);
   if (config.has({"tie_word_embeddings"})) {
     spec.tied = config.boolean_or({"tie_word_embeddings"}, false) ? Tied::yes : Tied::no;
   }
+  if (spec.traits.positions == Positions::rope) spec.ropes = {read_rope(config, spec)};
+  read_windows(config, spec);
+  if (spec.family->tweak != nullptr) spec.family->tweak(config, spec);
+  fill_layers(config, spec);
   const auto bos = read_ids(config, "bos_token_id");
   if (!bos.empty()) spec.bos = bos.front();
   spec.eos = read_ids(config, "eos_token_id");

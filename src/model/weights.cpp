@@ -1,50 +1,76 @@
 #include "model/weights.h"
 
+#include <cstring>
+
 namespace gptq {
 namespace {
 
-/// Rows [begin, begin + count) of a tensor of rank 1 or 2, sharing its memory.
-Tensor part_of(const Tensor& tensor, int64_t begin, int64_t count) {
-  Tensor part = tensor;
+/// Rows of one role: `blocks` times `count` rows, the first at `begin`, each block `stride` rows behind the one before.
+struct RoleRows {
+  int64_t begin = 0, count = 0, blocks = 1, stride = 0;
+};
+
+/// Rows of a tensor of rank 1 or 2. Those in one piece share its memory.
+Tensor part_of(const Tensor& tensor, const RoleRows& rows) {
   const size_t row_bytes = tensor.bytes / static_cast<size_t>(tensor.shape[0]);
-  part.shape[0] = count;
-  part.data = tensor.data + static_cast<size_t>(begin) * row_bytes;
-  part.bytes = static_cast<size_t>(count) * row_bytes;
+  if (rows.blocks == 1) {
+    Tensor part = tensor;
+    part.shape[0] = rows.count;
+    part.data = tensor.data + static_cast<size_t>(rows.begin) * row_bytes;
+    part.bytes = static_cast<size_t>(rows.count) * row_bytes;
+    return part;
+  }
+  std::vector<int64_t> shape = tensor.shape;
+  shape[0] = rows.blocks * rows.count;
+  std::byte* out = nullptr;
+  Tensor part = make_tensor(tensor.dtype, shape, &out);
+  const size_t block_bytes = static_cast<size_t>(rows.count) * row_bytes;
+  for (int64_t b = 0; b < rows.blocks; ++b) {
+    std::memcpy(out + static_cast<size_t>(b) * block_bytes,
+                tensor.data + static_cast<size_t>(rows.begin + b * rows.stride) * row_bytes, block_bytes);
+  }
   return part;
 }
 
-QTensor part_of(const QTensor& q, int64_t begin, int64_t count) {
-  return slice_rows(q, begin, begin + count);
+QTensor part_of(const QTensor& q, const RoleRows& rows) {
+  if (rows.blocks == 1) return slice_rows(q, rows.begin, rows.begin + rows.count);
+  std::vector<int64_t> numbers;
+  for (int64_t b = 0; b < rows.blocks; ++b) {
+    for (int64_t i = 0; i < rows.count; ++i) numbers.push_back(rows.begin + b * rows.stride + i);
+  }
+  return gather_rows(q, numbers);
 }
 
 template <class Weight>
-void set_parts(Layer& layer, const Backend& backend, const Spec& spec, const Module& module,
+void set_parts(Layer& layer, const Backend& backend, const Spec& spec, const Module& module, int64_t index,
                const Weight& weight, const Tensor* bias) {
   if (module.role_count == 1) {
     layer.linears[static_cast<size_t>(module.roles[0])] = backend.prepare(weight, bias);
     return;
   }
+  const int64_t blocks = spec.row_blocks(module, index);
+  const int64_t stride = spec.out_features(module, index) / blocks;
   int64_t begin = 0;
   for (Role role : module.all_roles()) {
-    const int64_t rows = spec.out_features(role);
+    const RoleRows rows{begin, spec.out_features(role, index) / blocks, blocks, stride};
     Tensor bias_part;
-    if (bias != nullptr) bias_part = part_of(*bias, begin, rows);
+    if (bias != nullptr) bias_part = part_of(*bias, rows);
     layer.linears[static_cast<size_t>(role)] =
-        backend.prepare(part_of(weight, begin, rows), bias != nullptr ? &bias_part : nullptr);
-    begin += rows;
+        backend.prepare(part_of(weight, rows), bias != nullptr ? &bias_part : nullptr);
+    begin += rows.count;
   }
 }
 
 }  // namespace
 
-void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module,
+void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module, int64_t index,
                 const Tensor& weight, const Tensor* bias) {
-  set_parts(layer, backend, spec, module, weight, bias);
+  set_parts(layer, backend, spec, module, index, weight, bias);
 }
 
-void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module,
+void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module, int64_t index,
                 const QTensor& weight, const Tensor* bias) {
-  set_parts(layer, backend, spec, module, weight, bias);
+  set_parts(layer, backend, spec, module, index, weight, bias);
 }
 
 }  // namespace gptq

@@ -13,30 +13,37 @@
 namespace gptq {
 
 struct NormWeights {
-  std::shared_ptr<const Vector> weight, bias;  // [hidden]; bias null for an RMS norm
+  std::shared_ptr<const Vector> weight, bias;  // [hidden], or of a head; both null where there is no norm
+
+  explicit operator bool() const { return weight != nullptr; }
 };
 
 /// Copies share what is prepared.
 struct Layer {
-  NormWeights attention_norm, mlp_norm;
-  std::array<std::shared_ptr<const Linear>, kRoles> linears;  // gate is null in a plain MLP
+  std::array<NormWeights, kNormPlaces> norms;
+  std::array<std::shared_ptr<const Linear>, kRoles> linears;  // null for a role that the layer has not
+  Activation act;
+  double scalar = 1.0;  // what the residual stream is multiplied with behind the layer
 
+  const NormWeights& norm(NormPlace place) const { return norms[static_cast<size_t>(place)]; }
   const Linear& linear(Role role) const { return *linears[static_cast<size_t>(role)]; }
 };
 
 struct Weights {
-  std::shared_ptr<const Linear> embed;      // [vocab, hidden]
-  std::shared_ptr<const Linear> positions;  // [context, hidden], learned positions only
+  std::shared_ptr<const Linear> embed;      // [vocab, embed_dim]
+  std::shared_ptr<const Linear> positions;  // [context + offset, hidden], learned positions only
+  NormWeights embed_norm;
+  std::shared_ptr<const Linear> project_in, project_out;  // between embed_dim and hidden; may be null
   std::vector<Layer> layers;
   NormWeights final_norm;
-  std::shared_ptr<const Linear> head;  // [vocab, hidden]; the embedding when tied
+  std::shared_ptr<const Linear> head;  // [vocab, embed_dim]; the embedding when tied
 };
 
-/// Prepares the Linears of a module. `weight` [out_features, in_features] has the rows of its roles, stacked; `bias`
-/// is null or has as many elements.
-void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module,
+/// Prepares the Linears of a module of layer `index`. `weight` [out_features, in_features] has the rows of its roles, as
+/// Rows says; `bias` is null or has as many elements.
+void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module, int64_t index,
                 const Tensor& weight, const Tensor* bias);
-void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module,
+void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module, int64_t index,
                 const QTensor& weight, const Tensor* bias);
 
 }  // namespace gptq

@@ -120,12 +120,12 @@ Sequences write_own_text(const Spec& spec, const Weights& weights, const Backend
   constexpr int64_t kTogether = 64;
   const auto vocab = static_cast<size_t>(spec.vocab);
   const auto stream = backend.create_stream(cancel);
-  Decoder decoder(spec, *stream, std::min(samples, kTogether));
+  Decoder decoder(spec, backend, *stream, std::min(samples, kTogether));
   Sequences sequences(static_cast<size_t>(samples), std::vector<int32_t>{start});
   std::vector<float> logits;
   for (int64_t first = 0; first < samples; first += kTogether) {
     const int64_t count = std::min(kTogether, samples - first);
-    const auto cache = backend.create_cache(decoder.cache_shape(spec.layers, count));
+    const auto cache = backend.create_cache(decoder.cache_shape(count));
     std::vector<Sampler> samplers;
     for (int64_t s = 0; s < count; ++s)
       samplers.emplace_back(

@@ -50,7 +50,7 @@ void refuse_in_place(const fs::path& source, const fs::path& target) {
 }
 
 void refuse_storage(const Spec& spec, QuantFormat format) {
-  if (format != QuantFormat::compressed_tensors || spec.family->storage != Storage::in_out) return;
+  if (format != QuantFormat::compressed_tensors || spec.traits.storage != Storage::in_out) return;
   throw Error(Fault::unsupported,
               cat("compressed-tensors has no place for the transposed weights of ", spec.family->name));
 }

@@ -162,11 +162,13 @@ class Conversion {
   }
 
   void plan_module(const Converted& module, std::vector<TensorInfo>& tensors) const {
-    const auto& [path, name, in, out, storage] = module.linear;
+    const std::string& path = module.linear.path;
+    const int64_t in = module.linear.in_features, out = module.linear.out_features;
     if (!options_.format) {
-      tensors.push_back({.name = path + ".weight",
-                         .dtype = options_.dtype,
-                         .shape = storage == Storage::out_in ? std::vector{out, in} : std::vector{in, out}});
+      tensors.push_back(
+          {.name = path + ".weight",
+           .dtype = options_.dtype,
+           .shape = module.linear.storage == Storage::out_in ? std::vector{out, in} : std::vector{in, out}});
       return;
     }
     for (TensorInfo& part : module_tensors(path, module.shape, *options_.format)) {

@@ -28,9 +28,7 @@ constexpr size_t kPart = size_t{1} << 22;  // bytes written at once
 /// A Linear, or a table of rows, on its way into the file.
 struct MatrixOut {
   GgufTensor tensor;
-  std::string path;                   // of the source, without ".weight"
-  Storage storage = Storage::out_in;  // of a dense weight
-  bool quantized = false;
+  StoredLinear source;
   bool own_codes = false;  // goes into its blocks code by code
   int64_t head_dim = 0;    // of heads whose rows are paired, else 0
 };
@@ -126,18 +124,23 @@ class Export {
   const Names& names() const { return *spec().family->names; }
 
   void collect() {
-    const std::string base =
-        loader_.layers_prefix().substr(0, loader_.layers_prefix().size() - names().layers.size());
-    const std::string table = cat(base, names().embed);
-    add_matrix("token_embd", table, spec().vocab, spec().hidden, Storage::out_in);
+    const std::string& base = loader_.base();
+    StoredLinear table{.path = cat(base, names().embed), .full_name = {}};
+    table.in_features = spec().hidden;
+    table.out_features = spec().vocab;
+    add_matrix("token_embd", table);
     if (!names().positions.empty())
       add_vector("position_embd.weight", cat(base, names().positions, ".weight"),
                  {spec().context, spec().hidden});
     for (int64_t i = 0; i < spec().layers; ++i) add_layer(i);
     add_norm("output_norm", cat(base, names().final_norm));
-    if (!loader_.tied())
-      add_matrix("output", loader_.head_name(), spec().vocab, spec().hidden, Storage::out_in);
-    if (std::vector<float> factors = gguf_rope_factors(spec().rope); !factors.empty()) {
+    if (!loader_.tied()) {
+      if (loader_.checkpoint().find(loader_.head_name() + ".bias") != nullptr)
+        throw Error(Fault::unsupported,
+                    cat(loader_.head_name(), ".bias: llama.cpp's ", arch_.name, " has no place for it"));
+      add_matrix("output", loader_.head());
+    }
+    if (std::vector<float> factors = gguf_rope_factors(spec().rope()); !factors.empty()) {
       add_vector("rope_freqs.weight", "", {static_cast<int64_t>(factors.size())});
       vectors_.back().values = std::move(factors);
     }
@@ -146,24 +149,21 @@ class Export {
 
   void add_layer(int64_t layer) {
     const std::string prefix = loader_.layer_prefix(layer);
-    add_norm(gguf_layer_name(layer, "attn_norm"), cat(prefix, names().attention_norm));
-    add_norm(gguf_layer_name(layer, "ffn_norm"), cat(prefix, names().mlp_norm));
-    for (const Module& module : names().modules) {
-      const std::string name = gguf_layer_name(layer, gguf_part(module));
-      const std::string path = loader_.module_name(layer, module);
-      const int64_t out = spec().out_features(module);
-      add_matrix(name, path, out, spec().in_features(module), spec().family->storage);
-      if (has_paired_rows(arch_, module)) matrices_.back().head_dim = spec().head_dim;
-      add_bias(name, path, module, out);
+    add_norm(gguf_layer_name(layer, "attn_norm"), cat(prefix, names().norm(NormPlace::attention)));
+    add_norm(gguf_layer_name(layer, "ffn_norm"), cat(prefix, names().norm(NormPlace::mlp)));
+    for (const StoredLinear& linear : loader_.modules(layer)) {
+      const std::string name = gguf_layer_name(layer, gguf_part(*linear.module));
+      add_matrix(name, linear);
+      if (has_paired_rows(arch_, *linear.module)) matrices_.back().head_dim = spec().head_dim;
+      add_bias(name, linear.path, *linear.module, linear.out_features);
     }
   }
 
-  void add_matrix(const std::string& name, const std::string& path, int64_t rows, int64_t cols,
-                  Storage storage) {
-    matrices_.push_back({.tensor = {.name = name + ".weight", .type = GgufType::f16, .shape = {rows, cols}},
-                         .path = path,
-                         .storage = storage,
-                         .quantized = loader_.is_quantized(path)});
+  void add_matrix(const std::string& name, const StoredLinear& linear) {
+    matrices_.push_back({.tensor = {.name = name + ".weight",
+                                    .type = GgufType::f16,
+                                    .shape = {linear.out_features, linear.in_features}},
+                         .source = linear});
   }
 
   void add_vector(const std::string& name, const std::string& source, std::vector<int64_t> shape) {
@@ -173,14 +173,14 @@ class Export {
 
   void add_norm(const std::string& name, const std::string& source) {
     add_vector(name + ".weight", source + ".weight", {spec().hidden});
-    if (spec().family->norm == Norm::layer) add_vector(name + ".bias", source + ".bias", {spec().hidden});
+    if (spec().traits.norm == NormKind::layer) add_vector(name + ".bias", source + ".bias", {spec().hidden});
   }
 
   void add_bias(const std::string& name, const std::string& path, const Module& module, int64_t out) {
     const bool there = loader_.checkpoint().find(path + ".bias") != nullptr;
     const bool placed =
         std::find(arch_.biased.begin(), arch_.biased.end(), module.roles[0]) != arch_.biased.end();
-    const bool wanted = spec().family->norm == Norm::layer;  // GPT-2's all have one
+    const bool wanted = spec().traits.norm == NormKind::layer;  // GPT-2's all have one
     if (there && !placed) {
       const std::vector<float> bias = to_float(loader_.checkpoint().read(path + ".bias", Access::read));
       // some programs give every quantized Linear one
@@ -194,20 +194,20 @@ class Export {
   }
 
   QTensor read_quantized(const MatrixOut& matrix) const {
-    return loader_.quantized_weight(matrix.path, matrix.tensor.shape[1], matrix.tensor.shape[0]);
+    return loader_.quantized_weight(matrix.source.path, matrix.tensor.shape[1], matrix.tensor.shape[0]);
   }
 
   void choose_type(MatrixOut& matrix) {
     const bool linear = matrix.tensor.name.starts_with("blk.");
     const bool blocks = matrix.tensor.cols() % kGgufBlock == 0;
-    const bool is_given = options_.type && (linear || matrix.quantized);
+    const bool is_given = options_.type && (linear || matrix.source.quantized);
     GgufType given = options_.type.value_or(GgufType::f16);
     if (is_given && !blocks && block_of(given).elements > 1) {
-      note("rows that are no multiple of 32 inputs: written as F16", matrix.path, 0);
+      note("rows that are no multiple of 32 inputs: written as F16", matrix.source.path, 0);
       given = GgufType::f16;
     }
-    if (!matrix.quantized) {
-      const Tensor weight = loader_.checkpoint().read(matrix.path + ".weight", Access::read);
+    if (!matrix.source.quantized) {
+      const Tensor weight = loader_.checkpoint().read(matrix.source.path + ".weight", Access::read);
       matrix.tensor.type = is_given ? given : narrow_type(weight);
       if (is_given) check_given(matrix, find_beyond(given, weight));
       return;
@@ -237,7 +237,7 @@ class Export {
     if (!lost) return;
     const std::string type = gguf_type_name(static_cast<uint32_t>(matrix.tensor.type));
     throw Error(Status::invalid_argument,
-                cat(matrix.path, ": a weight of ", *lost, " is beyond ", type,
+                cat(matrix.source.path, ": a weight of ", *lost, " is beyond ", type,
                     "; BF16 holds it, which option 'gguf_type' = auto takes where it must"));
   }
 
@@ -295,33 +295,33 @@ class Export {
         power += std::pow(double{wanted[k]}, 2);
       }
     };
-    if (matrix.quantized) {
+    if (matrix.source.quantized) {
       const QTensor q = read_quantized(matrix);
       write_rows(writer, matrix, [&](int64_t row, std::span<std::byte> packed) {
         dequantize_row(q, row, wanted.data());
         if (matrix.own_codes) {
-          pack_gguf_row(matrix.tensor.type, q, row, packed, matrix.path);
+          pack_gguf_row(matrix.tensor.type, q, row, packed, matrix.source.path);
         } else {
-          pack_gguf_row(matrix.tensor.type, wanted, packed, matrix.path);
+          pack_gguf_row(matrix.tensor.type, wanted, packed, matrix.source.path);
         }
         compare(packed);
       });
     } else {
-      const Tensor dense = matrix.storage == Storage::in_out
-                               ? loader_.dense_weight(matrix.path, Access::read)
-                               : loader_.checkpoint().read(matrix.path + ".weight", Access::read);
+      const Tensor dense = matrix.source.storage == Storage::in_out
+                               ? loader_.dense_weight(matrix.source, Access::read)
+                               : loader_.checkpoint().read(matrix.source.path + ".weight", Access::read);
       write_rows(writer, matrix, [&](int64_t row, std::span<std::byte> packed) {
         to_float(dense, row * static_cast<int64_t>(cols), static_cast<int64_t>(cols), wanted.data());
-        pack_gguf_row(matrix.tensor.type, wanted, packed, matrix.path);
+        pack_gguf_row(matrix.tensor.type, wanted, packed, matrix.source.path);
         compare(packed);
       });
     }
-    if (error > 0) note(reason(matrix), matrix.path, std::sqrt(error / power));
+    if (error > 0) note(reason(matrix), matrix.source.path, std::sqrt(error / power));
   }
 
   std::string reason(const MatrixOut& matrix) const {
     const std::string type = gguf_type_name(static_cast<uint32_t>(matrix.tensor.type));
-    if (!matrix.quantized) return cat("weights rounded to ", type);
+    if (!matrix.source.quantized) return cat("weights rounded to ", type);
     if (!matrix.own_codes && options_.type)
       return cat("their codes rounded anew to ", type, ", as asked for");
     if (!matrix.own_codes) return cat("groups or codes that no block of GGUF holds: rounded anew to ", type);

@@ -85,15 +85,15 @@ class Import {
   void take_layer(int64_t layer) {
     const Names& names = *spec_.family->names;
     const std::string prefix = cat(names.base, names.layers, layer, ".");
-    take_norm(gguf_layer_name(layer, "attn_norm"), cat(prefix, names.attention_norm));
-    take_norm(gguf_layer_name(layer, "ffn_norm"), cat(prefix, names.mlp_norm));
+    take_norm(gguf_layer_name(layer, "attn_norm"), cat(prefix, names.norm(NormPlace::attention)));
+    take_norm(gguf_layer_name(layer, "ffn_norm"), cat(prefix, names.norm(NormPlace::mlp)));
     for (const Module& module : names.modules) {
       const std::string from = gguf_layer_name(layer, gguf_part(module)), to = cat(prefix, module.name);
-      const int64_t out = spec_.out_features(module), in = spec_.in_features(module);
+      const int64_t out = spec_.out_features(module, layer), in = spec_.in_features(module, layer);
       const int64_t head_dim = has_paired_rows(arch_, module) ? spec_.head_dim : 0;
       Moved& weight = take(from + ".weight", to + ".weight", {out, in});
       weight.head_dim = head_dim;
-      weight.storage = spec_.family->storage;
+      weight.storage = spec_.traits.storage;
       if (weight.storage == Storage::in_out) std::swap(weight.to.shape[0], weight.to.shape[1]);
       if (file_.header().find(from + ".bias") != nullptr)
         take(from + ".bias", to + ".bias", {out}).head_dim = head_dim;
@@ -102,7 +102,7 @@ class Import {
 
   void take_norm(const std::string& from, const std::string& to) {
     take(from + ".weight", to + ".weight", {spec_.hidden});
-    if (spec_.family->norm == Norm::layer) take(from + ".bias", to + ".bias", {spec_.hidden});
+    if (spec_.traits.norm == NormKind::layer) take(from + ".bias", to + ".bias", {spec_.hidden});
   }
 
   Moved& take(const std::string& from, const std::string& to, const std::vector<int64_t>& shape) {

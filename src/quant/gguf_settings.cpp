@@ -16,27 +16,29 @@ namespace {
 }
 
 void check_runs(const Spec& spec, const GgufArch& arch) {
-  const bool gpt2 = spec.family->positions == Positions::learned;
+  const bool gpt2 = spec.traits.positions == Positions::learned;
   const Act wanted = gpt2 ? Act::gelu_tanh : Act::silu;
-  if (spec.act != wanted)
+  if (spec.act.act != wanted)
     refuse(cat("its own ", arch.name, " has the activation ", gpt2 ? "gelu_new" : "silu"));
   const double scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
   if (spec.attention_scale != scale) refuse("attention is not scaled by 1 / sqrt(head_dim)");
   if (arch.name != "llama" && spec.head_dim * spec.heads != spec.hidden) {
     refuse(cat("heads of ", spec.head_dim, " are not hidden_size / num_attention_heads"));
   }
-  if (!gpt2 && spec.rope.dim != spec.head_dim) refuse("only a part of each head rotates");
-  if (spec.rope.kind != RopeKind::yarn) return;
+  if (!gpt2 && spec.rope().dim != spec.head_dim) refuse("only a part of each head rotates");
+  if (spec.rope().kind == RopeKind::longrope || spec.rope().kind == RopeKind::proportional)
+    refuse("its rope is of another kind than this architecture's");
+  if (spec.rope().kind != RopeKind::yarn) return;
   const RopeSpec usual;
-  if (!spec.rope.truncate) refuse("yarn without rounding its range ('truncate' is false)");
-  if (spec.rope.beta_fast != usual.beta_fast || spec.rope.beta_slow != usual.beta_slow)
+  if (!spec.rope().truncate) refuse("yarn without rounding its range ('truncate' is false)");
+  if (spec.rope().beta_fast != usual.beta_fast || spec.rope().beta_slow != usual.beta_slow)
     refuse("yarn with other bounds than 'beta_fast' 32 and 'beta_slow' 1");
 }
 
 void warn_of_differences(const Spec& spec) {
   int64_t narrowest = spec.context;
-  for (int64_t window : spec.window) {
-    if (window > 0) narrowest = std::min(narrowest, window);
+  for (const LayerSpec& layer : spec.layer) {
+    if (layer.window > 0) narrowest = std::min(narrowest, layer.window);
   }
   if (narrowest < spec.context) {
     log(LogLevel::warning,
@@ -44,10 +46,10 @@ void warn_of_differences(const Spec& spec) {
             "else for texts of more than ",
             narrowest, " tokens"));
   }
-  if (spec.rope.kind == RopeKind::dynamic) {
+  if (spec.rope().kind == RopeKind::dynamic) {
     log(LogLevel::warning,
         cat("llama.cpp has no 'dynamic' rope: it computes something else for texts of more than ",
-            spec.rope.original_context, " tokens"));
+            spec.rope().original_context, " tokens"));
   }
 }
 
@@ -112,10 +114,10 @@ GgufSettings gguf_model_settings(const Spec& spec, const GgufArch& arch, std::st
     count("attention.key_length", spec.head_dim);
     count("attention.value_length", spec.head_dim);
   }
-  settings.number(cat(prefix, spec.family->norm == Norm::rms ? "attention.layer_norm_rms_epsilon"
-                                                             : "attention.layer_norm_epsilon"),
+  settings.number(cat(prefix, spec.traits.norm == NormKind::rms ? "attention.layer_norm_rms_epsilon"
+                                                                : "attention.layer_norm_epsilon"),
                   static_cast<float>(spec.norm_eps));
-  if (spec.family->positions == Positions::rope) add_rope(settings, prefix, spec.rope);
+  if (spec.traits.positions == Positions::rope) add_rope(settings, prefix, spec.rope());
   return settings;
 }
 

@@ -15,7 +15,6 @@ namespace gptq {
 namespace {
 
 constexpr int64_t kDefaultLength = 2048;
-constexpr auto kUnits = static_cast<int64_t>(kInputs.size());
 
 void refuse_quantized(const Loader& loader) {
   if (!loader.quantization()) return;
@@ -45,6 +44,7 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
       plan_(make_plan(loader_, options_)),
       tokenizer_(loader_.folder()) {
   refuse_in_place(source, target);
+  for (int64_t i = 0; i < loader_.spec().layers; ++i) stages_.push_back(stages_of(loader_.modules(i)));
   const int64_t context = loader_.spec().context;
   if (options_.calibration_length == 0) options_.calibration_length = std::min(kDefaultLength, context);
   if (options_.calibration_length > context) {
@@ -199,16 +199,18 @@ void Job::calibrate() {
   release_freed_memory();
 }
 
-QTensor Job::solve(const std::string& path, int64_t rows, const SolverOptions& options,
-                   const Hessian& hessian, Solver& solver, Drifts* last) {
+QTensor Job::solve(const StoredLinear& linear, const SolverOptions& options, const Hessian& hessian,
+                   Solver& solver, Drifts* last) {
+  const std::string& path = linear.path;
   const Stopwatch watch;
   const auto read = [&](int64_t begin, int64_t count) {
     tick();
-    return loader_.dense_rows(path, begin, count);
+    return loader_.dense_rows(linear, begin, count);
   };
   auto [result, energy] = solve_matrix(
       walk_->stream(), hessian, solver,
-      {.name = path, .rows = rows, .together = rows_together(hessian.size()), .read = read}, last);
+      {.name = path, .rows = linear.out_features, .together = rows_together(hessian.size()), .read = read},
+      last);
   output_->write_module(path, result.q);
   ModuleReport report = describe(result, energy);
   report.name = path;
@@ -220,53 +222,48 @@ QTensor Job::solve(const std::string& path, int64_t rows, const SolverOptions& o
   return std::move(result.q);
 }
 
-void Job::solve_input(LayerStages& layer, int64_t index, Input input, InputSums sums) {
-  const Spec& spec = loader_.spec();
-  std::vector<std::pair<const Module*, const SolverOptions*>> planned;
-  for (const Module& module : spec.family->names->modules) {
-    if (input_of(module.roles[0]) != input) continue;
-    const SolverOptions* options = plan_.find(loader_.module_name(index, module));
-    if (options != nullptr) planned.emplace_back(&module, options);
+void Job::solve_stage(LayerStages& layer, int64_t index, const Stage& stage, InputSums sums) {
+  std::vector<std::pair<const StoredLinear*, const SolverOptions*>> planned;
+  for (const StoredLinear* linear : stage.linears) {
+    const SolverOptions* options = plan_.find(linear->path);
+    if (options != nullptr) planned.emplace_back(linear, options);
   }
   std::optional<Solver> solver;  // shared by neighbours of the same options
   const SolverOptions* solver_options = nullptr;
-  for (const auto& [module, options] : planned) {
+  for (const auto& [linear, options] : planned) {
     tick();
     if (!solver || *options != *solver_options) {
       solver.reset();
       solver.emplace(walk_->stream(), *sums.hessian, &sums.drifts, *options);
     }
     solver_options = options;
-    const std::string path = loader_.module_name(index, *module);
-    for (Role role : module->all_roles()) layer.now.linears[static_cast<size_t>(role)].reset();
-    const bool is_last = module == planned.back().first;
-    const QTensor q = solve(path, spec.out_features(*module), *options, *sums.hessian, *solver,
-                            is_last ? &sums.drifts : nullptr);
-    const std::optional<Tensor> bias = loader_.bias(path, Access::read);
-    set_module(layer.now, *backend_, spec, *module, q, bias ? &*bias : nullptr);
+    for (Role role : linear->module->all_roles()) layer.now.linears[static_cast<size_t>(role)].reset();
+    const bool is_last = linear == planned.back().first;
+    const QTensor q = solve(*linear, *options, *sums.hessian, *solver, is_last ? &sums.drifts : nullptr);
+    set_quantized(layer, index, *linear, q);
   }
   release_freed_memory();
 }
 
-bool Job::wants(int64_t index, Input input) const {
-  const auto modules = loader_.spec().family->names->modules;
-  return std::any_of(modules.begin(), modules.end(), [&](const Module& module) {
-    return input_of(module.roles[0]) == input && plan_.find(loader_.module_name(index, module)) != nullptr;
-  });
+void Job::set_quantized(LayerStages& layer, int64_t index, const StoredLinear& linear, const QTensor& q) {
+  const std::optional<Tensor> bias = loader_.bias(linear, Access::read);
+  set_module(layer.now, *backend_, loader_.spec(), *linear.module, index, q, bias ? &*bias : nullptr);
+}
+
+bool Job::wants(const Stage& stage) const {
+  return std::any_of(stage.linears.begin(), stage.linears.end(),
+                     [&](const StoredLinear* linear) { return plan_.find(linear->path) != nullptr; });
 }
 
 /// In the order in which they are solved.
 std::vector<PlannedMatrix> Job::planned_matrices(int64_t index) const {
-  const Spec& spec = loader_.spec();
   std::vector<PlannedMatrix> planned;
-  for (Input input : kInputs) {
-    for (const Module& module : spec.family->names->modules) {
-      if (input_of(module.roles[0]) != input) continue;
-      const std::string path = loader_.module_name(index, module);
-      const SolverOptions* options = plan_.find(path);
+  for (const Stage& stage : stages_[static_cast<size_t>(index)]) {
+    for (const StoredLinear* linear : stage.linears) {
+      const SolverOptions* options = plan_.find(linear->path);
       if (options == nullptr) continue;
-      const ModuleShape shape = planned_shape(*options, spec.in_features(module), spec.out_features(module));
-      planned.push_back({path,
+      const ModuleShape shape = planned_shape(*options, linear->in_features, linear->out_features);
+      planned.push_back({linear->path,
                          {.bits = shape.bits,
                           .rows = shape.out_features,
                           .cols = shape.in_features,
@@ -278,29 +275,27 @@ std::vector<PlannedMatrix> Job::planned_matrices(int64_t index) const {
 
 /// A layer that an earlier run has finished: the hidden states go through it as they did then.
 void Job::pass_finished_layer(int64_t index) {
-  const Spec& spec = loader_.spec();
   if (!work_->check_layer(index, planned_matrices(index))) {
     layers_kept_ = work_->kept();
     return quantize_layer(index);
   }
   begin_stage(index);
   LayerStages layer = load_stages(index);
-  for (const Module& module : spec.family->names->modules) {
+  for (const StoredLinear& linear : loader_.modules(index)) {
     tick();
-    const std::string path = loader_.module_name(index, module);
-    const std::optional<QTensor> q = work_->read_module(index, path);
+    const std::optional<QTensor> q = work_->read_module(index, linear.path);
     if (!q) continue;
-    output_->write_module(path, *q);
-    const std::optional<Tensor> bias = loader_.bias(path, Access::read);
-    set_module(layer.now, *backend_, spec, module, *q, bias ? &*bias : nullptr);
+    output_->write_module(linear.path, *q);
+    set_quantized(layer, index, linear, *q);
   }
   for (const FinishedModule& module : work_->layer(index).modules) modules_.push_back(module.report);
   if (goes_on_after(index)) {
     walk_->advance_attention(layer, index);
     walk_->advance_mlp(layer, index);
   }
-  units_done_ += kUnits;
-  units_before_ += kUnits;
+  const auto units = static_cast<int64_t>(stages_[static_cast<size_t>(index)].size());
+  units_done_ += units;
+  units_before_ += units;
 }
 
 void Job::quantize_layer(int64_t index) {
@@ -309,22 +304,23 @@ void Job::quantize_layer(int64_t index) {
   begin_stage(index);
   work_->begin_layer(index);
   LayerStages layer = load_stages(index);
+  const std::vector<Stage>& stages = stages_[static_cast<size_t>(index)];
   const Advances on = goes_on_after(index) ? Advances::yes : Advances::no;
   if (options_.true_sequential == TrueSequential::no) {
-    auto sums = walk_->collect_all(layer, index, on);
-    for (size_t i = 0; i < kInputs.size(); ++i, ++units_done_)
-      solve_input(layer, index, kInputs[i], std::move(sums[i]));
+    auto sums = walk_->collect_all(layer, index, stages, on);
+    for (size_t i = 0; i < stages.size(); ++i, ++units_done_)
+      solve_stage(layer, index, stages[i], std::move(sums[i]));
     if (on == Advances::yes) walk_->advance_attention(layer, index);
   } else {
-    for (Input input : kInputs) {
-      const Advances then = input == Input::mlp_out ? on : Advances::yes;
-      if (wants(index, input)) {
-        InputSums sums = walk_->collect(layer, index, input, then);
-        if (input == Input::mlp_out) layer.original = {};  // it has done its part
-        solve_input(layer, index, input, std::move(sums));
+    for (const Stage& stage : stages) {
+      const Advances then = stage.input == Input::mlp_out ? on : Advances::yes;
+      if (wants(stage)) {
+        InputSums sums = walk_->collect(layer, index, stage, then);
+        if (stage.input == Input::mlp_out) layer.original = {};  // it has done its part
+        solve_stage(layer, index, stage, std::move(sums));
       }
       ++units_done_;
-      if (input == Input::attention_out) walk_->advance_attention(layer, index);
+      if (stage.input == Input::attention_out) walk_->advance_attention(layer, index);
     }
   }
   if (on == Advances::yes) walk_->advance_mlp(layer, index);
@@ -343,18 +339,20 @@ LayerStages Job::load_stages(int64_t index) const {
 }
 
 void Job::quantize_head() {
-  const std::string path = loader_.head_name();
-  stage_ = path;
+  const StoredLinear head = loader_.head();
+  stage_ = head.path;
   tick();
-  const SolverOptions& options = *plan_.find(path);
-  InputSums sums = walk_->collect_head(loader_.load_final_norm(*backend_));
+  const SolverOptions& options = *plan_.find(head.path);
+  InputSums sums = walk_->collect_head(loader_.load_around(*backend_, Access::read));
   Solver solver(walk_->stream(), *sums.hessian, &sums.drifts, options);
-  solve(path, loader_.spec().vocab, options, *sums.hessian, solver, &sums.drifts);
+  solve(head, options, *sums.hessian, solver, &sums.drifts);
   ++units_done_;
 }
 
 int64_t Job::units() const {
-  return loader_.spec().layers * kUnits + (options_.lm_head == QuantizeHead::yes ? 1 : 0);
+  int64_t units = options_.lm_head == QuantizeHead::yes ? 1 : 0;
+  for (const auto& stages : stages_) units += static_cast<int64_t>(stages.size());
+  return units;
 }
 
 JobStep Job::step() {

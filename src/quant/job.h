@@ -65,14 +65,15 @@ class Job {
   void quantize_head();
   void pass_finished_layer(int64_t index);
   LayerStages load_stages(int64_t index) const;
-  void solve_input(LayerStages& layer, int64_t index, Input input, InputSums sums);
+  void solve_stage(LayerStages& layer, int64_t index, const Stage& stage, InputSums sums);
+  void set_quantized(LayerStages& layer, int64_t index, const StoredLinear& linear, const QTensor& q);
   /// Solves and writes the matrix; what came out, for the layers behind it. `last` as for solve_matrix().
-  QTensor solve(const std::string& path, int64_t rows, const SolverOptions& options, const Hessian& hessian,
+  QTensor solve(const StoredLinear& linear, const SolverOptions& options, const Hessian& hessian,
                 Solver& solver, Drifts* last);
   void write_report();
   int64_t units() const;
-  /// Whether a module that reads `input` is to be quantized.
-  bool wants(int64_t index, Input input) const;
+  /// Whether any of its modules is to be quantized.
+  bool wants(const Stage& stage) const;
   std::vector<PlannedMatrix> planned_matrices(int64_t index) const;
   /// Whether anything reads the hidden states behind the layer.
   bool goes_on_after(int64_t index) const;
@@ -85,6 +86,7 @@ class Job {
   Progress progress_;
   Loader loader_;
   ModulePlan plan_;
+  std::vector<std::vector<Stage>> stages_;  // of each layer
   std::shared_ptr<const Backend> backend_;
   std::optional<JobWork> work_;            // gone once committed or failed, as is
   std::optional<QuantizedFolder> output_;  // this
@@ -98,7 +100,7 @@ class Job {
   std::unique_ptr<LayerWalk> walk_;
   std::atomic<int64_t> next_layer_{-1};   // -1: calibration; layers: closing; beyond: done
   std::string stage_, stage_prefix_;      // the names of its modules begin with the latter
-  std::atomic<int64_t> units_done_{0};    // inputs solved
+  std::atomic<int64_t> units_done_{0};    // stages solved
   std::atomic<int64_t> units_before_{0};  // of them by earlier runs
   std::atomic<int64_t> layers_kept_{0};
   Stopwatch clock_;

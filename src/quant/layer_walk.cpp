@@ -9,15 +9,27 @@
 namespace gptq {
 namespace {
 
-int64_t inputs_of(const Spec& spec, Input input) {
-  switch (input) {
-    case Input::attention_out: return spec.heads * spec.head_dim;
-    case Input::mlp_out: return spec.intermediate;
-    default: return spec.hidden;
-  }
+/// Whether what the last Linears of a half compute is added to the residual stream as it is.
+bool adds_directly(const Spec& spec, const Layer& layer, NormPlace behind) {
+  return spec.traits.flow != Flow::post && !layer.norm(behind);
 }
 
 }  // namespace
+
+std::vector<Stage> stages_of(std::span<const StoredLinear> linears) {
+  std::vector<Stage> stages;
+  for (const StoredLinear& linear : linears) {
+    const Input input = linear.module->input();
+    const auto at =
+        std::find_if(stages.begin(), stages.end(), [&](const Stage& stage) { return stage.input >= input; });
+    if (at != stages.end() && at->input == input) {
+      at->linears.push_back(&linear);
+    } else {
+      stages.insert(at, {.input = input, .inputs = linear.in_features, .linears = {&linear}});
+    }
+  }
+  return stages;
+}
 
 FollowOriginal follow_original(const SolverOptions& options) {
   if (options.target == Target::sequential) return FollowOriginal::no;
@@ -37,7 +49,7 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
       tick_(std::move(tick)),
       stream_(backend.create_stream(cancel)) {
   const size_t models = follow == FollowOriginal::no ? 1 : 2;
-  while (tracks_.size() < models) tracks_.push_back(std::make_unique<Track>(spec, *stream_));
+  while (tracks_.size() < models) tracks_.push_back(std::make_unique<Track>(spec, backend, *stream_));
   const int64_t max_rows = tracks_[0]->decoder.max_rows();
   int64_t tokens = 0;
   for (size_t s = 0; s < sequences.size(); ++s) {
@@ -47,20 +59,34 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
     groups_.back().tokens += length;
     tokens += length;
   }
-  size_t most = 1;
-  for (const Group& group : groups_) most = std::max(most, group.sequences.size());
+  for (const Group& group : groups_)
+    most_together_ = std::max(most_together_, static_cast<int64_t>(group.sequences.size()));
   const auto open = [&](std::optional<StateStore>& store, StatePlaces::Place place, int64_t cols,
                         const std::string& name) {
     if (place == StatePlaces::Place::memory) store.emplace(tokens * cols);
     if (place == StatePlaces::Place::file) store.emplace(tokens * cols, *places.folder, name);
   };
   for (size_t t = 0; t < tracks_.size(); ++t) {
-    Track& track = *tracks_[t];
-    track.cache = backend_.create_cache(track.decoder.cache_shape(1, static_cast<int64_t>(most)));
-    open(track.states, places.states, spec.hidden, cat("states-", t));
+    open(tracks_[t]->states, places.states, spec.hidden, cat("states-", t));
   }
-  const int64_t widest = std::max(inputs_of(spec, Input::attention_out), inputs_of(spec, Input::mlp_out));
-  open(inputs_, places.inputs, widest, "inputs");
+  open(inputs_, places.inputs, widest_mixed(spec), "inputs");
+}
+
+int64_t widest_mixed(const Spec& spec) {
+  return spec.most([](const Spec& s, const LayerSpec& layer) {
+    return std::max(s.heads * layer.value_dim, layer.intermediate);
+  });
+}
+
+/// Layers of the same shape share a cache.
+void LayerWalk::begin_layer(int64_t index) {
+  for (const auto& track : tracks_) {
+    CacheShape shape = track->decoder.layer_cache_shape(index, most_together_);
+    if (track->cache && shape.layers == track->cache_shape.layers) continue;
+    track->cache.reset();
+    track->cache = backend_.create_cache(shape);
+    track->cache_shape = std::move(shape);
+  }
 }
 
 void LayerWalk::begin_group(const Group& group) {
@@ -71,6 +97,7 @@ void LayerWalk::begin_group(const Group& group) {
     const auto& sequence = sequences_[group.sequences[s]];
     const auto length = static_cast<int64_t>(sequence.size());
     for (const auto& track : tracks_) {
+      if (!track->cache) continue;  // the head has none
       track->cache->truncate(static_cast<int32_t>(s), 0);
       track->cache->reserve(static_cast<int32_t>(s), length);
     }
@@ -114,8 +141,7 @@ LayerWalk::Inputs LayerWalk::both(const LayerStages& layer, const Step& step) {
 
 void LayerWalk::embed(const Loader& loader) {
   Decoder& decoder = tracks_[0]->decoder;
-  Weights weights;
-  weights.positions = loader.load_positions(backend_, Access::read);
+  Weights weights = loader.load_around(backend_, Access::read);
   std::vector<Row> rows;
   std::vector<int64_t> lengths;
   std::vector<int32_t> places(static_cast<size_t>(decoder.max_rows()));
@@ -141,17 +167,26 @@ void LayerWalk::embed(const Loader& loader) {
   }
 }
 
-InputSums LayerWalk::sums_for(Input input, int64_t index) {
-  const int64_t size = inputs_of(spec_, input);
-  InputSums sums{.hessian = stream_->create_hessian(size), .drifts = {}};
+InputSums LayerWalk::sums_for(const Stage& stage, int64_t index) {
+  InputSums sums{.hessian = stream_->create_hessian(stage.inputs), .drifts = {}};
   if (tracks_.size() == 1) return sums;
-  const bool is_first = input == Input::attention || input == Input::mlp;  // of the Linears of a half
   // before layer 0 nothing has been quantized
-  if (follow_ != FollowOriginal::stream && (index > 0 || input != Input::attention))
-    sums.drifts.inputs = stream_->create_drift(size, size);
-  if (follow_ != FollowOriginal::inputs && !is_first && (index > 0 || input != Input::attention_out))
-    sums.drifts.residual = stream_->create_drift(spec_.hidden, size);
+  const bool drifts =
+      index > 0 || (stage.input != Input::attention && !(in_parallel() && stage.input == Input::mlp));
+  if (drifts && follow_ != FollowOriginal::stream)
+    sums.drifts.inputs = stream_->create_drift(stage.inputs, stage.inputs);
   return sums;
+}
+
+/// Where outputs are added to the residual stream as they are, they can make up for what it lacks.
+void LayerWalk::add_stream_drift(const Stage& stage, const Layer& layer, int64_t index, InputSums& sums) {
+  if (follow_ != FollowOriginal::inputs_and_stream && follow_ != FollowOriginal::stream) return;
+  const bool of_attention = stage.input == Input::attention_out;
+  if (!of_attention && stage.input != Input::mlp_out) return;
+  if (of_attention && index == 0) return;
+  if (!adds_directly(spec_, layer, of_attention ? NormPlace::attention_out : NormPlace::mlp_out)) return;
+  sums.drifts.residual = stream_->create_drift(spec_.hidden, stage.inputs);
+  sums.drifts.output_scale = spec_.residual_scale;
 }
 
 void LayerWalk::add(const Inputs& inputs, InputSums& sums) {
@@ -162,85 +197,98 @@ void LayerWalk::add(const Inputs& inputs, InputSums& sums) {
                      *sums.drifts.residual);
 }
 
+LayerWalk::Half LayerWalk::half_of(Input input) {
+  return input == Input::attention || input == Input::attention_out ? Half::attention : Half::mlp;
+}
+
+Matrix LayerWalk::input_of_half(Track& track, const Layer& layer, Half half) {
+  return half == Half::attention ? track.decoder.attention_input(layer) : track.decoder.mlp_input(layer);
+}
+
 /// What the last Linear of the half reads.
 Matrix LayerWalk::mix(Track& track, const Layer& layer, int64_t index, Half half) {
-  if (half == Half::attention) {
-    track.decoder.attention_input(layer);
-    return track.decoder.attention_mix(layer, index, *track.cache, 0);
-  }
-  track.decoder.mlp_input(layer);
-  return track.decoder.mlp_mix(layer);
+  input_of_half(track, layer, half);
+  return half == Half::attention ? track.decoder.attention_mix(layer, index, *track.cache, 0)
+                                 : track.decoder.mlp_mix(layer, index);
 }
 
 /// The hidden states behind it.
-void LayerWalk::finish(Track& track, const Layer& layer, Half half) {
-  half == Half::attention ? track.decoder.attention_output(layer) : track.decoder.mlp_output(layer);
+void LayerWalk::finish(Track& track, const Layer& layer, int64_t index, Half half) {
+  half == Half::attention ? track.decoder.attention_output(layer, index)
+                          : track.decoder.mlp_output(layer, index);
 }
 
-InputSums LayerWalk::collect(const LayerStages& layer, int64_t index, Input input, Advances then) {
-  InputSums sums = sums_for(input, index);
-  if (input == Input::attention || input == Input::mlp) {
-    const Step step = [&](Track& track, const Layer& stage) {
-      return input == Input::attention ? track.decoder.attention_input(stage)
-                                       : track.decoder.mlp_input(stage);
-    };
-    each_part([&](int64_t first) {
-      load_all(first);
-      add(both(layer, step), sums);
-    });
-    return sums;
-  }
-  const Half half = input == Input::attention_out ? Half::attention : Half::mlp;
+/// From the states that are kept to where the half begins.
+void LayerWalk::come_to(Track& track, const Layer& layer, int64_t index, Half half) {
+  if (half == Half::attention || !in_parallel()) return;
+  mix(track, layer, index, Half::attention);
+  finish(track, layer, index, Half::attention);
+}
+
+InputSums LayerWalk::collect(const LayerStages& layer, int64_t index, const Stage& stage, Advances then) {
+  begin_layer(index);
+  InputSums sums = sums_for(stage, index);
+  add_stream_drift(stage, layer.now, index, sums);
+  const Half half = half_of(stage.input);
+  const bool ends_half = stage.input == Input::attention_out || stage.input == Input::mlp_out;
+  const bool advances = ends_half && then == Advances::yes && !(in_parallel() && half == Half::attention);
   each_part([&](int64_t first) {
     load_all(first);
-    const Inputs inputs =
-        both(layer, [&](Track& track, const Layer& stage) { return mix(track, stage, index, half); });
+    const Inputs inputs = both(layer, [&](Track& track, const Layer& now) {
+      come_to(track, now, index, half);
+      return ends_half ? mix(track, now, index, half) : input_of_half(track, now, half);
+    });
     add(inputs, sums);
-    if (then == Advances::no) return;
+    if (!advances) return;
     if (inputs_) inputs_->put(*stream_, inputs.now, first);
     if (tracks_.size() == 1) return;
-    finish(*tracks_[1], layer.original, half);
+    finish(*tracks_[1], layer.original, index, half);
     save(*tracks_[1], first);
   });
-  inputs_kept_ = then == Advances::yes && inputs_;
-  original_ahead_ = then == Advances::yes ? 1 : 0;
+  if (!ends_half) return sums;
+  inputs_kept_ = advances && inputs_;
+  original_ahead_ = advances ? 1 : 0;
   return sums;
 }
 
-std::array<InputSums, kInputs.size()> LayerWalk::collect_all(const LayerStages& layer, int64_t index,
-                                                             Advances then) {
-  std::array<InputSums, kInputs.size()> sums;
-  for (size_t i = 0; i < kInputs.size(); ++i) sums[i] = sums_for(kInputs[i], index);
+std::vector<InputSums> LayerWalk::collect_all(const LayerStages& layer, int64_t index,
+                                              std::span<const Stage> stages, Advances then) {
+  begin_layer(index);
+  std::vector<InputSums> sums;
+  for (const Stage& stage : stages) {
+    sums.push_back(sums_for(stage, index));
+    add_stream_drift(stage, layer.now, index, sums.back());
+  }
   each_part([&](int64_t first) {
     load_all(first);
-    add(both(layer, [](Track& track, const Layer& stage) { return track.decoder.attention_input(stage); }),
-        sums[0]);
-    add(both(layer,
-             [&](Track& track, const Layer& stage) {
-               return track.decoder.attention_mix(stage, index, *track.cache, 0);
-             }),
-        sums[1]);
-    add(both(layer,
-             [](Track& track, const Layer& stage) {
-               track.decoder.attention_output(stage);
-               return track.decoder.mlp_input(stage);
-             }),
-        sums[2]);
-    add(both(layer, [](Track& track, const Layer& stage) { return track.decoder.mlp_mix(stage); }), sums[3]);
+    Half half = Half::attention;
+    for (size_t i = 0; i < stages.size(); ++i) {
+      const Half next = half_of(stages[i].input);
+      const bool ends_half = stages[i].input == Input::attention_out || stages[i].input == Input::mlp_out;
+      add(both(layer,
+               [&](Track& track, const Layer& now) {
+                 if (next != half) finish(track, now, index, half);
+                 if (!ends_half) return input_of_half(track, now, next);
+                 return next == Half::attention ? track.decoder.attention_mix(now, index, *track.cache, 0)
+                                                : track.decoder.mlp_mix(now, index);
+               }),
+          sums[i]);
+      half = next;
+    }
     if (then == Advances::no || tracks_.size() == 1) return;
-    finish(*tracks_[1], layer.original, Half::mlp);
+    finish(*tracks_[1], layer.original, index, half);
     save(*tracks_[1], first);
   });
-  original_ahead_ = then == Advances::yes ? 2 : 0;
+  original_ahead_ = then == Advances::yes ? (in_parallel() ? 1 : 2) : 0;
   return sums;
 }
 
-InputSums LayerWalk::collect_head(const NormWeights& final_norm) {
-  InputSums sums{.hessian = stream_->create_hessian(spec_.hidden), .drifts = {}};
+InputSums LayerWalk::collect_head(const Weights& outer) {
+  InputSums sums{.hessian = stream_->create_hessian(spec_.embed_dim), .drifts = {}};
   if (follow_ == FollowOriginal::inputs || follow_ == FollowOriginal::inputs_and_stream)
-    sums.drifts.inputs = stream_->create_drift(spec_.hidden, spec_.hidden);
+    sums.drifts.inputs = stream_->create_drift(spec_.embed_dim, spec_.embed_dim);
   const LayerStages none;
-  const Step step = [&](Track& track, const Layer&) { return track.decoder.head_input(final_norm); };
+  const Step step = [&](Track& track, const Layer&) { return track.decoder.head_input(outer); };
   each_part([&](int64_t first) {
     load_all(first);
     add(both(none, step), sums);
@@ -249,19 +297,23 @@ InputSums LayerWalk::collect_head(const NormWeights& final_norm) {
 }
 
 void LayerWalk::advance(const LayerStages& layer, int64_t index, Half half) {
+  if (in_parallel() && half == Half::attention) return;
+  begin_layer(index);
   const size_t moving = original_ahead_ > 0 ? 1 : tracks_.size();
   each_part([&](int64_t first) {
     for (size_t t = 0; t < moving; ++t) {
       Track& track = *tracks_[t];
       const Layer& stage = t == 0 ? layer.now : layer.original;
       load(track, first);
+      come_to(track, stage, index, half);
       if (t == 0 && inputs_kept_) {
-        inputs_->get(*stream_, first,
-                     half == Half::attention ? track.decoder.attention_mixed() : track.decoder.mlp_mixed());
+        inputs_->get(
+            *stream_, first,
+            half == Half::attention ? track.decoder.attention_mixed(index) : track.decoder.mlp_mixed(index));
       } else {
         mix(track, stage, index, half);
       }
-      finish(track, stage, half);
+      finish(track, stage, index, half);
       save(track, first);
     }
   });

@@ -4,9 +4,11 @@
 // Each half of a layer, attention and MLP, ends in a Linear that is quantized from what it reads, and then applied to it.
 // So what the pass that collects for it computed is kept where there is room (StatePlaces), and advance_*() need not
 // compute it again; the unquantized model, for which nothing changes in between, goes on in the same pass.
+//
+// Where attention and MLP stand side by side (Flow::parallel) both read the states before the layer: these stay until
+// advance_mlp(), and the attention is computed again for what the MLP's last Linear makes up for.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -24,7 +26,17 @@
 
 namespace gptq {
 
-/// Sums over all tokens of what the Linears of one input read.
+/// What is quantized together: the Linears of a layer that read the same.
+struct Stage {
+  Input input{};
+  int64_t inputs = 0;  // width of what they read
+  std::vector<const StoredLinear*> linears;
+};
+
+/// Of a layer, in the order in which it is quantized.
+std::vector<Stage> stages_of(std::span<const StoredLinear> linears);
+
+/// Sums over all tokens of what the Linears of a stage read.
 struct InputSums {
   std::unique_ptr<Hessian> hessian;
   Drifts drifts;  // none where the unquantized model would give the same, or is not asked
@@ -48,6 +60,9 @@ struct StatePlaces {
   const WorkFolder* folder = nullptr;  // of the files
 };
 
+/// Most inputs that the last Linear of a half of any layer has.
+int64_t widest_mixed(const Spec& spec);
+
 /// Whether advance_attention() or advance_mlp() comes next.
 enum class Advances : uint8_t { no, yes };
 
@@ -61,13 +76,14 @@ class LayerWalk {
 
   /// Hidden states before layer 0.
   void embed(const Loader& loader);
-  /// Of what the Linears of `input` read, with the layer as it is now. For what the attention's Linears read, before
-  /// advance_attention() of the layer; for what the MLP's read, behind it. `then` counts for the last Linears of a half.
-  InputSums collect(const LayerStages& layer, int64_t index, Input input, Advances then);
-  /// All four at once, from one pass. Inputs are not kept.
-  std::array<InputSums, kInputs.size()> collect_all(const LayerStages& layer, int64_t index, Advances then);
-  /// Of what the output head reads, with all states behind the last layer.
-  InputSums collect_head(const NormWeights& final_norm);
+  /// Of what the Linears of `stage` read, with the layer as it is now. For what the attention's Linears read, before
+  /// advance_attention() of the layer; for what the MLP's read, behind it. `then` counts for the last stage of a half.
+  InputSums collect(const LayerStages& layer, int64_t index, const Stage& stage, Advances then);
+  /// All at once, from one pass, before advance_attention(). Inputs are not kept.
+  std::vector<InputSums> collect_all(const LayerStages& layer, int64_t index, std::span<const Stage> stages,
+                                     Advances then);
+  /// Of what the output head reads, with all states behind the last layer; `outer` needs no embedding and no head.
+  InputSums collect_head(const Weights& outer);
   /// Hidden states move past the attention, or past the MLP, of the layer as it is now.
   void advance_attention(const LayerStages& layer, int64_t index);
   void advance_mlp(const LayerStages& layer, int64_t index);
@@ -80,9 +96,10 @@ class LayerWalk {
   };
   /// One of the models on its way through the layers.
   struct Track {
-    Track(const Spec& spec, Stream& stream) : decoder(spec, stream) {}
+    Track(const Spec& spec, const Backend& backend, Stream& stream) : decoder(spec, backend, stream) {}
     Decoder decoder;
-    std::unique_ptr<KvCache> cache;    // one layer
+    std::unique_ptr<KvCache> cache;  // of one layer
+    CacheShape cache_shape;
     std::optional<StateStore> states;  // group after group
   };
   /// What is done with a part of the tokens in one model.
@@ -94,16 +111,22 @@ class LayerWalk {
   Inputs both(const LayerStages& layer, const Step& step);
 
   enum class Half : uint8_t { attention, mlp };
+  static Half half_of(Input input);
+  bool in_parallel() const { return spec_.traits.flow == Flow::parallel; }
+  static Matrix input_of_half(Track& track, const Layer& layer, Half half);
   static Matrix mix(Track& track, const Layer& layer, int64_t index, Half half);
-  static void finish(Track& track, const Layer& layer, Half half);
+  static void finish(Track& track, const Layer& layer, int64_t index, Half half);
+  void come_to(Track& track, const Layer& layer, int64_t index, Half half);
 
   /// Begins each part of each group; `first` is its first token.
   void each_part(const std::function<void(int64_t first)>& visit);
   void load(Track& track, int64_t first) { track.states->get(*stream_, first, track.decoder.hidden()); }
   void save(Track& track, int64_t first) { track.states->put(*stream_, track.decoder.hidden(), first); }
   void load_all(int64_t first);
+  void begin_layer(int64_t index);
   void begin_group(const Group& group);
-  InputSums sums_for(Input input, int64_t index);
+  InputSums sums_for(const Stage& stage, int64_t index);
+  void add_stream_drift(const Stage& stage, const Layer& layer, int64_t index, InputSums& sums);
   void add(const Inputs& inputs, InputSums& sums);
   void advance(const LayerStages& layer, int64_t index, Half half);
 
@@ -119,6 +142,7 @@ class LayerWalk {
   bool inputs_kept_ = false;          // those that the next advance() needs
   int original_ahead_ = 0;            // halves
   std::vector<Group> groups_;
+  int64_t most_together_ = 1;  // sequences of a group
   // of the group under way
   std::vector<int32_t> tokens_;
   std::vector<Row> rows_;

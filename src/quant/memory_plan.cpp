@@ -53,8 +53,14 @@ class Moment {
   uint64_t total_ = 0, mapped_ = 0;
 };
 
+/// Keys and values of a position.
+int64_t cache_floats(const Spec&, const LayerSpec& layer) {
+  return layer.kv_heads * (layer.key_dim + layer.value_dim);
+}
+
 /// A Linear as it lies on disk, with what it takes.
 struct Matrix2D {
+  size_t stage = 0;  // of the layer
   Input input{};
   int64_t rows = 0, cols = 0;
   uint64_t dense = 0, quantized = 0;  // bytes
@@ -74,8 +80,7 @@ class Estimate {
     plan_.states = states;
     plan_.inputs = inputs;
     const uint64_t kept = tracks() * floats(calibration.tokens, spec_.hidden);
-    const uint64_t mixed =
-        floats(calibration.tokens, std::max(spec_.heads * spec_.head_dim, spec_.intermediate));
+    const uint64_t mixed = floats(calibration.tokens, widest_mixed(spec_));
     (states == Place::memory ? in_memory_ : plan_.files) += kept;
     if (inputs == Place::memory) in_memory_ += mixed;
     if (inputs == Place::file) plan_.files += mixed;
@@ -108,7 +113,7 @@ class Estimate {
     const int64_t rows = std::min(Decoder::kMaxRows, calibration_.tokens);
     moment.add("activations of a batch",
                tracks() * (Decoder::workspace_bytes(spec_, rows, kFloat) +
-                           floats(together, 2 * spec_.kv_heads * spec_.head_dim)) +
+                           floats(together, spec_.most(&cache_floats))) +
                    floats(std::min(kPackedRows, rows), std::max(spec_.intermediate, spec_.hidden)));
     return moment;
   }
@@ -121,8 +126,7 @@ class Estimate {
       for (const TensorInfo& tensor : loader_.checkpoint().tensors()) weights += tensor.bytes;
       moment.add("the whole model, which writes the calibration", weights);
       const int64_t together = std::min<int64_t>(64, options_.calibration_samples);
-      moment.add("its keys and values",
-                 floats(together * calibration_.longest, 2 * spec_.layers * spec_.kv_heads * spec_.head_dim));
+      moment.add("its keys and values", floats(together * calibration_.longest, whole_cache()));
     }
     moment.add("the calibration text", calibration_.text_bytes * (1 + kTextFactor));
     if (calibration_.text_bytes != 0) {
@@ -141,22 +145,30 @@ class Estimate {
     return layers;
   }
 
+  /// Keys and values of a position in all layers.
+  int64_t whole_cache() const {
+    int64_t floats = 0;
+    for (const LayerSpec& layer : spec_.layer) floats += cache_floats(spec_, layer);
+    return floats;
+  }
+
   std::vector<Matrix2D> matrices(int64_t index) const {
     std::vector<Matrix2D> result;
-    for (Input input : kInputs) {
-      for (const Module& module : spec_.family->names->modules) {
-        if (input_of(module.roles[0]) != input) continue;
-        const std::string path = loader_.module_name(index, module);
-        result.push_back(matrix(path, spec_.out_features(module), spec_.in_features(module)));
-        result.back().input = input;
+    const std::vector<Stage> stages = stages_of(loader_.modules(index));
+    for (size_t s = 0; s < stages.size(); ++s) {
+      for (const StoredLinear* linear : stages[s].linears) {
+        result.push_back(matrix(*linear));
+        result.back().stage = s;
+        result.back().input = stages[s].input;
       }
     }
     return result;
   }
 
-  Matrix2D matrix(const std::string& path, int64_t rows, int64_t cols) const {
-    Matrix2D m{.rows = rows, .cols = cols, .options = modules_.find(path)};
-    const TensorInfo* tensor = loader_.checkpoint().find(path + ".weight");
+  Matrix2D matrix(const StoredLinear& linear) const {
+    const int64_t rows = linear.out_features, cols = linear.in_features;
+    Matrix2D m{.rows = rows, .cols = cols, .options = modules_.find(linear.path)};
+    const TensorInfo* tensor = loader_.checkpoint().find(linear.path + ".weight");
     m.dense = tensor != nullptr ? tensor->bytes : floats(rows, cols);
     if (m.options == nullptr) return m;
     const int field = m.options->bits == 3 ? 4 : m.options->bits;
@@ -179,23 +191,24 @@ class Estimate {
 
   void layer(int64_t index) {
     const std::vector<Matrix2D> all = matrices(index);
-    for (Input input : kInputs) {
+    for (size_t stage = 0; stage <= all.back().stage; ++stage) {
       std::vector<const Matrix2D*> planned;
       for (const Matrix2D& m : all) {
-        if (m.input == input && m.options != nullptr) planned.push_back(&m);
+        if (m.stage == stage && m.options != nullptr) planned.push_back(&m);
       }
       if (planned.empty()) continue;
+      const Input input = planned[0]->input;
       const int64_t size = planned[0]->cols;
       const uint64_t sums = hessian(size) + drift(size, index, input);
       Moment collecting = standing();
-      add_weights(collecting, all, input, nullptr);
-      collecting.add(sums_name(size), sums + waiting(all, input, index) + 2 * floats(kOuterRows, size));
+      add_weights(collecting, all, stage, nullptr);
+      collecting.add(sums_name(size), sums + waiting(all, stage, index) + 2 * floats(kOuterRows, size));
       consider(std::move(collecting));
       for (const Matrix2D* m : planned) {
         Moment base = standing();
-        add_weights(base, all, input, m);
+        add_weights(base, all, stage, m);
         const bool last = m == planned.back();
-        solve(base, *m, drift(size, index, input), waiting(all, input, index), last);
+        solve(base, *m, drift(size, index, input), waiting(all, stage, index), last);
       }
     }
   }
@@ -203,26 +216,27 @@ class Estimate {
   static std::string sums_name(int64_t size) { return cat("sums over the tokens, of ", size, " inputs"); }
 
   /// Sums of the inputs behind this one, where one pass collects all.
-  uint64_t waiting(const std::vector<Matrix2D>& all, Input input, int64_t index) const {
+  uint64_t waiting(const std::vector<Matrix2D>& all, size_t stage, int64_t index) const {
     if (options_.true_sequential == TrueSequential::yes) return 0;
     uint64_t bytes = 0;
-    for (Input other : kInputs) {
-      const auto m =
-          std::find_if(all.begin(), all.end(), [&](const Matrix2D& one) { return one.input == other; });
-      if (other > input && m != all.end()) bytes += hessian(m->cols) + drift(m->cols, index, other);
+    for (size_t i = 1; i < all.size(); ++i) {
+      const Matrix2D& m = all[i];
+      if (m.stage > stage && m.stage != all[i - 1].stage)
+        bytes += hessian(m.cols) + drift(m.cols, index, m.input);
     }
     return bytes;
   }
 
   /// While `solved` is under way, or, where it is null, inputs are collected.
-  void add_weights(Moment& moment, const std::vector<Matrix2D>& all, Input input,
+  void add_weights(Moment& moment, const std::vector<Matrix2D>& all, size_t stage,
                    const Matrix2D* solved) const {
     uint64_t dense = 0, quantized = 0;
-    const bool original = follow_ != FollowOriginal::no && (solved == nullptr || input != Input::mlp_out ||
-                                                            options_.true_sequential == TrueSequential::no);
+    const bool original =
+        follow_ != FollowOriginal::no && (solved == nullptr || solved->input != Input::mlp_out ||
+                                          options_.true_sequential == TrueSequential::no);
     for (const Matrix2D& m : all) {
       const bool done = m.options != nullptr &&
-                        (m.input < input || (solved != nullptr && m.input == input && &m <= solved));
+                        (m.stage < stage || (solved != nullptr && m.stage == stage && &m <= solved));
       if (!done || original) dense += m.dense;
       if (done) quantized += m.quantized;
     }
@@ -261,7 +275,7 @@ class Estimate {
   }
 
   void head() {
-    const Matrix2D m = matrix(loader_.head_name(), spec_.vocab, spec_.hidden);
+    const Matrix2D m = matrix(loader_.head());
     if (m.options == nullptr) return;
     const bool drifts = follow_ == FollowOriginal::inputs || follow_ == FollowOriginal::inputs_and_stream;
     solve(standing(), m, drifts ? floats(m.cols, m.cols) : 0, 0, true);
@@ -293,7 +307,7 @@ MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const Qu
   };
   if (options.memory_limit == 0) {
     const Spec& spec = loader.spec();
-    const int64_t widest = std::max(spec.heads * spec.head_dim, spec.intermediate);
+    const int64_t widest = widest_mixed(spec);
     const bool small = floats(calibration.tokens, widest) <= kInputsWithoutLimit;
     return estimate(Place::memory, small ? Place::memory : Place::nowhere);
   }

@@ -274,9 +274,10 @@ SolveResult Solver::quantize(const float* weight, int64_t rows, std::string_view
   gather(weight, name, first_row, work);
   SolveResult result{.q = {}, .damp = damp_, .note = note_};
   if (factor_ != nullptr && drifts_ != nullptr && options_.target == Target::exact) {
-    stream_.retarget(*factor_, *drifts_,
-                     {.inputs = options_.target_alpha, .residual = options_.residual_alpha}, order_,
-                     first_row, rows, work.weights.data());
+    stream_.retarget(
+        *factor_, *drifts_,
+        {.inputs = options_.target_alpha, .residual = options_.residual_alpha / drifts_->output_scale},
+        order_, first_row, rows, work.weights.data());
   }
   if (last_) last_drifts_ = {};
   std::vector<float> target;

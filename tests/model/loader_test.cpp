@@ -158,21 +158,21 @@ TEST(Loader, ReadAndMappedWeightsAgree) {
 TEST(Loader, RowsOfAMatrixAreThoseOfTheWhole) {
   for (const char* model : {"llama", "llama-f16-old", "gpt2"}) {  // gpt2: stored transposed
     const Loader loader(source_dir() / "tests/golden/models" / model);
-    const auto& modules = loader.spec().family->names->modules;
-    for (const Module& module : modules) {
-      const std::string path = loader.module_name(1, module);
-      const Tensor weight = loader.dense_weight(path, Access::read);
+    for (const StoredLinear& linear : loader.modules(1)) {
+      const Tensor weight = loader.dense_weight(linear, Access::read);
       const std::vector<float> whole = to_float(weight);
       const int64_t rows = weight.shape[0], cols = weight.shape[1];
       for (const auto& [begin, count] :
            {std::pair<int64_t, int64_t>{0, rows}, {0, 1}, {rows - 3, 3}, {5, 7}}) {
-        EXPECT_EQ(loader.dense_rows(path, begin, count),
+        EXPECT_EQ(loader.dense_rows(linear, begin, count),
                   std::vector<float>(whole.begin() + begin * cols, whole.begin() + (begin + count) * cols))
-            << path << " " << begin;
+            << linear.path << " " << begin;
       }
     }
-    EXPECT_THROW(loader.dense_rows(loader.module_name(0, modules[0]), INT32_MAX, 1), Error);
-    EXPECT_THROW(loader.dense_rows("absent", 0, 1), Error);
+    StoredLinear linear = loader.modules(0)[0];
+    EXPECT_THROW(loader.dense_rows(linear, INT32_MAX, 1), Error);
+    linear.path = "absent";
+    EXPECT_THROW(loader.dense_rows(linear, 0, 1), Error);
   }
 }
 
@@ -193,7 +193,7 @@ TEST(Loader, EmbeddingOfSomeTokens) {
     };
     const Weights whole = loader.load_outer(*backend, Access::read);
     EXPECT_EQ(looked_up(*loader.load_embedding(*backend, ids), {0, 1, 2, 3}), looked_up(*whole.embed, ids));
-    EXPECT_EQ(loader.load_positions(*backend, Access::read) == nullptr, whole.positions == nullptr);
+    EXPECT_EQ(loader.load_around(*backend, Access::read).positions == nullptr, whole.positions == nullptr);
   }
 }
 

@@ -17,6 +17,12 @@ Json llama() {
 
 Spec read(const Json& json) { return read_spec(json, "config.json"); }
 
+std::vector<int64_t> windows(const Spec& spec) {
+  std::vector<int64_t> result;
+  for (const LayerSpec& layer : spec.layer) result.push_back(layer.window);
+  return result;
+}
+
 TEST(Spec, ReadsLlama) {
   Json json = llama();
   json["eos_token_id"] = {2, 7};
@@ -25,11 +31,11 @@ TEST(Spec, ReadsLlama) {
   const Spec spec = read(json);
   EXPECT_EQ(spec.family->name, "llama");
   EXPECT_EQ(spec.head_dim, 16);
-  EXPECT_EQ(spec.out_features(Role::k), 32);
-  EXPECT_EQ(spec.in_features(Role::down), 96);
+  EXPECT_EQ(spec.out_features(Role::k, 0), 32);
+  EXPECT_EQ(spec.in_features(Role::down, 0), 96);
   EXPECT_EQ(spec.eos, (std::vector<int32_t>{2, 7}));
   EXPECT_EQ(spec.bos, 1);
-  EXPECT_EQ(spec.rope.theta, 500000.0);
+  EXPECT_EQ(spec.rope().theta, 500000.0);
   EXPECT_FALSE(spec.tied.has_value());
 }
 
@@ -41,7 +47,7 @@ TEST(Spec, OldAndNewSpellingOfRopeAgree) {
                                 {"factor", 4.0},
                                 {"rope_theta", 1000.0},
                                 {"original_max_position_embeddings", 32}};
-  const RopeSpec a = read(old).rope, b = read(current).rope;
+  const RopeSpec a = read(old).rope(), b = read(current).rope();
   EXPECT_EQ(a.kind, RopeKind::yarn);
   EXPECT_EQ(b.kind, RopeKind::yarn);
   EXPECT_EQ(a.theta, b.theta);
@@ -53,18 +59,18 @@ TEST(Spec, WindowsOfMistralAndQwen2) {
   Json mistral = llama();
   mistral["model_type"] = "mistral";
   mistral["sliding_window"] = 8;
-  EXPECT_EQ(read(mistral).window, (std::vector<int64_t>{8, 8}));
+  EXPECT_EQ(windows(read(mistral)), (std::vector<int64_t>{8, 8}));
   mistral["sliding_window"] = nullptr;
-  EXPECT_EQ(read(mistral).window, (std::vector<int64_t>{0, 0}));
+  EXPECT_EQ(windows(read(mistral)), (std::vector<int64_t>{0, 0}));
   Json qwen = llama();
   qwen["model_type"] = "qwen2";
   qwen["sliding_window"] = 8;
-  EXPECT_EQ(read(qwen).window, (std::vector<int64_t>{0, 0}));
+  EXPECT_EQ(windows(read(qwen)), (std::vector<int64_t>{0, 0}));
   qwen["use_sliding_window"] = true;
   qwen["max_window_layers"] = 1;
-  EXPECT_EQ(read(qwen).window, (std::vector<int64_t>{0, 8}));
+  EXPECT_EQ(windows(read(qwen)), (std::vector<int64_t>{0, 8}));
   qwen["layer_types"] = {"sliding_attention", "full_attention"};
-  EXPECT_EQ(read(qwen).window, (std::vector<int64_t>{8, 0}));
+  EXPECT_EQ(windows(read(qwen)), (std::vector<int64_t>{8, 0}));
 }
 
 struct Refused {

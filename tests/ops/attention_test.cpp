@@ -11,17 +11,18 @@ struct Shape {
   int64_t heads, kv_heads, key_dim, value_dim, window;
 };
 
+CacheShape cache_of(int64_t layers, const CacheLayer& each, int64_t sequences) {
+  return {.layers = std::vector(static_cast<size_t>(layers), each), .sequences = sequences};
+}
+
 /// Keys, values and queries of some sequences, and the cache that holds the first two.
 class World {
  public:
   World(const Backend& backend, const Shape& shape, const std::vector<int64_t>& lengths, int64_t layers = 1,
         int64_t layer = 0)
       : shape_(shape), layer_(layer), stream_(backend.create_stream(nullptr)), random_(9) {
-    cache_ = backend.create_cache({.layers = layers,
-                                   .kv_heads = shape.kv_heads,
-                                   .key_dim = shape.key_dim,
-                                   .value_dim = shape.value_dim,
-                                   .sequences = static_cast<int64_t>(lengths.size())});
+    cache_ = backend.create_cache(cache_of(layers, {shape.kv_heads, shape.key_dim, shape.value_dim},
+                                           static_cast<int64_t>(lengths.size())));
     for (size_t s = 0; s < lengths.size(); ++s) {
       cache_->reserve(static_cast<int32_t>(s), lengths[s]);
       keys_.push_back(random_floats(random_, lengths[s] * shape.kv_heads * shape.key_dim, 2.0f));
@@ -186,8 +187,7 @@ TEST(Attention, RefusesPositionsWithoutRoom) {
 
 TEST(KvCache, GrowsAndShrinksByPages) {
   const auto backend = backend_with(1);
-  const auto cache =
-      backend->create_cache({.layers = 2, .kv_heads = 2, .key_dim = 8, .value_dim = 8, .sequences = 2});
+  const auto cache = backend->create_cache(cache_of(2, {2, 8, 8}, 2));
   EXPECT_EQ(cache->bytes(), 0u);
   cache->reserve(0, 1);
   const uint64_t page = cache->bytes();
@@ -207,8 +207,7 @@ TEST(KvCache, GrowsAndShrinksByPages) {
 
 TEST(KvCache, FailedReservationChangesNothing) {
   const auto backend = backend_with(1);
-  const auto cache = backend->create_cache(
-      {.layers = 1 << 20, .kv_heads = 1 << 20, .key_dim = 1024, .value_dim = 1024, .sequences = 1});
+  const auto cache = backend->create_cache(cache_of(1 << 20, {1 << 20, 1024, 1024}, 1));
   try {
     cache->reserve(0, 1);
     FAIL() << "that much memory?";
@@ -227,8 +226,7 @@ TEST(Rope, RotatesPairsOfBothLayouts) {
   const auto m = static_cast<int64_t>(rows.size());
   for (RopeLayout layout : {RopeLayout::half, RopeLayout::pairs}) {
     for (int64_t dim : {0, 2, 6, 10}) {
-      const auto cache = backend->create_cache(
-          {.layers = 1, .kv_heads = kv_heads, .key_dim = head_dim, .value_dim = 4, .sequences = 1});
+      const auto cache = backend->create_cache(cache_of(1, {kv_heads, head_dim, 4}, 1));
       cache->reserve(0, m);
       const auto cosines = random_floats(random, m * dim / 2), sines = random_floats(random, m * dim / 2);
       const auto q0 = random_floats(random, m * heads * head_dim),

@@ -39,7 +39,7 @@ std::vector<float> all_ops(int threads) {
                                        nullptr);
   const auto weight = backend->prepare_vector(float_tensor(random_floats(random, width)));
   const auto cache = backend->create_cache(
-      {.layers = 1, .kv_heads = heads, .key_dim = dim, .value_dim = dim, .sequences = 1});
+      {.layers = {{.kv_heads = heads, .key_dim = dim, .value_dim = dim}}, .sequences = 1});
   cache->reserve(0, 1400);
   int32_t position = 0;
   for (int64_t m : {1390, 1, 2, 5}) {
@@ -81,7 +81,7 @@ TEST(Stream, EmptyBatchesDoNothing) {
   const auto dense = backend->prepare(random_dense(random, DType::f32, 4, 8).tensor, nullptr);
   const auto weight = backend->prepare_vector(float_tensor(random_floats(random, 8)));
   const auto cache =
-      backend->create_cache({.layers = 1, .kv_heads = 1, .key_dim = 8, .value_dim = 8, .sequences = 1});
+      backend->create_cache({.layers = {{.kv_heads = 1, .key_dim = 8, .value_dim = 8}}, .sequences = 1});
   const Matrix none{nullptr, 0, 8};
   stream->linear(*dense, none, {nullptr, 0, 4});
   stream->norm(Norm::rms, none, *weight, nullptr, 1e-5f, none);

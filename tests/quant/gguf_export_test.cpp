@@ -57,13 +57,9 @@ std::vector<float> rows_of(const GgufFile& file, const GgufTensor& tensor) {
 }
 
 /// [out, in] as the model computes with it.
-std::vector<float> weight_of(const Loader& loader, const std::string& path, int64_t in, int64_t out) {
-  if (!loader.is_quantized(path)) {
-    const Tensor dense = path == loader.head_name() ? loader.checkpoint().read(path + ".weight", Access::read)
-                                                    : loader.dense_weight(path, Access::read);
-    return to_float(dense);
-  }
-  const QTensor q = loader.quantized_weight(path, in, out);
+std::vector<float> weight_of(const Loader& loader, const StoredLinear& linear) {
+  if (!linear.quantized) return to_float(loader.dense_weight(linear, Access::read));
+  const QTensor q = loader.quantized_weight(linear.path, linear.in_features, linear.out_features);
   std::vector<float> values(q.codes.size());
   for (int64_t row = 0; row < q.rows; ++row) dequantize_row(q, row, values.data() + row * q.cols);
   return values;
@@ -115,19 +111,18 @@ TEST_P(GgufExport, HoldsTheWeights) {
   size_t seen = 0;
   bool rounded = wanted.error == 0;
   for (int64_t layer = 0; layer < spec.layers; ++layer) {
-    for (const Module& module : spec.family->names->modules) {
-      const std::string path = loader.module_name(layer, module);
-      const std::string name = gguf_layer_name(layer, gguf_part(module));
+    for (const StoredLinear& linear : loader.modules(layer)) {
+      const std::string name = gguf_layer_name(layer, gguf_part(*linear.module));
       const GgufTensor* tensor = file.header().find(name + ".weight");
       ASSERT_NE(tensor, nullptr) << name;
-      const int64_t in = spec.in_features(module), out = spec.out_features(module);
+      const int64_t in = linear.in_features, out = linear.out_features;
       EXPECT_EQ(tensor->shape, (std::vector<int64_t>{out, in}));
       const bool narrow = in % 32 != 0 || wanted.type == GgufType::f16;  // to BF16 where that alone is exact
       EXPECT_TRUE(tensor->type == (narrow ? GgufType::f16 : wanted.type) ||
                   (narrow && tensor->type == GgufType::bf16))
           << name << " " << gguf_type_name(static_cast<uint32_t>(tensor->type));
       const bool pairs = arch.name == "llama" && (name.ends_with("attn_q") || name.ends_with("attn_k"));
-      std::vector<float> weight = weight_of(loader, path, in, out);
+      std::vector<float> weight = weight_of(loader, linear);
       if (pairs) weight = in_pairs(weight, static_cast<size_t>(spec.head_dim), static_cast<size_t>(in));
       const std::vector<float> found = rows_of(file, *tensor);
       if (wanted.error == 0) {
@@ -138,7 +133,7 @@ TEST_P(GgufExport, HoldsTheWeights) {
       }
       ++seen;
       const GgufTensor* bias = file.header().find(name + ".bias");
-      if (const auto stored = loader.bias(path, Access::read)) {
+      if (const auto stored = loader.bias(linear, Access::read)) {
         ASSERT_NE(bias, nullptr) << name;
         std::vector<float> values = to_float(*stored);
         if (pairs) values = in_pairs(values, static_cast<size_t>(spec.head_dim), 1);
@@ -149,10 +144,10 @@ TEST_P(GgufExport, HoldsTheWeights) {
     }
   }
   EXPECT_TRUE(rounded) << "is exact";
-  const bool layer_norm = spec.family->norm == Norm::layer;
+  const bool layer_norm = spec.traits.norm == NormKind::layer;
   seen += static_cast<size_t>(2 * spec.layers + 1) * (layer_norm ? 2 : 1);  // norms
   seen +=
-      1 + (loader.tied() ? 0 : 1) + (layer_norm ? 1 : 0) + (spec.rope.kind == RopeKind::llama3);  // tables
+      1 + (loader.tied() ? 0 : 1) + (layer_norm ? 1 : 0) + (spec.rope().kind == RopeKind::llama3);  // tables
   EXPECT_EQ(file.header().tensors().size(), seen);
   for (const GgufTensor& tensor : file.header().tensors()) {
     if (tensor.name.find("norm") == std::string::npos) continue;

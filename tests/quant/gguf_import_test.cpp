@@ -52,12 +52,12 @@ TEST_P(GgufRoundTrip, GivesTheSameValues) {
   EXPECT_EQ(one.context, other.context);
   EXPECT_EQ(one.vocab, other.vocab);
   EXPECT_EQ(static_cast<float>(one.norm_eps), static_cast<float>(other.norm_eps));
-  EXPECT_EQ(one.rope.kind, other.rope.kind);
-  EXPECT_EQ(one.rope.factor, other.rope.factor);
-  EXPECT_EQ(one.rope.original_context, other.rope.original_context);
-  EXPECT_NEAR(one.rope.attention_factor, other.rope.attention_factor, 1e-6);
+  EXPECT_EQ(one.rope().kind, other.rope().kind);
+  EXPECT_EQ(one.rope().factor, other.rope().factor);
+  EXPECT_EQ(one.rope().original_context, other.rope().original_context);
+  EXPECT_NEAR(one.rope().attention_factor, other.rope().attention_factor, 1e-6);
   EXPECT_EQ(back.tied(), plain.tied());
-  if (other.window.empty() || other.window[0] == 0) {  // llama.cpp knows no window of Mistral's
+  if (other.at(0).window == 0) {  // llama.cpp knows no window of Mistral's
     fs::copy_file(*source / "expected.safetensors", folder / "back/expected.safetensors");
     expect_reference(folder / "back");
   }

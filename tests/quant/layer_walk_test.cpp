@@ -58,7 +58,7 @@ class Walk {
     LayerWalk walk(loader_.spec(), *backend_, sequences_, follow, places, nullptr, [] {});
     walk.embed(loader_);
     for (int64_t i = 0; i < loader_.spec().layers; ++i) pass(walk, i, follow, passes);
-    const InputSums head = walk.collect_head(loader_.load_final_norm(*backend_));
+    const InputSums head = walk.collect_head(loader_.load_around(*backend_, Access::read));
     const auto diagonal = walk.stream().hessian_diagonal(*head.hessian);
     numbers.insert(numbers.end(), diagonal.begin(), diagonal.end());
   }
@@ -70,31 +70,31 @@ class Walk {
   void pass(LayerWalk& walk, int64_t index, FollowOriginal follow, Passes passes) {
     LayerStages layer{.now = loader_.load_layer(*backend_, index, Access::read), .original = {}};
     if (follow != FollowOriginal::no) layer.original = layer.now;
+    const std::vector<Stage> stages = stages_of(loader_.modules(index));
     if (passes == Passes::one) {
-      const auto sums = walk.collect_all(layer, index, Advances::yes);
-      for (size_t i = 0; i < kInputs.size(); ++i) solve(walk, layer, index, kInputs[i], sums[i]);
+      const auto sums = walk.collect_all(layer, index, stages, Advances::yes);
+      for (size_t i = 0; i < stages.size(); ++i) solve(walk, layer, index, stages[i], sums[i]);
       walk.advance_attention(layer, index);
     } else {
-      for (Input input : kInputs) {
-        solve(walk, layer, index, input, walk.collect(layer, index, input, Advances::yes));
-        if (input == Input::attention_out) walk.advance_attention(layer, index);
+      for (const Stage& stage : stages) {
+        solve(walk, layer, index, stage, walk.collect(layer, index, stage, Advances::yes));
+        if (stage.input == Input::attention_out) walk.advance_attention(layer, index);
       }
     }
     walk.advance_mlp(layer, index);
   }
 
-  void solve(LayerWalk& walk, LayerStages& layer, int64_t index, Input input, const InputSums& sums) {
+  void solve(LayerWalk& walk, LayerStages& layer, int64_t index, const Stage& stage, const InputSums& sums) {
     const SolverOptions options{.group_size = 16, .target = Target::exact};
     Solver solver(walk.stream(), *sums.hessian, &sums.drifts, options);
-    for (const Module& module : loader_.spec().family->names->modules) {
-      if (input_of(module.roles[0]) != input) continue;
-      const std::string path = loader_.module_name(index, module);
-      const Tensor weight = loader_.dense_weight(path, Access::read);
-      const SolveResult result = solver.quantize(to_float(weight).data(), weight.shape[0], path);
+    for (const StoredLinear* linear : stage.linears) {
+      const Tensor weight = loader_.dense_weight(*linear, Access::read);
+      const SolveResult result = solver.quantize(to_float(weight).data(), weight.shape[0], linear->path);
       codes.insert(codes.end(), result.q.codes.begin(), result.q.codes.end());
       numbers.push_back(result.loss);
-      const auto bias = loader_.bias(path, Access::read);
-      set_module(layer.now, *backend_, loader_.spec(), module, result.q, bias ? &*bias : nullptr);
+      const auto bias = loader_.bias(*linear, Access::read);
+      set_module(layer.now, *backend_, loader_.spec(), *linear->module, index, result.q,
+                 bias ? &*bias : nullptr);
     }
   }
 
@@ -144,7 +144,8 @@ TEST(LayerWalk, ComparesNothingThatNobodyAsksFor) {
   walk.embed(loader);
   LayerStages layer{.now = loader.load_layer(*backend, 0, Access::read), .original = {}};
   layer.original = layer.now;
-  const auto sums = walk.collect_all(layer, 0, Advances::yes);
+  const std::vector<Stage> stages = stages_of(loader.modules(0));
+  const auto sums = walk.collect_all(layer, 0, stages, Advances::yes);
   for (const InputSums& one : sums) EXPECT_EQ(one.drifts.inputs, nullptr);
   EXPECT_EQ(sums[0].drifts.residual, nullptr);
   EXPECT_NE(sums.back().drifts.residual, nullptr);  // of what the MLP's last Linear reads

@@ -1,0 +1,189 @@
+// The loader's second half: tensors that were checked become weights on a backend.
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "model/loader.h"
+
+namespace gptq {
+namespace {
+
+/// Conv1D [in, out] -> [out, in], element by element.
+Tensor transposed(const Tensor& tensor) {
+  const int64_t rows = tensor.shape[0], cols = tensor.shape[1];
+  const auto size = static_cast<size_t>(dtype_bits(tensor.dtype) / 8);
+  std::byte* out = nullptr;
+  Tensor result = make_tensor(tensor.dtype, {cols, rows}, &out);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) {
+      std::memcpy(out + static_cast<size_t>(c * rows + r) * size,
+                  tensor.data + static_cast<size_t>(r * cols + c) * size, size);
+    }
+  }
+  return result;
+}
+
+bool adds_one(NormKind kind) { return kind == NormKind::rms_plus_one || kind == NormKind::layer_plus_one; }
+
+}  // namespace
+
+Tensor Loader::dense_weight(const StoredLinear& linear, Access access) const {
+  const Tensor tensor = checkpoint_->read(linear.path + ".weight", access);
+  return linear.storage == Storage::in_out ? transposed(tensor) : tensor;
+}
+
+std::optional<Tensor> Loader::bias(const StoredLinear& linear, Access access) const {
+  if (!has(linear.path + ".bias")) return std::nullopt;
+  return checkpoint_->read(linear.path + ".bias", access);
+}
+
+std::vector<float> Loader::dense_rows(const StoredLinear& linear, int64_t begin, int64_t count) const {
+  const std::string tensor = linear.path + ".weight";
+  const TensorInfo* info = checkpoint_->find(tensor);
+  if (info == nullptr) throw Error(Status::not_found, cat("no tensor ", quoted(tensor)));
+  const int64_t cols = linear.in_features;
+  std::byte* bytes = nullptr;
+  if (linear.storage == Storage::out_in) {
+    const Tensor rows = make_tensor(info->dtype, {count, cols}, &bytes);
+    const uint64_t offset = static_cast<uint64_t>(begin) * (rows.bytes / static_cast<size_t>(count));
+    checkpoint_->read_part(tensor, offset, {bytes, rows.bytes});
+    return to_float(rows);
+  }
+  const Tensor columns = make_tensor(info->dtype, {cols, count}, &bytes);  // [in, out]
+  const size_t element = columns.bytes / static_cast<size_t>(cols * count);
+  for (int64_t c = 0; c < cols; ++c) {
+    const uint64_t from = static_cast<uint64_t>(c * linear.out_features + begin) * element;
+    const size_t part = static_cast<size_t>(count) * element;
+    checkpoint_->read_part(tensor, from, {bytes + static_cast<size_t>(c) * part, part});
+  }
+  return to_float(transposed(columns));
+}
+
+std::vector<float> Loader::floats(const std::vector<std::string>& stems, std::string_view suffix) const {
+  std::vector<float> all;
+  for (const std::string& stem : stems) {
+    const std::vector<float> part = to_float(checkpoint_->read(cat(stem, suffix), Access::read));
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+/// None where an optional norm has no tensor.
+NormWeights Loader::load_norm(const Backend& backend, const NormTensors& norm) const {
+  NormWeights result;
+  const std::string& first = norm.stems.front();
+  if (!has(first + ".weight")) return result;
+  std::vector<float> weight = floats(norm.stems, ".weight");
+  if (adds_one(spec_.traits.norm)) {
+    for (float& w : weight) w += 1.0f;
+  }
+  result.weight = backend.prepare_vector(float_tensor(weight));
+  if (has(first + ".bias")) result.bias = backend.prepare_vector(float_tensor(floats(norm.stems, ".bias")));
+  return result;
+}
+
+NormWeights Loader::plain_norm(const Backend& backend, int64_t size) {
+  return {.weight = backend.prepare_vector(float_tensor(std::vector<float>(static_cast<size_t>(size), 1.0f))),
+          .bias = nullptr};
+}
+
+std::shared_ptr<const Linear> Loader::load_table(const Backend& backend, const std::string& module,
+                                                 Access access) const {
+  std::optional<Tensor> bias;
+  if (has(module + ".bias")) bias = checkpoint_->read(module + ".bias", Access::read);
+  return backend.prepare(checkpoint_->read(module + ".weight", access), bias ? &*bias : nullptr);
+}
+
+Weights Loader::load_around(const Backend& backend, Access access) const {
+  const Names& names = *spec_.family->names;
+  Weights weights;
+  if (spec_.traits.positions == Positions::learned)
+    weights.positions = load_table(backend, name(names.positions), access);
+  if (!names.embed_norm.empty())
+    weights.embed_norm = load_norm(backend, {{name(names.embed_norm)}, {spec_.hidden}});
+  if (spec_.embed_dim != spec_.hidden) {
+    weights.project_in = load_table(backend, name(names.project_in), access);
+    weights.project_out = load_table(backend, name(names.project_out), access);
+  }
+  weights.final_norm = load_final_norm(backend);
+  return weights;
+}
+
+Weights Loader::load_outer(const Backend& backend, Access access) const {
+  Weights weights = load_around(backend, access);
+  weights.embed = load_table(backend, name(spec_.family->names->embed), access);
+  if (tied_) {
+    weights.head = weights.embed;
+  } else if (const StoredLinear linear = head(); linear.quantized) {
+    const std::optional<Tensor> bias_tensor = bias(linear, Access::read);
+    weights.head = backend.prepare(quantized_weight(linear.path, linear.in_features, linear.out_features),
+                                   bias_tensor ? &*bias_tensor : nullptr);
+  } else {
+    weights.head = load_table(backend, linear.path, access);
+  }
+  return weights;
+}
+
+std::shared_ptr<const Linear> Loader::load_embedding(const Backend& backend,
+                                                     std::span<const int32_t> ids) const {
+  const std::string tensor = name(spec_.family->names->embed) + ".weight";
+  std::byte* rows = nullptr;
+  const Tensor table = make_tensor(checkpoint_->find(tensor)->dtype,
+                                   {static_cast<int64_t>(ids.size()), spec_.embed_dim}, &rows);
+  const size_t row_bytes = ids.empty() ? 0 : table.bytes / ids.size();
+  for (size_t i = 0; i < ids.size(); ++i) {
+    checkpoint_->read_part(tensor, static_cast<uint64_t>(ids[i]) * row_bytes,
+                           {rows + i * row_bytes, row_bytes});
+  }
+  return backend.prepare(table, nullptr);
+}
+
+NormWeights Loader::load_final_norm(const Backend& backend) const {
+  if (spec_.traits.final_norm == FinalNorm::no) return {};
+  const std::string_view norm = spec_.family->names->final_norm;
+  return norm.empty() ? plain_norm(backend, spec_.hidden)
+                      : load_norm(backend, {{name(norm)}, {spec_.hidden}});
+}
+
+void Loader::load_module(const Backend& backend, const StoredLinear& linear, Access access,
+                         Layer& into) const {
+  const std::optional<Tensor> bias_tensor = bias(linear, Access::read);
+  const Tensor* bias_pointer = bias_tensor ? &*bias_tensor : nullptr;
+  if (linear.quantized) {
+    const QTensor q = quantized_weight(linear.path, linear.in_features, linear.out_features);
+    set_module(into, backend, spec_, *linear.module, linear.layer, q, bias_pointer);
+  } else {
+    set_module(into, backend, spec_, *linear.module, linear.layer, dense_weight(linear, access),
+               bias_pointer);
+  }
+}
+
+void Loader::load_extras(int64_t index, Layer& into) const {
+  const auto softplus = [](float x) { return std::log1p(std::exp(x)); };
+  std::array<float, kExtras> values{};
+  for (const ExtraName& extra : spec_.family->names->extras)
+    values[static_cast<size_t>(extra.extra)] =
+        to_float(checkpoint_->read(layer_name(index, extra.name), Access::read)).front();
+  const auto value = [&](Extra extra) { return values[static_cast<size_t>(extra)]; };
+  into.act = spec_.act;
+  if (spec_.act.act != Act::xielu) return;
+  into.act.c = value(Extra::beta);
+  into.act.d = value(Extra::eps);
+  into.act.a = softplus(value(Extra::alpha_p));
+  into.act.a_negative = into.act.c + softplus(value(Extra::alpha_n));
+}
+
+Layer Loader::load_layer(const Backend& backend, int64_t index, Access access) const {
+  Layer result;
+  for (const NormName& norm : spec_.family->names->norms) {
+    const NormTensors tensors = layer_norm_tensors(index, norm);
+    result.norms[static_cast<size_t>(norm.place)] =
+        norm.name.empty() ? plain_norm(backend, tensors.shape.back()) : load_norm(backend, tensors);
+  }
+  for (const StoredLinear& linear : modules(index)) load_module(backend, linear, access, result);
+  load_extras(index, result);
+  return result;
+}
+
+}  // namespace gptq
