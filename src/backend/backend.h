@@ -117,8 +117,8 @@ struct RopeRows {
   int64_t offset = 0;
 };
 
-/// How ALiBi's slope (arXiv 2108.12409) changes the score of position j as seen from p: by slope * (j - p), or, as
-/// Falcon has it, by scale * bf16(slope * j) with the slope in bf16, too.
+/// What ALiBi (arXiv 2108.12409) adds to the score of position j as seen from p, up to a factor: slope * (j - p), or, as
+/// Falcon has it, bf16(slope * j) with the slope in bf16, too.
 enum class SlopeKind : uint8_t { relative, rounded };
 
 struct AttentionParams {
@@ -131,6 +131,7 @@ struct AttentionParams {
   const Vector* sinks =
       nullptr;  // [heads] a score that takes part in the softmax and has no value; null: none
   SlopeKind slope_kind = SlopeKind::relative;
+  float slope_factor = 1.0f;
 };
 
 /// Execution on the device, in order, for one thread at a time. Ops throw Error(Status::cancelled) soon after the

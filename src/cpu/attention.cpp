@@ -244,10 +244,11 @@ void Attention::bend(const Block& block, int64_t kv_head, Range positions, float
     const int64_t own = rows_[static_cast<size_t>(block.first_row + r / group_)].position;
     if (p_.slope_kind == SlopeKind::rounded) {
       for (int64_t j = 0; j < count; ++j)
-        s[j] += p_.scale * rounded(rounded(slope) * static_cast<float>(positions.begin + j));
+        s[j] += p_.slope_factor * rounded(rounded(slope) * static_cast<float>(positions.begin + j));
       continue;
     }
-    for (int64_t j = 0; j < count; ++j) s[j] += slope * static_cast<float>(positions.begin + j - own);
+    for (int64_t j = 0; j < count; ++j)
+      s[j] += p_.slope_factor * slope * static_cast<float>(positions.begin + j - own);
   }
 }
 

@@ -205,7 +205,8 @@ Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache,
                                .window = shape.window,
                                .softcap = static_cast<float>(spec_.attention_softcap),
                                .slopes = slopes_.get(),
-                               .slope_kind = traits.slopes};
+                               .slope_kind = traits.slopes,
+                               .slope_factor = static_cast<float>(spec_.alibi_factor)};
   const Matrix a = attention_mixed(index);
   stream_.attention(params, rows_, q, cache, cache_layer, a);
   return a;

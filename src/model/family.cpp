@@ -11,10 +11,8 @@ const Family& find_family(std::string_view model_type, std::string_view file) {
   std::vector<std::string_view> known;
   for (std::span<const Family> kind : {llama_families(), gpt_families()}) {
     for (const Family& family : kind) {
-      for (std::string_view type : family.model_types) {
-        if (type == model_type) return family;
-        known.push_back(type);
-      }
+      if (family.model_type == model_type) return family;
+      known.push_back(family.model_type);
     }
   }
   std::string message = cat(file, ": model_type ", quoted(model_type), " is not known",

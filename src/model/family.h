@@ -58,7 +58,8 @@ struct Module {
 enum class NormPlace : uint8_t { attention, attention_out, mlp, mlp_out, q, k, v };
 inline constexpr size_t kNormPlaces = 7;
 
-enum class Need : uint8_t { required, optional };
+/// one_of_place: of all norms that a family names for a place, one is there.
+enum class Need : uint8_t { required, optional, one_of_place };
 
 struct NormName {
   NormPlace place{};
@@ -138,11 +139,13 @@ struct Traits {
   double partial_rotary = 1.0;
   int64_t position_offset = 0;  // row of the table for position 0
   int64_t context = 0;          // 0: config.json must say
+  int64_t head_dim = 0;         // 0: hidden / heads
+  int64_t window_pattern = 0;   // Windows::typed: each n-th layer sees all; 0: none
 };
 
 struct Family {
-  std::string_view name;                          // "llama"
-  std::span<const std::string_view> model_types;  // of config.json
+  std::string_view name;        // "llama"
+  std::string_view model_type;  // of config.json
   const Names* names = nullptr;
   Traits traits{};
   /// Traits and numbers that depend on keys of the family's own; reads config.json, changes the Spec made from it.

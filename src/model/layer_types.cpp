@@ -39,10 +39,10 @@ void read_windows(const JsonObject& config, Spec& spec) {
   if (const Json* types = config.find({"layer_types"})) return read_types(config, *types, width, spec);
   if (!width) return;
   const int64_t first = windows == Windows::upper ? config.integer_or({"max_window_layers"}, 0, kAny, 28) : 0;
-  const int64_t pattern =
-      windows == Windows::typed
-          ? config.integer_or({"sliding_window_pattern", "_sliding_window_pattern"}, 1, kAny, 0)
-          : 0;
+  const int64_t pattern = windows == Windows::typed
+                              ? config.integer_or({"sliding_window_pattern", "_sliding_window_pattern"}, 0,
+                                                  kAny, spec.traits.window_pattern)
+                              : 0;
   for (int64_t i = first; i < spec.layers; ++i) {
     const bool sees_all = pattern > 0 && (i + 1) % pattern == 0;
     if (!sees_all) spec.layer[static_cast<size_t>(i)].window = *width;

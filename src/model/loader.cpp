@@ -162,6 +162,13 @@ Loader::NormTensors Loader::layer_norm_tensors(int64_t index, const NormName& no
   return tensors;
 }
 
+bool Loader::has_norm(int64_t layer, NormPlace place) const {
+  const auto norms = spec_.family->names->norms;
+  return std::any_of(norms.begin(), norms.end(), [&](const NormName& norm) {
+    return norm.place == place && has(layer_name(layer, norm.name) + ".weight");
+  });
+}
+
 void Loader::claim_norm(Claims& claims, const NormTensors& norm, Need need) const {
   for (const std::string& stem : norm.stems) {
     if (need == Need::required) {
@@ -176,7 +183,12 @@ void Loader::claim_norm(Claims& claims, const NormTensors& norm, Need need) cons
 void Loader::claim_layer(Claims& claims, int64_t layer) const {
   const Names& names = *spec_.family->names;
   for (const NormName& norm : names.norms) {
-    if (!norm.name.empty()) claim_norm(claims, layer_norm_tensors(layer, norm), norm.need);
+    if (norm.name.empty()) continue;
+    // one that a parallel MLP may share is no choice where the MLP comes behind
+    const bool needed = norm.need == Need::one_of_place ||
+                        (norm.place == NormPlace::mlp && spec_.traits.flow == Flow::sequential);
+    const bool missed = needed && !has_norm(layer, norm.place);
+    claim_norm(claims, layer_norm_tensors(layer, norm), missed ? Need::required : norm.need);
   }
   for (const StoredLinear& linear : modules(layer)) {
     claims.allow(linear.path + ".bias", {linear.out_features});

@@ -97,6 +97,7 @@ class Loader {
     std::vector<int64_t> shape;
   };
   NormTensors layer_norm_tensors(int64_t index, const NormName& norm) const;
+  bool has_norm(int64_t layer, NormPlace place) const;
   void claim_norm(Claims& claims, const NormTensors& norm, Need need) const;
   void refuse_unlabelled(const std::string& module) const;
   void find_overrides();

@@ -1,4 +1,5 @@
 // The loader's second half: tensors that were checked become weights on a backend.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -167,6 +168,10 @@ void Loader::load_extras(int64_t index, Layer& into) const {
         to_float(checkpoint_->read(layer_name(index, extra.name), Access::read)).front();
   const auto value = [&](Extra extra) { return values[static_cast<size_t>(extra)]; };
   into.act = spec_.act;
+  const auto& extras = spec_.family->names->extras;
+  const bool scaled = std::any_of(extras.begin(), extras.end(),
+                                  [](const ExtraName& extra) { return extra.extra == Extra::scalar; });
+  if (scaled) into.scalar = static_cast<double>(value(Extra::scalar));
   if (spec_.act.act != Act::xielu) return;
   into.act.c = value(Extra::beta);
   into.act.d = value(Extra::eps);
@@ -178,8 +183,9 @@ Layer Loader::load_layer(const Backend& backend, int64_t index, Access access) c
   Layer result;
   for (const NormName& norm : spec_.family->names->norms) {
     const NormTensors tensors = layer_norm_tensors(index, norm);
-    result.norms[static_cast<size_t>(norm.place)] =
-        norm.name.empty() ? plain_norm(backend, tensors.shape.back()) : load_norm(backend, tensors);
+    NormWeights& place = result.norms[static_cast<size_t>(norm.place)];
+    if (place) continue;
+    place = norm.name.empty() ? plain_norm(backend, tensors.shape.back()) : load_norm(backend, tensors);
   }
   for (const StoredLinear& linear : modules(index)) load_module(backend, linear, access, result);
   load_extras(index, result);

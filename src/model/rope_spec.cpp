@@ -124,7 +124,10 @@ RopeSpec read(const JsonObject& config, const std::optional<JsonObject>& inner, 
 }  // namespace
 
 RopeSpec read_rope(const JsonObject& config, const Spec& spec) {
-  return read(config, config.object({"rope_parameters", "rope_scaling"}), spec, spec.head_dim, 10000.0);
+  auto rope = config.object({"rope_parameters", "rope_scaling"});
+  // an object for each type of layer instead: read_rope_of() reads them
+  if (rope && (rope->has({"full_attention"}) || rope->has({"sliding_attention"}))) rope.reset();
+  return read(config, rope, spec, spec.head_dim, 10000.0);
 }
 
 RopeSpec read_rope_of(const JsonObject& config, const Spec& spec, std::string_view layer_type,

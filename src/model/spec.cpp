@@ -64,13 +64,22 @@ std::vector<int32_t> read_ids(const JsonObject& config, std::string_view key) {
 
 /// What would change the mathematics and is not built.
 void refuse_unsupported(const JsonObject& config) {
-  if (config.has({"auto_map"})) {
-    throw Error(Fault::unsupported,
-                cat(config.name(), ": 'auto_map' asks for code from the folder, which is never run"));
-  }
   for (std::string_view key :
        {"add_cross_attention", "scale_attn_by_inverse_layer_idx", "is_encoder_decoder"}) {
     if (config.boolean_or({key}, false)) config.refuse(Fault::unsupported, key, "false");
+  }
+}
+
+/// Models of known families may come with code, too, which nobody needs.
+const Family& family_of(const JsonObject& config) {
+  const std::string type = config.string({"model_type"});
+  try {
+    return find_family(type, config.name());
+  } catch (const Error&) {
+    if (!config.has({"auto_map"})) throw;
+    throw Error(Fault::unsupported,
+                cat(config.name(), ": model_type ", quoted(type),
+                    " is not known, and 'auto_map' asks for code from the folder, which is never run"));
   }
 }
 
@@ -79,7 +88,8 @@ void read_heads(const JsonObject& config, Spec& spec) {
       count(config, {"num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"}, kMaxHeads);
   spec.kv_heads = bounded(config, "num_key_value_heads",
                           config.integer_or({"num_key_value_heads"}, 1, kAny, spec.heads), kMaxHeads);
-  const auto head_dim = config.maybe_integer({"head_dim"}, 1, kAny);
+  auto head_dim = config.maybe_integer({"head_dim"}, 1, kAny);
+  if (!head_dim && spec.traits.head_dim > 0) head_dim = spec.traits.head_dim;
   if (!head_dim && spec.hidden % spec.heads != 0) {
     config.refuse(Fault::mismatch, config.has({"n_embd"}) ? "n_embd" : "hidden_size",
                   cat("a multiple of the ", spec.heads, " attention heads"));
@@ -89,7 +99,7 @@ void read_heads(const JsonObject& config, Spec& spec) {
 
 void read_sizes(const JsonObject& config, Spec& spec) {
   spec.layers = count(config, {"num_hidden_layers", "n_layer", "num_layers", "n_layers"}, kMaxLayers);
-  spec.hidden = count(config, {"hidden_size", "n_embd", "d_model"}, kMaxWidth);
+  spec.hidden = count(config, {"hidden_size", "n_embd", "n_embed", "d_model"}, kMaxWidth);
   spec.embed_dim = spec.hidden;
   spec.vocab = count(config, {"vocab_size"}, kMaxVocab);
   const JsonObject::Keys context = {"max_position_embeddings", "n_positions", "max_seq_len", "seq_length"};
@@ -110,9 +120,13 @@ void fill_layers(const JsonObject& config, Spec& spec) {
                   cat("a divisor of the ", spec.heads, " attention heads"));
   }
   for (LayerSpec& layer : spec.layer) {
-    layer.kv_heads = spec.kv_heads;
-    layer.key_dim = layer.value_dim = spec.head_dim;
-    layer.intermediate = spec.intermediate;
+    if (layer.kv_heads == 0) layer.kv_heads = spec.kv_heads;
+    if (layer.key_dim == 0) layer.key_dim = spec.head_dim;
+    if (layer.value_dim == 0) layer.value_dim = layer.key_dim;
+    if (layer.intermediate == 0) layer.intermediate = spec.intermediate;
+    if (layer.kv_heads == spec.kv_heads || spec.heads % layer.kv_heads == 0) continue;
+    config.refuse(Fault::mismatch, "num_key_value_heads",
+                  cat("a divisor of the ", spec.heads, " attention heads"));
   }
 }
 
@@ -170,7 +184,7 @@ Spec read_spec(const Json& json, const std::string& name) {
   const JsonObject config(json, name);
   Spec spec;
   refuse_unsupported(config);
-  spec.family = &find_family(config.string({"model_type"}), name);
+  spec.family = &family_of(config);
   spec.traits = spec.family->traits;
   if (const Json* list = config.find({"architectures"});
       list && list->is_array() && !list->empty() && list->front().is_string()) {

@@ -57,7 +57,7 @@ struct Spec {
   double attention_softcap = 0, logit_softcap = 0;  // 0: none
   double clip_qkv = 0;  // 0: none; queries, keys and values are cut to [-clip, clip]
   double embed_scale = 1.0, residual_scale = 1.0, head_scale = 1.0, logit_scale = 1.0;
-  double alibi_bias_max = 8.0;
+  double alibi_bias_max = 8.0, alibi_factor = 1.0;
   std::vector<RopeSpec> ropes;   // the kinds that layers have; empty without rotation
   std::vector<LayerSpec> layer;  // [layers]
   std::optional<Tied> tied;      // empty: config.json does not say, the presence of the head decides

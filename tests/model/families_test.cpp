@@ -1,7 +1,12 @@
 // Every family and variant against logits and greedy continuations computed by transformers.
+#include <algorithm>
+#include <cctype>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "model/decoder.h"
+#include "model/model.h"
 #include "support/reference.h"
 
 namespace gptq::test {
@@ -14,22 +19,90 @@ TEST_P(FamilyTest, EqualsTransformers) {
   expect_reference(folder);
 }
 
-INSTANTIATE_TEST_SUITE_P(Dense, FamilyTest,
-                         testing::Values("families/llama", "families/llama-bias",
-                                         "families/llama-rope-linear", "families/llama-rope-dynamic",
-                                         "families/llama-rope-yarn", "families/llama3-rope",
-                                         "families/mistral", "families/qwen2", "families/qwen2-sliding",
-                                         "families/gpt2"));
+/// The same logits whatever the tokens come in: pieces, a batch of several sequences, a cache that was cut back.
+TEST_P(FamilyTest, ComesToTheSameInPiecesAndBatches) {
+  GPTQ_EXTRA_DATA(folder, GetParam());
+  const auto model = load_model(folder);
+  const std::vector<int32_t> ids = read_reference(folder).input_ids[0];
+  const Spec& spec = model->spec();
+  const auto vocab = static_cast<size_t>(spec.vocab);
+  const std::vector<float> whole = causal_logits(model, ids, static_cast<int64_t>(ids.size()));
+  // these rotate by the length of all that is given at once
+  const bool by_length = std::any_of(spec.ropes.begin(), spec.ropes.end(), [](const RopeSpec& rope) {
+    return rope.kind == RopeKind::dynamic || rope.kind == RopeKind::longrope;
+  });
+  for (int64_t piece : {1, 3, 16}) {
+    if (by_length) continue;
+    EXPECT_LE(relative_difference(causal_logits(model, ids, piece), whole), 2e-4) << piece;
+  }
 
-INSTANTIATE_TEST_SUITE_P(Quantized, FamilyTest,
-                         testing::Values("gptq/llama-b4-g16-static", "gptq/llama-b4-g32",
-                                         "gptq/llama-b4-g32-actorder", "gptq/llama-b4-g32-v1-asym",
-                                         "gptq/llama-b4-g32-v2-asym", "gptq/llama-b4-perchannel",
-                                         "gptq/qwen2-b4-g32", "gptq/gpt2-b4-g32", "gptq/llama-b2-g16",
-                                         "gptq/llama-b2-g16-v2-asym-actorder", "gptq/llama-b3-g32",
-                                         "gptq/llama-b3-g32-v2-asym", "gptq/llama-b8-g32",
-                                         "gptq/llama-b8-perchannel-v2-asym", "gptq/llama-mixed",
-                                         "gptq/llama-awq-g32"));
+  const auto stream = model->backend().create_stream(nullptr);
+  Decoder decoder(spec, model->backend(), *stream, 64);
+  const auto cache = model->backend().create_cache(decoder.cache_shape(3));
+  const std::vector<int64_t> lengths{static_cast<int64_t>(ids.size()), 5, 11};
+  const auto run =
+      [&](const std::vector<std::pair<int32_t, int64_t>>& from) {  // sequences, each from a position
+        std::vector<int32_t> tokens;
+        std::vector<Row> rows;
+        std::vector<int64_t> row_lengths;
+        for (const auto& [sequence, begin] : from) {
+          const int64_t length = lengths[static_cast<size_t>(sequence)];
+          cache->reserve(sequence, length);
+          for (int64_t i = begin; i < length; ++i) {
+            tokens.push_back(ids[static_cast<size_t>(i)]);
+            rows.push_back({.sequence = sequence, .position = static_cast<int32_t>(i)});
+            row_lengths.push_back(length);
+          }
+        }
+        decoder.forward(model->weights(), {.tokens = tokens, .rows = rows, .lengths = row_lengths}, *cache);
+        std::vector<float> logits(rows.size() * vocab);
+        decoder.logits(model->weights(), 0, static_cast<int64_t>(rows.size()), logits.data());
+        return logits;
+      };
+  std::vector<float> wanted;
+  for (int32_t s : {1, 0, 2}) {
+    const std::vector<int32_t> own(ids.begin(), ids.begin() + lengths[static_cast<size_t>(s)]);
+    const auto logits = causal_logits(model, own, lengths[static_cast<size_t>(s)]);
+    wanted.insert(wanted.end(), logits.begin(), logits.end());
+  }
+  EXPECT_LE(relative_difference(run({{1, 0}, {0, 0}, {2, 0}}), wanted), 2e-4);
+  cache->truncate(0, lengths[0] - 5);
+  const std::vector<float> last(whole.end() - static_cast<ptrdiff_t>(5 * vocab), whole.end());
+  EXPECT_LE(relative_difference(run({{0, lengths[0] - 5}}), last), 2e-4);
+}
+
+/// Families whose kinds of block are not built yet.
+constexpr std::string_view kToCome[] = {
+    "dbrx",       "deepseek_v2", "deepseek_v3", "glm4_moe",   "gpt_oss",
+    "granitemoe", "llama4_text", "minicpm3",    "mixtral",    "olmoe",
+    "phimoe",     "qwen2_moe",   "qwen3_moe",   "qwen3_next", "qwen3_5_text",
+};
+
+/// All folders below `kind` of the extra data; one name, which then skips, without it.
+std::vector<std::string> extra_folders(const std::string& kind) {
+  const auto root = extra_data(kind);
+  if (!root) return {kind};
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(*root)) {
+    const std::string name = entry.path().filename().string();
+    const bool comes = std::any_of(std::begin(kToCome), std::end(kToCome), [&](std::string_view family) {
+      return name == family || name.starts_with(std::string(family) + "-");
+    });
+    if (entry.is_directory() && !comes) names.push_back(kind + "/" + name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string test_name(const testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param.substr(info.param.find('/') + 1);
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Dense, FamilyTest, testing::ValuesIn(extra_folders("families")), test_name);
+INSTANTIATE_TEST_SUITE_P(Quantized, FamilyTest, testing::ValuesIn(extra_folders("gptq")), test_name);
 
 /// Folders of tests/golden/models, committed: these never skip.
 std::vector<std::string> golden_folders() {

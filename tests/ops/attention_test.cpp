@@ -9,7 +9,14 @@ namespace {
 
 struct Shape {
   int64_t heads, kv_heads, key_dim, value_dim, window;
+  int64_t chunk = 0;
+  float softcap = 0;
 };
+
+/// Of each head: what is added per position, and the score of what has no value.
+float slope_of(int64_t head) { return 0.03f * static_cast<float>(head + 1); }
+float sink_of(int64_t head) { return 0.4f * static_cast<float>(head) - 0.5f; }
+enum class Extras : uint8_t { none, slopes, rounded_slopes, sinks };
 
 CacheShape cache_of(int64_t layers, const CacheLayer& each, int64_t sequences) {
   return {.layers = std::vector(static_cast<size_t>(layers), each), .sequences = sequences};
@@ -65,7 +72,21 @@ class World {
             .key_dim = shape_.key_dim,
             .value_dim = shape_.value_dim,
             .scale = 0.21f,
-            .window = shape_.window};
+            .window = shape_.window,
+            .chunk = shape_.chunk,
+            .softcap = shape_.softcap,
+            .slopes = slopes_.get(),
+            .sinks = sinks_.get(),
+            .slope_kind = extras_ == Extras::rounded_slopes ? SlopeKind::rounded : SlopeKind::relative,
+            .slope_factor = 0.7f};
+  }
+
+  void add(const Backend& backend, Extras extras) {
+    extras_ = extras;
+    std::vector<float> values;
+    for (int64_t h = 0; h < shape_.heads; ++h)
+      values.push_back(extras == Extras::sinks ? sink_of(h) : slope_of(h));
+    (extras == Extras::sinks ? sinks_ : slopes_) = backend.prepare_vector(float_tensor(values));
   }
 
  private:
@@ -82,7 +103,8 @@ class World {
   double truth(Row row, int64_t head, int64_t d) const {
     const auto s = static_cast<size_t>(row.sequence);
     const int64_t kv = head / (shape_.heads / shape_.kv_heads);
-    const int64_t first = shape_.window > 0 ? std::max<int64_t>(0, row.position - shape_.window + 1) : 0;
+    int64_t first = shape_.window > 0 ? std::max<int64_t>(0, row.position - shape_.window + 1) : 0;
+    if (shape_.chunk > 0) first = std::max(first, row.position - row.position % shape_.chunk);
     std::vector<double> scores;
     double most = -1e300;
     for (int64_t j = first; j <= row.position; ++j) {
@@ -93,10 +115,10 @@ class World {
                 queries_[s][static_cast<size_t>((row.position * shape_.heads + head) * shape_.key_dim + i)]} *
             keys_[s][static_cast<size_t>((j * shape_.kv_heads + kv) * shape_.key_dim + i)];
       }
-      scores.push_back(score * double{0.21f});
+      scores.push_back(bent(score * double{0.21f}, head, j, row.position));
       most = std::max(most, scores.back());
     }
-    double sum = 0.0, total = 0.0;
+    double sum = extras_ == Extras::sinks ? std::exp(double{sink_of(head)} - most) : 0.0, total = 0.0;
     for (int64_t j = first; j <= row.position; ++j) {
       const double weight = std::exp(scores[static_cast<size_t>(j - first)] - most);
       sum += weight;
@@ -105,7 +127,22 @@ class World {
     return total / sum;
   }
 
+  double bent(double score, int64_t head, int64_t j, int64_t own) const {
+    const auto rounded = [](double x) {  // to eight bits
+      const double unit = std::exp2(std::floor(std::log2(std::fabs(x))) - 7);
+      return x == 0 ? 0 : std::nearbyint(x / unit) * unit;
+    };
+    if (shape_.softcap > 0) score = shape_.softcap * std::tanh(score / shape_.softcap);
+    const double slope = slope_of(head);
+    if (extras_ == Extras::slopes) score += double{0.7f} * slope * static_cast<double>(j - own);
+    if (extras_ == Extras::rounded_slopes)
+      score += double{0.7f} * rounded(rounded(slope) * static_cast<double>(j));
+    return score;
+  }
+
   Shape shape_;
+  Extras extras_ = Extras::none;
+  std::unique_ptr<Vector> slopes_, sinks_;
   int64_t layer_;
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<KvCache> cache_;
@@ -130,6 +167,20 @@ TEST(Attention, WholePromptThenSingleTokens) {
     world.expect(span_of(0, 0, 140), world.step(span_of(0, 0, 140)), "prompt");
     for (int64_t p = 140; p < 150; ++p)
       world.expect(span_of(0, p, p + 1), world.step(span_of(0, p, p + 1)), "token");
+  }
+}
+
+TEST(Attention, WithCapsSlopesSinksAndChunks) {
+  const auto backend = backend_with(2);
+  for (const Shape& shape : {Shape{4, 2, 16, 16, 0, 0, 0.5f}, Shape{4, 4, 16, 8, 0, 32, 0},
+                             Shape{6, 2, 8, 8, 20, 0, 2.0f}, Shape{2, 1, 8, 8, 0, 70, 0}}) {
+    for (Extras extras : {Extras::none, Extras::slopes, Extras::rounded_slopes, Extras::sinks}) {
+      World world(*backend, shape, {150});
+      if (extras != Extras::none) world.add(*backend, extras);
+      world.expect(span_of(0, 0, 145), world.step(span_of(0, 0, 145)), "prompt");
+      for (int64_t p = 145; p < 150; ++p)
+        world.expect(span_of(0, p, p + 1), world.step(span_of(0, p, p + 1)), "token");
+    }
   }
 }
 

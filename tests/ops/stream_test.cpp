@@ -1,7 +1,9 @@
 // What holds for all ops: results that do not depend on threads, cancelling, copies, options.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <thread>
 
 #include "base/error.h"
@@ -202,6 +204,119 @@ TEST(Stream, ConcurrentStreamsOfOneBackend) {
   }
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(wrong, 0);
+}
+
+/// What an op makes of a matrix of 3 rows of 37, beside plain double arithmetic.
+void expect_elements(const std::vector<float>& x, const std::function<void(Stream&, Matrix)>& op,
+                     const std::function<double(double value, size_t i)>& wanted, double tolerance = 2e-6) {
+  std::vector<float> y = x;
+  op(*backend_with(2)->create_stream(nullptr), matrix(y, 3, 37));
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(y[i], wanted(double{x[i]}, i), tolerance) << i;
+}
+
+TEST(Elementwise, ScalesClampsAndCaps) {
+  Random random(3);
+  const std::vector<float> x = random_floats(random, 3 * 37, 4.0f), z = random_floats(random, 3 * 37, 4.0f);
+  const std::vector<float> factors{0.5f, -2.0f, 0.0f};
+  std::vector<float> other = z;
+  expect_elements(
+      x, [](Stream& s, Matrix m) { s.scale(m, -1.5f); }, [](double v, size_t) { return -1.5 * v; });
+  expect_elements(
+      x, [](Stream& s, Matrix m) { s.clamp(m, 1.25f); },
+      [](double v, size_t) { return std::clamp(v, -1.25, 1.25); });
+  expect_elements(
+      x, [](Stream& s, Matrix m) { s.softcap(m, 3.0f); },
+      [](double v, size_t) { return 3 * std::tanh(v / 3); });
+  expect_elements(
+      x, [&](Stream& s, Matrix m) { s.scale_rows(m, factors); },
+      [&](double v, size_t i) { return v * double{factors[i / 37]}; });
+  expect_elements(
+      x, [&](Stream& s, Matrix m) { s.add(m, matrix(other, 3, 37), 0.25f); },
+      [&](double v, size_t i) { return v + 0.25 * double{z[i]}; });
+}
+
+TEST(Elementwise, ActivationsWithoutAKernel) {
+  Random random(4);
+  const std::vector<float> x = random_floats(random, 3 * 37, 4.0f), z = random_floats(random, 3 * 37, 4.0f);
+  std::vector<float> up = z;
+  const auto sigmoid = [](double v) { return 1 / (1 + std::exp(-v)); };
+  const auto check = [&](const Activation& act, const std::function<double(double)>& f) {
+    expect_elements(
+        x, [&](Stream& s, Matrix m) { s.activate(act, m, nullptr, m); },
+        [&](double v, size_t) { return f(v); }, 2e-5);
+    expect_elements(
+        x,
+        [&](Stream& s, Matrix m) {
+          const Matrix u = matrix(up, 3, 37);
+          s.activate(act, m, &u, m);
+        },
+        [&](double v, size_t i) {
+          const double factor = double{z[i]};
+          return f(v) * (act.act == Act::clamped_silu ? std::clamp(factor, -2.0, 2.0) + 1 : factor);
+        },
+        1e-4);
+  };
+  check(Act::relu2, [](double v) { return v > 0 ? v * v : 0; });
+  check(Act::sigmoid, sigmoid);
+  Activation xielu = Act::xielu;
+  xielu.a = 0.8f, xielu.a_negative = 1.3f, xielu.c = 0.5f, xielu.d = -1e-6f;
+  check(xielu, [](double v) {
+    return v > 0 ? double{0.8f} * v * v + 0.5 * v
+                 : (std::expm1(std::min(v, double{-1e-6f})) - v) * double{1.3f} + 0.5 * v;
+  });
+  Activation clamped = Act::clamped_silu;
+  clamped.a = 1.5f, clamped.d = 2.0f;
+  check(clamped, [&](double v) { return std::min(v, 2.0) * sigmoid(1.5 * std::min(v, 2.0)); });
+}
+
+TEST(Elementwise, NormsWithWeightsForEachHead) {
+  Random random(5);
+  std::vector<float> x = random_floats(random, 6 * 16, 3.0f);
+  const std::vector<float> w = random_floats(random, 2 * 16, 1.0f);
+  const auto backend = backend_with(2);
+  const auto weight = backend->prepare_vector(float_tensor(w));
+  std::vector<float> y(x.size());
+  backend->create_stream(nullptr)->norm(Norm::rms, matrix(x, 6, 16), *weight, nullptr, 1e-6f,
+                                        matrix(y, 6, 16));
+  for (size_t r = 0; r < 6; ++r) {
+    double square = 0;
+    for (size_t i = 0; i < 16; ++i) square += double{x[r * 16 + i]} * double{x[r * 16 + i]};
+    for (size_t i = 0; i < 16; ++i) {
+      EXPECT_NEAR(y[r * 16 + i],
+                  double{x[r * 16 + i]} / std::sqrt(square / 16 + 1e-6) * double{w[r % 2 * 16 + i]}, 3e-6);
+    }
+  }
+}
+
+TEST(Heads, AreJoinedAndRotatedFromAnOffset) {
+  Random random(6);
+  std::vector<float> a = random_floats(random, 2 * 6), b = random_floats(random, 2 * 6),
+                     shared = random_floats(random, 2 * 2);
+  std::vector<float> own(2 * 12), common(2 * 12);
+  const auto stream = backend_with(2)->create_stream(nullptr);
+  stream->join_heads(matrix(a, 2, 6), matrix(b, 2, 6), 3, matrix(own, 2, 12));
+  stream->join_heads(matrix(a, 2, 6), matrix(shared, 2, 2), 3, matrix(common, 2, 12));
+  for (size_t r = 0; r < 2; ++r) {
+    for (size_t h = 0; h < 3; ++h) {
+      for (size_t i = 0; i < 2; ++i) {
+        EXPECT_EQ(own[r * 12 + h * 4 + i], a[r * 6 + h * 2 + i]);
+        EXPECT_EQ(own[r * 12 + h * 4 + 2 + i], b[r * 6 + h * 2 + i]);
+        EXPECT_EQ(common[r * 12 + h * 4 + 2 + i], shared[r * 2 + i]);
+      }
+    }
+  }
+  const float cos[] = {0.6f, 0.8f}, sin[] = {0.8f, -0.6f};  // of two rows
+  std::vector<float> turned = own;
+  stream->rotate({.cos = cos, .sin = sin, .dim = 2, .layout = RopeLayout::pairs, .offset = 2},
+                 matrix(turned, 2, 12), 4);
+  for (size_t r = 0; r < 2; ++r) {
+    for (size_t h = 0; h < 3; ++h) {
+      const size_t at = r * 12 + h * 4;
+      EXPECT_EQ(turned[at], own[at]);
+      EXPECT_NEAR(turned[at + 2], double{own[at + 2]} * cos[r] - double{own[at + 3]} * sin[r], 1e-6);
+      EXPECT_NEAR(turned[at + 3], double{own[at + 3]} * cos[r] + double{own[at + 2]} * sin[r], 1e-6);
+    }
+  }
 }
 
 }  // namespace

@@ -84,14 +84,23 @@ void expect_reference(const fs::path& folder, double tolerance) {
   }
   EXPECT_LE(relative_difference(logits, reference.logits), tolerance);
   if (reference.greedy_ids.empty()) return;
-  const auto count = static_cast<int64_t>(reference.greedy_ids.size());
-  Session session(
-      model, std::max(model->spec().context, static_cast<int64_t>(reference.input_ids[0].size()) + count));
-  session.append_tokens(reference.input_ids[0]);
-  session.begin({.max_tokens = count, .ignore_eos = IgnoreEos::yes}, quiet);
+  EXPECT_EQ(greedy_ids(model, reference.input_ids[0], reference.greedy_ids.size()), reference.greedy_ids);
+}
+
+/// The references were made without an end before the last token.
+std::vector<int32_t> greedy_ids(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt,
+                                size_t count) {
+  Session session(model, std::max(model->spec().context, static_cast<int64_t>(prompt.size() + count)));
+  session.append_tokens(prompt);
   std::vector<int32_t> greedy;
-  while (session.step() == StepResult::chunk) greedy.push_back(session.token());
-  EXPECT_EQ(greedy, reference.greedy_ids);
+  while (greedy.size() < count) {
+    session.prefill(Logits::last, quiet);
+    std::vector<float> logits(session.logits().begin(), session.logits().end());
+    for (int32_t id : model->spec().eos) logits[static_cast<size_t>(id)] = -INFINITY;
+    greedy.push_back(static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+    session.append_tokens(std::span(greedy).last(1));
+  }
+  return greedy;
 }
 
 }  // namespace gptq::test

@@ -34,6 +34,10 @@ std::shared_ptr<const Model> load_model(const fs::path& folder, int threads = 2)
 std::vector<float> causal_logits(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& ids,
                                  int64_t piece);
 
+/// The likeliest next token `count` times, but for those that end a text.
+std::vector<int32_t> greedy_ids(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& prompt,
+                                size_t count);
+
 /// Largest difference over the largest magnitude of `b`.
 double relative_difference(const std::vector<float>& a, const std::vector<float>& b);
 

@@ -1,0 +1,16 @@
+// What config.json says in keys that only some families have: the `tweak` of their rows.
+#pragma once
+
+namespace gptq {
+
+class JsonObject;
+struct Spec;
+
+using Tweak = void(const JsonObject& config, Spec& spec);
+
+Tweak tweak_smollm3, tweak_granite, tweak_hunyuan, tweak_olmo, tweak_olmo3, tweak_exaone4, tweak_cohere,
+    tweak_cohere2, tweak_parallel_residual, tweak_gemma, tweak_gemma2, tweak_gemma3, tweak_gemma4;
+Tweak tweak_bigcode, tweak_gpt_neo, tweak_gptj, tweak_bloom, tweak_falcon, tweak_mpt, tweak_opt, tweak_xglm,
+    tweak_persimmon;
+
+}  // namespace gptq

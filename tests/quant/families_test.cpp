@@ -1,0 +1,94 @@
+// Each family quantized: every Linear of every layer, and the folder computes with exactly the weights that it holds.
+#include <algorithm>
+#include <cctype>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "model/loader.h"
+#include "quant/dequantized.h"
+#include "quant/job.h"
+#include "support/reference.h"
+
+namespace gptq::test {
+namespace {
+
+const Progress kQuiet = [](int64_t, int64_t, const std::string&) {};
+
+/// A tokens's worth of everything: ids that follow no pattern of the vocabulary.
+std::vector<int32_t> some_tokens(int64_t vocab, int32_t seed) {
+  std::vector<int32_t> ids(48);
+  for (size_t i = 0; i < ids.size(); ++i)
+    ids[i] = static_cast<int32_t>((static_cast<int64_t>(i) * 37 + seed * 101 + 11) % vocab);
+  return ids;
+}
+
+void quantize(const fs::path& source, const fs::path& target, TrueSequential sequential) {
+  QuantOptions options;
+  options.calibration_samples = 12;
+  options.calibration_length = 16;
+  options.solver.group_size = 32;
+  options.solver.target = Target::exact;
+  options.true_sequential = sequential;
+  ModelOptions model;
+  model.backend.threads = 2;
+  Job job(source, target, model, options, kQuiet);
+  const int64_t vocab = Loader(source).spec().vocab, context = Loader(source).spec().context;
+  for (int32_t s = 0; s < 12; ++s) {
+    std::vector<int32_t> ids = some_tokens(vocab, s);
+    ids.resize(std::min(ids.size(), static_cast<size_t>(context)));
+    job.add_tokens(ids);
+  }
+  while (job.step() == JobStep::more) continue;
+}
+
+class QuantizedFamily : public testing::TestWithParam<std::string> {};
+
+TEST_P(QuantizedFamily, ComputesWithTheWeightsOfItsFolder) {
+  GPTQ_EXTRA_DATA(source, GetParam());
+  std::optional<Spec> spec;
+  try {
+    spec = load_spec(source);
+  } catch (const Error& error) {
+    if (error.fault() != Fault::unsupported) throw;
+    GTEST_SKIP() << error.what();
+  }
+  const Stored stored = spec->traits.storage == Storage::in_out ? Stored::in_out : Stored::out_in;
+  const std::vector<int32_t> ids = read_reference(source).input_ids[0];
+  const auto whole = static_cast<int64_t>(ids.size());
+  for (TrueSequential sequential : {TrueSequential::yes, TrueSequential::no}) {
+    const TemporaryFolder folder;
+    quantize(source, folder / "out", sequential);
+    const Loader loader(folder / "out");
+    for (int64_t i = 0; i < loader.spec().layers; ++i) {
+      for (const StoredLinear& linear : loader.modules(i)) EXPECT_TRUE(linear.quantized) << linear.path;
+    }
+    write_dequantized(folder / "out", folder / "dense", stored);
+    EXPECT_LE(relative_difference(causal_logits(load_model(folder / "out"), ids, whole),
+                                  causal_logits(load_model(folder / "dense"), ids, whole)),
+              2e-4);
+  }
+}
+
+std::vector<std::string> folders() {
+  const auto root = extra_data("families");
+  if (!root) return {"families"};
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(*root)) {
+    if (entry.is_directory()) names.push_back("families/" + entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string test_name(const testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param.substr(info.param.find('/') + 1);
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, QuantizedFamily, testing::ValuesIn(folders()), test_name);
+
+}  // namespace
+}  // namespace gptq::test
