@@ -96,6 +96,17 @@ const std::vector<float>& Rope::frequencies(int64_t length) {
 }
 
 RopeRows Rope::rows(std::span<const Row> rows, std::span<const int64_t> lengths) {
+  std::vector<int64_t> wanted;
+  wanted.reserve(2 * rows.size());
+  for (size_t r = 0; r < rows.size(); ++r) wanted.insert(wanted.end(), {rows[r].position, lengths[r]});
+  if (wanted != made_for_) {
+    make(rows, lengths);
+    made_for_ = std::move(wanted);
+  }
+  return {.cos = cos_.data(), .sin = sin_.data(), .dim = spec_.dim, .layout = spec_.layout};
+}
+
+void Rope::make(std::span<const Row> rows, std::span<const int64_t> lengths) {
   const auto half = static_cast<size_t>(spec_.dim / 2);
   cos_.resize(rows.size() * half);
   sin_.resize(rows.size() * half);
@@ -109,7 +120,6 @@ RopeRows Rope::rows(std::span<const Row> rows, std::span<const int64_t> lengths)
       sin_[r * half + i] = static_cast<float>(std::sin(angle)) * scale;
     }
   }
-  return {.cos = cos_.data(), .sin = sin_.data(), .dim = spec_.dim, .layout = spec_.layout};
 }
 
 }  // namespace gptq
