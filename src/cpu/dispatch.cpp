@@ -93,7 +93,7 @@ const Kernels& kernels_amx() {
   static const Kernels once = [] {
     Kernels kernels = kernels_avx512();
     kernels.name = "amx";
-    kernels.fast_gemm = gemm_amx();
+    kernels.fast = gemms_amx();
     return kernels;
   }();
   return once;

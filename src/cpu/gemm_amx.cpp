@@ -1,8 +1,15 @@
-// The matrix product on AMX tiles. A float is split into two bf16 halves, x = hi + lo + at most 2^-17 of it, and a
-// product into three: hi*hi + hi*lo + lo*hi, each exact, summed in fp32. So packed operands are as large as they were.
+// Matrix products on AMX tiles, three kinds of them. Sums are fp32.
 //
-//   left tile    [step / 32] blocks of hi [16 rows][32 inputs], lo likewise
-//   right panel  [step / 32] blocks of columns 0-15: hi [16 pairs of inputs][16 columns][2], lo likewise; columns 16-31
+//   split    a float is two bf16 halves, x = hi + lo + at most 2^-17 of it, a product three: hi*hi + hi*lo + lo*hi
+//   bf16     likewise, where the right side is bf16 as it is: hi*b + lo*b, the same sums
+//   rounded  both sides are rounded to bf16: one product
+//
+// Operands are packed in pairs of tiles, which are the halves of 32 inputs, or 64 rounded inputs:
+//
+//   left     [step / inputs of a pair] pairs of [16 rows][32 inputs]
+//   right    [step / inputs of a pair] columns 0-15, pair of [16 pairs of inputs][16 columns][2]; columns 16-31
+//
+// with single tiles for the right side of bf16.
 #if defined(__x86_64__)
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -45,65 +52,104 @@ __mmask16 first(int64_t n) {
                   : static_cast<__mmask16>((1u << n) - 1u);
 }
 
-/// 32 inputs of row r of a block of a left tile.
-void store_row(uint16_t* block, int64_t r, __m512 x0, __m512 x1) {
-  const Halves a = split(x0), b = split(x1);
-  uint16_t* out = block + r * kDepth;
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), a.high);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16), b.high);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + kHalf), a.low);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + kHalf + 16), b.low);
+/// What a side of a product is packed as: see above.
+enum class Form : uint8_t { halves, whole, rounded };
+
+constexpr int64_t depth_of(Form form) { return form == Form::rounded ? 2 * kDepth : kDepth; }
+
+/// Inputs that take the place of a float.
+constexpr int64_t per_float(Form form) { return form == Form::halves ? 1 : 2; }
+
+/// bf16 values of a pair of tiles, or of the single one.
+constexpr int64_t values_of(Form form) { return form == Form::whole ? kHalf : 2 * kHalf; }
+
+__m512i rounded(__m512 first, __m512 second) {
+  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first));
 }
 
+/// 32 inputs of row r of a left tile, and where it is split those of the tile behind it.
+template <Form form>
+void store_row(uint16_t* tile, int64_t r, __m512 x0, __m512 x1) {
+  uint16_t* out = tile + r * kDepth;
+  if constexpr (form == Form::rounded) {
+    _mm512_storeu_si512(out, rounded(x0, x1));
+  } else {
+    const Halves a = split(x0), b = split(x1);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), a.high);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16), b.high);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + kHalf), a.low);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + kHalf + 16), b.low);
+  }
+}
+
+/// Where a tile of 32 inputs begins: those of a rounded pair follow each other.
+template <Form form>
+uint16_t* tile_at(float* out, int64_t input) {
+  return reinterpret_cast<uint16_t*>(out) + input / kDepth * (form == Form::rounded ? kHalf : 2 * kHalf);
+}
+
+int64_t padded(Form form, int64_t k) { return (k + depth_of(form) - 1) / depth_of(form) * depth_of(form); }
+
+template <Form form>
 void left(const float* in, int64_t stride, int64_t rows, int64_t k, float* out) {
-  auto* block = reinterpret_cast<uint16_t*>(out);
-  for (int64_t i = 0; i < k; i += kDepth, block += 2 * kHalf) {
+  for (int64_t i = 0; i < padded(form, k); i += kDepth) {
     for (int64_t r = 0; r < kRows; ++r) {
       const float* row = in + r * stride + i;
       const bool real = r < rows;
-      store_row(block, r, real ? _mm512_maskz_loadu_ps(first(k - i), row) : _mm512_setzero_ps(),
-                real ? _mm512_maskz_loadu_ps(first(k - i - 16), row + 16) : _mm512_setzero_ps());
+      store_row<form>(tile_at<form>(out, i), r,
+                      real ? _mm512_maskz_loadu_ps(first(k - i), row) : _mm512_setzero_ps(),
+                      real ? _mm512_maskz_loadu_ps(first(k - i - 16), row + 16) : _mm512_setzero_ps());
     }
   }
 }
 
+template <Form form>
 void left_columns(const float* in, int64_t stride, int64_t cols, int64_t k, float* out) {
   float rows[kRows * kDepth];
-  auto* block = reinterpret_cast<uint16_t*>(out);
-  for (int64_t i = 0; i < k; i += kDepth, block += 2 * kHalf) {
-    // the transpose: inputs of the block are rows here
-    const int64_t inputs = k - i < kDepth ? k - i : kDepth;
+  for (int64_t i = 0; i < padded(form, k); i += kDepth) {
+    // the transpose: inputs of the tile are rows here
+    const int64_t inputs = k - i < 0 ? 0 : k - i < kDepth ? k - i : kDepth;
     kernels_avx512().pack(Dense::f32, in + i * stride, stride, inputs, cols, rows, kDepth);
     for (int64_t r = 0; r < kRows; ++r) {
       const float* row = rows + r * kDepth;
       const bool real = r < cols;
-      store_row(block, r, real ? _mm512_loadu_ps(row) : _mm512_setzero_ps(),
-                real ? _mm512_loadu_ps(row + 16) : _mm512_setzero_ps());
+      store_row<form>(tile_at<form>(out, i), r, real ? _mm512_loadu_ps(row) : _mm512_setzero_ps(),
+                      real ? _mm512_loadu_ps(row + 16) : _mm512_setzero_ps());
     }
   }
 }
 
-/// Two inputs of 16 columns: bf16 pairs.
-void store_pair(uint16_t* block, int64_t pair, __m512 even, __m512 odd) {
-  const Halves a = split(even), b = split(odd);
-  const auto join = [](__m256i low, __m256i high) {
-    return _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
-  };
-  uint16_t* out = block + pair * 2 * kRows;
-  _mm512_storeu_si512(out, join(a.high, b.high));
-  _mm512_storeu_si512(out + kHalf, join(a.low, b.low));
+/// Two inputs of 16 columns, values of both side by side.
+__m512i side_by_side(__m256i even, __m256i odd) {
+  return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
 }
 
+template <Form form>
+void store_pair(uint16_t* tile, int64_t pair, __m512 even, __m512 odd) {
+  uint16_t* out = tile + pair * 2 * kRows;
+  if constexpr (form == Form::halves) {
+    const Halves a = split(even), b = split(odd);
+    _mm512_storeu_si512(out, side_by_side(a.high, b.high));
+    _mm512_storeu_si512(out + kHalf, side_by_side(a.low, b.low));
+  } else {
+    _mm512_storeu_si512(out, side_by_side(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(even)),
+                                          reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(odd))));
+  }
+}
+
+template <Form form>
 void right(const float* in, int64_t k, float* out) {
+  constexpr int64_t kPairs = kDepth / 2, kBlock = values_of(form);
   auto* block = reinterpret_cast<uint16_t*>(out);
-  for (int64_t i = 0; i < k; i += kDepth, block += 4 * kHalf) {
-    for (int64_t pair = 0; pair < kDepth / 2; ++pair) {
+  for (int64_t i = 0; i < k; i += depth_of(form), block += 2 * kBlock) {
+    for (int64_t pair = 0; pair < depth_of(form) / 2; ++pair) {
       const int64_t even = i + 2 * pair;
       const float* row = in + even * kTileCols;
       for (int64_t half = 0; half < 2; ++half) {
         const float* x = row + half * kRows;
-        store_pair(block + half * 2 * kHalf, pair, even < k ? _mm512_loadu_ps(x) : _mm512_setzero_ps(),
-                   even + 1 < k ? _mm512_loadu_ps(x + kTileCols) : _mm512_setzero_ps());
+        store_pair<form>(block + half * kBlock + pair / kPairs * kHalf, pair % kPairs,
+                         even < k ? _mm512_loadu_ps(x) : _mm512_setzero_ps(),
+                         even + 1 < k ? _mm512_loadu_ps(x + kTileCols) : _mm512_setzero_ps());
       }
     }
   }
@@ -120,27 +166,37 @@ void add_tile(const float* large, const float* small, float* c, int64_t ldc, int
   }
 }
 
-// Registers: sums of columns 0-15 and 16-31, of the products of high halves and of the others apart so that they don't
-// wait for each other; then the halves of the left tile, and of the columns at hand.
-#define GPTQ_STEP(large, small, right)         \
-  _tile_loadd(6, right, kTileBytes);           \
-  _tile_loadd(7, (right) + kHalf, kTileBytes); \
-  _tile_dpbf16ps(large, 4, 6);                 \
-  _tile_dpbf16ps(small, 4, 7);                 \
-  _tile_dpbf16ps(small, 5, 6)
+// Registers: 0 and 1 sum columns 0-15, 2 and 3 columns 16-31, two each so that products don't wait for each other;
+// 4 and 5 hold the pair of left tiles, 6 and 7 that of the columns at hand.
+#define GPTQ_STEP(one, other, right)             \
+  _tile_loadd(6, right, kTileBytes);             \
+  _tile_dpbf16ps(one, 4, 6);                     \
+  if constexpr (form == Form::whole) {           \
+    _tile_dpbf16ps(other, 5, 6);                 \
+  } else {                                       \
+    _tile_loadd(7, (right) + kHalf, kTileBytes); \
+    if constexpr (form == Form::halves) {        \
+      _tile_dpbf16ps(other, 4, 7);               \
+      _tile_dpbf16ps(other, 5, 6);               \
+    } else {                                     \
+      _tile_dpbf16ps(other, 5, 7);               \
+    }                                            \
+  }
 
+template <Form form>
 void multiply_tile(int64_t blocks, const uint16_t* left_tile, const uint16_t* right_panel, float* c,
                    int64_t ldc, int64_t rows, int64_t cols, bool accumulate) {
+  constexpr int64_t kBlock = values_of(form);
   alignas(64) float sums[4][kRows * kRows];
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (int64_t i = 0; i < blocks; ++i, left_tile += 2 * kHalf, right_panel += 4 * kHalf) {
+  for (int64_t i = 0; i < blocks; ++i, left_tile += 2 * kHalf, right_panel += 2 * kBlock) {
     _tile_loadd(4, left_tile, kTileBytes);
     _tile_loadd(5, left_tile + kHalf, kTileBytes);
     GPTQ_STEP(0, 1, right_panel);
-    GPTQ_STEP(2, 3, right_panel + 2 * kHalf);
+    GPTQ_STEP(2, 3, right_panel + kBlock);
   }
   _tile_stored(0, sums[0], kTileBytes);
   _tile_stored(1, sums[1], kTileBytes);
@@ -151,27 +207,36 @@ void multiply_tile(int64_t blocks, const uint16_t* left_tile, const uint16_t* ri
 }
 #undef GPTQ_STEP
 
+template <Form form>  // of the right side
 void multiply(int64_t k, const float* left_tiles, int64_t left_stride, const float* right_panel, float* c,
               int64_t ldc, int64_t rows, int64_t cols, bool accumulate) {
   _tile_loadconfig(&kConfig);
   const auto* panel = reinterpret_cast<const uint16_t*>(right_panel);
   for (int64_t r = 0; r < rows; r += kRows, left_tiles += left_stride) {
-    multiply_tile((k + kDepth - 1) / kDepth, reinterpret_cast<const uint16_t*>(left_tiles), panel,
-                  c + r * ldc, ldc, rows - r < kRows ? rows - r : kRows, cols, accumulate);
+    multiply_tile<form>(padded(form, k) / depth_of(form), reinterpret_cast<const uint16_t*>(left_tiles),
+                        panel, c + r * ldc, ldc, rows - r < kRows ? rows - r : kRows, cols, accumulate);
   }
   _tile_release();
 }
 
+template <Form left_form, Form right_form>
 constexpr Gemm kGemm{.rows = kRows,
-                     .depth = kDepth,
-                     .left = left,
-                     .left_columns = left_columns,
-                     .right = right,
-                     .multiply = multiply};
+                     .depth = depth_of(right_form),
+                     .inputs = right_form == Form::rounded ? 512 : 256,
+                     .left_values = per_float(left_form),
+                     .right_values = per_float(right_form),
+                     .left = left<left_form>,
+                     .left_columns = left_columns<left_form>,
+                     .right = right<right_form>,
+                     .multiply = multiply<right_form>};
 
 }  // namespace
 
-const Gemm& gemm_amx() { return kGemm; }
+Gemms gemms_amx() {
+  return {.usual = kGemm<Form::halves, Form::halves>,
+          .bf16 = kGemm<Form::halves, Form::whole>,
+          .sums = kGemm<Form::rounded, Form::rounded>};
+}
 
 }  // namespace gptq::cpu
 

@@ -27,6 +27,9 @@ void gemm_multiply(int64_t k, const float* left, int64_t left_stride, const floa
 
 constexpr Gemm kPlainGemm{.rows = kTileRows,
                           .depth = 1,
+                          .inputs = 256,
+                          .left_values = 1,
+                          .right_values = 1,
                           .left = gemm_left,
                           .left_columns = gemm_left_columns,
                           .right = nullptr,

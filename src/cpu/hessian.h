@@ -16,7 +16,7 @@ class CpuHessian final : public Hessian {
   int64_t rows_seen() const override { return rows_seen_; }
   const UpperPanels& sums() const { return sums_; }
 
-  /// Adds x [rows, size]. Sums of 256 rows are made apart and added to the total.
+  /// Adds x [rows, size]. Sums of some hundred rows are made apart and added to the total.
   void add(const Workers& workers, const float* x, int64_t rows);
 
  private:

@@ -61,13 +61,15 @@ struct QRows {
 
 /// The matrix product of large operands, which are packed for it in steps of at most some hundred inputs.
 struct Gemm {
-  int64_t rows;   // of a left tile, at most kMaxTileRows
-  int64_t depth;  // inputs of a packed step are padded with zeros to a multiple of this
-  /// A left tile, step(k) * rows floats, of row-major rows [rows][stride] with k inputs; rows may be fewer.
+  int64_t rows;    // of a left tile, at most kMaxTileRows
+  int64_t depth;   // inputs of a packed step are padded with zeros to a multiple of this, which divides 64
+  int64_t inputs;  // of a step, for what is packed to stay in the cache; a multiple of 64
+  int64_t left_values, right_values;  // packed in the place of a float
+  /// A left tile, left_floats(k), of row-major rows [rows][stride] with k inputs; rows may be fewer.
   void (*left)(const float* in, int64_t stride, int64_t rows, int64_t k, float* out);
   /// Likewise of columns: the tile's row c is column c < cols of in [k][stride].
   void (*left_columns)(const float* in, int64_t stride, int64_t cols, int64_t k, float* out);
-  /// A right panel, step(k) * kTileCols floats, of [k][kTileCols]; null: it is used as it lies.
+  /// A right panel, right_floats(k), of [k][kTileCols]; null: it is used as it lies.
   void (*right)(const float* in, int64_t k, float* out);
   /// C[r][c] (+)= sum_k left[r][k] right[k][c] for r < rows, c < cols <= kTileCols. Left tiles of `rows` rows follow
   /// each other at left_stride floats; C has row stride ldc. accumulate false: C is overwritten.
@@ -76,6 +78,15 @@ struct Gemm {
 
   /// Inputs of a packed step.
   constexpr int64_t step(int64_t k) const { return (k + depth - 1) / depth * depth; }
+  constexpr int64_t left_floats(int64_t k) const { return step(k) * rows / left_values; }
+  constexpr int64_t right_floats(int64_t k) const { return step(k) * kTileCols / right_values; }
+};
+
+/// The products for many rows.
+struct Gemms {
+  Gemm usual;  // error at most 2^-15 of each term
+  Gemm bf16;   // the same result where the right side is bf16 as it is
+  Gemm sums;  // for sums over many inputs: both sides may be rounded to bf16, error at most 2^-7 of each term
 };
 
 struct Kernels {
@@ -88,8 +99,8 @@ struct Kernels {
   /// sign is 1 or -1. accumulate false: C is overwritten.
   void (*tile)(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
                int64_t cols, float sign, bool accumulate);
-  /// The product for many rows: in fp32, and the fastest one, whose error is at most 2^-15 of each term.
-  Gemm gemm, fast_gemm;
+  Gemm gemm;   // in fp32
+  Gemms fast;  // the fastest ones
   /// The transpose, widened: out[i][r] = float(in[r][i]) for i < k, r < rows, and 0 for rows <= r < width.
   /// in has row stride `stride` (elements), out has row stride `width` <= kTileCols.
   void (*pack)(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, float* out,
@@ -138,7 +149,7 @@ const Kernels& kernels_ref();
 #if defined(__x86_64__)
 const Kernels& kernels_avx2();    // AVX2, FMA, F16C
 const Kernels& kernels_avx512();  // AVX-512 F, BW, VL, DQ besides
-const Gemm& gemm_amx();  // AMX tiles of bf16, AVX-512 BF16 besides: with the kernels of kernels_avx512()
+Gemms gemms_amx();  // AMX tiles of bf16, AVX-512 BF16 besides: with the kernels of kernels_avx512()
 #endif
 
 /// The fastest set that this CPU and operating system allow. Sets named in the environment variable GPTQ_CPU_MASK

@@ -21,10 +21,12 @@ struct Span {
 
 /// Rows of x as [step][tile][inputs of the step, padded][rows of a tile].
 struct PackedRows {
+  const Gemm& gemm;
   const float* data;
-  int64_t padded_rows;
-  const float* tile(int64_t first_row, int64_t k, int64_t step) const {
-    return data + k * padded_rows + first_row * step;
+  int64_t tiles;
+  /// Of the step of `depth` inputs from k on, a multiple of kStepInputs.
+  const float* tile(int64_t first_row, int64_t k, int64_t depth) const {
+    return data + gemm.left_floats(k) * tiles + first_row / gemm.rows * gemm.left_floats(depth);
   }
 };
 
@@ -37,9 +39,9 @@ struct TiledProduct {
 
   void band(const float* x, int64_t rows, float* y) const {
     const int64_t height = gemm.rows, padded = round_up(rows, height);
-    const Scratch::Lease lease = stream.scratch().floats(padded * gemm.step(inputs));
+    const Scratch::Lease lease = stream.scratch().floats(padded / height * gemm.left_floats(inputs));
     pack(x, rows, padded, lease.floats());
-    const PackedRows packed{lease.floats(), padded};
+    const PackedRows packed{gemm, lease.floats(), padded / height};
     const int64_t panels = (outputs + kTileCols - 1) / kTileCols;
     // an item is some panels and, where those are few, some of the rows: no result depends on the split
     const int64_t wanted = 4 * stream.threads();
@@ -68,7 +70,7 @@ struct TiledProduct {
         for (int64_t k = 0; k < inputs; k += kStepInputs) {
           const int64_t depth = std::min(kStepInputs, inputs - k);
           gemm.left(x + first * inputs + k, inputs, std::min(height, rows - first), depth,
-                    out + k * padded + first * gemm.step(depth));
+                    out + gemm.left_floats(k) * (padded / height) + t * gemm.left_floats(depth));
         }
       }
     });
@@ -82,13 +84,13 @@ struct TiledProduct {
       std::copy(bias + first, bias + last, y + r * outputs + first);
     }
     for (int64_t k = 0; k < inputs; k += kStepInputs) {
-      const int64_t depth = std::min(kStepInputs, inputs - k), step = gemm.step(depth);
+      const int64_t depth = std::min(kStepInputs, inputs - k);
       for (int64_t p = panels.begin; p < panels.end; ++p) {
         stream.check_cancel();
         const int64_t col = p * kTileCols, cols = std::min(kTileCols, outputs - col);
         fill(col, cols, k, depth, panel);
         if (gemm.right != nullptr) gemm.right(panel, depth, packed_panel);
-        gemm.multiply(depth, packed.tile(rows.begin, k, step), step * gemm.rows,
+        gemm.multiply(depth, packed.tile(rows.begin, k, depth), gemm.left_floats(depth),
                       gemm.right != nullptr ? packed_panel : panel, y + rows.begin * outputs + col, outputs,
                       rows.end - rows.begin, cols, k > 0 || bias != nullptr);
       }

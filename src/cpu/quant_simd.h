@@ -137,7 +137,7 @@ constexpr Kernels make_kernels(const char* name) {
           .tile_rows = kTileRows,
           .tile = tile,
           .gemm = kPlainGemm,
-          .fast_gemm = kPlainGemm,
+          .fast = {kPlainGemm, kPlainGemm, kPlainGemm},
           .pack = pack,
           .unpack = unpack,
           .qdot = qdot,

@@ -21,11 +21,11 @@ namespace gptq::cpu {
 struct Runtime {
   Runtime(int threads, Compute compute)
       : kernels(best_kernels()),
-        gemm(compute == Compute::exact ? kernels.gemm : kernels.fast_gemm),
+        gemms(compute == Compute::exact ? Gemms{kernels.gemm, kernels.gemm, kernels.gemm} : kernels.fast),
         pool(threads) {}
 
   const Kernels& kernels;
-  const Gemm& gemm;  // of Linears and Hessians
+  const Gemms gemms;
   ThreadPool pool;
 };
 
@@ -74,7 +74,7 @@ class CpuStream final : public Stream {
 
   // For the files that define ops
   const Kernels& kernels() const { return runtime_->kernels; }
-  const Gemm& gemm() const { return runtime_->gemm; }
+  const Gemms& gemms() const { return runtime_->gemms; }
   Scratch& scratch() { return scratch_; }
   int threads() const { return runtime_->pool.threads(); }
   /// Throws Error(Status::cancelled) once the stream's flag is set.

@@ -1,6 +1,7 @@
 // Tiles, packing and products of every instruction set against double arithmetic, at sizes around vector widths.
 #include <cmath>
 
+#include "base/half.h"
 #include "ops_support.h"
 
 namespace gptq::test {
@@ -57,7 +58,7 @@ void multiply(const cpu::Gemm& gemm, const std::vector<float>& left, const std::
               int64_t rows, int64_t k, int64_t cols, int64_t step, bool by_columns, std::vector<float>& c,
               int64_t ldc) {
   for (int64_t at = 0; at < k; at += step) {
-    const int64_t depth = std::min(step, k - at), tile = gemm.rows * gemm.step(depth);
+    const int64_t depth = std::min(step, k - at), tile = gemm.left_floats(depth);
     const int64_t tiles = (rows + gemm.rows - 1) / gemm.rows;
     std::vector<float> packed(static_cast<size_t>(tiles * tile), NAN);
     for (int64_t t = 0; t < tiles; ++t) {
@@ -78,7 +79,7 @@ void multiply(const cpu::Gemm& gemm, const std::vector<float>& left, const std::
       for (int64_t j = 0; j < cols; ++j)
         panel[static_cast<size_t>(i * kTileCols + j)] = right[static_cast<size_t>((at + i) * cols + j)];
     }
-    std::vector<float> packed_panel(static_cast<size_t>(gemm.step(depth) * kTileCols), NAN);
+    std::vector<float> packed_panel(static_cast<size_t>(gemm.right_floats(depth)), NAN);
     if (gemm.right != nullptr) gemm.right(panel.data(), depth, packed_panel.data());
     gemm.multiply(depth, packed.data(), tile, gemm.right != nullptr ? packed_panel.data() : panel.data(),
                   c.data(), ldc, rows, cols, at > 0);
@@ -89,15 +90,20 @@ TEST_P(MatrixKernels, GemmMultipliesItsRowsAndColumnsOnly) {
   struct Kind {
     const cpu::Gemm& gemm;
     double tolerance;  // of the sum of magnitudes
+    bool right_is_bf16 = false;
   };
-  for (const Kind& kind : {Kind{k.gemm, 1e-6}, Kind{k.fast_gemm, 0x1p-15}}) {
+  for (const Kind& kind : {Kind{k.gemm, 1e-6}, Kind{k.fast.usual, 0x1p-15}, Kind{k.fast.bf16, 0x1p-15, true},
+                           Kind{k.fast.sums, 0x1p-7}}) {
     ASSERT_LE(kind.gemm.rows, cpu::kMaxTileRows);
     for (int64_t depth : {1, 2, 31, 32, 33, 63, 100, 300}) {
       for (int64_t rows : {int64_t{1}, kind.gemm.rows, kind.gemm.rows + 1, int64_t{50}}) {
         for (int64_t cols : {1, 15, 16, 17, 32}) {
           for (bool by_columns : {false, true}) {
-            const auto left = random_floats(random, rows * depth),
-                       right = random_floats(random, depth * cols);
+            const auto left = random_floats(random, rows * depth);
+            auto right = random_floats(random, depth * cols);
+            if (kind.right_is_bf16) {
+              for (float& value : right) value = bf16_to_float(float_to_bf16(value));
+            }
             const int64_t ldc = 35;
             const auto before = random_floats(random, rows * ldc);
             auto c = before;
@@ -124,6 +130,17 @@ TEST_P(MatrixKernels, GemmMultipliesItsRowsAndColumnsOnly) {
       }
     }
   }
+}
+
+TEST_P(MatrixKernels, WeightsOfBf16GiveTheSameBitsAsOthers) {
+  constexpr int64_t kRows = 40, kDepth = 300, kCols = 32;
+  const auto left = random_floats(random, kRows * kDepth);
+  auto right = random_floats(random, kDepth * kCols);
+  for (float& value : right) value = bf16_to_float(float_to_bf16(value));
+  std::vector<float> usual(static_cast<size_t>(kRows * kCols)), bf16(usual.size());
+  multiply(k.fast.usual, left, right, kRows, kDepth, kCols, 128, false, usual, kCols);
+  multiply(k.fast.bf16, left, right, kRows, kDepth, kCols, 128, false, bf16, kCols);
+  EXPECT_EQ(usual, bf16);
 }
 
 TEST_P(MatrixKernels, PackTransposesAndPads) {

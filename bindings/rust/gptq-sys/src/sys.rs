@@ -137,8 +137,9 @@ pub const GPTQ_KEY_DEVICE: &CStr = text(b"device\0");
 /// call at a time has all of them, calls beside it run on the threads that make them.
 pub const GPTQ_KEY_THREADS: &CStr = text(b"threads\0");
 
-/// String: "exact" for fp32 throughout, or "fast" (default): within 2^-15 of each term of a
-/// product, where the machine gains by it (AMX)
+/// String: "exact" for fp32 throughout, or "fast" (default): where the machine gains by it (AMX),
+/// products within 2^-15 of each term, and the quantizer's sums over calibration inputs within
+/// 2^-7.
 pub const GPTQ_KEY_COMPUTE: &CStr = text(b"compute\0");
 
 /// Int 0 or 1 (default): 0 reads tokenizer and configuration alone, for [`gptq_model_tokenize`] and
