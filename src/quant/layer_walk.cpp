@@ -9,9 +9,13 @@
 namespace gptq {
 namespace {
 
-/// Whether what the last Linears of a half compute is added to the residual stream as it is.
-bool adds_directly(const Spec& spec, const Layer& layer, NormPlace behind) {
-  return spec.traits.flow != Flow::post && !layer.norm(behind);
+/// Whether what the last Linears of a half compute is added to the residual stream as it is: then they can make up for
+/// what that lacks.
+bool adds_directly(const Spec& spec, Input input) {
+  const NormPlace behind = input == Input::attention_out ? NormPlace::attention_out : NormPlace::mlp_out;
+  const auto norms = spec.family->names->norms;
+  return spec.traits.flow != Flow::post &&
+         std::none_of(norms.begin(), norms.end(), [=](const NormName& norm) { return norm.place == behind; });
 }
 
 }  // namespace
@@ -37,6 +41,22 @@ FollowOriginal follow_original(const SolverOptions& options) {
   if (options.target == Target::exact && options.residual_alpha > 0)
     return inputs ? FollowOriginal::inputs_and_stream : FollowOriginal::stream;
   return inputs ? FollowOriginal::inputs : FollowOriginal::no;
+}
+
+DriftsOf drifts_of(const Spec& spec, FollowOriginal follow, int64_t layer, Input input) {
+  const bool reads_stream =
+      input == Input::attention || (input == Input::mlp && spec.traits.flow == Flow::parallel);
+  const bool adds = input == Input::mlp_out || input == Input::attention_out;
+  // before layer 0 nothing has been quantized
+  const bool inputs_differ = layer > 0 || !reads_stream,
+             stream_differs = layer > 0 || input == Input::mlp_out;
+  return {.inputs = head_drifts(follow).inputs && inputs_differ,
+          .stream = (follow == FollowOriginal::stream || follow == FollowOriginal::inputs_and_stream) &&
+                    adds && stream_differs && adds_directly(spec, input)};
+}
+
+DriftsOf head_drifts(FollowOriginal follow) {
+  return {.inputs = follow == FollowOriginal::inputs || follow == FollowOriginal::inputs_and_stream};
 }
 
 LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& sequences,
@@ -169,24 +189,12 @@ void LayerWalk::embed(const Loader& loader) {
 
 InputSums LayerWalk::sums_for(const Stage& stage, int64_t index) {
   InputSums sums{.hessian = stream_->create_hessian(stage.inputs), .drifts = {}};
-  if (tracks_.size() == 1) return sums;
-  // before layer 0 nothing has been quantized
-  const bool drifts =
-      index > 0 || (stage.input != Input::attention && !(in_parallel() && stage.input == Input::mlp));
-  if (drifts && follow_ != FollowOriginal::stream)
-    sums.drifts.inputs = stream_->create_drift(stage.inputs, stage.inputs);
-  return sums;
-}
-
-/// Where outputs are added to the residual stream as they are, they can make up for what it lacks.
-void LayerWalk::add_stream_drift(const Stage& stage, const Layer& layer, int64_t index, InputSums& sums) {
-  if (follow_ != FollowOriginal::inputs_and_stream && follow_ != FollowOriginal::stream) return;
-  const bool of_attention = stage.input == Input::attention_out;
-  if (!of_attention && stage.input != Input::mlp_out) return;
-  if (of_attention && index == 0) return;
-  if (!adds_directly(spec_, layer, of_attention ? NormPlace::attention_out : NormPlace::mlp_out)) return;
+  const DriftsOf drifts = drifts_of(spec_, follow_, index, stage.input);
+  if (drifts.inputs) sums.drifts.inputs = stream_->create_drift(stage.inputs, stage.inputs);
+  if (!drifts.stream) return sums;
   sums.drifts.residual = stream_->create_drift(spec_.hidden, stage.inputs);
   sums.drifts.output_scale = spec_.residual_scale;
+  return sums;
 }
 
 void LayerWalk::add(const Inputs& inputs, InputSums& sums) {
@@ -228,7 +236,6 @@ void LayerWalk::come_to(Track& track, const Layer& layer, int64_t index, Half ha
 InputSums LayerWalk::collect(const LayerStages& layer, int64_t index, const Stage& stage, Advances then) {
   begin_layer(index);
   InputSums sums = sums_for(stage, index);
-  add_stream_drift(stage, layer.now, index, sums);
   const Half half = half_of(stage.input);
   const bool ends_half = stage.input == Input::attention_out || stage.input == Input::mlp_out;
   const bool advances = ends_half && then == Advances::yes && !(in_parallel() && half == Half::attention);
@@ -255,10 +262,7 @@ std::vector<InputSums> LayerWalk::collect_all(const LayerStages& layer, int64_t 
                                               std::span<const Stage> stages, Advances then) {
   begin_layer(index);
   std::vector<InputSums> sums;
-  for (const Stage& stage : stages) {
-    sums.push_back(sums_for(stage, index));
-    add_stream_drift(stage, layer.now, index, sums.back());
-  }
+  for (const Stage& stage : stages) sums.push_back(sums_for(stage, index));
   each_part([&](int64_t first) {
     load_all(first);
     Half half = Half::attention;
@@ -285,7 +289,7 @@ std::vector<InputSums> LayerWalk::collect_all(const LayerStages& layer, int64_t 
 
 InputSums LayerWalk::collect_head(const Weights& outer) {
   InputSums sums{.hessian = stream_->create_hessian(spec_.embed_dim), .drifts = {}};
-  if (follow_ == FollowOriginal::inputs || follow_ == FollowOriginal::inputs_and_stream)
+  if (head_drifts(follow_).inputs)
     sums.drifts.inputs = stream_->create_drift(spec_.embed_dim, spec_.embed_dim);
   const LayerStages none;
   const Step step = [&](Track& track, const Layer&) { return track.decoder.head_input(outer); };

@@ -52,6 +52,14 @@ struct LayerStages {
 enum class FollowOriginal : uint8_t { no, inputs, stream, inputs_and_stream };
 FollowOriginal follow_original(const SolverOptions& options);
 
+/// Which drifts the Linears of an input have in a layer: of what they read, and of the residual stream behind them.
+struct DriftsOf {
+  bool inputs = false, stream = false;
+};
+DriftsOf drifts_of(const Spec& spec, FollowOriginal follow, int64_t layer, Input input);
+/// The same of the output head.
+DriftsOf head_drifts(FollowOriginal follow);
+
 /// Where the states are kept, [tokens, hidden] of each model, and what the last Linear of a half reads, [tokens, inputs].
 struct StatePlaces {
   enum class Place : uint8_t { memory, file, nowhere };
@@ -126,7 +134,6 @@ class LayerWalk {
   void begin_layer(int64_t index);
   void begin_group(const Group& group);
   InputSums sums_for(const Stage& stage, int64_t index);
-  void add_stream_drift(const Stage& stage, const Layer& layer, int64_t index, InputSums& sums);
   void add(const Inputs& inputs, InputSums& sums);
   void advance(const LayerStages& layer, int64_t index, Half half);
 

@@ -182,11 +182,8 @@ class Estimate {
   /// Upper triangles take half of a square.
   uint64_t hessian(int64_t size) const { return floats(size, size) / 2; }
   uint64_t drift(int64_t size, int64_t layer, Input input) const {
-    if (follow_ == FollowOriginal::no || (layer == 0 && input == Input::attention)) return 0;
-    const bool adds = input == Input::mlp_out || (input == Input::attention_out && layer > 0);
-    const bool residual = adds && follow_ != FollowOriginal::inputs;
-    return (follow_ != FollowOriginal::stream ? floats(size, size) : 0) +
-           (residual ? floats(spec_.hidden, size) : 0);
+    const DriftsOf drifts = drifts_of(spec_, follow_, layer, input);
+    return (drifts.inputs ? floats(size, size) : 0) + (drifts.stream ? floats(spec_.hidden, size) : 0);
   }
 
   void layer(int64_t index) {
@@ -277,8 +274,7 @@ class Estimate {
   void head() {
     const Matrix2D m = matrix(loader_.head());
     if (m.options == nullptr) return;
-    const bool drifts = follow_ == FollowOriginal::inputs || follow_ == FollowOriginal::inputs_and_stream;
-    solve(standing(), m, drifts ? floats(m.cols, m.cols) : 0, 0, true);
+    solve(standing(), m, head_drifts(follow_).inputs ? floats(m.cols, m.cols) : 0, 0, true);
   }
 
   const Loader& loader_;

@@ -151,5 +151,25 @@ TEST(LayerWalk, ComparesNothingThatNobodyAsksFor) {
   EXPECT_NE(sums.back().drifts.residual, nullptr);  // of what the MLP's last Linear reads
 }
 
+TEST(LayerWalk, DriftsAreWhereSomethingWasQuantizedBefore) {
+  Spec spec = Loader(source_dir() / "tests/golden/models/llama").spec();
+  constexpr auto both = FollowOriginal::inputs_and_stream;
+  const auto has = [&](int64_t layer, Input input) {
+    const DriftsOf drifts = drifts_of(spec, both, layer, input);
+    return std::pair(drifts.inputs, drifts.stream);
+  };
+  EXPECT_EQ(has(0, Input::attention), std::pair(false, false));
+  EXPECT_EQ(has(0, Input::attention_out), std::pair(true, false));
+  EXPECT_EQ(has(0, Input::mlp), std::pair(true, false));
+  EXPECT_EQ(has(0, Input::mlp_out), std::pair(true, true));
+  EXPECT_EQ(has(1, Input::attention), std::pair(true, false));
+  EXPECT_EQ(has(1, Input::attention_out), std::pair(true, true));
+  spec.traits.flow = Flow::parallel;  // the MLP reads what the attention does
+  EXPECT_EQ(has(0, Input::mlp), std::pair(false, false));
+  EXPECT_EQ(has(0, Input::mlp_out), std::pair(true, true));
+  spec.traits.flow = Flow::post;  // outputs are added by way of a norm
+  EXPECT_EQ(has(1, Input::mlp_out), std::pair(true, false));
+}
+
 }  // namespace
 }  // namespace gptq::test
