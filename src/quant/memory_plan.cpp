@@ -1,7 +1,10 @@
 #include "quant/memory_plan.h"
 
 #include <algorithm>
+#include <concepts>
+#include <optional>
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/text.h"
@@ -24,23 +27,44 @@ constexpr int64_t kPackedRows = 528, kOuterRows = 256;
 /// Bytes of a tokenizer in memory for each byte of its file; bytes of tokens for each byte of text.
 constexpr uint64_t kTokenizerFactor = 6, kTextFactor = 2;
 
-uint64_t floats(int64_t count) { return static_cast<uint64_t>(count) * kFloat; }
-uint64_t floats(int64_t rows, int64_t cols) { return floats(rows * cols); }
+/// A number of bytes, or of what takes some, that never wraps: Fault::limit instead.
+class Amount {
+ public:
+  template <std::integral T>
+  Amount(T value) : value_(static_cast<uint64_t>(value)) {}  // not negative
+  uint64_t get() const { return value_; }
+
+  friend Amount operator+(Amount a, Amount b) { return checked(checked_add(a.value_, b.value_)); }
+  friend Amount operator*(Amount a, Amount b) { return checked(checked_mul(a.value_, b.value_)); }
+  friend Amount operator/(Amount a, Amount b) { return a.value_ / b.value_; }
+  Amount& operator+=(Amount other) { return *this = *this + other; }
+
+ private:
+  static Amount checked(std::optional<uint64_t> value) {
+    if (value) return *value;
+    throw Error(Fault::limit, "the job would take more memory than there are numbers for");
+  }
+
+  uint64_t value_;
+};
+
+Amount floats(Amount count) { return count * kFloat; }
+Amount floats(Amount rows, Amount cols) { return floats(rows * cols); }
 
 /// What is in memory at one moment.
 class Moment {
  public:
-  void add(std::string name, uint64_t bytes) {
-    if (bytes != 0) parts_.push_back({std::move(name), bytes});
+  void add(std::string name, Amount bytes) {
+    if (bytes.get() != 0) parts_.push_back({std::move(name), bytes.get()});
     total_ += bytes;
   }
   /// In one piece from the system, at no cost beside its size.
-  void add_mapped(std::string name, uint64_t bytes) {
+  void add_mapped(std::string name, Amount bytes) {
     add(std::move(name), bytes);
     mapped_ += bytes;
   }
-  uint64_t total() const { return total_; }
-  uint64_t in_heap() const { return total_ - mapped_; }
+  uint64_t total() const { return total_.get(); }
+  uint64_t in_heap() const { return total_.get() - mapped_.get(); }
   std::vector<MemoryPart> parts() && {
     std::sort(parts_.begin(), parts_.end(), [](const MemoryPart& a, const MemoryPart& b) {
       return a.bytes != b.bytes ? a.bytes > b.bytes : a.name < b.name;
@@ -50,7 +74,7 @@ class Moment {
 
  private:
   std::vector<MemoryPart> parts_;
-  uint64_t total_ = 0, mapped_ = 0;
+  Amount total_ = 0, mapped_ = 0;
 };
 
 /// Keys and values of a position.
@@ -58,12 +82,15 @@ int64_t cache_floats(const Spec&, const LayerSpec& layer) {
   return layer.kv_heads * (layer.key_dim + layer.value_dim);
 }
 
+/// Whether a matrix is the last of those that share their sums.
+enum class Last : uint8_t { no, yes };
+
 /// A Linear as it lies on disk, with what it takes.
 struct Matrix2D {
   size_t stage = 0;  // of the layer
   Input input{};
   int64_t rows = 0, cols = 0;
-  uint64_t dense = 0, quantized = 0;  // bytes
+  Amount dense = 0, quantized = 0;  // bytes
   const SolverOptions* options = nullptr;
 };
 
@@ -79,11 +106,13 @@ class Estimate {
         follow_(follow_original(options.solver)) {
     plan_.states = states;
     plan_.inputs = inputs;
-    const uint64_t kept = tracks() * floats(calibration.tokens, spec_.hidden);
-    const uint64_t mixed = floats(calibration.tokens, widest_mixed(spec_));
-    (states == Place::memory ? in_memory_ : plan_.files) += kept;
+    const Amount kept = tracks() * floats(calibration.tokens, spec_.hidden);
+    const Amount mixed = floats(calibration.tokens, widest_mixed(spec_));
+    Amount files = 0;
+    (states == Place::memory ? in_memory_ : files) += kept;
     if (inputs == Place::memory) in_memory_ += mixed;
-    if (inputs == Place::file) plan_.files += mixed;
+    if (inputs == Place::file) files += mixed;
+    plan_.files = files.get();
   }
 
   MemoryPlan run() {
@@ -94,7 +123,7 @@ class Estimate {
   }
 
  private:
-  uint64_t tracks() const { return follow_ == FollowOriginal::no ? 1 : 2; }
+  Amount tracks() const { return follow_ == FollowOriginal::no ? 1 : 2; }
 
   void consider(Moment moment) {
     moment.add("what the C library keeps for itself", moment.in_heap() / 16);
@@ -107,7 +136,7 @@ class Estimate {
   Moment standing() const {
     Moment moment;
     moment.add("the program", kProgram);
-    moment.add("tokens", static_cast<uint64_t>(calibration_.tokens) * sizeof(int32_t));
+    moment.add("tokens", Amount(calibration_.tokens) * sizeof(int32_t));
     moment.add_mapped("states of the tokens", in_memory_);
     const int64_t together = std::max(Decoder::kMaxRows, calibration_.longest);
     const int64_t rows = std::min(Decoder::kMaxRows, calibration_.tokens);
@@ -122,18 +151,19 @@ class Estimate {
     Moment moment;
     moment.add("the program", kProgram);
     if (calibration_.from_model) {
-      uint64_t weights = 0;
+      Amount weights = 0;
       for (const TensorInfo& tensor : loader_.checkpoint().tensors()) weights += tensor.bytes;
       moment.add("the whole model, which writes the calibration", weights);
       const int64_t together = std::min<int64_t>(64, options_.calibration_samples);
-      moment.add("its keys and values", floats(together * calibration_.longest, whole_cache()));
+      moment.add("its keys and values", floats(Amount(together) * calibration_.longest, whole_cache()));
     }
-    moment.add("the calibration text", calibration_.text_bytes * (1 + kTextFactor));
+    moment.add("the calibration text", Amount(calibration_.text_bytes) * (1 + kTextFactor));
     if (calibration_.text_bytes != 0) {
       const fs::path tokenizer = join(loader_.folder(), "tokenizer.json");
-      if (file_exists(tokenizer)) moment.add("the tokenizer", File(tokenizer).size() * kTokenizerFactor);
+      if (file_exists(tokenizer))
+        moment.add("the tokenizer", Amount(File(tokenizer).size()) * kTokenizerFactor);
     }
-    moment.add("tokens", static_cast<uint64_t>(calibration_.tokens) * sizeof(int32_t));
+    moment.add("tokens", Amount(calibration_.tokens) * sizeof(int32_t));
     consider(std::move(moment));
   }
 
@@ -173,15 +203,14 @@ class Estimate {
     if (m.options == nullptr) return m;
     const int field = m.options->bits == 3 ? 4 : m.options->bits;
     const int64_t per_group = m.options->group_size == -1 ? cols : std::min(m.options->group_size, cols);
-    const uint64_t ranges = m.options->symmetric == Symmetric::yes ? 1 : 2;
-    m.quantized = static_cast<uint64_t>(rows * cols) * static_cast<uint64_t>(field) / 8 +
-                  ranges * floats(rows, (cols + per_group - 1) / per_group);
+    const Amount ranges = m.options->symmetric == Symmetric::yes ? 1 : 2;
+    m.quantized = Amount(rows) * cols * field / 8 + ranges * floats(rows, (cols + per_group - 1) / per_group);
     return m;
   }
 
   /// Upper triangles take half of a square.
-  uint64_t hessian(int64_t size) const { return floats(size, size) / 2; }
-  uint64_t drift(int64_t size, int64_t layer, Input input) const {
+  Amount hessian(int64_t size) const { return floats(size, size) / 2; }
+  Amount drift(int64_t size, int64_t layer, Input input) const {
     const DriftsOf drifts = drifts_of(spec_, follow_, layer, input);
     return (drifts.inputs ? floats(size, size) : 0) + (drifts.stream ? floats(spec_.hidden, size) : 0);
   }
@@ -196,7 +225,7 @@ class Estimate {
       if (planned.empty()) continue;
       const Input input = planned[0]->input;
       const int64_t size = planned[0]->cols;
-      const uint64_t sums = hessian(size) + drift(size, index, input);
+      const Amount sums = hessian(size) + drift(size, index, input);
       Moment collecting = standing();
       add_weights(collecting, all, stage, nullptr);
       collecting.add(sums_name(size), sums + waiting(all, stage, index) + 2 * floats(kOuterRows, size));
@@ -204,7 +233,7 @@ class Estimate {
       for (const Matrix2D* m : planned) {
         Moment base = standing();
         add_weights(base, all, stage, m);
-        const bool last = m == planned.back();
+        const Last last = m == planned.back() ? Last::yes : Last::no;
         solve(base, *m, drift(size, index, input), waiting(all, stage, index), last);
       }
     }
@@ -213,9 +242,9 @@ class Estimate {
   static std::string sums_name(int64_t size) { return cat("sums over the tokens, of ", size, " inputs"); }
 
   /// Sums of the inputs behind this one, where one pass collects all.
-  uint64_t waiting(const std::vector<Matrix2D>& all, size_t stage, int64_t index) const {
+  Amount waiting(const std::vector<Matrix2D>& all, size_t stage, int64_t index) const {
     if (options_.true_sequential == TrueSequential::yes) return 0;
-    uint64_t bytes = 0;
+    Amount bytes = 0;
     for (size_t i = 1; i < all.size(); ++i) {
       const Matrix2D& m = all[i];
       if (m.stage > stage && m.stage != all[i - 1].stage)
@@ -227,7 +256,7 @@ class Estimate {
   /// While `solved` is under way, or, where it is null, inputs are collected.
   void add_weights(Moment& moment, const std::vector<Matrix2D>& all, size_t stage,
                    const Matrix2D* solved) const {
-    uint64_t dense = 0, quantized = 0;
+    Amount dense = 0, quantized = 0;
     const bool original =
         follow_ != FollowOriginal::no && (solved == nullptr || solved->input != Input::mlp_out ||
                                           options_.true_sequential == TrueSequential::no);
@@ -241,32 +270,32 @@ class Estimate {
   }
 
   /// See Solver and solve_matrix(): what they hold at a time.
-  void solve(const Moment& base, const Matrix2D& m, uint64_t drifts, uint64_t waiting, bool is_last) {
+  void solve(const Moment& base, const Matrix2D& m, Amount drifts, Amount waiting, Last is_last) {
     const int64_t cols = m.cols, rows = std::min(m.rows, rows_together(cols));
-    const bool whole = rows == m.rows, lets_go = is_last && whole;
+    const bool whole = rows == m.rows, lets_go = is_last == Last::yes && whole;
     const SolverOptions& options = *m.options;
-    const bool moved = drifts != 0 && options.target == Target::exact;
-    const uint64_t square = floats(cols, cols), h = square / 2, factor = square / 2;
-    const uint64_t spread = drifts != 0 && options.target == Target::gptaq ? square / 2 : 0;
-    const uint64_t weights = static_cast<uint64_t>(rows * cols);
-    const uint64_t result = whole ? 0 : static_cast<uint64_t>(m.rows * cols);
-    const uint64_t sample = floats(std::min<int64_t>(m.rows, 512), cols);
-    const uint64_t half_way = options.sweeps > 0 ? 4 * weights : 0;  // the target of the sweeps
-    const auto moment = [&](uint64_t sums, uint64_t rows_solved) {
+    const bool moved = drifts.get() != 0 && options.target == Target::exact;
+    const Amount square = floats(cols, cols), h = square / 2, factor = square / 2;
+    const Amount spread = drifts.get() != 0 && options.target == Target::gptaq ? square / 2 : 0;
+    const Amount weights = Amount(rows) * cols;
+    const Amount result = whole ? 0 : Amount(m.rows) * cols;
+    const Amount sample = floats(std::min<int64_t>(m.rows, 512), cols);
+    const Amount half_way = options.sweeps > 0 ? 4 * weights : 0;  // the target of the sweeps
+    const auto moment = [&](Amount sums, Amount rows_solved) {
       Moment now = base;
       now.add(sums_name(cols), sums + waiting);
       now.add(cat("rows being solved, ", rows, " of ", cols, " inputs"), rows_solved + result);
       consider(std::move(now));
     };
-    if (spread != 0) moment(h + drifts + factor + 2 * square + spread, 0);
+    if (spread.get() != 0) moment(h + drifts + factor + 2 * square + spread, 0);
     // values, weights, codes, and the products that move them
-    const uint64_t kept = 9 * weights + sample;
+    const Amount kept = 9 * weights + sample;
     moment(h + drifts + factor + spread, kept + (moved ? 2 * floats(std::min<int64_t>(rows, 512), cols) : 0));
-    const uint64_t later = lets_go ? 0 : drifts + factor + spread;
+    const Amount later = lets_go ? 0 : drifts + factor + spread;
     moment(h + (lets_go ? 0 : drifts) + factor + spread, kept + half_way + floats(cols, 128));
     // target, codes and residual in another order; the Hessian as a square
     if (options.sweeps > 0) moment(h + square + later, kept + half_way + 9 * weights);
-    const uint64_t codes = static_cast<uint64_t>(m.rows * cols);
+    const Amount codes = Amount(m.rows) * cols;
     moment(h + square + later, codes + sample / 4 * 9);
     moment(h + later, codes + m.quantized * 3);
   }
@@ -274,7 +303,7 @@ class Estimate {
   void head() {
     const Matrix2D m = matrix(loader_.head());
     if (m.options == nullptr) return;
-    solve(standing(), m, head_drifts(follow_).inputs ? floats(m.cols, m.cols) : 0, 0, true);
+    solve(standing(), m, head_drifts(follow_).inputs ? floats(m.cols, m.cols) : 0, 0, Last::yes);
   }
 
   const Loader& loader_;
@@ -283,7 +312,7 @@ class Estimate {
   const QuantOptions& options_;
   const CalibrationSize& calibration_;
   FollowOriginal follow_;
-  uint64_t in_memory_ = 0;  // of what goes from pass to pass
+  Amount in_memory_ = 0;  // of what goes from pass to pass
   MemoryPlan plan_;
 };
 
@@ -304,7 +333,7 @@ MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const Qu
   if (options.memory_limit == 0) {
     const Spec& spec = loader.spec();
     const int64_t widest = widest_mixed(spec);
-    const bool small = floats(calibration.tokens, widest) <= kInputsWithoutLimit;
+    const bool small = floats(calibration.tokens, widest).get() <= kInputsWithoutLimit;
     return estimate(Place::memory, small ? Place::memory : Place::nowhere);
   }
   // 2 x hidden multiplications give an input again, at some 10^11 a second and thread; a disk writes it and reads it in
