@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/routing.h"
 #include "backend/solve.h"
 #include "base/qtensor.h"
 #include "base/tensor.h"
@@ -171,6 +172,8 @@ class Stream {
   virtual void activate(const Activation& act, Matrix gate, const Matrix* up, Matrix out) = 0;
   /// x += factor y
   virtual void add(Matrix x, Matrix y, float factor = 1.0f) = 0;
+  /// x = 0
+  virtual void clear(Matrix x) = 0;
   /// x *= factor
   virtual void scale(Matrix x, float factor) = 0;
   /// Row i of x times factors[i].
@@ -179,6 +182,15 @@ class Stream {
   virtual void clamp(Matrix x, float limit) = 0;
   /// x = cap tanh(x / cap)
   virtual void softcap(Matrix x, float cap) = 0;
+
+  // Mixtures of experts
+  /// From what a router gives, scores [M, experts]. Ties go to the lower number; chosen <= experts.
+  virtual void route(const RouterParams& params, Matrix scores, Routing& routing) = 0;
+  /// Row i of out is row rows[i] of x.
+  virtual void gather(Matrix x, std::span<const int32_t> rows, Matrix out) = 0;
+  /// Row rows[i] of x += weights[i] times row i of y, in the order of i.
+  virtual void scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,
+                           Matrix y) = 0;
 
   // Quantization
   virtual std::unique_ptr<Hessian> create_hessian(int64_t size) = 0;

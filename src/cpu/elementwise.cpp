@@ -95,6 +95,11 @@ void CpuStream::add(Matrix x, Matrix y, float factor) {
   });
 }
 
+void CpuStream::clear(Matrix x) {
+  parallel_for(x.rows * x.cols, kChunk,
+               [&](int64_t begin, int64_t end) { std::fill_n(row(x, 0) + begin, end - begin, 0.0f); });
+}
+
 void CpuStream::scale(Matrix x, float factor) {
   const Kernels& k = kernels();
   parallel_for(x.rows * x.cols, kChunk,

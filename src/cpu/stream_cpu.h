@@ -1,5 +1,5 @@
 // The CPU's Stream: ops on fp32 activations in host memory. Each method is defined in the file of its subject:
-// stream.cpp, elementwise.cpp, linear.cpp, rope.cpp, attention.cpp, hessian.cpp,
+// stream.cpp, elementwise.cpp, experts.cpp, linear.cpp, rope.cpp, attention.cpp, hessian.cpp,
 // drift.cpp, factor.cpp, solve.cpp, refine.cpp.
 #pragma once
 
@@ -52,10 +52,15 @@ class CpuStream final : public Stream {
   void join_heads(Matrix a, Matrix b, int64_t heads, Matrix out) override;
   void activate(const Activation& act, Matrix gate, const Matrix* up, Matrix out) override;
   void add(Matrix x, Matrix y, float factor) override;
+  void clear(Matrix x) override;
   void scale(Matrix x, float factor) override;
   void scale_rows(Matrix x, std::span<const float> factors) override;
   void clamp(Matrix x, float limit) override;
   void softcap(Matrix x, float cap) override;
+  void route(const RouterParams& params, Matrix scores, Routing& routing) override;
+  void gather(Matrix x, std::span<const int32_t> rows, Matrix out) override;
+  void scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,
+                   Matrix y) override;
 
   std::unique_ptr<Hessian> create_hessian(int64_t size) override;
   void hessian_add(Matrix x, Hessian& hessian) override;

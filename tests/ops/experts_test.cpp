@@ -1,0 +1,184 @@
+// The router's choice, and rows on their way to experts and back, against plain double arithmetic.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "backend/routing.h"
+#include "ops_support.h"
+
+namespace gptq::test {
+namespace {
+
+struct Chosen {
+  std::vector<int64_t> experts;
+  std::vector<double> weights;
+};
+
+double sum_of(const std::vector<double>& x) { return std::accumulate(x.begin(), x.end(), 0.0); }
+
+/// By sorting, where the backend takes the best again and again.
+Chosen chosen_of(const RouterParams& params, const float* given, int64_t experts,
+                 const std::vector<float>& bias) {
+  const auto n = static_cast<size_t>(experts);
+  std::vector<double> score(given, given + n);
+  if (params.score == RouterScore::softmax) {
+    for (double& s : score) s = std::exp(s);
+    const double sum = sum_of(score);
+    for (double& s : score) s /= sum;
+  }
+  if (params.score == RouterScore::sigmoid) {
+    for (double& s : score) s = 1 / (1 + std::exp(-s));
+  }
+  std::vector<double> choice = score;
+  for (size_t e = 0; e < bias.size(); ++e) choice[e] += static_cast<double>(bias[e]);
+  const size_t size = n / static_cast<size_t>(params.groups);
+  std::vector<std::pair<double, size_t>> groups;
+  for (size_t g = 0; g < static_cast<size_t>(params.groups); ++g) {
+    std::vector<double> own(choice.begin() + static_cast<ptrdiff_t>(g * size),
+                            choice.begin() + static_cast<ptrdiff_t>((g + 1) * size));
+    std::sort(own.rbegin(), own.rend());
+    groups.emplace_back(own[0] + (params.group_score == GroupScore::two_best && size > 1 ? own[1] : 0), g);
+  }
+  std::sort(groups.rbegin(), groups.rend());
+  std::set<size_t> kept;
+  for (int64_t g = 0; g < params.groups_chosen; ++g) kept.insert(groups[static_cast<size_t>(g)].second);
+  std::vector<size_t> order;
+  for (size_t e = 0; e < n; ++e) {
+    order.push_back(e);
+    if (!kept.contains(e / size)) choice[e] = 0;
+  }
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return choice[a] > choice[b]; });
+  Chosen result;
+  for (size_t i = 0; i < static_cast<size_t>(params.chosen); ++i) {
+    const size_t best = order[i];
+    double weight = score[best];
+    if (params.score == RouterScore::softmax_near) {
+      double sum = 0;
+      for (size_t j = i; j < order.size(); ++j) {
+        const double s = score[order[j]];
+        const double distance = (score[best] - s) / std::max(std::abs(s), score[best]);
+        if (distance <= 2 * static_cast<double>(params.jitter)) sum += std::exp(s - score[best]);
+      }
+      weight = 1 / sum;
+    }
+    if (params.score == RouterScore::softmax_chosen) weight = std::exp(weight);
+    result.experts.push_back(static_cast<int64_t>(best));
+    result.weights.push_back(weight);
+  }
+  const bool shares = params.renormalize == Renormalize::yes || params.score == RouterScore::softmax_chosen;
+  const double divisor = shares ? sum_of(result.weights) : 1.0;
+  for (double& w : result.weights) w *= static_cast<double>(params.factor) / divisor;
+  return result;
+}
+
+void expect_routing(RouterParams params, int64_t experts, int64_t rows, bool biased, int threads) {
+  Random random(static_cast<uint64_t>(31 + experts + rows));
+  const auto backend = backend_with(threads);
+  const auto stream = backend->create_stream(nullptr);
+  auto scores = random_floats(random, rows * experts, 2.0f);
+  const std::vector<float> bias = biased ? random_floats(random, experts) : std::vector<float>();
+  const auto bias_vector = biased ? backend->prepare_vector(float_tensor(bias)) : nullptr;
+  params.choice_bias = bias_vector.get();
+  Routing routing;
+  stream->route(params, matrix(scores, rows, experts), routing);
+  ASSERT_EQ(routing.begin.size(), static_cast<size_t>(experts) + 1);
+  ASSERT_EQ(routing.rows.size(), static_cast<size_t>(rows * params.chosen));
+  for (int64_t row = 0; row < rows; ++row) {
+    const Chosen wanted = chosen_of(params, scores.data() + row * experts, experts, bias);
+    for (size_t i = 0; i < wanted.experts.size(); ++i) {
+      const int64_t e = wanted.experts[i];
+      const auto begin = routing.rows.begin() + routing.first(e), end = begin + routing.count(e);
+      EXPECT_TRUE(std::is_sorted(begin, end));
+      const auto found = std::find(begin, end, static_cast<int32_t>(row));
+      ASSERT_NE(found, end) << "row " << row << " expert " << e;
+      EXPECT_EQ(std::count(begin, end, static_cast<int32_t>(row)), 1);
+      const double weight = double{routing.weights[static_cast<size_t>(found - routing.rows.begin())]};
+      EXPECT_NEAR(weight, wanted.weights[i], 1e-5) << "row " << row << " expert " << e;
+    }
+  }
+}
+
+TEST(Experts, RouterOfEveryKind) {
+  for (RouterScore score :
+       {RouterScore::softmax, RouterScore::softmax_chosen, RouterScore::sigmoid, RouterScore::softmax_near}) {
+    for (Renormalize renormalize : {Renormalize::no, Renormalize::yes}) {
+      for (int64_t chosen : {1, 2, 5}) {
+        for (int64_t rows : {0, 1, 700})
+          expect_routing({.score = score, .chosen = chosen, .renormalize = renormalize, .jitter = 0.1f}, 11,
+                         rows, false, 3);
+      }
+    }
+  }
+}
+
+TEST(Experts, BiasDecidesAndDoesNotWeigh) {
+  expect_routing({.score = RouterScore::sigmoid, .chosen = 3, .factor = 2.5f}, 7, 50, true, 2);
+}
+
+TEST(Experts, OnlyBestGroups) {
+  for (GroupScore by : {GroupScore::best, GroupScore::two_best}) {
+    for (int64_t groups : {2, 4, 8}) {
+      expect_routing({.score = RouterScore::sigmoid,
+                      .chosen = 2,
+                      .renormalize = Renormalize::yes,
+                      .groups = groups,
+                      .groups_chosen = groups / 2,
+                      .group_score = by},
+                     16, 60, by == GroupScore::two_best, 2);
+    }
+  }
+}
+
+TEST(Experts, ExpertsThatNobodyChooses) {
+  const auto stream = backend_with(2)->create_stream(nullptr);
+  std::vector<float> scores{0, 9, 0, 8, 0, 0, 7, 0, 1, 0};  // [2, 5]
+  Routing routing;
+  stream->route({.score = RouterScore::sigmoid, .chosen = 1}, matrix(scores, 2, 5), routing);
+  EXPECT_EQ(routing.begin, (std::vector<int64_t>{0, 0, 2, 2, 2, 2}));
+  EXPECT_EQ(routing.rows, (std::vector<int32_t>{0, 1}));
+}
+
+TEST(Experts, ClearLeavesNothing) {
+  std::vector<float> x(20'000, std::nanf(""));
+  backend_with(3)->create_stream(nullptr)->clear(matrix(x, 100, 199));
+  EXPECT_EQ(std::count(x.begin(), x.end(), 0.0f), 19'900);
+  EXPECT_TRUE(std::isnan(x[19'900]));
+}
+
+TEST(Experts, RowsThereAndBack) {
+  Random random(5);
+  for (int threads : {1, 4}) {
+    for (int64_t cols : {1, 63, 64, 200}) {
+      const int64_t rows = 9;
+      const std::vector<int32_t> places{3, 0, 8, 3, 3, 7, 0, 1, 2, 5, 4};
+      const auto count = static_cast<int64_t>(places.size());
+      const auto stream = backend_with(threads)->create_stream(nullptr);
+      auto x = random_floats(random, rows * cols);
+      const auto before = x;
+      const auto weights = random_floats(random, count);
+      std::vector<float> out(static_cast<size_t>(count * cols));
+      stream->gather(matrix(x, rows, cols), places, matrix(out, count, cols));
+      for (int64_t i = 0; i < count; ++i) {
+        for (int64_t c = 0; c < cols; ++c)
+          ASSERT_EQ(out[static_cast<size_t>(i * cols + c)],
+                    before[static_cast<size_t>(places[static_cast<size_t>(i)] * cols + c)]);
+      }
+      stream->scatter_add(matrix(x, rows, cols), places, weights, matrix(out, count, cols));
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < cols; ++c) {
+          double wanted = double{before[static_cast<size_t>(r * cols + c)]};
+          for (size_t i = 0; i < places.size(); ++i) {
+            if (places[i] == r)
+              wanted +=
+                  double{weights[i]} * double{out[i * static_cast<size_t>(cols) + static_cast<size_t>(c)]};
+          }
+          ASSERT_NEAR(double{x[static_cast<size_t>(r * cols + c)]}, wanted, 1e-5) << r << " " << c;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gptq::test
