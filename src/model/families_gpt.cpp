@@ -1,6 +1,5 @@
 // Families of GPT-2's line: layer norms, a plain MLP, and their own names for everything.
-#include "model/family.h"
-#include "model/tweaks.h"
+#include "model/family_table.h"
 
 namespace gptq {
 namespace {
@@ -76,15 +75,9 @@ constexpr NormName kPersimmonNorms[] = {{NormPlace::attention, "input_layernorm"
                                         {NormPlace::k, "self_attn.k_layernorm", Need::optional}};
 constexpr std::string_view kNeoxIgnored[] = {"attention.bias", "attention.masked_bias",
                                              "attention.rotary_emb.inv_freq"};
-constexpr Names kNeox{.base = "gpt_neox.",
-                      .embed = "embed_in",
-                      .positions = {},
-                      .layers = "layers.",
-                      .final_norm = "final_layer_norm",
-                      .head = "embed_out",
-                      .norms = kTwoNorms,
-                      .modules = kNeoxModules,
-                      .ignored = kNeoxIgnored};
+constexpr Names kNeox =
+    names(outer("gpt_neox.", "embed_in", "layers.", "final_layer_norm", "embed_out", kNeoxIgnored), kTwoNorms,
+          kNeoxModules);
 constexpr Names kBloom{.base = "transformer.",
                        .embed = "word_embeddings",
                        .positions = {},
@@ -96,40 +89,19 @@ constexpr Names kBloom{.base = "transformer.",
                        .ignored = {},
                        .embed_norm = "word_embeddings_layernorm"};
 constexpr std::string_view kFalconIgnored[] = {"self_attention.rotary_emb.inv_freq"};
-constexpr Names kFalcon{.base = "transformer.",
-                        .embed = "word_embeddings",
-                        .positions = {},
-                        .layers = "h.",
-                        .final_norm = "ln_f",
-                        .head = "lm_head",
-                        .norms = kFalconNorms,
-                        .modules = kBloomModules,
-                        .ignored = kFalconIgnored};
-constexpr std::string_view kRotaryBuffer[] = {"self_attn.rotary_emb.inv_freq"};
-constexpr Names kPersimmon{.base = "model.",
-                           .embed = "embed_tokens",
-                           .positions = {},
-                           .layers = "layers.",
-                           .final_norm = "final_layernorm",
-                           .head = "lm_head",
-                           .norms = kPersimmonNorms,
-                           .modules = kPersimmonModules,
-                           .ignored = kRotaryBuffer};
+constexpr Names kFalcon =
+    names(outer("transformer.", "word_embeddings", "h.", "ln_f", "lm_head", kFalconIgnored), kFalconNorms,
+          kBloomModules);
+constexpr Names kPersimmon =
+    names(outer("model.", "embed_tokens", "layers.", "final_layernorm", "lm_head", kRotaryBuffer),
+          kPersimmonNorms, kPersimmonModules);
 
 // --- MPT, OPT, XGLM, Phi, StarCoder 2
 
 constexpr Module kMptModules[] = {
     {"attn.Wqkv", {q, k, v}, 3}, {"attn.out_proj", {o}}, {"ffn.up_proj", {up}}, {"ffn.down_proj", {down}}};
 constexpr NormName kMptNorms[] = {{NormPlace::attention, "norm_1"}, {NormPlace::mlp, "norm_2"}};
-constexpr Names kMpt{.base = "transformer.",
-                     .embed = "wte",
-                     .positions = {},
-                     .layers = "blocks.",
-                     .final_norm = "norm_f",
-                     .head = "lm_head",
-                     .norms = kMptNorms,
-                     .modules = kMptModules,
-                     .ignored = {}};
+constexpr Names kMpt = names(outer("transformer.", "wte", "blocks.", "norm_f"), kMptNorms, kMptModules);
 
 constexpr Module kOptModules[] = {{"self_attn.q_proj", {q}},
                                   {"self_attn.k_proj", {k}},
@@ -150,15 +122,8 @@ constexpr Names kOpt{.base = "model.decoder.",
                      .ignored = {},
                      .project_in = "project_in",
                      .project_out = "project_out"};
-constexpr Names kXglm{.base = "model.",
-                      .embed = "embed_tokens",
-                      .positions = {},
-                      .layers = "layers.",
-                      .final_norm = "layer_norm",
-                      .head = "lm_head",
-                      .norms = kOptNorms,
-                      .modules = kOptModules,
-                      .ignored = {}};
+constexpr Names kXglm =
+    names(outer("model.", "embed_tokens", "layers.", "layer_norm"), kOptNorms, kOptModules);
 
 constexpr Module kPhiModules[] = {{"self_attn.q_proj", {q}}, {"self_attn.k_proj", {k}},
                                   {"self_attn.v_proj", {v}}, {"self_attn.dense", {o}},
@@ -166,28 +131,14 @@ constexpr Module kPhiModules[] = {{"self_attn.q_proj", {q}}, {"self_attn.k_proj"
 constexpr NormName kPhiNorms[] = {{NormPlace::attention, "input_layernorm"},
                                   {NormPlace::q, "self_attn.q_layernorm", Need::optional},
                                   {NormPlace::k, "self_attn.k_layernorm", Need::optional}};
-constexpr Names kPhi{.base = "model.",
-                     .embed = "embed_tokens",
-                     .positions = {},
-                     .layers = "layers.",
-                     .final_norm = "final_layernorm",
-                     .head = "lm_head",
-                     .norms = kPhiNorms,
-                     .modules = kPhiModules,
-                     .ignored = kRotaryBuffer};
+constexpr Names kPhi =
+    names(outer("model.", "embed_tokens", "layers.", "final_layernorm", "lm_head", kRotaryBuffer), kPhiNorms,
+          kPhiModules);
 
 constexpr Module kStarcoderModules[] = {{"self_attn.q_proj", {q}}, {"self_attn.k_proj", {k}},
                                         {"self_attn.v_proj", {v}}, {"self_attn.o_proj", {o}},
                                         {"mlp.c_fc", {up}},        {"mlp.c_proj", {down}}};
-constexpr Names kStarcoder{.base = "model.",
-                           .embed = "embed_tokens",
-                           .positions = {},
-                           .layers = "layers.",
-                           .final_norm = "norm",
-                           .head = "lm_head",
-                           .norms = kTwoNorms,
-                           .modules = kStarcoderModules,
-                           .ignored = kRotaryBuffer};
+constexpr Names kStarcoder = names(kLlamaOuter, kTwoNorms, kStarcoderModules);
 
 /// Layer norms, a plain MLP, tied unless config.json says otherwise.
 constexpr Traits gpt(Positions positions, std::string_view act, Tied tied, Flow flow = Flow::sequential) {
@@ -230,73 +181,30 @@ constexpr Traits with_norm(Traits traits, NormKind norm) {
 }
 
 constexpr Family kFamilies[] = {
-    {.name = "gpt2",
-     .model_type = "gpt2",
-     .names = &kGpt2,
-     .traits = with_storage(gpt(Positions::learned, "gelu_new", Tied::yes), Storage::in_out)},
-    {.name = "gpt_bigcode",
-     .model_type = "gpt_bigcode",
-     .names = &kBigcode,
-     .traits = gpt(Positions::learned, "gelu_pytorch_tanh", Tied::yes),
-     .tweak = tweak_bigcode},
-    {.name = "gpt_neo",
-     .model_type = "gpt_neo",
-     .names = &kNeo,
-     .traits = gpt(Positions::learned, "gelu_new", Tied::yes),
-     .tweak = tweak_gpt_neo},
-    {.name = "gptj",
-     .model_type = "gptj",
-     .names = &kJ,
-     .traits = with_layout(gpt(Positions::rope, "gelu_new", Tied::no, Flow::parallel), RopeLayout::pairs),
-     .tweak = tweak_gptj},
-    {.name = "codegen",
-     .model_type = "codegen",
-     .names = &kCodegen,
-     .traits = with_layout(gpt(Positions::rope, "gelu_new", Tied::no, Flow::parallel), RopeLayout::pairs),
-     .tweak = tweak_gptj},
-    {.name = "gpt_neox",
-     .model_type = "gpt_neox",
-     .names = &kNeox,
-     .traits = with_partial(gpt(Positions::rope, "gelu", Tied::no, Flow::parallel), 0.25),
-     .tweak = tweak_parallel_residual},
-    {.name = "bloom",
-     .model_type = "bloom",
-     .names = &kBloom,
-     .traits = with_context(gpt(Positions::alibi, "gelu_pytorch_tanh", Tied::yes), 2048),
-     .tweak = tweak_bloom},
-    {.name = "falcon",
-     .model_type = "falcon",
-     .names = &kFalcon,
-     .traits = with_context(gpt(Positions::rope, "gelu", Tied::yes), 2048),
-     .tweak = tweak_falcon},
-    {.name = "mpt",
-     .model_type = "mpt",
-     .names = &kMpt,
-     .traits = with_norm(gpt(Positions::alibi, "gelu", Tied::yes), NormKind::layer_scale),
-     .tweak = tweak_mpt},
-    {.name = "opt",
-     .model_type = "opt",
-     .names = &kOpt,
-     .traits = with_offset(gpt(Positions::learned, "relu", Tied::yes), 2),
-     .tweak = tweak_opt},
-    {.name = "xglm",
-     .model_type = "xglm",
-     .names = &kXglm,
-     .traits = with_offset(gpt(Positions::sinusoidal, "gelu", Tied::yes), 2),
-     .tweak = tweak_xglm},
-    {.name = "phi",
-     .model_type = "phi",
-     .names = &kPhi,
-     .traits = with_partial(gpt(Positions::rope, "gelu_new", Tied::no, Flow::parallel), 0.5, QkNorm::head)},
-    {.name = "persimmon",
-     .model_type = "persimmon",
-     .names = &kPersimmon,
-     .traits = with_partial(gpt(Positions::rope, "relu2", Tied::no), 0.5, QkNorm::head),
-     .tweak = tweak_persimmon},
-    {.name = "starcoder2",
-     .model_type = "starcoder2",
-     .names = &kStarcoder,
-     .traits = with_windows(gpt(Positions::rope, "gelu_pytorch_tanh", Tied::yes), Windows::all)},
+    family("gpt2", kGpt2, with_storage(gpt(Positions::learned, "gelu_new", Tied::yes), Storage::in_out)),
+    family("gpt_bigcode", kBigcode, gpt(Positions::learned, "gelu_pytorch_tanh", Tied::yes), tweak_bigcode),
+    family("gpt_neo", kNeo, gpt(Positions::learned, "gelu_new", Tied::yes), tweak_gpt_neo),
+    family("gptj", kJ,
+           with_layout(gpt(Positions::rope, "gelu_new", Tied::no, Flow::parallel), RopeLayout::pairs),
+           tweak_gptj),
+    family("codegen", kCodegen,
+           with_layout(gpt(Positions::rope, "gelu_new", Tied::no, Flow::parallel), RopeLayout::pairs),
+           tweak_gptj),
+    family("gpt_neox", kNeox, with_partial(gpt(Positions::rope, "gelu", Tied::no, Flow::parallel), 0.25),
+           tweak_parallel_residual),
+    family("bloom", kBloom, with_context(gpt(Positions::alibi, "gelu_pytorch_tanh", Tied::yes), 2048),
+           tweak_bloom),
+    family("falcon", kFalcon, with_context(gpt(Positions::rope, "gelu", Tied::yes), 2048), tweak_falcon),
+    family("mpt", kMpt, with_norm(gpt(Positions::alibi, "gelu", Tied::yes), NormKind::layer_scale),
+           tweak_mpt),
+    family("opt", kOpt, with_offset(gpt(Positions::learned, "relu", Tied::yes), 2), tweak_opt),
+    family("xglm", kXglm, with_offset(gpt(Positions::sinusoidal, "gelu", Tied::yes), 2), tweak_xglm),
+    family("phi", kPhi,
+           with_partial(gpt(Positions::rope, "gelu_new", Tied::no, Flow::parallel), 0.5, QkNorm::head)),
+    family("persimmon", kPersimmon, with_partial(gpt(Positions::rope, "relu2", Tied::no), 0.5, QkNorm::head),
+           tweak_persimmon),
+    family("starcoder2", kStarcoder,
+           with_windows(gpt(Positions::rope, "gelu_pytorch_tanh", Tied::yes), Windows::all)),
 };
 
 }  // namespace
