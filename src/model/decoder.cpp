@@ -11,8 +11,8 @@ constexpr size_t kAlignment = 64;
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-/// Of x, h, g, q, k, v, a, gate, up, out: the most of any layer.
-std::array<int64_t, 10> matrix_columns(const Spec& spec) {
+/// Of x, h, g, q, k, v, a, gate, up, out, scores, routed, expert gate, expert up for each row: the most of any layer.
+std::array<int64_t, 14> matrix_columns(const Spec& spec) {
   const auto most = [&](auto of) { return spec.most(of); };
   const int64_t query = most([](const Spec& s, const LayerSpec& l) { return s.heads * l.key_dim; });
   const int64_t key = most([](const Spec&, const LayerSpec& l) { return l.kv_heads * l.key_dim; });
@@ -21,7 +21,12 @@ std::array<int64_t, 10> matrix_columns(const Spec& spec) {
   const int64_t inner = most([](const Spec&, const LayerSpec& l) { return l.intermediate; });
   const int64_t outer = std::max(spec.hidden, spec.embed_dim);
   const int64_t beside = spec.traits.flow == Flow::parallel ? spec.hidden : 0;
-  return {spec.hidden, outer, beside, query, key, value, mixed, inner, inner, outer};
+  const int64_t experts = most([](const Spec&, const LayerSpec& l) { return l.experts; });
+  const int64_t routed = experts > 0 ? spec.router.chosen * spec.hidden : 0;
+  const int64_t expert =
+      most([](const Spec& s, const LayerSpec& l) { return s.router.chosen * l.expert_intermediate; });
+  return {spec.hidden, outer, beside, query,   key,    value,  mixed,
+          inner,       inner, outer,  experts, routed, expert, expert};
 }
 
 Matrix with(Matrix m, int64_t rows, int64_t cols) { return {.data = m.data, .rows = rows, .cols = cols}; }
@@ -65,7 +70,8 @@ Decoder::Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64
     slopes_ = backend.prepare_vector(float_tensor(slopes));
   }
   const auto cols = matrix_columns(spec);
-  Matrix* const matrices[] = {&x_, &h_, &g_, &q_, &k_, &v_, &a_, &gate_, &up_, &out_};
+  Matrix* const matrices[] = {&x_,    &h_,  &g_,   &q_,      &k_,      &v_,           &a_,
+                              &gate_, &up_, &out_, &scores_, &routed_, &expert_gate_, &expert_up_};
   size_t bytes = 0;
   for (int64_t c : cols) bytes += aligned(static_cast<size_t>(max_rows * c) * element_bytes_);
   workspace_ = stream.allocate(bytes);
@@ -104,7 +110,7 @@ void Decoder::begin(const Batch& batch) {
   angles_.clear();
   for (Rope& rope : ropes_) angles_.push_back(rope.rows(rows_, batch.lengths));
   const auto rows = static_cast<int64_t>(batch.rows.size());
-  for (Matrix* m : {&x_, &h_, &g_, &q_, &k_, &v_, &a_, &gate_, &up_, &out_}) m->rows = rows;
+  for (Matrix* m : {&x_, &h_, &g_, &q_, &k_, &v_, &a_, &gate_, &up_, &out_, &scores_}) m->rows = rows;
 }
 
 void Decoder::embed(const Weights& weights, const Batch& batch) {
@@ -196,6 +202,7 @@ Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache,
   norm_heads(layer.norm(NormPlace::q), q, shape.key_dim);
   norm_heads(layer.norm(NormPlace::k), k, shape.key_dim);
   norm_heads(layer.norm(NormPlace::v), v, shape.value_dim);
+  if (shape.rope < 0 && spec_.temperature_scale > 0) scale_by_position(q);
   stream_.rope_store(angles, rows_, q, k, v, cache, cache_layer);
   const AttentionParams params{.heads = spec_.heads,
                                .kv_heads = shape.kv_heads,
@@ -203,13 +210,24 @@ Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache,
                                .value_dim = shape.value_dim,
                                .scale = static_cast<float>(spec_.attention_scale),
                                .window = shape.window,
+                               .chunk = shape.chunk,
                                .softcap = static_cast<float>(spec_.attention_softcap),
                                .slopes = slopes_.get(),
+                               .sinks = layer.sinks.get(),
                                .slope_kind = traits.slopes,
                                .slope_factor = static_cast<float>(spec_.alibi_factor)};
   const Matrix a = attention_mixed(index);
   stream_.attention(params, rows_, q, cache, cache_layer, a);
   return a;
+}
+
+void Decoder::scale_by_position(Matrix q) {
+  std::vector<float> factors;
+  for (const Row& row : rows_) {
+    const double periods = std::floor((row.position + 1) / spec_.temperature_floor);
+    factors.push_back(static_cast<float>(1 + spec_.temperature_scale * std::log1p(periods)));
+  }
+  stream_.scale_rows(q, factors);
 }
 
 /// out_, what a half of the layer has computed, joins the residual stream.
@@ -225,29 +243,85 @@ void Decoder::attention_output(const Layer& layer, int64_t index) {
 }
 
 Matrix Decoder::mlp_input(const Layer& layer) {
-  if (spec_.traits.flow == Flow::parallel) return mlp_in_;
-  const bool before = spec_.traits.flow != Flow::post && layer.norm(NormPlace::mlp);
-  if (before) norm(layer.norm(NormPlace::mlp), x_, h_);
-  mlp_in_ = before ? h_ : x_;
+  if (spec_.traits.flow != Flow::parallel) {
+    const bool before = spec_.traits.flow != Flow::post && layer.norm(NormPlace::mlp);
+    if (before) norm(layer.norm(NormPlace::mlp), x_, h_);
+    mlp_in_ = before ? h_ : x_;
+  }
+  if (!layer.experts.empty()) send_to_experts(layer);
   return mlp_in_;
 }
 
+void Decoder::send_to_experts(const Layer& layer) {
+  scores_.cols = static_cast<int64_t>(layer.experts.size());
+  stream_.linear(layer.linear(Role::router), mlp_in_, scores_);
+  RouterParams params = spec_.router;
+  params.choice_bias = layer.choice_bias.get();
+  stream_.route(params, scores_, routing_);
+  routed_ = with(routed_, static_cast<int64_t>(routing_.rows.size()), spec_.hidden);
+  stream_.gather(mlp_in_, routing_.rows, routed_);
+  if (spec_.traits.weighed == Weighed::outputs) return;
+  stream_.scale_rows(routed_, routing_.weights);
+  std::fill(routing_.weights.begin(), routing_.weights.end(), 1.0f);
+}
+
+Matrix Decoder::rows_of(Matrix sorted, int64_t expert) const {
+  sorted.data += static_cast<size_t>(routing_.first(expert) * sorted.cols) * element_bytes_;
+  sorted.rows = routing_.count(expert);
+  return sorted;
+}
+
+/// out = act(gate in) * up in, or act(up in) without a gate
+void Decoder::mix(const Activation& act, const Linear* gate, const Linear& up, Matrix in, Matrix beside,
+                  Matrix out) {
+  stream_.linear(up, in, beside);
+  if (gate == nullptr) return stream_.activate(act, beside, nullptr, out);
+  stream_.linear(*gate, in, out);
+  stream_.activate(act, out, &beside, out);
+}
+
 Matrix Decoder::mlp_mix(const Layer& layer, int64_t index) {
-  const Matrix mixed = mlp_mixed(index), up = with_cols(up_, mixed.cols);
-  stream_.linear(layer.linear(Role::up), mlp_in_, up);
-  if (spec_.traits.mlp == Mlp::plain) {
-    stream_.activate(layer.act, up, nullptr, mixed);
-  } else {
-    stream_.linear(layer.linear(Role::gate), mlp_in_, mixed);
-    stream_.activate(layer.act, mixed, &up, mixed);
+  const LayerSpec& shape = spec_.at(index);
+  const Matrix mixed = mlp_mixed(index);
+  const auto gate = static_cast<size_t>(Role::gate), up = static_cast<size_t>(Role::up);
+  if (layer.linears[up])
+    mix(layer.act, layer.linears[gate].get(), *layer.linears[up], mlp_in_, with_cols(up_, mixed.cols), mixed);
+  expert_gate_ = with(expert_gate_, routed_.rows, shape.expert_intermediate);
+  expert_up_ = with(expert_up_, routed_.rows, shape.expert_intermediate);
+  for (int64_t e = 0; e < shape.experts; ++e) {
+    const auto& linears = layer.experts[static_cast<size_t>(e)];
+    mix(layer.act, linears[static_cast<size_t>(Role::expert_gate)].get(),
+        *linears[static_cast<size_t>(Role::expert_up)], expert_input(e), rows_of(expert_up_, e),
+        expert_mixed(e));
   }
   return mixed;
 }
 
 void Decoder::mlp_output(const Layer& layer, int64_t index) {
-  stream_.linear(layer.linear(Role::down), mlp_mixed(index), out_);
+  if (spec_.at(index).intermediate > 0) {
+    stream_.linear(layer.linear(Role::down), mlp_mixed(index), out_);
+  } else {
+    stream_.clear(out_);
+  }
+  if (!layer.experts.empty()) add_experts(layer);
   join(layer.norm(NormPlace::mlp_out), layer.norm(NormPlace::mlp));
   if (layer.scalar != 1.0) stream_.scale(x_, static_cast<float>(layer.scalar));
+}
+
+void Decoder::add_experts(const Layer& layer) {
+  if (const auto& shared = layer.linears[static_cast<size_t>(Role::shared)]) {
+    std::vector<float> weights(static_cast<size_t>(scores_.rows));
+    const Matrix weight = with_cols(scores_, 1);
+    stream_.linear(*shared, mlp_in_, weight);
+    stream_.activate(Act::sigmoid, weight, nullptr, weight);
+    stream_.download(weight, weights.data());
+    stream_.scale_rows(out_, weights);
+  }
+  for (int64_t e = 0; e < scores_.cols; ++e) {
+    const auto& down = layer.experts[static_cast<size_t>(e)][static_cast<size_t>(Role::expert_down)];
+    stream_.linear(*down, expert_mixed(e), expert_input(e));
+  }
+  stream_.scatter_add(out_, routing_.rows, routing_.weights, routed_);
 }
 
 /// Of some rows of x, in h_ or out_.

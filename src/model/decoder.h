@@ -5,9 +5,12 @@
 //   h = attention_input(x)     norm
 //   a = attention_mix(h)       q, k, v, their norms, rotation, cache, softmax
 //   attention_output(a, x)     x += o(a)
-//   h = mlp_input(x)           norm
+//   h = mlp_input(x)           norm; where there are experts, which of them each row goes to
 //   m = mlp_mix(h)             act(gate h) * up h
 //   mlp_output(m, x)           x += down(m)
+//
+// A layer with experts has, beside or instead of the MLP of all rows, one for each expert, which reads its rows alone:
+// these are sorted by expert, and what comes out is added up, weighed, in the places where they were.
 //
 // Where attention and MLP stand side by side (Flow::parallel) the first step computes the MLP's input, too.
 #pragma once
@@ -65,6 +68,9 @@ class Decoder {
   /// What attention_mix() and mlp_mix() gave, or where it may be put instead of calling them.
   Matrix attention_mixed(int64_t index) const;
   Matrix mlp_mixed(int64_t index) const;
+  /// The rows of an expert: what mlp_input() gives it, and, behind mlp_mix(), what its last Linear reads.
+  Matrix expert_input(int64_t expert) const { return rows_of(routed_, expert); }
+  Matrix expert_mixed(int64_t expert) const { return rows_of(expert_gate_, expert); }
   /// What the output head reads, behind the last layer.
   Matrix head_input(const Weights& outer);
 
@@ -73,6 +79,11 @@ class Decoder {
   void norm(const NormWeights& weights, Matrix x, Matrix out);
   void norm_heads(const NormWeights& weights, Matrix x, int64_t head_dim);
   void join(const NormWeights& behind, const NormWeights& own);
+  void scale_by_position(Matrix q);
+  void send_to_experts(const Layer& layer);
+  void mix(const Activation& act, const Linear* gate, const Linear& up, Matrix in, Matrix beside, Matrix out);
+  void add_experts(const Layer& layer);
+  Matrix rows_of(Matrix sorted, int64_t expert) const;
   Matrix head_rows(const Weights& outer, Matrix x);
   std::byte* take(int64_t cols);  // a part of workspace_ for max_rows_ rows
 
@@ -88,6 +99,9 @@ class Decoder {
   std::vector<RopeRows> angles_;  // of ropes_
   // x the residual stream, h a norm of it, g what a parallel MLP reads
   Matrix x_, h_, g_, q_, k_, v_, a_, gate_, up_, out_;
+  // rows sorted by expert; routed_ what experts read, and then what they give
+  Matrix scores_, routed_, expert_gate_, expert_up_;
+  Routing routing_;
   Matrix attention_in_, mlp_in_;  // what their Linears read: h, g, or x itself
   std::unique_ptr<Memory> logits_;
   int64_t logits_rows_ = 0;

@@ -18,12 +18,21 @@ namespace gptq {
 class JsonObject;
 struct Spec;
 
-/// What a Linear does in a layer.
-enum class Role : uint8_t { q, k, v, o, gate, up, down };
-inline constexpr size_t kRoles = 7;
+/// What a Linear does in a layer. Where there are experts, gate, up and down are those of the one that all tokens go
+/// through, which `shared` weighs; router and shared are never quantized.
+enum class Role : uint8_t { q, k, v, o, gate, up, down, router, shared, expert_gate, expert_up, expert_down };
+inline constexpr size_t kRoles = 12;
 
-/// What Linears read: those of one input share a Hessian. Also the order in which a layer is quantized.
-enum class Input : uint8_t { attention, attention_out, mlp, mlp_out };
+constexpr bool of_expert(Role role) { return role >= Role::expert_gate; }
+constexpr bool is_quantized(Role role) { return role != Role::router && role != Role::shared; }
+
+/// What Linears read: those of one input, and of one expert, share a Hessian. Also the order in which a layer is quantized.
+enum class Input : uint8_t { attention, attention_out, mlp, expert, mlp_out, expert_out };
+
+/// What the last Linears of a half of the layer read.
+constexpr bool ends_half(Input input) {
+  return input == Input::attention_out || input == Input::mlp_out || input == Input::expert_out;
+}
 
 constexpr Input input_of(Role role) {
   switch (role) {
@@ -32,25 +41,43 @@ constexpr Input input_of(Role role) {
     case Role::v: return Input::attention;
     case Role::o: return Input::attention_out;
     case Role::gate:
-    case Role::up: return Input::mlp;
+    case Role::up:
+    case Role::router:
+    case Role::shared: return Input::mlp;
     case Role::down: return Input::mlp_out;
+    case Role::expert_gate:
+    case Role::expert_up: return Input::expert;
+    case Role::expert_down: return Input::expert_out;
   }
   return Input::attention;
 }
 
 /// How the output rows of the roles of one Linear lie: role after role, or in blocks of which each has the same share
-/// of every role: a block for each head, each key-value head, each row.
-enum class Rows : uint8_t { stacked, per_head, per_kv_head, in_quarters };
+/// of every role: a block for each head, each key-value head, each of the four quarters, each row of every role.
+enum class Rows : uint8_t { stacked, per_head, per_kv_head, in_quarters, alternating };
+
+/// How the weight of a Linear is stored: nn.Linear [out, in], or GPT-2's Conv1D [in, out].
+enum class Storage : uint8_t { out_in, in_out };
+
+/// One tensor that has a Linear of all experts, [experts, out, in] or [experts, in, out], or without the first dimension.
+/// The outputs may be a part of those that it has.
+struct Stack {
+  std::string_view weight, bias{};  // below the layer; bias [experts, out] where there is one
+  Storage storage = Storage::out_in;
+  int64_t part = 0, parts = 1;
+};
 
 /// One Linear as it may lie on disk. A family lists all forms; those that a checkpoint has play their roles.
 struct Module {
-  std::string_view name;  // below the layer: "self_attn.q_proj"
+  std::string_view name;  // below the layer: "self_attn.q_proj"; '#' stands for the number of the expert
   std::array<Role, 3> roles{};
   size_t role_count = 1;
   Rows rows = Rows::stacked;
+  Stack stack{};  // of a family that stores experts so, until they are quantized
 
   std::span<const Role> all_roles() const { return {roles.data(), role_count}; }
   Input input() const { return input_of(roles[0]); }
+  bool of_experts() const { return of_expert(roles[0]); }
 };
 
 /// Where a norm stands: before attention and MLP, behind them (before their output goes into the residual stream), on
@@ -58,8 +85,8 @@ struct Module {
 enum class NormPlace : uint8_t { attention, attention_out, mlp, mlp_out, q, k, v };
 inline constexpr size_t kNormPlaces = 7;
 
-/// one_of_place: of all norms that a family names for a place, one is there.
-enum class Need : uint8_t { required, optional, one_of_place };
+/// one_of_place: of all norms that a family names for a place, one is there. where_rotating: in layers that rotate.
+enum class Need : uint8_t { required, optional, one_of_place, where_rotating };
 
 struct NormName {
   NormPlace place{};
@@ -68,8 +95,8 @@ struct NormName {
 };
 
 /// Other parameters of a layer.
-enum class Extra : uint8_t { alpha_p, alpha_n, beta, eps, scalar };
-inline constexpr size_t kExtras = 5;
+enum class Extra : uint8_t { alpha_p, alpha_n, beta, eps, scalar, sinks, choice_bias };
+inline constexpr size_t kExtras = 7;
 
 struct ExtraName {
   Extra extra{};
@@ -107,8 +134,6 @@ enum class Flow : uint8_t { sequential, parallel, post };
 enum class Positions : uint8_t { rope, learned, sinusoidal, alibi };
 /// gated: down(act(gate x) * up x); plain: down(act(up x)).
 enum class Mlp : uint8_t { gated, plain };
-/// How the weight of a Linear is stored: nn.Linear [out, in], or GPT-2's Conv1D [in, out].
-enum class Storage : uint8_t { out_in, in_out };
 enum class Tied : uint8_t { no, yes };
 /// Layers that see a window of earlier positions: none, whatever config.json says; all of them (Mistral); or, with
 /// use_sliding_window, those from max_window_layers on (Qwen2). For the last two layer_types decides where given.
@@ -118,6 +143,8 @@ enum class Windows : uint8_t { none, all, upper, typed };
 enum class QkNorm : uint8_t { none, head, each_head, row };
 enum class FinalNorm : uint8_t { yes, no };
 enum class QkNormTime : uint8_t { before_rope, after_rope };
+/// What the weights of a token's experts are multiplied with.
+enum class Weighed : uint8_t { outputs, inputs };
 
 /// What config.json may change is changed by the row's tweak.
 struct Traits {
@@ -132,6 +159,8 @@ struct Traits {
   QkNormTime qk_norm_time = QkNormTime::before_rope;
   FinalNorm final_norm = FinalNorm::yes;
   SlopeKind slopes = SlopeKind::relative;
+  RouterScore router = RouterScore::softmax;
+  Weighed weighed = Weighed::outputs;
   // Where config.json is silent:
   Tied tied = Tied::no;
   double norm_eps = 1e-6;
@@ -155,6 +184,7 @@ struct Family {
 /// Rows of one kind of families; see family.cpp.
 std::span<const Family> llama_families();
 std::span<const Family> gpt_families();
+std::span<const Family> expert_families();
 
 /// By model_type of config.json. Fault::unsupported naming the nearest and all that are known.
 const Family& find_family(std::string_view model_type, std::string_view file);

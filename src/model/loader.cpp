@@ -64,19 +64,55 @@ bool Loader::is_quantized(const std::string& module) const {
   return quantization_ && has_module(*checkpoint_, module, layout_of(quantization_->format));
 }
 
-bool Loader::has_linear(const std::string& path) const { return has(path + ".weight") || is_quantized(path); }
-
 StoredLinear Loader::head() const {
   StoredLinear head{.path = head_name(),
                     .full_name = head_name(),
                     .in_features = spec_.embed_dim,
-                    .out_features = spec_.vocab};
+                    .out_features = spec_.vocab,
+                    .weight = head_name() + ".weight",
+                    .bias = head_name() + ".bias",
+                    .outputs = spec_.vocab};
   head.quantized = is_quantized(head.path);
   return head;
 }
 
 void Loader::find_modules() {
   for (int64_t i = 0; i < spec_.layers; ++i) find_modules(i);
+}
+
+/// Of a module of experts, that of one of them.
+StoredLinear Loader::stored(const Module& module, int64_t layer, int64_t expert) const {
+  std::string name(module.name);
+  if (const size_t number = name.find('#'); number != std::string::npos)
+    name.replace(number, 1, std::to_string(expert));
+  const std::string path = layer_name(layer, name);
+  StoredLinear linear{.path = path,
+                      .full_name = full_name(path),
+                      .in_features = spec_.in_features(module, layer),
+                      .out_features = spec_.out_features(module, layer),
+                      .storage = spec_.traits.storage,
+                      .quantized = is_quantized(path),
+                      .module = &module,
+                      .layer = layer,
+                      .expert = expert,
+                      .weight = path + ".weight",
+                      .bias = path + ".bias"};
+  linear.outputs = linear.out_features;
+  const Stack& stack = module.stack;
+  if (stack.weight.empty() || linear.quantized || has(linear.weight)) return linear;
+  linear.stacked = true;
+  linear.storage = stack.storage;
+  linear.weight = layer_name(layer, stack.weight);
+  linear.bias = layer_name(layer, stack.bias);
+  linear.outputs *= stack.parts;
+  linear.first = expert * linear.outputs * linear.in_features;
+  linear.first_output = stack.part * linear.out_features;
+  return linear;
+}
+
+bool Loader::stores(const Module& module, int64_t layer) const {
+  const StoredLinear linear = stored(module, layer, 0);
+  return linear.quantized || has(linear.weight);
 }
 
 /// Of the forms that a family's Linears may have, those that the files have; where a role has none, the first form, so
@@ -100,7 +136,7 @@ void Loader::find_modules(int64_t layer) {
     for (const Module& module : all) {
       if (!plays(module, role) || !fits(module)) continue;
       if (first == nullptr) first = &module;
-      if (found == nullptr && has_linear(layer_name(layer, module.name))) found = &module;
+      if (found == nullptr && stores(module, layer)) found = &module;
     }
     if (found == nullptr) found = first;
     if (found == nullptr)
@@ -111,15 +147,8 @@ void Loader::find_modules(int64_t layer) {
   std::vector<StoredLinear>& linears = modules_.emplace_back();
   for (const Module& module : all) {
     if (std::find(chosen.begin(), chosen.end(), &module) == chosen.end()) continue;
-    const std::string path = layer_name(layer, module.name);
-    linears.push_back({.path = path,
-                       .full_name = full_name(path),
-                       .in_features = spec_.in_features(module, layer),
-                       .out_features = spec_.out_features(module, layer),
-                       .storage = spec_.traits.storage,
-                       .quantized = is_quantized(path),
-                       .module = &module,
-                       .layer = layer});
+    const int64_t experts = module.of_experts() ? spec_.at(layer).experts : 1;
+    for (int64_t e = 0; e < experts; ++e) linears.push_back(stored(module, layer, e));
   }
 }
 
@@ -180,6 +209,24 @@ void Loader::claim_norm(Claims& claims, const NormTensors& norm, Need need) cons
   }
 }
 
+void Loader::claim_linear(Claims& claims, const StoredLinear& linear) const {
+  refuse_unlabelled(linear.path);
+  std::vector<int64_t> shape{linear.outputs, linear.in_features};
+  if (linear.storage == Storage::in_out) std::swap(shape[0], shape[1]);
+  std::vector<int64_t> bias{linear.out_features};
+  if (linear.stacked) {
+    if (linear.expert != 0) return;
+    const int64_t experts = spec_.at(linear.layer).experts;
+    const TensorInfo* info = checkpoint_->find(linear.weight);
+    const bool flat = info != nullptr && info->shape.size() == 2;
+    flat ? void(shape[0] *= experts) : void(shape.insert(shape.begin(), experts));
+    bias = {experts, linear.outputs};
+  }
+  claims.allow(linear.bias, bias);
+  if (linear.quantized) return claims.claim_quantized(linear.path, layout_of(quantization_->format));
+  claims.require(linear.weight, shape);
+}
+
 void Loader::claim_layer(Claims& claims, int64_t layer) const {
   const Names& names = *spec_.family->names;
   for (const NormName& norm : names.norms) {
@@ -190,22 +237,15 @@ void Loader::claim_layer(Claims& claims, int64_t layer) const {
     const bool missed = needed && !has_norm(layer, norm.place);
     claim_norm(claims, layer_norm_tensors(layer, norm), missed ? Need::required : norm.need);
   }
-  for (const StoredLinear& linear : modules(layer)) {
-    claims.allow(linear.path + ".bias", {linear.out_features});
-    refuse_unlabelled(linear.path);
-    if (linear.quantized) {
-      claims.claim_quantized(linear.path, layout_of(quantization_->format));
-    } else if (linear.storage == Storage::in_out) {
-      claims.require(linear.path + ".weight", {linear.in_features, linear.out_features});
-    } else {
-      claims.require(linear.path + ".weight", {linear.out_features, linear.in_features});
-    }
-  }
+  for (const StoredLinear& linear : modules(layer)) claim_linear(claims, linear);
   for (const ExtraName& extra : names.extras) {
     const std::string tensor = layer_name(layer, extra.name);
     const TensorInfo* info = checkpoint_->find(tensor);
     const bool scalar = info != nullptr && info->shape.empty();
-    claims.require(tensor, scalar ? std::vector<int64_t>{} : std::vector<int64_t>{1});
+    const int64_t size = extra.extra == Extra::sinks         ? spec_.heads
+                         : extra.extra == Extra::choice_bias ? spec_.at(layer).experts
+                                                             : 1;
+    if (size > 0) claims.require(tensor, scalar ? std::vector<int64_t>{} : std::vector<int64_t>{size});
   }
   for (std::string_view buffer : names.ignored) claims.ignore(layer_name(layer, buffer));
 }
@@ -228,6 +268,12 @@ void Loader::check_tensors() {
     claim_norm(claims, {{name(names.final_norm)}, {spec_.hidden}}, Need::required);
   claim_head(claims);
   for (int64_t i = 0; i < spec_.layers; ++i) claim_layer(claims, i);
+  for (int64_t i = 0; i < spec_.skipped_layers; ++i) {
+    const std::string prefix = layer_prefix(spec_.layers + i);
+    for (const TensorInfo& tensor : checkpoint_->tensors()) {
+      if (tensor.name.starts_with(prefix)) claims.ignore(tensor.name);
+    }
+  }
   claims.finish();
 }
 

@@ -21,17 +21,6 @@ class Claims;
 /// Returns `folder`; refuses one that is not there or is no folder.
 const fs::path& check_model_folder(const fs::path& folder);
 
-/// A Linear as it lies on disk.
-struct StoredLinear {
-  std::string path;       // "model.layers.3.mlp.up_proj"
-  std::string full_name;  // with the family's base, also where the files leave it out
-  int64_t in_features = 0, out_features = 0;
-  Storage storage = Storage::out_in;  // of its weight while it is not quantized
-  bool quantized = false;
-  const Module* module = nullptr;  // null: the output head
-  int64_t layer = 0;
-};
-
 /// Opening checks everything that can be known without reading weights: each tensor of the files is one that the
 /// architecture has, of its shape and a fitting type; none is missing. So a load fails before it starts.
 class Loader {
@@ -90,6 +79,7 @@ class Loader {
   void find_modules(int64_t layer);
   void check_tensors();
   void claim_layer(Claims& claims, int64_t layer) const;
+  void claim_linear(Claims& claims, const StoredLinear& linear) const;
   void claim_head(Claims& claims) const;
   /// The tensors of one norm, without ".weight", each of the same shape.
   struct NormTensors {
@@ -102,14 +92,16 @@ class Loader {
   void refuse_unlabelled(const std::string& module) const;
   void find_overrides();
   bool has(const std::string& tensor) const { return checkpoint_->find(tensor) != nullptr; }
-  bool has_linear(const std::string& path) const;
+  StoredLinear stored(const Module& module, int64_t layer, int64_t expert) const;
+  bool stores(const Module& module, int64_t layer) const;
+  Tensor part_of(const std::string& name, int64_t first, std::vector<int64_t> shape, Access access) const;
   std::vector<float> floats(const std::vector<std::string>& stems, std::string_view suffix) const;
   std::shared_ptr<const Linear> load_table(const Backend& backend, const std::string& module,
                                            Access access) const;
   NormWeights load_norm(const Backend& backend, const NormTensors& norm) const;
   static NormWeights plain_norm(const Backend& backend, int64_t size);
   void load_module(const Backend& backend, const StoredLinear& linear, Access access, Layer& into) const;
-  void load_extras(int64_t index, Layer& into) const;
+  void load_extras(const Backend& backend, int64_t index, Layer& into) const;
 
   fs::path folder_;
   Spec spec_;

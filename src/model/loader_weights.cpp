@@ -10,16 +10,16 @@
 namespace gptq {
 namespace {
 
-/// Conv1D [in, out] -> [out, in], element by element.
-Tensor transposed(const Tensor& tensor) {
+/// Columns [begin, begin + count) of [rows, cols] as rows, element by element.
+Tensor transposed(const Tensor& tensor, int64_t begin, int64_t count) {
   const int64_t rows = tensor.shape[0], cols = tensor.shape[1];
   const auto size = static_cast<size_t>(dtype_bits(tensor.dtype) / 8);
   std::byte* out = nullptr;
-  Tensor result = make_tensor(tensor.dtype, {cols, rows}, &out);
+  Tensor result = make_tensor(tensor.dtype, {count, rows}, &out);
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; ++c) {
+    for (int64_t c = 0; c < count; ++c) {
       std::memcpy(out + static_cast<size_t>(c * rows + r) * size,
-                  tensor.data + static_cast<size_t>(r * cols + c) * size, size);
+                  tensor.data + static_cast<size_t>(r * cols + begin + c) * size, size);
     }
   }
   return result;
@@ -29,36 +29,55 @@ bool adds_one(NormKind kind) { return kind == NormKind::rms_plus_one || kind == 
 
 }  // namespace
 
+/// Elements of a tensor from `first` on; of one that is read, only these are.
+Tensor Loader::part_of(const std::string& name, int64_t first, std::vector<int64_t> shape,
+                       Access access) const {
+  const TensorInfo& info = *checkpoint_->find(name);
+  const auto element = static_cast<size_t>(dtype_bits(info.dtype) / 8);
+  Tensor part{.dtype = info.dtype, .shape = std::move(shape)};
+  part.bytes = static_cast<size_t>(part.elements()) * element;
+  const uint64_t offset = static_cast<uint64_t>(first) * element;
+  if (access == Access::map) {
+    const Tensor whole = checkpoint_->read(name, access);
+    part.data = whole.data + offset;
+    part.owner = whole.owner;
+    return part;
+  }
+  std::byte* bytes = nullptr;
+  part = make_tensor(info.dtype, part.shape, &bytes);
+  checkpoint_->read_part(name, offset, {bytes, part.bytes});
+  return part;
+}
+
 Tensor Loader::dense_weight(const StoredLinear& linear, Access access) const {
-  const Tensor tensor = checkpoint_->read(linear.path + ".weight", access);
-  return linear.storage == Storage::in_out ? transposed(tensor) : tensor;
+  const int64_t in = linear.in_features, out = linear.out_features, outputs = linear.outputs;
+  if (linear.storage == Storage::in_out)
+    return transposed(part_of(linear.weight, linear.first, {in, outputs}, access), linear.first_output, out);
+  return part_of(linear.weight, linear.first + linear.first_output * in, {out, in}, access);
 }
 
 std::optional<Tensor> Loader::bias(const StoredLinear& linear, Access access) const {
-  if (!has(linear.path + ".bias")) return std::nullopt;
-  return checkpoint_->read(linear.path + ".bias", access);
+  if (!has(linear.bias)) return std::nullopt;
+  const int64_t first = linear.stacked ? linear.expert * linear.outputs + linear.first_output : 0;
+  return part_of(linear.bias, first, {linear.out_features}, access);
 }
 
 std::vector<float> Loader::dense_rows(const StoredLinear& linear, int64_t begin, int64_t count) const {
-  const std::string tensor = linear.path + ".weight";
+  const std::string& tensor = linear.weight;
   const TensorInfo* info = checkpoint_->find(tensor);
   if (info == nullptr) throw Error(Status::not_found, cat("no tensor ", quoted(tensor)));
-  const int64_t cols = linear.in_features;
+  const int64_t cols = linear.in_features, output = linear.first_output + begin;
+  if (linear.storage == Storage::out_in)
+    return to_float(part_of(tensor, linear.first + output * cols, {count, cols}, Access::read));
   std::byte* bytes = nullptr;
-  if (linear.storage == Storage::out_in) {
-    const Tensor rows = make_tensor(info->dtype, {count, cols}, &bytes);
-    const uint64_t offset = static_cast<uint64_t>(begin) * (rows.bytes / static_cast<size_t>(count));
-    checkpoint_->read_part(tensor, offset, {bytes, rows.bytes});
-    return to_float(rows);
-  }
   const Tensor columns = make_tensor(info->dtype, {cols, count}, &bytes);  // [in, out]
   const size_t element = columns.bytes / static_cast<size_t>(cols * count);
   for (int64_t c = 0; c < cols; ++c) {
-    const uint64_t from = static_cast<uint64_t>(c * linear.out_features + begin) * element;
+    const uint64_t from = static_cast<uint64_t>(linear.first + c * linear.outputs + output) * element;
     const size_t part = static_cast<size_t>(count) * element;
     checkpoint_->read_part(tensor, from, {bytes + static_cast<size_t>(c) * part, part});
   }
-  return to_float(transposed(columns));
+  return to_float(transposed(columns, 0, count));
 }
 
 std::vector<float> Loader::floats(const std::vector<std::string>& stems, std::string_view suffix) const {
@@ -153,19 +172,23 @@ void Loader::load_module(const Backend& backend, const StoredLinear& linear, Acc
   const Tensor* bias_pointer = bias_tensor ? &*bias_tensor : nullptr;
   if (linear.quantized) {
     const QTensor q = quantized_weight(linear.path, linear.in_features, linear.out_features);
-    set_module(into, backend, spec_, *linear.module, linear.layer, q, bias_pointer);
+    set_module(into, backend, spec_, linear, q, bias_pointer);
   } else {
-    set_module(into, backend, spec_, *linear.module, linear.layer, dense_weight(linear, access),
-               bias_pointer);
+    set_module(into, backend, spec_, linear, dense_weight(linear, access), bias_pointer);
   }
 }
 
-void Loader::load_extras(int64_t index, Layer& into) const {
+void Loader::load_extras(const Backend& backend, int64_t index, Layer& into) const {
   const auto softplus = [](float x) { return std::log1p(std::exp(x)); };
   std::array<float, kExtras> values{};
-  for (const ExtraName& extra : spec_.family->names->extras)
-    values[static_cast<size_t>(extra.extra)] =
-        to_float(checkpoint_->read(layer_name(index, extra.name), Access::read)).front();
+  for (const ExtraName& extra : spec_.family->names->extras) {
+    const std::string name = layer_name(index, extra.name);
+    if (!has(name)) continue;  // of experts, in a layer that has none
+    const std::vector<float> all = to_float(checkpoint_->read(name, Access::read));
+    values[static_cast<size_t>(extra.extra)] = all.front();
+    if (extra.extra == Extra::sinks) into.sinks = backend.prepare_vector(float_tensor(all));
+    if (extra.extra == Extra::choice_bias) into.choice_bias = backend.prepare_vector(float_tensor(all));
+  }
   const auto value = [&](Extra extra) { return values[static_cast<size_t>(extra)]; };
   into.act = spec_.act;
   const auto& extras = spec_.family->names->extras;
@@ -181,14 +204,17 @@ void Loader::load_extras(int64_t index, Layer& into) const {
 
 Layer Loader::load_layer(const Backend& backend, int64_t index, Access access) const {
   Layer result;
+  result.experts.resize(static_cast<size_t>(spec_.at(index).experts));
   for (const NormName& norm : spec_.family->names->norms) {
     const NormTensors tensors = layer_norm_tensors(index, norm);
     NormWeights& place = result.norms[static_cast<size_t>(norm.place)];
-    if (place) continue;
+    if (place || (norm.need == Need::where_rotating &&
+                  (spec_.at(index).rope < 0 || spec_.traits.qk_norm == QkNorm::none)))
+      continue;
     place = norm.name.empty() ? plain_norm(backend, tensors.shape.back()) : load_norm(backend, tensors);
   }
   for (const StoredLinear& linear : modules(index)) load_module(backend, linear, access, result);
-  load_extras(index, result);
+  load_extras(backend, index, result);
   return result;
 }
 

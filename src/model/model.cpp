@@ -70,12 +70,18 @@ void Model::load_weights(const Loader& loader, Access access, const Progress& pr
   weight_bytes_per_token_ = weights.head->bytes();
   for (int64_t i = 0; i < spec.layers; ++i) {
     weights.layers.push_back(loader.load_layer(*backend_, i, access));
-    for (const auto& linear : weights.layers.back().linears) {
-      if (!linear) continue;
-      parameters_ += linear->in_features() * linear->out_features();
-      weight_bytes_ += linear->bytes();
-      weight_bytes_per_token_ += linear->bytes();
-    }
+    const Layer& layer = weights.layers.back();
+    const auto count = [&](const auto& linears, uint64_t used, uint64_t of) {
+      for (const auto& linear : linears) {
+        if (!linear) continue;
+        parameters_ += linear->in_features() * linear->out_features();
+        weight_bytes_ += linear->bytes();
+        weight_bytes_per_token_ += linear->bytes() * used / of;
+      }
+    };
+    count(layer.linears, 1, 1);
+    for (const auto& expert : layer.experts)
+      count(expert, static_cast<uint64_t>(spec.router.chosen), layer.experts.size());
     progress(i + 2, spec.layers + 1, "load");
   }
   weights_ = std::move(weights);

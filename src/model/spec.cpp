@@ -108,8 +108,10 @@ void read_sizes(const JsonObject& config, Spec& spec) {
   read_heads(config, spec);
   const bool plain = spec.traits.mlp == Mlp::plain;
   const JsonObject::Keys intermediate = {"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"};
-  spec.intermediate =
-      plain && !config.has(intermediate) ? 4 * spec.hidden : count(config, intermediate, kMaxWidth);
+  const bool elsewhere = config.has({"ffn_config"});  // which the family's tweak reads
+  spec.intermediate = (plain || elsewhere) && !config.has(intermediate)
+                          ? 4 * spec.hidden
+                          : count(config, intermediate, kMaxWidth);
   spec.layer.assign(static_cast<size_t>(spec.layers), {});
 }
 
@@ -123,7 +125,7 @@ void fill_layers(const JsonObject& config, Spec& spec) {
     if (layer.kv_heads == 0) layer.kv_heads = spec.kv_heads;
     if (layer.key_dim == 0) layer.key_dim = spec.head_dim;
     if (layer.value_dim == 0) layer.value_dim = layer.key_dim;
-    if (layer.intermediate == 0) layer.intermediate = spec.intermediate;
+    if (layer.intermediate == 0 && layer.experts == 0) layer.intermediate = spec.intermediate;
     if (layer.kv_heads == spec.kv_heads || spec.heads % layer.kv_heads == 0) continue;
     config.refuse(Fault::mismatch, "num_key_value_heads",
                   cat("a divisor of the ", spec.heads, " attention heads"));
@@ -132,10 +134,19 @@ void fill_layers(const JsonObject& config, Spec& spec) {
 
 }  // namespace
 
-std::vector<Role> Spec::roles(int64_t) const {
+std::vector<Role> Spec::roles(int64_t index) const {
   using enum Role;
-  std::vector<Role> result{q, k, v, o, up, down};
-  if (traits.mlp == Mlp::gated) result.push_back(gate);
+  const LayerSpec& layer = at(index);
+  const bool gated = traits.mlp == Mlp::gated;
+  std::vector<Role> result{q, k, v, o};
+  if (layer.intermediate > 0) result.insert(result.end(), {up, down});
+  if (layer.intermediate > 0 && gated) result.push_back(gate);
+  if (layer.experts == 0) return result;
+  result.insert(result.end(), {router, expert_up, expert_down});
+  if (gated) result.push_back(expert_gate);
+  const auto modules = family->names->modules;
+  if (std::any_of(modules.begin(), modules.end(), [](const Module& m) { return m.roles[0] == shared; }))
+    result.push_back(shared);
   return result;
 }
 
@@ -147,14 +158,20 @@ int64_t Spec::out_features(Role role, int64_t index) const {
     case Role::v: return layer.kv_heads * layer.value_dim;
     case Role::gate:
     case Role::up: return layer.intermediate;
+    case Role::expert_gate:
+    case Role::expert_up: return layer.expert_intermediate;
+    case Role::router: return layer.experts;
+    case Role::shared: return 1;
     case Role::o:
-    case Role::down: return hidden;
+    case Role::down:
+    case Role::expert_down: return hidden;
   }
   return 0;
 }
 
 int64_t Spec::in_features(Role role, int64_t index) const {
   if (role == Role::o) return heads * at(index).value_dim;
+  if (role == Role::expert_down) return at(index).expert_intermediate;
   return role == Role::down ? at(index).intermediate : hidden;
 }
 
@@ -170,6 +187,7 @@ int64_t Spec::row_blocks(const Module& module, int64_t index) const {
     case Rows::per_head: return heads;
     case Rows::per_kv_head: return at(index).kv_heads;
     case Rows::in_quarters: return 4;
+    case Rows::alternating: return out_features(module.roles[0], index);
   }
   return 1;
 }

@@ -39,8 +39,10 @@ struct RopeSpec {
 struct LayerSpec {
   int64_t kv_heads = 0, key_dim = 0, value_dim = 0;
   int64_t intermediate = 0;
-  int64_t window = 0;  // 0: no sliding window
-  int rope = 0;        // of Spec::ropes; -1: queries and keys do not rotate
+  int64_t window = 0;                            // 0: no sliding window
+  int64_t chunk = 0;                             // 0: none; only positions of the same chunk are seen
+  int rope = 0;                                  // of Spec::ropes; -1: queries and keys do not rotate
+  int64_t experts = 0, expert_intermediate = 0;  // intermediate: of what all tokens go through; 0: nothing
 };
 
 struct Spec {
@@ -56,7 +58,11 @@ struct Spec {
   double attention_scale = 1.0;
   double attention_softcap = 0, logit_softcap = 0;  // 0: none
   double clip_qkv = 0;  // 0: none; queries, keys and values are cut to [-clip, clip]
+  RouterParams router;  // of layers with experts; its choice_bias comes with their weights
   double embed_scale = 1.0, residual_scale = 1.0, head_scale = 1.0, logit_scale = 1.0;
+  // queries that do not rotate are multiplied with 1 + scale ln(1 + floor((position + 1) / floor)); 0: they are not
+  double temperature_scale = 0, temperature_floor = 0;
+  int64_t skipped_layers = 0;  // that files have behind the last one, for other ways to generate text
   double alibi_bias_max = 8.0, alibi_factor = 1.0;
   std::vector<RopeSpec> ropes;   // the kinds that layers have; empty without rotation
   std::vector<LayerSpec> layer;  // [layers]

@@ -42,10 +42,12 @@ QTensor part_of(const QTensor& q, const RoleRows& rows) {
 }
 
 template <class Weight>
-void set_parts(Layer& layer, const Backend& backend, const Spec& spec, const Module& module, int64_t index,
+void set_parts(Layer& layer, const Backend& backend, const Spec& spec, const StoredLinear& linear,
                const Weight& weight, const Tensor* bias) {
+  const Module& module = *linear.module;
+  const int64_t index = linear.layer;
   if (module.role_count == 1) {
-    layer.linears[static_cast<size_t>(module.roles[0])] = backend.prepare(weight, bias);
+    layer.slot(module.roles[0], linear.expert) = backend.prepare(weight, bias);
     return;
   }
   const int64_t blocks = spec.row_blocks(module, index);
@@ -55,7 +57,7 @@ void set_parts(Layer& layer, const Backend& backend, const Spec& spec, const Mod
     const RoleRows rows{begin, spec.out_features(role, index) / blocks, blocks, stride};
     Tensor bias_part;
     if (bias != nullptr) bias_part = part_of(*bias, rows);
-    layer.linears[static_cast<size_t>(role)] =
+    layer.slot(role, linear.expert) =
         backend.prepare(part_of(weight, rows), bias != nullptr ? &bias_part : nullptr);
     begin += rows.count;
   }
@@ -63,14 +65,14 @@ void set_parts(Layer& layer, const Backend& backend, const Spec& spec, const Mod
 
 }  // namespace
 
-void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module, int64_t index,
+void set_module(Layer& layer, const Backend& backend, const Spec& spec, const StoredLinear& linear,
                 const Tensor& weight, const Tensor* bias) {
-  set_parts(layer, backend, spec, module, index, weight, bias);
+  set_parts(layer, backend, spec, linear, weight, bias);
 }
 
-void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module, int64_t index,
+void set_module(Layer& layer, const Backend& backend, const Spec& spec, const StoredLinear& linear,
                 const QTensor& weight, const Tensor* bias) {
-  set_parts(layer, backend, spec, module, index, weight, bias);
+  set_parts(layer, backend, spec, linear, weight, bias);
 }
 
 }  // namespace gptq

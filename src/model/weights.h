@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "backend/backend.h"
@@ -22,11 +23,17 @@ struct NormWeights {
 struct Layer {
   std::array<NormWeights, kNormPlaces> norms;
   std::array<std::shared_ptr<const Linear>, kRoles> linears;  // null for a role that the layer has not
+  std::vector<std::array<std::shared_ptr<const Linear>, kRoles>> experts;
+  std::shared_ptr<const Vector> sinks, choice_bias;  // AttentionParams, RouterParams; may be null
   Activation act;
   double scalar = 1.0;  // what the residual stream is multiplied with behind the layer
 
   const NormWeights& norm(NormPlace place) const { return norms[static_cast<size_t>(place)]; }
   const Linear& linear(Role role) const { return *linears[static_cast<size_t>(role)]; }
+  /// Where a Linear is, or is to be put; `expert` counts for those of experts.
+  std::shared_ptr<const Linear>& slot(Role role, int64_t expert) {
+    return (of_expert(role) ? experts[static_cast<size_t>(expert)] : linears)[static_cast<size_t>(role)];
+  }
 };
 
 struct Weights {
@@ -39,11 +46,28 @@ struct Weights {
   std::shared_ptr<const Linear> head;  // [vocab, embed_dim]; the embedding when tied
 };
 
-/// Prepares the Linears of a module of layer `index`. `weight` [out_features, in_features] has the rows of its roles, as
-/// Rows says; `bias` is null or has as many elements.
-void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module, int64_t index,
+/// A Linear as it lies on disk: one of a family's modules in a layer, or the output head.
+struct StoredLinear {
+  std::string path;       // "model.layers.3.mlp.up_proj": its name where it is quantized
+  std::string full_name;  // with the family's base, also where the files leave it out
+  int64_t in_features = 0, out_features = 0;
+  Storage storage = Storage::out_in;  // of its weight while it is not quantized
+  bool quantized = false;
+  const Module* module = nullptr;  // null: the output head
+  int64_t layer = 0, expert = 0;
+  std::string weight{}, bias{};  // tensors that it is in while it is not quantized; bias may be absent
+  // where in them: the matrix of all `outputs` that belong together begins at an element, its own outputs at one of them
+  int64_t first = 0, first_output = 0, outputs = 0;
+  bool stacked = false;  // they have others, too
+
+  bool stays() const { return module != nullptr && !is_quantized(module->roles[0]); }
+};
+
+/// Prepares the Linears of a module. `weight` [out_features, in_features] has the rows of its roles, as Rows says; `bias`
+/// is null or has as many elements.
+void set_module(Layer& layer, const Backend& backend, const Spec& spec, const StoredLinear& linear,
                 const Tensor& weight, const Tensor* bias);
-void set_module(Layer& layer, const Backend& backend, const Spec& spec, const Module& module, int64_t index,
+void set_module(Layer& layer, const Backend& backend, const Spec& spec, const StoredLinear& linear,
                 const QTensor& weight, const Tensor* bias);
 
 }  // namespace gptq

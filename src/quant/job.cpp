@@ -15,6 +15,8 @@ namespace gptq {
 namespace {
 
 constexpr int64_t kDefaultLength = 2048;
+/// An expert that fewer tokens went to, 0.5 % of all as in GPTQModel, is rounded to nearest.
+constexpr int64_t kExpertShare = 200;
 
 void refuse_quantized(const Loader& loader) {
   if (!loader.quantization()) return;
@@ -222,32 +224,36 @@ QTensor Job::solve(const StoredLinear& linear, const SolverOptions& options, con
   return std::move(result.q);
 }
 
-void Job::solve_stage(LayerStages& layer, int64_t index, const Stage& stage, InputSums sums) {
+void Job::solve_stage(LayerStages& layer, const Stage& stage, InputSums sums) {
   std::vector<std::pair<const StoredLinear*, const SolverOptions*>> planned;
   for (const StoredLinear* linear : stage.linears) {
     const SolverOptions* options = plan_.find(linear->path);
     if (options != nullptr) planned.emplace_back(linear, options);
   }
+  int64_t tokens = 0;
+  for (const auto& sequence : sequences_) tokens += static_cast<int64_t>(sequence.size());
+  const bool of_expert = stage.input == Input::expert || stage.input == Input::expert_out;
+  const int64_t least = of_expert ? (tokens + kExpertShare - 1) / kExpertShare : 0;
   std::optional<Solver> solver;  // shared by neighbours of the same options
   const SolverOptions* solver_options = nullptr;
   for (const auto& [linear, options] : planned) {
     tick();
     if (!solver || *options != *solver_options) {
       solver.reset();
-      solver.emplace(walk_->stream(), *sums.hessian, &sums.drifts, *options);
+      solver.emplace(walk_->stream(), *sums.hessian, &sums.drifts, *options, least);
     }
     solver_options = options;
-    for (Role role : linear->module->all_roles()) layer.now.linears[static_cast<size_t>(role)].reset();
+    for (Role role : linear->module->all_roles()) layer.now.slot(role, linear->expert).reset();
     const bool is_last = linear == planned.back().first;
     const QTensor q = solve(*linear, *options, *sums.hessian, *solver, is_last ? &sums.drifts : nullptr);
-    set_quantized(layer, index, *linear, q);
+    set_quantized(layer, *linear, q);
   }
   release_freed_memory();
 }
 
-void Job::set_quantized(LayerStages& layer, int64_t index, const StoredLinear& linear, const QTensor& q) {
+void Job::set_quantized(LayerStages& layer, const StoredLinear& linear, const QTensor& q) {
   const std::optional<Tensor> bias = loader_.bias(linear, Access::read);
-  set_module(layer.now, *backend_, loader_.spec(), *linear.module, index, q, bias ? &*bias : nullptr);
+  set_module(layer.now, *backend_, loader_.spec(), linear, q, bias ? &*bias : nullptr);
 }
 
 bool Job::wants(const Stage& stage) const {
@@ -286,7 +292,7 @@ void Job::pass_finished_layer(int64_t index) {
     const std::optional<QTensor> q = work_->read_module(index, linear.path);
     if (!q) continue;
     output_->write_module(linear.path, *q);
-    set_quantized(layer, index, linear, *q);
+    set_quantized(layer, linear, *q);
   }
   for (const FinishedModule& module : work_->layer(index).modules) modules_.push_back(module.report);
   if (goes_on_after(index)) {
@@ -309,18 +315,22 @@ void Job::quantize_layer(int64_t index) {
   if (options_.true_sequential == TrueSequential::no) {
     auto sums = walk_->collect_all(layer, index, stages, on);
     for (size_t i = 0; i < stages.size(); ++i, ++units_done_)
-      solve_stage(layer, index, stages[i], std::move(sums[i]));
+      solve_stage(layer, stages[i], std::move(sums[i]));
     if (on == Advances::yes) walk_->advance_attention(layer, index);
   } else {
-    for (const Stage& stage : stages) {
-      const Advances then = stage.input == Input::mlp_out ? on : Advances::yes;
-      if (wants(stage)) {
-        InputSums sums = walk_->collect(layer, index, stage, then);
-        if (stage.input == Input::mlp_out) layer.original = {};  // it has done its part
-        solve_stage(layer, index, stage, std::move(sums));
+    for (std::span<const Stage> left(stages), part; !left.empty(); left = left.subspan(part.size())) {
+      part = stages_together(left, memory_->sums);
+      const bool last = part.size() == left.size();
+      if (std::any_of(part.begin(), part.end(), [&](const Stage& stage) { return wants(stage); })) {
+        auto sums = walk_->collect(layer, index, part,
+                                   last                                    ? on
+                                   : part[0].input == Input::attention_out ? Advances::yes
+                                                                           : Advances::no);
+        if (last) layer.original = {};  // it has done its part
+        for (size_t i = 0; i < part.size(); ++i) solve_stage(layer, part[i], std::move(sums[i]));
       }
-      ++units_done_;
-      if (stage.input == Input::attention_out) walk_->advance_attention(layer, index);
+      units_done_ += static_cast<int64_t>(part.size());
+      if (part[0].input == Input::attention_out) walk_->advance_attention(layer, index);
     }
   }
   if (on == Advances::yes) walk_->advance_mlp(layer, index);

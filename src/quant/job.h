@@ -65,8 +65,8 @@ class Job {
   void quantize_head();
   void pass_finished_layer(int64_t index);
   LayerStages load_stages(int64_t index) const;
-  void solve_stage(LayerStages& layer, int64_t index, const Stage& stage, InputSums sums);
-  void set_quantized(LayerStages& layer, int64_t index, const StoredLinear& linear, const QTensor& q);
+  void solve_stage(LayerStages& layer, const Stage& stage, InputSums sums);
+  void set_quantized(LayerStages& layer, const StoredLinear& linear, const QTensor& q);
   /// Solves and writes the matrix; what came out, for the layers behind it. `last` as for solve_matrix().
   QTensor solve(const StoredLinear& linear, const SolverOptions& options, const Hessian& hessian,
                 Solver& solver, Drifts* last);

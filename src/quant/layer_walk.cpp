@@ -1,6 +1,7 @@
 #include "quant/layer_walk.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <utility>
 
@@ -8,6 +9,8 @@
 
 namespace gptq {
 namespace {
+
+bool of_experts(Input input) { return input == Input::expert || input == Input::expert_out; }
 
 /// Whether what the last Linears of a half compute is added to the residual stream as it is: then they can make up for
 /// what that lacks.
@@ -21,18 +24,28 @@ bool adds_directly(const Spec& spec, Input input) {
 }  // namespace
 
 std::vector<Stage> stages_of(std::span<const StoredLinear> linears) {
-  std::vector<Stage> stages;
+  std::map<std::pair<Input, int64_t>, Stage> stages;
   for (const StoredLinear& linear : linears) {
-    const Input input = linear.module->input();
-    const auto at =
-        std::find_if(stages.begin(), stages.end(), [&](const Stage& stage) { return stage.input >= input; });
-    if (at != stages.end() && at->input == input) {
-      at->linears.push_back(&linear);
-    } else {
-      stages.insert(at, {.input = input, .inputs = linear.in_features, .linears = {&linear}});
-    }
+    if (linear.stays()) continue;
+    Stage& stage = stages[{linear.module->input(), linear.expert}];
+    stage.input = linear.module->input();
+    stage.expert = linear.expert;
+    stage.inputs = linear.in_features;
+    stage.linears.push_back(&linear);
   }
-  return stages;
+  std::vector<Stage> in_order;
+  for (auto& [place, stage] : stages) in_order.push_back(std::move(stage));
+  return in_order;
+}
+
+std::span<const Stage> stages_together(std::span<const Stage> stages, uint64_t most_bytes) {
+  size_t count = 0;
+  uint64_t bytes = 0;
+  for (; count < stages.size() && stages[count].input == stages[0].input; ++count) {
+    bytes += static_cast<uint64_t>(stages[count].inputs * stages[count].inputs) * sizeof(float) / 2;
+    if (count > 0 && bytes > most_bytes) break;
+  }
+  return stages.first(count);
 }
 
 FollowOriginal follow_original(const SolverOptions& options) {
@@ -46,7 +59,10 @@ FollowOriginal follow_original(const SolverOptions& options) {
 DriftsOf drifts_of(const Spec& spec, FollowOriginal follow, int64_t layer, Input input) {
   const bool reads_stream =
       input == Input::attention || (input == Input::mlp && spec.traits.flow == Flow::parallel);
-  const bool adds = input == Input::mlp_out || input == Input::attention_out;
+  if (of_experts(input)) return {};
+  // what a shared expert computes may be weighed with what each token gives it
+  const bool adds =
+      input == Input::attention_out || (input == Input::mlp_out && spec.at(layer).experts == 0);
   // before layer 0 nothing has been quantized
   const bool inputs_differ = layer > 0 || !reads_stream,
              stream_differs = layer > 0 || input == Input::mlp_out;
@@ -187,14 +203,18 @@ void LayerWalk::embed(const Loader& loader) {
   }
 }
 
-InputSums LayerWalk::sums_for(const Stage& stage, int64_t index) {
-  InputSums sums{.hessian = stream_->create_hessian(stage.inputs), .drifts = {}};
-  const DriftsOf drifts = drifts_of(spec_, follow_, index, stage.input);
-  if (drifts.inputs) sums.drifts.inputs = stream_->create_drift(stage.inputs, stage.inputs);
-  if (!drifts.stream) return sums;
-  sums.drifts.residual = stream_->create_drift(spec_.hidden, stage.inputs);
-  sums.drifts.output_scale = spec_.residual_scale;
-  return sums;
+std::vector<InputSums> LayerWalk::sums_for(std::span<const Stage> stages, int64_t index) {
+  std::vector<InputSums> all;
+  for (const Stage& stage : stages) {
+    InputSums& sums = all.emplace_back();
+    sums.hessian = stream_->create_hessian(stage.inputs);
+    const DriftsOf drifts = drifts_of(spec_, follow_, index, stage.input);
+    if (drifts.inputs) sums.drifts.inputs = stream_->create_drift(stage.inputs, stage.inputs);
+    if (!drifts.stream) continue;
+    sums.drifts.residual = stream_->create_drift(spec_.hidden, stage.inputs);
+    sums.drifts.output_scale = spec_.residual_scale;
+  }
+  return all;
 }
 
 void LayerWalk::add(const Inputs& inputs, InputSums& sums) {
@@ -203,6 +223,16 @@ void LayerWalk::add(const Inputs& inputs, InputSums& sums) {
   if (!sums.drifts.residual) return;
   stream_->drift_add(tracks_[1]->decoder.hidden(), tracks_[0]->decoder.hidden(), inputs.now,
                      *sums.drifts.residual);
+}
+
+/// `inputs` are what mlp_input() or mlp_mix() gave.
+void LayerWalk::add(const Inputs& inputs, const Stage& stage, InputSums& sums) {
+  const Decoder& decoder = tracks_[0]->decoder;
+  if (!of_experts(stage.input)) return add(inputs, sums);
+  add({.now = stage.input == Input::expert ? decoder.expert_input(stage.expert)
+                                           : decoder.expert_mixed(stage.expert),
+       .original = {}},
+      sums);
 }
 
 LayerWalk::Half LayerWalk::half_of(Input input) {
@@ -233,27 +263,29 @@ void LayerWalk::come_to(Track& track, const Layer& layer, int64_t index, Half ha
   finish(track, layer, index, Half::attention);
 }
 
-InputSums LayerWalk::collect(const LayerStages& layer, int64_t index, const Stage& stage, Advances then) {
+std::vector<InputSums> LayerWalk::collect(const LayerStages& layer, int64_t index,
+                                          std::span<const Stage> stages, Advances then) {
   begin_layer(index);
-  InputSums sums = sums_for(stage, index);
-  const Half half = half_of(stage.input);
-  const bool ends_half = stage.input == Input::attention_out || stage.input == Input::mlp_out;
-  const bool advances = ends_half && then == Advances::yes && !(in_parallel() && half == Half::attention);
+  std::vector<InputSums> sums = sums_for(stages, index);
+  const Half half = half_of(stages[0].input);
+  const bool ends = ends_half(stages[0].input);
+  const bool advances = ends && then == Advances::yes && !(in_parallel() && half == Half::attention);
+  // of experts there would be as many as each token goes to
+  const bool keeps = advances && inputs_ && (half == Half::attention || spec_.at(index).experts == 0);
   each_part([&](int64_t first) {
     load_all(first);
     const Inputs inputs = both(layer, [&](Track& track, const Layer& now) {
       come_to(track, now, index, half);
-      return ends_half ? mix(track, now, index, half) : input_of_half(track, now, half);
+      return ends ? mix(track, now, index, half) : input_of_half(track, now, half);
     });
-    add(inputs, sums);
-    if (!advances) return;
-    if (inputs_) inputs_->put(*stream_, inputs.now, first);
-    if (tracks_.size() == 1) return;
+    for (size_t i = 0; i < stages.size(); ++i) add(inputs, stages[i], sums[i]);
+    if (keeps) inputs_->put(*stream_, inputs.now, first);
+    if (!advances || tracks_.size() == 1) return;
     finish(*tracks_[1], layer.original, index, half);
     save(*tracks_[1], first);
   });
-  if (!ends_half) return sums;
-  inputs_kept_ = advances && inputs_;
+  if (!ends) return sums;
+  inputs_kept_ = keeps;
   original_ahead_ = advances ? 1 : 0;
   return sums;
 }
@@ -261,22 +293,23 @@ InputSums LayerWalk::collect(const LayerStages& layer, int64_t index, const Stag
 std::vector<InputSums> LayerWalk::collect_all(const LayerStages& layer, int64_t index,
                                               std::span<const Stage> stages, Advances then) {
   begin_layer(index);
-  std::vector<InputSums> sums;
-  for (const Stage& stage : stages) sums.push_back(sums_for(stage, index));
+  std::vector<InputSums> sums = sums_for(stages, index);
   each_part([&](int64_t first) {
     load_all(first);
     Half half = Half::attention;
+    Inputs inputs;
     for (size_t i = 0; i < stages.size(); ++i) {
       const Half next = half_of(stages[i].input);
-      const bool ends_half = stages[i].input == Input::attention_out || stages[i].input == Input::mlp_out;
-      add(both(layer,
-               [&](Track& track, const Layer& now) {
-                 if (next != half) finish(track, now, index, half);
-                 if (!ends_half) return input_of_half(track, now, next);
-                 return next == Half::attention ? track.decoder.attention_mix(now, index, *track.cache, 0)
-                                                : track.decoder.mlp_mix(now, index);
-               }),
-          sums[i]);
+      const bool ends = ends_half(stages[i].input);
+      const bool same = i > 0 && next == half && ends == ends_half(stages[i - 1].input);
+      const Step step = [&](Track& track, const Layer& now) {
+        if (next != half) finish(track, now, index, half);
+        if (!ends) return input_of_half(track, now, next);
+        return next == Half::attention ? track.decoder.attention_mix(now, index, *track.cache, 0)
+                                       : track.decoder.mlp_mix(now, index);
+      };
+      if (!same) inputs = both(layer, step);
+      add(inputs, stages[i], sums[i]);
       half = next;
     }
     if (then == Advances::no || tracks_.size() == 1) return;

@@ -5,6 +5,9 @@
 // So what the pass that collects for it computed is kept where there is room (StatePlaces), and advance_*() need not
 // compute it again; the unquantized model, for which nothing changes in between, goes on in the same pass.
 //
+// What an expert reads are the rows that the router of the quantized model sends it. The unquantized model may send others,
+// so that there is nothing to compare: experts are quantized for their own outputs.
+//
 // Where attention and MLP stand side by side (Flow::parallel) both read the states before the layer: these stay until
 // advance_mlp(), and the attention is computed again for what the MLP's last Linear makes up for.
 #pragma once
@@ -26,15 +29,20 @@
 
 namespace gptq {
 
-/// What is quantized together: the Linears of a layer that read the same.
+/// What is quantized together: the Linears of a layer that read the same. Each expert reads its own rows.
 struct Stage {
   Input input{};
+  int64_t expert = 0;  // of those of experts
   int64_t inputs = 0;  // width of what they read
   std::vector<const StoredLinear*> linears;
 };
 
 /// Of a layer, in the order in which it is quantized.
 std::vector<Stage> stages_of(std::span<const StoredLinear> linears);
+
+/// The stages that one pass over the tokens collects for, beginning with the first: those of the same input, the experts,
+/// as long as their Hessians take no more than so many bytes.
+std::span<const Stage> stages_together(std::span<const Stage> stages, uint64_t most_bytes);
 
 /// Sums over all tokens of what the Linears of a stage read.
 struct InputSums {
@@ -84,9 +92,11 @@ class LayerWalk {
 
   /// Hidden states before layer 0.
   void embed(const Loader& loader);
-  /// Of what the Linears of `stage` read, with the layer as it is now. For what the attention's Linears read, before
-  /// advance_attention() of the layer; for what the MLP's read, behind it. `then` counts for the last stage of a half.
-  InputSums collect(const LayerStages& layer, int64_t index, const Stage& stage, Advances then);
+  /// Of what the Linears of `stages`, of one input, read, with the layer as it is now. For what the attention's Linears
+  /// read, before advance_attention() of the layer; for what the MLP's read, behind it. `then` counts for the last stages
+  /// of a half.
+  std::vector<InputSums> collect(const LayerStages& layer, int64_t index, std::span<const Stage> stages,
+                                 Advances then);
   /// All at once, from one pass, before advance_attention(). Inputs are not kept.
   std::vector<InputSums> collect_all(const LayerStages& layer, int64_t index, std::span<const Stage> stages,
                                      Advances then);
@@ -133,8 +143,9 @@ class LayerWalk {
   void load_all(int64_t first);
   void begin_layer(int64_t index);
   void begin_group(const Group& group);
-  InputSums sums_for(const Stage& stage, int64_t index);
+  std::vector<InputSums> sums_for(std::span<const Stage> stages, int64_t index);
   void add(const Inputs& inputs, InputSums& sums);
+  void add(const Inputs& inputs, const Stage& stage, InputSums& sums);
   void advance(const LayerStages& layer, int64_t index, Half half);
 
   const Spec& spec_;

@@ -22,6 +22,7 @@ constexpr uint64_t kFloat = sizeof(float);
 constexpr uint64_t kProgram = 14u << 20;
 /// For what saves a second pass, where no limit is given.
 constexpr uint64_t kInputsWithoutLimit = uint64_t{1} << 30;
+constexpr uint64_t kSumsWithoutLimit = uint64_t{4} << 30;
 /// Rows that the tiled product packs at a time, and rows of one outer product.
 constexpr int64_t kPackedRows = 528, kOuterRows = 256;
 /// Bytes of a tokenizer in memory for each byte of its file; bytes of tokens for each byte of text.
@@ -88,6 +89,7 @@ enum class Last : uint8_t { no, yes };
 /// A Linear as it lies on disk, with what it takes.
 struct Matrix2D {
   size_t stage = 0;  // of the layer
+  size_t pass = 0;   // that collects for it
   Input input{};
   int64_t rows = 0, cols = 0;
   Amount dense = 0, quantized = 0;  // bytes
@@ -97,7 +99,7 @@ struct Matrix2D {
 class Estimate {
  public:
   Estimate(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
-           const CalibrationSize& calibration, Place states, Place inputs)
+           const CalibrationSize& calibration, Place states, Place inputs, uint64_t sums)
       : loader_(loader),
         spec_(loader.spec()),
         modules_(modules),
@@ -106,6 +108,7 @@ class Estimate {
         follow_(follow_original(options.solver)) {
     plan_.states = states;
     plan_.inputs = inputs;
+    plan_.sums = sums;
     const Amount kept = tracks() * floats(calibration.tokens, spec_.hidden);
     const Amount mixed = floats(calibration.tokens, widest_mixed(spec_));
     Amount files = 0;
@@ -140,10 +143,12 @@ class Estimate {
     moment.add_mapped("states of the tokens", in_memory_);
     const int64_t together = std::max(Decoder::kMaxRows, calibration_.longest);
     const int64_t rows = std::min(Decoder::kMaxRows, calibration_.tokens);
-    moment.add("activations of a batch",
-               tracks() * (Decoder::workspace_bytes(spec_, rows, kFloat) +
-                           floats(together, spec_.most(&cache_floats))) +
-                   floats(std::min(kPackedRows, rows), std::max(spec_.intermediate, spec_.hidden)));
+    const int64_t widest = spec_.most([](const Spec& s, const LayerSpec& l) {
+      return std::max({l.intermediate, l.expert_intermediate, s.hidden});
+    });
+    moment.add("activations of a batch", tracks() * (Decoder::workspace_bytes(spec_, rows, kFloat) +
+                                                     floats(together, spec_.most(&cache_floats))) +
+                                             floats(std::min(kPackedRows, rows), widest));
     return moment;
   }
 
@@ -167,12 +172,22 @@ class Estimate {
     consider(std::move(moment));
   }
 
-  /// The first, for which nothing is quantized before, the second, and those that overrides make different.
+  /// The first, for which nothing is quantized before, the second, and those of other shapes or that overrides change.
   std::vector<int64_t> distinct_layers() const {
     std::vector<int64_t> layers;
-    const int64_t most = options_.overrides.empty() ? std::min<int64_t>(spec_.layers, 2) : spec_.layers;
-    for (int64_t i = 0; i < most; ++i) layers.push_back(i);
+    for (int64_t i = 0; i < spec_.layers; ++i) {
+      const bool alike = std::any_of(layers.begin(), layers.end(), [&](int64_t before) {
+        return before > 0 && same_shape(spec_.at(before), spec_.at(i));
+      });
+      if (!alike || !options_.overrides.empty()) layers.push_back(i);
+    }
     return layers;
+  }
+
+  static bool same_shape(const LayerSpec& a, const LayerSpec& b) {
+    return a.kv_heads == b.kv_heads && a.key_dim == b.key_dim && a.value_dim == b.value_dim &&
+           a.intermediate == b.intermediate && a.experts == b.experts &&
+           a.expert_intermediate == b.expert_intermediate;
   }
 
   /// Keys and values of a position in all layers.
@@ -185,10 +200,16 @@ class Estimate {
   std::vector<Matrix2D> matrices(int64_t index) const {
     std::vector<Matrix2D> result;
     const std::vector<Stage> stages = stages_of(loader_.modules(index));
+    size_t pass = 0, pass_end = 0;
     for (size_t s = 0; s < stages.size(); ++s) {
+      if (s == pass_end) {
+        ++pass;
+        pass_end += stages_together(std::span(stages).subspan(s), plan_.sums).size();
+      }
       for (const StoredLinear* linear : stages[s].linears) {
         result.push_back(matrix(*linear));
         result.back().stage = s;
+        result.back().pass = pass;
         result.back().input = stages[s].input;
       }
     }
@@ -198,8 +219,9 @@ class Estimate {
   Matrix2D matrix(const StoredLinear& linear) const {
     const int64_t rows = linear.out_features, cols = linear.in_features;
     Matrix2D m{.rows = rows, .cols = cols, .options = modules_.find(linear.path)};
-    const TensorInfo* tensor = loader_.checkpoint().find(linear.path + ".weight");
-    m.dense = tensor != nullptr ? tensor->bytes : floats(rows, cols);
+    const TensorInfo* tensor = loader_.checkpoint().find(linear.weight);
+    const auto element = static_cast<uint64_t>(tensor != nullptr ? dtype_bits(tensor->dtype) / 8 : 4);
+    m.dense = static_cast<uint64_t>(rows * cols) * element;
     if (m.options == nullptr) return m;
     const int field = m.options->bits == 3 ? 4 : m.options->bits;
     const int64_t per_group = m.options->group_size == -1 ? cols : std::min(m.options->group_size, cols);
@@ -241,13 +263,15 @@ class Estimate {
 
   static std::string sums_name(int64_t size) { return cat("sums over the tokens, of ", size, " inputs"); }
 
-  /// Sums of the inputs behind this one, where one pass collects all.
+  /// Sums of the inputs behind this one that the same pass collects.
   Amount waiting(const std::vector<Matrix2D>& all, size_t stage, int64_t index) const {
-    if (options_.true_sequential == TrueSequential::yes) return 0;
+    const auto own =
+        std::find_if(all.begin(), all.end(), [&](const Matrix2D& m) { return m.stage == stage; });
     Amount bytes = 0;
     for (size_t i = 1; i < all.size(); ++i) {
       const Matrix2D& m = all[i];
-      if (m.stage > stage && m.stage != all[i - 1].stage)
+      const bool together = options_.true_sequential == TrueSequential::no || m.pass == own->pass;
+      if (together && m.stage > stage && m.stage != all[i - 1].stage)
         bytes += hessian(m.cols) + drift(m.cols, index, m.input);
     }
     return bytes;
@@ -258,7 +282,7 @@ class Estimate {
                    const Matrix2D* solved) const {
     Amount dense = 0, quantized = 0;
     const bool original =
-        follow_ != FollowOriginal::no && (solved == nullptr || solved->input != Input::mlp_out ||
+        follow_ != FollowOriginal::no && (solved == nullptr || solved->pass != all.back().pass ||
                                           options_.true_sequential == TrueSequential::no);
     for (const Matrix2D& m : all) {
       const bool done = m.options != nullptr &&
@@ -319,32 +343,34 @@ class Estimate {
 }  // namespace
 
 MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
-                           const CalibrationSize& calibration, Place states, Place inputs) {
-  return Estimate(loader, modules, options, calibration, states, inputs).run();
+                           const CalibrationSize& calibration, Place states, Place inputs, uint64_t sums) {
+  return Estimate(loader, modules, options, calibration, states, inputs, sums).run();
 }
 
 MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
                        const CalibrationSize& calibration, int threads) {
-  const auto estimate = [&](Place states, Place inputs) {
+  const auto estimate = [&](Place states, Place inputs, uint64_t sums) {
     const bool in_one_pass = options.true_sequential == TrueSequential::no;  // keeps no inputs
     return estimate_memory(loader, modules, options, calibration, states,
-                           in_one_pass ? Place::nowhere : inputs);
+                           in_one_pass ? Place::nowhere : inputs, sums);
   };
   if (options.memory_limit == 0) {
     const Spec& spec = loader.spec();
     const int64_t widest = widest_mixed(spec);
     const bool small = floats(calibration.tokens, widest).get() <= kInputsWithoutLimit;
-    return estimate(Place::memory, small ? Place::memory : Place::nowhere);
+    return estimate(Place::memory, small ? Place::memory : Place::nowhere, kSumsWithoutLimit);
   }
   // 2 x hidden multiplications give an input again, at some 10^11 a second and thread; a disk writes it and reads it in
   // about a hundred millionth of a second
   const Place elsewhere = loader.spec().hidden > 128 * int64_t{threads} ? Place::file : Place::nowhere;
   MemoryPlan plan;
-  for (const auto& [states, inputs] :
-       {std::pair(Place::memory, Place::memory), std::pair(Place::memory, elsewhere),
-        std::pair(Place::file, elsewhere)}) {
-    plan = estimate(states, inputs);
-    if (plan.peak <= options.memory_limit) break;
+  for (uint64_t sums : {kSumsWithoutLimit, options.memory_limit / 4, uint64_t{0}}) {
+    for (const auto& [states, inputs] :
+         {std::pair(Place::memory, Place::memory), std::pair(Place::memory, elsewhere),
+          std::pair(Place::file, elsewhere)}) {
+      plan = estimate(states, inputs, sums);
+      if (plan.peak <= options.memory_limit) return plan;
+    }
   }
   return plan;
 }

@@ -30,6 +30,7 @@ struct MemoryPart {
 
 struct MemoryPlan {
   StatePlaces::Place states = StatePlaces::Place::memory, inputs = StatePlaces::Place::memory;
+  uint64_t sums = 0;              // most bytes of Hessians of experts that one pass collects
   uint64_t peak = 0;              // of the process
   uint64_t files = 0;             // bytes of temporary files
   std::vector<MemoryPart> parts;  // of the peak, the largest first
@@ -38,10 +39,10 @@ struct MemoryPlan {
 /// Of a job whose states are kept so.
 MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
                            const CalibrationSize& calibration, StatePlaces::Place states,
-                           StatePlaces::Place inputs);
+                           StatePlaces::Place inputs, uint64_t sums);
 
 /// The fastest way that keeps within options.memory_limit, or, where that is not possible, the one that takes least.
-/// 0, no limit: states are in memory, and inputs if they take no more than 1 GB.
+/// 0, no limit: states are in memory, and inputs if they take no more than 1 GB; Hessians of experts take up to 4.
 MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
                        const CalibrationSize& calibration, int threads);
 

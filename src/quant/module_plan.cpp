@@ -50,8 +50,9 @@ ModulePlan::ModulePlan(const Loader& source, QuantOptions& options) {
   v1_least_zero_ = output_format(options) == QuantFormat::gptq ? 1 : 0;
   const Spec& spec = source.spec();
   for (int64_t i = 0; i < spec.layers; ++i) {
-    for (const StoredLinear& linear : source.modules(i))
-      add(linear.path, options.solver, rules.find(linear.full_name));
+    for (const StoredLinear& linear : source.modules(i)) {
+      if (!linear.stays()) add(linear.path, options.solver, rules.find(linear.full_name));
+    }
   }
   std::optional<ModuleOverride> head;
   if (options.lm_head == QuantizeHead::yes) head = add_head(source, rules, options);

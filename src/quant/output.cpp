@@ -16,29 +16,45 @@
 namespace gptq {
 namespace {
 
-/// Of those that become quantized, by the name of their weight.
-std::unordered_map<std::string, ModuleShape> planned_modules(const Loader& source,
-                                                             const ModulePlan& modules) {
-  std::unordered_map<std::string, ModuleShape> result;
-  for (const StoredLinear& linear : source.linears()) {
-    if (const SolverOptions* solver = modules.find(linear.path))
-      result[linear.path + ".weight"] = planned_shape(*solver, linear.in_features, linear.out_features);
+/// Tensors that the output has not, and the Linears that are in them: one, or those of all experts.
+std::unordered_map<std::string, std::vector<StoredLinear>> replaced_tensors(const Loader& source,
+                                                                            const ModulePlan& modules) {
+  std::unordered_map<std::string, std::vector<StoredLinear>> replaced;
+  const std::vector<StoredLinear> linears = source.linears();
+  for (const StoredLinear& linear : linears) {
+    if (modules.find(linear.path) == nullptr) continue;
+    replaced[linear.weight];
+    if (linear.stacked) replaced[linear.bias];
   }
-  return result;
+  for (const StoredLinear& linear : linears) {
+    for (const std::string& tensor : {linear.weight, linear.bias}) {
+      const auto found = replaced.find(tensor);
+      if (found != replaced.end()) found->second.push_back(linear);
+    }
+  }
+  return replaced;
 }
 
 std::vector<TensorInfo> plan(const Loader& source, const ModulePlan& plan, QuantFormat format) {
-  const auto modules = planned_modules(source, plan);
+  const auto replaced = replaced_tensors(source, plan);
   std::vector<TensorInfo> tensors;
   for (const TensorInfo& tensor : source.checkpoint().tensors()) {
-    const auto module = modules.find(tensor.name);
-    if (module == modules.end()) {
+    const auto found = replaced.find(tensor.name);
+    if (found == replaced.end()) {
       tensors.push_back(tensor);
       continue;
     }
-    const std::string_view name = std::string_view(tensor.name).substr(0, tensor.name.size() - 7);
-    for (TensorInfo& part : module_tensors(name, module->second, format)) {
-      tensors.push_back(std::move(part));
+    for (const StoredLinear& linear : found->second) {
+      const SolverOptions* solver = plan.find(linear.path);
+      const int64_t in = linear.in_features, out = linear.out_features;
+      if (tensor.name == linear.bias) {
+        tensors.push_back({.name = linear.path + ".bias", .dtype = tensor.dtype, .shape = {out}});
+      } else if (solver == nullptr) {
+        tensors.push_back({.name = linear.path + ".weight", .dtype = tensor.dtype, .shape = {out, in}});
+      } else {
+        for (TensorInfo& part : module_tensors(linear.path, planned_shape(*solver, in, out), format))
+          tensors.push_back(std::move(part));
+      }
     }
   }
   return tensors;
@@ -127,10 +143,23 @@ void QuantizedFolder::write_module(const std::string& module, const QTensor& qua
 }
 
 void QuantizedFolder::copy_tensors() {
-  const auto modules = planned_modules(source_, modules_);
+  const auto replaced = replaced_tensors(source_, modules_);
+  const auto write = [&](const std::string& name, const Tensor& tensor) {
+    writer_->write(name, {tensor.data, tensor.bytes});
+  };
   for (const TensorInfo& tensor : source_.checkpoint().tensors()) {
-    if (modules.contains(tensor.name)) continue;
-    copy_tensor(source_.checkpoint(), tensor, *writer_);
+    const auto found = replaced.find(tensor.name);
+    if (found == replaced.end()) {
+      copy_tensor(source_.checkpoint(), tensor, *writer_);
+      continue;
+    }
+    for (const StoredLinear& linear : found->second) {
+      if (tensor.name == linear.bias) {
+        write(linear.path + ".bias", *source_.bias(linear, Access::read));
+      } else if (modules_.find(linear.path) == nullptr) {
+        write(linear.path + ".weight", source_.dense_weight(linear, Access::read));
+      }
+    }
   }
   writer_->finish();
 }

@@ -65,7 +65,8 @@ struct Solver::Work {
   QTensor q;                   // all but the codes
 };
 
-Solver::Solver(Stream& stream, const Hessian& hessian, const Drifts* drifts, const SolverOptions& options)
+Solver::Solver(Stream& stream, const Hessian& hessian, const Drifts* drifts, const SolverOptions& options,
+               int64_t least_tokens)
     : stream_(stream),
       hessian_(hessian),
       drifts_(options.target == Target::sequential ? nullptr : drifts),
@@ -89,6 +90,9 @@ Solver::Solver(Stream& stream, const Hessian& hessian, const Drifts* drifts, con
   } else if (std::all_of(measured_.begin(), measured_.end(), is_zero)) {
     round_instead(tokens_ == 0 ? "rounded to nearest: no token came by"
                                : "rounded to nearest: all inputs were zero");
+  } else if (tokens_ < least_tokens) {
+    round_instead(cat("rounded to nearest: ", tokens_, tokens_ == 1 ? " token" : " tokens",
+                      " came by, wanted at least ", least_tokens));
   } else {
     fix_dead_columns();
     find_factor();

@@ -63,8 +63,10 @@ class Solver {
   /// damping makes positive definite is no error: quantize() rounds then. Status::invalid_argument for options out
   /// of range. Columns whose input was always zero keep their weights (Compat::gptqmodel zeroes them).
   /// `drifts`, of the same tokens, are read for targets other than sequential; null: there are none.
+  /// Nor is a Hessian of fewer than `least_tokens`: too few to say how the inputs of an expert depend on each other.
   /// `stream`, `hessian` and `drifts` are used as long as the Solver lives.
-  Solver(Stream& stream, const Hessian& hessian, const Drifts* drifts, const SolverOptions& options);
+  Solver(Stream& stream, const Hessian& hessian, const Drifts* drifts, const SolverOptions& options,
+         int64_t least_tokens = 0);
   Solver(const Solver&) = delete;
   Solver& operator=(const Solver&) = delete;
 

@@ -171,8 +171,62 @@ TEST(Loader, RowsOfAMatrixAreThoseOfTheWhole) {
     }
     StoredLinear linear = loader.modules(0)[0];
     EXPECT_THROW(loader.dense_rows(linear, INT32_MAX, 1), Error);
-    linear.path = "absent";
+    linear.weight = "absent";
     EXPECT_THROW(loader.dense_rows(linear, 0, 1), Error);
+  }
+}
+
+/// Of tensors that have a Linear of each expert, in both layouts, and of some only a part of the outputs.
+TEST(Loader, RowsOfExpertsAreThoseOfTheWhole) {
+  for (const char* model : {"granitemoe", "dbrx", "gpt_oss", "llama4_text"}) {
+    GPTQ_EXTRA_DATA(folder, std::string("families/") + model);
+    const Loader loader(folder);
+    int stacked = 0;
+    for (const StoredLinear& linear : loader.modules(1)) {
+      const Tensor read = loader.dense_weight(linear, Access::read);
+      const std::vector<float> whole = to_float(read),
+                               mapped = to_float(loader.dense_weight(linear, Access::map));
+      ASSERT_EQ(read.shape, (std::vector{linear.out_features, linear.in_features}));
+      EXPECT_EQ(whole, mapped);
+      EXPECT_EQ(loader.dense_rows(linear, 0, linear.out_features), whole);
+      if (!linear.stacked) continue;
+      EXPECT_EQ(loader.dense_rows(linear, 5, 7), std::vector<float>(whole.begin() + 5 * linear.in_features,
+                                                                    whole.begin() + 12 * linear.in_features));
+      // element by element: its place in the tensor
+      const std::vector<float> all = to_float(loader.checkpoint().read(linear.weight, Access::read));
+      for (int64_t row = 0; row < linear.out_features; ++row) {
+        for (int64_t col = 0; col < linear.in_features; ++col) {
+          const int64_t output = linear.first_output + row;
+          const int64_t at = linear.expert * linear.outputs * linear.in_features +
+                             (linear.storage == Storage::in_out ? col * linear.outputs + output
+                                                                : output * linear.in_features + col);
+          ASSERT_EQ(whole[static_cast<size_t>(row * linear.in_features + col)], all[static_cast<size_t>(at)])
+              << linear.path;
+        }
+      }
+      ++stacked;
+    }
+    EXPECT_GT(stacked, 0) << model;
+  }
+}
+
+TEST(Loader, NamesTheTensorsOfExpertsThatAreMissing) {
+  GPTQ_EXTRA_DATA(source, "families/mixtral");
+  const TemporaryFolder folder;
+  fs::copy(source, folder / "model", fs::copy_options::recursive);
+  std::string config = read_file(source / "config.json");
+  const std::string number = "\"num_local_experts\": 4";
+  ASSERT_NE(config.find(number), std::string::npos);
+  config.replace(config.find(number), number.size(), "\"num_local_experts\": 5");
+  write_file(folder / "model" / "config.json", config);
+  try {
+    const Loader loader(folder / "model");
+    FAIL() << "loads with an expert too few";
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    EXPECT_TRUE(what.find("block_sparse_moe.gate.weight") != std::string::npos ||
+                what.find("experts.4.w1.weight") != std::string::npos)
+        << what;
   }
 }
 

@@ -61,7 +61,10 @@ TEST_P(QuantizedFamily, ComputesWithTheWeightsOfItsFolder) {
     quantize(source, folder / "out", sequential);
     const Loader loader(folder / "out");
     for (int64_t i = 0; i < loader.spec().layers; ++i) {
-      for (const StoredLinear& linear : loader.modules(i)) EXPECT_TRUE(linear.quantized) << linear.path;
+      for (const StoredLinear& linear : loader.modules(i)) {
+        EXPECT_NE(linear.quantized, linear.stays()) << linear.path;
+        EXPECT_FALSE(linear.stacked) << linear.path;
+      }
     }
     write_dequantized(folder / "out", folder / "dense", stored);
     EXPECT_LE(relative_difference(causal_logits(load_model(folder / "out"), ids, whole),

@@ -48,8 +48,9 @@ enum class Passes : uint8_t { one, each_input };
 /// All codes and losses of a model whose layers are solved in turn, and what its head reads.
 class Walk {
  public:
-  Walk(const fs::path& folder, const StatePlaces& places, FollowOriginal follow, Passes passes)
-      : loader_(folder), backend_(create_backend("cpu", {.threads = 2})) {
+  Walk(const fs::path& folder, const StatePlaces& places, FollowOriginal follow, Passes passes,
+       uint64_t together = UINT64_MAX)
+      : loader_(folder), together_(together), backend_(create_backend("cpu", {.threads = 2})) {
     for (int32_t s = 0; s < 24; ++s) {  // more tokens than one batch has
       sequences_.emplace_back();
       for (int32_t i = 0; i < 24 + s % 5; ++i)
@@ -73,18 +74,21 @@ class Walk {
     const std::vector<Stage> stages = stages_of(loader_.modules(index));
     if (passes == Passes::one) {
       const auto sums = walk.collect_all(layer, index, stages, Advances::yes);
-      for (size_t i = 0; i < stages.size(); ++i) solve(walk, layer, index, stages[i], sums[i]);
+      for (size_t i = 0; i < stages.size(); ++i) solve(walk, layer, stages[i], sums[i]);
       walk.advance_attention(layer, index);
     } else {
-      for (const Stage& stage : stages) {
-        solve(walk, layer, index, stage, walk.collect(layer, index, stage, Advances::yes));
-        if (stage.input == Input::attention_out) walk.advance_attention(layer, index);
+      for (std::span<const Stage> left(stages), part; !left.empty(); left = left.subspan(part.size())) {
+        part = stages_together(left, together_);
+        const bool advances = part.size() == left.size() || part[0].input == Input::attention_out;
+        const auto sums = walk.collect(layer, index, part, advances ? Advances::yes : Advances::no);
+        for (size_t i = 0; i < part.size(); ++i) solve(walk, layer, part[i], sums[i]);
+        if (part[0].input == Input::attention_out) walk.advance_attention(layer, index);
       }
     }
     walk.advance_mlp(layer, index);
   }
 
-  void solve(LayerWalk& walk, LayerStages& layer, int64_t index, const Stage& stage, const InputSums& sums) {
+  void solve(LayerWalk& walk, LayerStages& layer, const Stage& stage, const InputSums& sums) {
     const SolverOptions options{.group_size = 16, .target = Target::exact};
     Solver solver(walk.stream(), *sums.hessian, &sums.drifts, options);
     for (const StoredLinear* linear : stage.linears) {
@@ -93,12 +97,12 @@ class Walk {
       codes.insert(codes.end(), result.q.codes.begin(), result.q.codes.end());
       numbers.push_back(result.loss);
       const auto bias = loader_.bias(*linear, Access::read);
-      set_module(layer.now, *backend_, loader_.spec(), *linear->module, index, result.q,
-                 bias ? &*bias : nullptr);
+      set_module(layer.now, *backend_, loader_.spec(), *linear, result.q, bias ? &*bias : nullptr);
     }
   }
 
   Loader loader_;
+  uint64_t together_;  // bytes of sums in one pass
   std::shared_ptr<const Backend> backend_;
   Sequences sequences_;
 };
@@ -169,6 +173,21 @@ TEST(LayerWalk, DriftsAreWhereSomethingWasQuantizedBefore) {
   EXPECT_EQ(has(0, Input::mlp_out), std::pair(true, true));
   spec.traits.flow = Flow::post;  // outputs are added by way of a norm
   EXPECT_EQ(has(1, Input::mlp_out), std::pair(true, false));
+}
+
+TEST(LayerWalk, ComesToTheSameForAllExpertsAtOnceAndForEach) {
+  for (const char* model : {"families/qwen2_moe", "families/gpt_oss", "families/llama4_text"}) {
+    GPTQ_EXTRA_DATA(path, model);
+    for (FollowOriginal follow : {FollowOriginal::no, FollowOriginal::inputs_and_stream}) {
+      SCOPED_TRACE(model);
+      const Walk all(path, {}, follow, Passes::each_input);
+      for (uint64_t bytes : {0, 20'000}) {
+        const Walk some(path, {}, follow, Passes::each_input, bytes);
+        EXPECT_EQ(some.codes, all.codes);
+        EXPECT_EQ(some.numbers, all.numbers);
+      }
+    }
+  }
 }
 
 }  // namespace
