@@ -34,8 +34,7 @@ void read_types(const JsonObject& config, const Json& types, std::optional<int64
 void read_windows(const JsonObject& config, Spec& spec) {
   const Windows windows = spec.traits.windows;
   if (windows == Windows::none) return;
-  if (windows != Windows::typed && !config.boolean_or({"use_sliding_window"}, windows == Windows::all))
-    return;
+  if (windows == Windows::upper && !config.boolean_or({"use_sliding_window"}, false)) return;
   const auto width = config.maybe_integer({"sliding_window"}, 1, kAny);
   if (const Json* types = config.find({"layer_types"})) return read_types(config, *types, width, spec);
   if (!width) return;

@@ -105,7 +105,6 @@ StoredLinear Loader::stored(const Module& module, int64_t layer, int64_t expert)
   linear.weight = layer_name(layer, stack.weight);
   linear.bias = layer_name(layer, stack.bias);
   linear.outputs *= stack.parts;
-  linear.first = expert * linear.outputs * linear.in_features;
   linear.first_output = stack.part * linear.out_features;
   return linear;
 }

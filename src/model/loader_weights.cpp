@@ -52,14 +52,14 @@ Tensor Loader::part_of(const std::string& name, int64_t first, std::vector<int64
 Tensor Loader::dense_weight(const StoredLinear& linear, Access access) const {
   const int64_t in = linear.in_features, out = linear.out_features, outputs = linear.outputs;
   if (linear.storage == Storage::in_out)
-    return transposed(part_of(linear.weight, linear.first, {in, outputs}, access), linear.first_output, out);
-  return part_of(linear.weight, linear.first + linear.first_output * in, {out, in}, access);
+    return transposed(part_of(linear.weight, linear.first(), {in, outputs}, access), linear.first_output,
+                      out);
+  return part_of(linear.weight, linear.first() + linear.first_output * in, {out, in}, access);
 }
 
 std::optional<Tensor> Loader::bias(const StoredLinear& linear, Access access) const {
   if (!has(linear.bias)) return std::nullopt;
-  const int64_t first = linear.stacked ? linear.expert * linear.outputs + linear.first_output : 0;
-  return part_of(linear.bias, first, {linear.out_features}, access);
+  return part_of(linear.bias, linear.first_bias(), {linear.out_features}, access);
 }
 
 std::vector<float> Loader::dense_rows(const StoredLinear& linear, int64_t begin, int64_t count) const {
@@ -68,12 +68,12 @@ std::vector<float> Loader::dense_rows(const StoredLinear& linear, int64_t begin,
   if (info == nullptr) throw Error(Status::not_found, cat("no tensor ", quoted(tensor)));
   const int64_t cols = linear.in_features, output = linear.first_output + begin;
   if (linear.storage == Storage::out_in)
-    return to_float(part_of(tensor, linear.first + output * cols, {count, cols}, Access::read));
+    return to_float(part_of(tensor, linear.first() + output * cols, {count, cols}, Access::read));
   std::byte* bytes = nullptr;
   const Tensor columns = make_tensor(info->dtype, {cols, count}, &bytes);  // [in, out]
   const size_t element = columns.bytes / static_cast<size_t>(cols * count);
   for (int64_t c = 0; c < cols; ++c) {
-    const uint64_t from = static_cast<uint64_t>(linear.first + c * linear.outputs + output) * element;
+    const uint64_t from = static_cast<uint64_t>(linear.first() + c * linear.outputs + output) * element;
     const size_t part = static_cast<size_t>(count) * element;
     checkpoint_->read_part(tensor, from, {bytes + static_cast<size_t>(c) * part, part});
   }

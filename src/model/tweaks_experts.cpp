@@ -1,5 +1,4 @@
 // What config.json says of experts, and of the families that have some.
-#include <algorithm>
 #include <limits>
 
 #include "base/error.h"
@@ -11,23 +10,36 @@
 namespace gptq {
 namespace {
 
-constexpr int64_t kAny = std::numeric_limits<int64_t>::max(), kMaxWidth = int64_t{1} << 24,
-                  kMaxExperts = 65'536;
+constexpr int64_t kAny = std::numeric_limits<int64_t>::max(), kMaxWidth = int64_t{1} << 24;
+/// Experts of all layers together.
+constexpr int64_t kMaxExperts = int64_t{1} << 17;
 
-bool lists(const JsonObject& config, std::string_view key, int64_t layer) {
+/// Which layers a list of config.json names; empty where it is absent.
+std::vector<uint8_t> listed(const JsonObject& config, std::string_view key, int64_t layers) {
   const Json* list = config.find({key});
-  if (list == nullptr) return false;
+  if (list == nullptr) return {};
   if (!list->is_array()) config.refuse(Fault::range, key, "an array of layers");
-  return std::any_of(list->begin(), list->end(), [&](const Json& one) { return one == layer; });
+  std::vector<uint8_t> named(static_cast<size_t>(layers));
+  for (const Json& one : *list) {
+    if (!one.is_number_integer() || one < 0 || one >= layers)
+      config.refuse(Fault::range, key, cat("layers 0 to ", layers - 1));
+    named[one.get<size_t>()] = 1;
+  }
+  return named;
 }
 
-/// Layers without experts come first, or are listed, or lie between others.
-bool has_experts(const JsonObject& config, int64_t layer) {
-  if (config.has({"moe_layers"})) return lists(config, "moe_layers", layer);
-  if (lists(config, "mlp_only_layers", layer)) return false;
-  if (layer < config.integer_or({"first_k_dense_replace"}, 0, kAny, 0)) return false;
-  return (layer + 1) % config.integer_or({"decoder_sparse_step", "interleave_moe_layer_step"}, 1, kAny, 1) ==
-         0;
+/// [layers] Layers without experts come first, or are listed, or lie between others.
+std::vector<uint8_t> layers_with_experts(const JsonObject& config, int64_t layers) {
+  std::vector<uint8_t> with = listed(config, "moe_layers", layers);
+  if (!with.empty()) return with;
+  const std::vector<uint8_t> without = listed(config, "mlp_only_layers", layers);
+  const int64_t first = config.integer_or({"first_k_dense_replace"}, 0, kAny, 0);
+  const int64_t step = config.integer_or({"decoder_sparse_step", "interleave_moe_layer_step"}, 1, kAny, 1);
+  for (int64_t i = 0; i < layers; ++i) {
+    const bool plain = !without.empty() && without[static_cast<size_t>(i)] != 0;
+    with.push_back(!plain && i >= first && (i + 1) % step == 0 ? 1 : 0);
+  }
+  return with;
 }
 
 void read_router(const JsonObject& config, int64_t experts, Renormalize usual, Spec& spec) {
@@ -48,13 +60,16 @@ void read_router(const JsonObject& config, int64_t experts, Renormalize usual, S
 /// `shared`: width of what all tokens go through, too; 0: nothing.
 void read_experts(const JsonObject& config, Renormalize usual, int64_t shared, Spec& spec) {
   const JsonObject::Keys number = {"num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"};
-  const int64_t experts = config.integer(number, 1, kMaxExperts);
+  const int64_t experts = config.integer(number, 1, kAny);
+  if (experts > kMaxExperts / spec.layers)
+    config.refuse(Fault::limit, *number.begin(), cat("at most ", kMaxExperts, " in all layers together"));
   const int64_t width =
       config.integer({"moe_intermediate_size", "intermediate_size", "ffn_hidden_size"}, 1, kMaxWidth);
   read_router(config, experts, usual, spec);
-  for (int64_t i = 0; i < spec.layers; ++i) {
-    if (!has_experts(config, i)) continue;
-    LayerSpec& layer = spec.layer[static_cast<size_t>(i)];
+  const std::vector<uint8_t> with = layers_with_experts(config, spec.layers);
+  for (size_t i = 0; i < with.size(); ++i) {
+    if (with[i] == 0) continue;
+    LayerSpec& layer = spec.layer[i];
     layer.experts = experts;
     layer.expert_intermediate = width;
     layer.intermediate = shared;
@@ -68,6 +83,8 @@ void tweak_mixtral(const JsonObject& config, Spec& spec) { read_experts(config, 
 void tweak_qwen_moe(const JsonObject& config, Spec& spec) {
   read_experts(config, Renormalize::no,
                config.integer_or({"shared_expert_intermediate_size"}, 1, kMaxWidth, 0), spec);
+  if (config.boolean_or({"use_sliding_window"}, false)) return;
+  for (LayerSpec& layer : spec.layer) layer.window = 0;
 }
 
 void tweak_olmoe(const JsonObject& config, Spec& spec) {
@@ -119,7 +136,7 @@ void tweak_glm4_moe(const JsonObject& config, Spec& spec) {
   const int64_t width = config.integer({"moe_intermediate_size"}, 1, kMaxWidth);
   read_experts(config, Renormalize::yes, width * config.integer_or({"n_shared_experts"}, 0, 1024, 1), spec);
   spec.router.group_score = GroupScore::two_best;
-  spec.skipped_layers = config.integer_or({"num_nextn_predict_layers"}, 0, 1024, 0);
+  spec.skipped_layers = config.integer_or({"num_nextn_predict_layers"}, 0, 64, 0);
 }
 
 /// Layers that rotate see chunks, and have norms on queries and keys; the others see all.

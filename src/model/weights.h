@@ -56,9 +56,13 @@ struct StoredLinear {
   const Module* module = nullptr;  // null: the output head
   int64_t layer = 0, expert = 0;
   std::string weight{}, bias{};  // tensors that it is in while it is not quantized; bias may be absent
-  // where in them: the matrix of all `outputs` that belong together begins at an element, its own outputs at one of them
-  int64_t first = 0, first_output = 0, outputs = 0;
-  bool stacked = false;  // they have others, too
+  bool stacked = false;          // they have those of other experts, too
+  // of an expert's matrix there, its outputs and the first of them that is one of this Linear
+  int64_t outputs = 0, first_output = 0;
+
+  /// The element of the weight that the expert's matrix begins with.
+  int64_t first() const { return stacked ? expert * outputs * in_features : 0; }
+  int64_t first_bias() const { return stacked ? expert * outputs + first_output : 0; }
 
   bool stays() const { return module != nullptr && !is_quantized(module->roles[0]); }
 };

@@ -136,5 +136,75 @@ TEST(Spec, RefusesWhatIsNoObject) {
   EXPECT_THROW(read(Json::parse("null")), Error);
 }
 
+Json moe(const char* type) {
+  Json json = llama();
+  json["model_type"] = type;
+  json["num_hidden_layers"] = 6;
+  json["num_experts"] = 8;
+  json["num_experts_per_tok"] = 2;
+  json["moe_intermediate_size"] = 32;
+  return json;
+}
+
+std::vector<int64_t> experts(const Spec& spec) {
+  std::vector<int64_t> result;
+  for (const LayerSpec& layer : spec.layer) result.push_back(layer.experts);
+  return result;
+}
+
+TEST(Spec, LayersThatHaveExperts) {
+  Json json = moe("qwen3_moe");
+  json["decoder_sparse_step"] = 2;
+  json["mlp_only_layers"] = {3};
+  const Spec spec = read(json);
+  EXPECT_EQ(experts(spec), (std::vector<int64_t>{0, 8, 0, 0, 0, 8}));
+  EXPECT_EQ(spec.at(0).intermediate, 96);
+  EXPECT_EQ(spec.at(1).intermediate, 0);
+  EXPECT_EQ(spec.out_features(Role::expert_up, 1), 32);
+  EXPECT_EQ(spec.in_features(Role::expert_down, 1), 32);
+  EXPECT_EQ(spec.out_features(Role::router, 1), 8);
+  EXPECT_EQ(spec.router.renormalize, Renormalize::no);
+  Json glm = moe("glm4_moe");
+  glm["first_k_dense_replace"] = 4;
+  glm["n_shared_experts"] = 2;
+  glm["routed_scaling_factor"] = 1.5;
+  EXPECT_EQ(experts(read(glm)), (std::vector<int64_t>{0, 0, 0, 0, 8, 8}));
+  EXPECT_EQ(read(glm).at(5).intermediate, 64);
+  EXPECT_EQ(read(glm).router.factor, 1.5f);
+  EXPECT_EQ(read(glm).router.renormalize, Renormalize::yes);
+}
+
+TEST(Spec, WindowsOfQwen3Moe) {
+  Json json = moe("qwen3_moe");
+  json["sliding_window"] = 16;
+  EXPECT_EQ(windows(read(json)), (std::vector<int64_t>{0, 0, 0, 0, 0, 0}));
+  json["use_sliding_window"] = true;
+  EXPECT_EQ(windows(read(json)), (std::vector<int64_t>{16, 16, 16, 16, 16, 16}));
+}
+
+TEST(Spec, RefusesExpertsThatCannotBe) {
+  const auto refused = [](const char* key, const Json& value, Fault fault) {
+    Json json = moe("glm4_moe");
+    json[key] = value;
+    try {
+      read(json);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault(), fault) << key << ": " << error.what();
+      return;
+    }
+    ADD_FAILURE() << key << " " << value.dump() << " is taken";
+  };
+  refused("num_experts", 1'000'000'000, Fault::limit);
+  refused("num_experts", 0, Fault::range);
+  refused("num_experts_per_tok", 9, Fault::range);
+  refused("n_group", 3, Fault::mismatch);
+  refused("mlp_only_layers", Json::array({6}), Fault::range);
+  refused("mlp_only_layers", 1, Fault::range);
+  Json json = moe("glm4_moe");
+  json["n_group"] = 8;
+  json["topk_group"] = 1;  // one group has one expert
+  EXPECT_THROW(read(json), Error);
+}
+
 }  // namespace
 }  // namespace gptq
