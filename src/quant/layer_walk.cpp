@@ -11,6 +11,7 @@ namespace gptq {
 namespace {
 
 bool of_experts(Input input) { return input == Input::expert || input == Input::expert_out; }
+bool of_attention(Input input) { return input == Input::attention || input == Input::attention_out; }
 
 /// Whether what the last Linears of a half compute is added to the residual stream as it is: then they can make up for
 /// what that lacks.
@@ -41,7 +42,9 @@ std::vector<Stage> stages_of(std::span<const StoredLinear> linears) {
 std::span<const Stage> stages_together(std::span<const Stage> stages, uint64_t most_bytes) {
   size_t count = 0;
   uint64_t bytes = 0;
-  for (; count < stages.size() && stages[count].input == stages[0].input; ++count) {
+  for (; count < stages.size(); ++count) {
+    const Input input = stages[count].input, first = stages[0].input;
+    if (of_attention(input) != of_attention(first) || ends_half(input) != ends_half(first)) break;
     bytes += static_cast<uint64_t>(stages[count].inputs * stages[count].inputs) * sizeof(float) / 2;
     if (count > 0 && bytes > most_bytes) break;
   }
@@ -235,9 +238,7 @@ void LayerWalk::add(const Inputs& inputs, const Stage& stage, InputSums& sums) {
       sums);
 }
 
-LayerWalk::Half LayerWalk::half_of(Input input) {
-  return input == Input::attention || input == Input::attention_out ? Half::attention : Half::mlp;
-}
+LayerWalk::Half LayerWalk::half_of(Input input) { return of_attention(input) ? Half::attention : Half::mlp; }
 
 Matrix LayerWalk::input_of_half(Track& track, const Layer& layer, Half half) {
   return half == Half::attention ? track.decoder.attention_input(layer) : track.decoder.mlp_input(layer);
@@ -272,12 +273,16 @@ std::vector<InputSums> LayerWalk::collect(const LayerStages& layer, int64_t inde
   const bool advances = ends && then == Advances::yes && !(in_parallel() && half == Half::attention);
   // of experts there would be as many as each token goes to
   const bool keeps = advances && inputs_ && (half == Half::attention || spec_.at(index).experts == 0);
+  const bool compares = advances || std::any_of(stages.begin(), stages.end(),
+                                                [](const Stage& stage) { return !of_experts(stage.input); });
+  const Step step = [&](Track& track, const Layer& now) {
+    come_to(track, now, index, half);
+    return ends ? mix(track, now, index, half) : input_of_half(track, now, half);
+  };
   each_part([&](int64_t first) {
     load_all(first);
-    const Inputs inputs = both(layer, [&](Track& track, const Layer& now) {
-      come_to(track, now, index, half);
-      return ends ? mix(track, now, index, half) : input_of_half(track, now, half);
-    });
+    const Inputs inputs =
+        compares ? both(layer, step) : Inputs{.now = step(*tracks_[0], layer.now), .original = {}};
     for (size_t i = 0; i < stages.size(); ++i) add(inputs, stages[i], sums[i]);
     if (keeps) inputs_->put(*stream_, inputs.now, first);
     if (!advances || tracks_.size() == 1) return;

@@ -40,8 +40,8 @@ struct Stage {
 /// Of a layer, in the order in which it is quantized.
 std::vector<Stage> stages_of(std::span<const StoredLinear> linears);
 
-/// The stages that one pass over the tokens collects for, beginning with the first: those of the same input, the experts,
-/// as long as their Hessians take no more than so many bytes.
+/// The stages that one pass over the tokens collects for, beginning with the first: those whose inputs come up at the same
+/// step, as those of the experts do, as long as their Hessians take no more than so many bytes.
 std::span<const Stage> stages_together(std::span<const Stage> stages, uint64_t most_bytes);
 
 /// Sums over all tokens of what the Linears of a stage read.
@@ -92,9 +92,9 @@ class LayerWalk {
 
   /// Hidden states before layer 0.
   void embed(const Loader& loader);
-  /// Of what the Linears of `stages`, of one input, read, with the layer as it is now. For what the attention's Linears
-  /// read, before advance_attention() of the layer; for what the MLP's read, behind it. `then` counts for the last stages
-  /// of a half.
+  /// Of what the Linears of `stages`, which are together, read, with the layer as it is now. For what the attention's
+  /// Linears read, before advance_attention() of the layer; for what the MLP's read, behind it. `then` counts for the last
+  /// stages of a half.
   std::vector<InputSums> collect(const LayerStages& layer, int64_t index, std::span<const Stage> stages,
                                  Advances then);
   /// All at once, from one pass, before advance_attention(). Inputs are not kept.
