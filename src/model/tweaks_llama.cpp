@@ -45,10 +45,12 @@ bool has_typed_ropes(const JsonObject& config) {
 
 }  // namespace
 
-/// no_rope_layers has a 0 for each layer that does not rotate; without it each no_rope_layer_interval-th is one.
+/// no_rope_layers has a 0 for each layer that does not rotate; without it, or where it is empty, each
+/// no_rope_layer_interval-th is one.
 void tweak_smollm3(const JsonObject& config, Spec& spec) {
   const int64_t interval = config.integer_or({"no_rope_layer_interval"}, 1, kAny, 4);
   const Json* list = config.find({"no_rope_layers"});
+  if (list != nullptr && list->is_array() && list->empty()) list = nullptr;
   if (list != nullptr && (!list->is_array() || list->size() != spec.layer.size()))
     config.refuse(Fault::mismatch, "no_rope_layers", cat("an array of ", spec.layers, " entries"));
   for (size_t i = 0; i < spec.layer.size(); ++i) {

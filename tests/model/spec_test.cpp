@@ -174,6 +174,35 @@ TEST(Spec, LayersThatHaveExperts) {
   EXPECT_EQ(read(glm).router.renormalize, Renormalize::yes);
 }
 
+TEST(Spec, LayersOfLlama4) {
+  Json json = moe("llama4_text");
+  json["intermediate_size_mlp"] = 128;
+  json["interleave_moe_layer_step"] = 2;
+  json["attention_chunk_size"] = 16;
+  json["no_rope_layers"] = Json::array();
+  json["no_rope_layer_interval"] = 3;
+  json["attn_temperature_tuning"] = 4;
+  json["floor_scale"] = 8;
+  json["moe_intermediate_size"] = nullptr;
+  const Spec spec = read(json);
+  EXPECT_EQ(experts(spec), (std::vector<int64_t>{0, 8, 0, 8, 0, 8}));
+  EXPECT_EQ(spec.at(0).intermediate, 128);
+  EXPECT_EQ(spec.at(1).intermediate, 96);
+  EXPECT_EQ(spec.at(1).expert_intermediate, 96);
+  for (int64_t i : {0, 1, 3, 4}) {
+    EXPECT_EQ(spec.at(i).rope, 0) << i;
+    EXPECT_EQ(spec.at(i).chunk, 16) << i;
+  }
+  for (int64_t i : {2, 5}) {  // see all, and do not rotate
+    EXPECT_EQ(spec.at(i).rope, -1) << i;
+    EXPECT_EQ(spec.at(i).chunk, 0) << i;
+  }
+  EXPECT_EQ(spec.temperature_scale, 0.1);
+  EXPECT_EQ(spec.temperature_floor, 8);
+  json["attn_temperature_tuning"] = false;
+  EXPECT_EQ(read(json).temperature_scale, 0);
+}
+
 TEST(Spec, WindowsOfQwen3Moe) {
   Json json = moe("qwen3_moe");
   json["sliding_window"] = 16;
