@@ -190,9 +190,6 @@ Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache,
   stream_.linear(layer.linear(Role::q), attention_in_, q);
   stream_.linear(layer.linear(Role::k), attention_in_, k);
   stream_.linear(layer.linear(Role::v), attention_in_, v);
-  if (spec_.clip_qkv > 0) {
-    for (Matrix m : {q, k, v}) stream_.clamp(m, static_cast<float>(spec_.clip_qkv));
-  }
   RopeRows angles = shape.rope < 0 || angles_.empty() ? RopeRows{} : angles_[static_cast<size_t>(shape.rope)];
   if (traits.qk_norm_time == QkNormTime::after_rope) {
     stream_.rotate(angles, q, shape.key_dim);
@@ -202,6 +199,9 @@ Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache,
   norm_heads(layer.norm(NormPlace::q), q, shape.key_dim);
   norm_heads(layer.norm(NormPlace::k), k, shape.key_dim);
   norm_heads(layer.norm(NormPlace::v), v, shape.value_dim);
+  if (spec_.clip_qkv > 0) {
+    for (Matrix m : {q, k, v}) stream_.clamp(m, static_cast<float>(spec_.clip_qkv));
+  }
   if (shape.rope < 0 && spec_.temperature_scale > 0) scale_by_position(q);
   stream_.rope_store(angles, rows_, q, k, v, cache, cache_layer);
   const AttentionParams params{.heads = spec_.heads,
