@@ -64,8 +64,7 @@ DriftsOf drifts_of(const Spec& spec, FollowOriginal follow, int64_t layer, Input
       input == Input::attention || (input == Input::mlp && spec.traits.flow == Flow::parallel);
   if (of_experts(input)) return {};
   // what a shared expert computes may be weighed with what each token gives it
-  const bool adds =
-      input == Input::attention_out || (input == Input::mlp_out && spec.at(layer).experts == 0);
+  const bool adds = input == Input::attention_out || (input == Input::mlp_out && spec.at(layer).experts == 0);
   // before layer 0 nothing has been quantized
   const bool inputs_differ = layer > 0 || !reads_stream,
              stream_differs = layer > 0 || input == Input::mlp_out;

@@ -1,12 +1,11 @@
 // Every family and variant against logits and greedy continuations computed by transformers.
 #include <algorithm>
-#include <cctype>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "model/decoder.h"
 #include "model/model.h"
+#include "support/families.h"
 #include "support/reference.h"
 
 namespace gptq::test {
@@ -71,36 +70,8 @@ TEST_P(FamilyTest, ComesToTheSameInPiecesAndBatches) {
   EXPECT_LE(relative_difference(run({{0, lengths[0] - 5}}), last), 2e-4);
 }
 
-/// Families whose kinds of block are not built yet.
-constexpr std::string_view kToCome[] = {
-    "deepseek_v2", "deepseek_v3", "minicpm3", "qwen3_next", "qwen3_5_text",
-};
-
-/// All folders below `kind` of the extra data; one name, which then skips, without it.
-std::vector<std::string> extra_folders(const std::string& kind) {
-  const auto root = extra_data(kind);
-  if (!root) return {kind};
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(*root)) {
-    const std::string name = entry.path().filename().string();
-    const bool comes = std::any_of(std::begin(kToCome), std::end(kToCome), [&](std::string_view family) {
-      return name == family || name.starts_with(std::string(family) + "-");
-    });
-    if (entry.is_directory() && !comes) names.push_back(kind + "/" + name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-std::string test_name(const testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param.substr(info.param.find('/') + 1);
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
-  return name;
-}
-
-INSTANTIATE_TEST_SUITE_P(Dense, FamilyTest, testing::ValuesIn(extra_folders("families")), test_name);
-INSTANTIATE_TEST_SUITE_P(Quantized, FamilyTest, testing::ValuesIn(extra_folders("gptq")), test_name);
+INSTANTIATE_TEST_SUITE_P(Plain, FamilyTest, testing::ValuesIn(checkpoints("families")), folder_test_name);
+INSTANTIATE_TEST_SUITE_P(Quantized, FamilyTest, testing::ValuesIn(checkpoints("gptq")), folder_test_name);
 
 /// Folders of tests/golden/models, committed: these never skip.
 std::vector<std::string> golden_folders() {

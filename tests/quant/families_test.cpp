@@ -1,13 +1,12 @@
 // Each family quantized: every Linear of every layer, and the folder computes with exactly the weights that it holds.
 #include <algorithm>
-#include <cctype>
 #include <string>
 #include <vector>
 
-#include "base/error.h"
 #include "model/loader.h"
 #include "quant/dequantized.h"
 #include "quant/job.h"
+#include "support/families.h"
 #include "support/reference.h"
 
 namespace gptq::test {
@@ -46,14 +45,8 @@ class QuantizedFamily : public testing::TestWithParam<std::string> {};
 
 TEST_P(QuantizedFamily, ComputesWithTheWeightsOfItsFolder) {
   GPTQ_EXTRA_DATA(source, GetParam());
-  std::optional<Spec> spec;
-  try {
-    spec = load_spec(source);
-  } catch (const Error& error) {
-    if (error.fault() != Fault::unsupported) throw;
-    GTEST_SKIP() << error.what();
-  }
-  const Stored stored = spec->traits.storage == Storage::in_out ? Stored::in_out : Stored::out_in;
+  const Spec spec = load_spec(source);
+  const Stored stored = spec.traits.storage == Storage::in_out ? Stored::in_out : Stored::out_in;
   const std::vector<int32_t> ids = read_reference(source).input_ids[0];
   const auto whole = static_cast<int64_t>(ids.size());
   for (TrueSequential sequential : {TrueSequential::yes, TrueSequential::no}) {
@@ -73,25 +66,8 @@ TEST_P(QuantizedFamily, ComputesWithTheWeightsOfItsFolder) {
   }
 }
 
-std::vector<std::string> folders() {
-  const auto root = extra_data("families");
-  if (!root) return {"families"};
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(*root)) {
-    if (entry.is_directory()) names.push_back("families/" + entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-std::string test_name(const testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param.substr(info.param.find('/') + 1);
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
-  return name;
-}
-
-INSTANTIATE_TEST_SUITE_P(Families, QuantizedFamily, testing::ValuesIn(folders()), test_name);
+INSTANTIATE_TEST_SUITE_P(Families, QuantizedFamily, testing::ValuesIn(checkpoints("families")),
+                         folder_test_name);
 
 }  // namespace
 }  // namespace gptq::test

@@ -21,7 +21,9 @@ class MemoryPlanTest : public testing::Test {
   MemoryPlanTest() { options_.solver.group_size = 16; }
 
   MemoryPlan estimate(Place states, Place inputs, const CalibrationSize& calibration = kSome) {
-    return estimate_memory(loader_, ModulePlan(loader_, options_), options_, calibration, states, inputs);
+    constexpr uint64_t kPlenty = uint64_t{1} << 32;
+    return estimate_memory(loader_, ModulePlan(loader_, options_), options_, calibration, states, inputs,
+                           kPlenty);
   }
   MemoryPlan plan(const CalibrationSize& calibration = kSome, int threads = 1) {
     return plan_memory(loader_, ModulePlan(loader_, options_), options_, calibration, threads);
