@@ -283,6 +283,11 @@ const Json* JsonObject::find(Keys keys, std::string_view* found_key) const {
   return nullptr;
 }
 
+bool JsonObject::is_null(std::string_view key) const {
+  const auto it = object_->find(key);
+  return it != object_->end() && it->is_null();
+}
+
 const Json& JsonObject::require(Keys keys, std::string_view* found_key) const {
   const Json* value = find(keys, found_key);
   if (value == nullptr) refuse(Fault::format, *keys.begin(), "a value");

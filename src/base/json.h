@@ -89,6 +89,8 @@ class JsonObject {
   const Json& json() const { return *object_; }
   const Json* find(Keys keys, std::string_view* found_key = nullptr) const;
   bool has(Keys keys) const { return find(keys) != nullptr; }
+  /// Whether the key is there as null, which for everything else is as if it were not.
+  bool is_null(std::string_view key) const;
 
   /// Integers must be JSON integers (4.0 is refused) within [low, high]: Fault::range otherwise.
   int64_t integer(Keys keys, int64_t low, int64_t high) const;

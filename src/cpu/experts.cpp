@@ -30,10 +30,15 @@ struct RowChoice {
       for (float& s : score) s = 1.0f / (1.0f + std::exp(-s));
     }
     choice = score;
+    // where only the order counts: far out sigmoids are all 1
+    if (params.score == RouterScore::sigmoid && params.choice_bias == nullptr && params.groups <= 1)
+      std::copy_n(given, choice.size(), choice.begin());
     if (params.choice_bias != nullptr) {
       const float* bias = values_of(*params.choice_bias);
       for (size_t e = 0; e < choice.size(); ++e) choice[e] += bias[e];
     }
+    std::replace_if(
+        choice.begin(), choice.end(), [](float c) { return std::isnan(c); }, kNever);
     if (params.groups > 1) leave_groups_out();
     for (int64_t i = 0; i < params.chosen; ++i) {
       const auto best = std::max_element(choice.begin(), choice.end()) - choice.begin();

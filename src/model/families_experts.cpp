@@ -133,7 +133,7 @@ constexpr Names kDbrx = names(outer("transformer.", "wte", "blocks.", "norm_f"),
 constexpr Family kFamilies[] = {
     family("mixtral", kMixtral, {.windows = Windows::all, .norm_eps = 1e-5}, tweak_mixtral),
     family("olmoe", kMoe, {.qk_norm = QkNorm::row, .norm_eps = 1e-5}, tweak_olmoe),
-    family("qwen2_moe", kQwen2Moe, {.windows = Windows::upper}, tweak_qwen_moe),
+    family("qwen2_moe", kQwen2Moe, {.windows = Windows::upper}, tweak_qwen2_moe),
     family("qwen3_moe", kMoe, {.windows = Windows::all, .qk_norm = QkNorm::head}, tweak_qwen_moe),
     family("phimoe", kMixtral,
            {.norm = NormKind::layer,

@@ -191,7 +191,7 @@ constexpr Family kFamilies[] = {
            with_layout(gpt(Positions::rope, "gelu_new", Tied::no, Flow::parallel), RopeLayout::pairs),
            tweak_gptj),
     family("gpt_neox", kNeox, with_partial(gpt(Positions::rope, "gelu", Tied::no, Flow::parallel), 0.25),
-           tweak_parallel_residual),
+           tweak_gpt_neox),
     family("bloom", kBloom, with_context(gpt(Positions::alibi, "gelu_pytorch_tanh", Tied::yes), 2048),
            tweak_bloom),
     family("falcon", kFalcon, with_context(gpt(Positions::rope, "gelu", Tied::yes), 2048), tweak_falcon),

@@ -97,6 +97,12 @@ StoredLinear Loader::stored(const Module& module, int64_t layer, int64_t expert)
                       .expert = expert,
                       .weight = path + ".weight",
                       .bias = path + ".bias"};
+  for (Role role : module.all_roles()) {
+    const int64_t rows = spec_.out_features(role, layer), blocks = spec_.row_blocks(module, layer);
+    if (rows % blocks != 0)
+      throw Error(Fault::mismatch, cat("config.json: ", rows, " of the rows of ", path,
+                                       ", wanted a multiple of ", blocks, ", the blocks in which they lie"));
+  }
   linear.outputs = linear.out_features;
   const Stack& stack = module.stack;
   if (stack.weight.empty() || linear.quantized || has(linear.weight)) return linear;
@@ -183,10 +189,12 @@ Loader::NormTensors Loader::layer_norm_tensors(int64_t index, const NormName& no
   if (spec_.traits.qk_norm != QkNorm::each_head) return {{stem}, {dim}};
   const size_t number = norm.name.find('#');
   if (number == std::string_view::npos) return {{stem}, {heads, dim}};
-  NormTensors tensors{{}, {dim}};
-  for (int64_t h = 0; h < heads; ++h)
-    tensors.stems.push_back(
-        layer_name(index, cat(norm.name.substr(0, number), h, norm.name.substr(number + 1))));
+  const auto of_head = [&](int64_t head) {
+    return layer_name(index, cat(norm.name.substr(0, number), head, norm.name.substr(number + 1)));
+  };
+  NormTensors tensors{{of_head(0)}, {dim}};
+  if (!has(tensors.stems[0] + ".weight")) return tensors;
+  for (int64_t h = 1; h < heads; ++h) tensors.stems.push_back(of_head(h));
   return tensors;
 }
 
@@ -198,13 +206,12 @@ bool Loader::has_norm(int64_t layer, NormPlace place) const {
 }
 
 void Loader::claim_norm(Claims& claims, const NormTensors& norm, Need need) const {
+  const bool there = has(norm.stems[0] + ".weight"), biased = has(norm.stems[0] + ".bias");
+  const bool needed = need == Need::required;
   for (const std::string& stem : norm.stems) {
-    if (need == Need::required) {
-      claims.require(stem + ".weight", norm.shape);
-      if (has_bias(spec_.traits.norm)) claims.require(stem + ".bias", norm.shape);
-    }
-    claims.allow(stem + ".weight", norm.shape);
-    claims.allow(stem + ".bias", norm.shape);
+    if (needed || there) claims.require(stem + ".weight", norm.shape);
+    if ((needed && has_bias(spec_.traits.norm)) || (there && biased))
+      claims.require(stem + ".bias", norm.shape);
   }
 }
 
@@ -214,7 +221,8 @@ void Loader::claim_linear(Claims& claims, const StoredLinear& linear) const {
   if (linear.storage == Storage::in_out) std::swap(shape[0], shape[1]);
   std::vector<int64_t> bias{linear.out_features};
   if (linear.stacked) {
-    if (linear.expert != 0) return;
+    // once for all: for the first of those that no tensor of their own has
+    if (linear.expert != 0 && stored(*linear.module, linear.layer, linear.expert - 1).stacked) return;
     const int64_t experts = spec_.at(linear.layer).experts;
     const TensorInfo* info = checkpoint_->find(linear.weight);
     const bool flat = info != nullptr && info->shape.size() == 2;
@@ -240,10 +248,9 @@ void Loader::claim_layer(Claims& claims, int64_t layer) const {
   for (const ExtraName& extra : names.extras) {
     const std::string tensor = layer_name(layer, extra.name);
     const TensorInfo* info = checkpoint_->find(tensor);
-    const bool scalar = info != nullptr && info->shape.empty();
-    const int64_t size = extra.extra == Extra::sinks         ? spec_.heads
-                         : extra.extra == Extra::choice_bias ? spec_.at(layer).experts
-                                                             : 1;
+    const bool one = extra.extra != Extra::sinks && extra.extra != Extra::choice_bias;
+    const bool scalar = one && info != nullptr && info->shape.empty();
+    const int64_t size = one ? 1 : extra.extra == Extra::sinks ? spec_.heads : spec_.at(layer).experts;
     if (size > 0) claims.require(tensor, scalar ? std::vector<int64_t>{} : std::vector<int64_t>{size});
   }
   for (std::string_view buffer : names.ignored) claims.ignore(layer_name(layer, buffer));

@@ -32,7 +32,9 @@ bool adds_one(NormKind kind) { return kind == NormKind::rms_plus_one || kind == 
 /// Elements of a tensor from `first` on; of one that is read, only these are.
 Tensor Loader::part_of(const std::string& name, int64_t first, std::vector<int64_t> shape,
                        Access access) const {
-  const TensorInfo& info = *checkpoint_->find(name);
+  const TensorInfo* found = checkpoint_->find(name);
+  if (found == nullptr) throw Error(Status::not_found, cat("no tensor ", quoted(name)));
+  const TensorInfo& info = *found;
   const auto element = static_cast<size_t>(dtype_bits(info.dtype) / 8);
   Tensor part{.dtype = info.dtype, .shape = std::move(shape)};
   part.bytes = static_cast<size_t>(part.elements()) * element;

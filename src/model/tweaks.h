@@ -10,9 +10,9 @@ using Tweak = void(const JsonObject& config, Spec& spec);
 
 Tweak tweak_smollm3, tweak_granite, tweak_hunyuan, tweak_olmo, tweak_olmo3, tweak_exaone4, tweak_cohere,
     tweak_cohere2, tweak_parallel_residual, tweak_gemma, tweak_gemma2, tweak_gemma3, tweak_gemma4;
-Tweak tweak_bigcode, tweak_gpt_neo, tweak_gptj, tweak_bloom, tweak_falcon, tweak_mpt, tweak_opt, tweak_xglm,
-    tweak_persimmon;
-Tweak tweak_mixtral, tweak_qwen_moe, tweak_olmoe, tweak_phimoe, tweak_granitemoe, tweak_dbrx, tweak_gpt_oss,
-    tweak_glm4_moe, tweak_llama4;
+Tweak tweak_bigcode, tweak_gpt_neox, tweak_gpt_neo, tweak_gptj, tweak_bloom, tweak_falcon, tweak_mpt,
+    tweak_opt, tweak_xglm, tweak_persimmon;
+Tweak tweak_mixtral, tweak_qwen2_moe, tweak_qwen_moe, tweak_olmoe, tweak_phimoe, tweak_granitemoe, tweak_dbrx,
+    tweak_gpt_oss, tweak_glm4_moe, tweak_llama4;
 
 }  // namespace gptq

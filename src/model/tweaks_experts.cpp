@@ -11,8 +11,8 @@ namespace gptq {
 namespace {
 
 constexpr int64_t kAny = std::numeric_limits<int64_t>::max(), kMaxWidth = int64_t{1} << 24;
-/// Experts of all layers together.
-constexpr int64_t kMaxExperts = int64_t{1} << 17;
+/// Of all layers together, of one, and of one token.
+constexpr int64_t kMaxExperts = int64_t{1} << 17, kMaxOfLayer = 4096, kMaxChosen = 256;
 
 /// Which layers a list of config.json names; empty where it is absent.
 std::vector<uint8_t> listed(const JsonObject& config, std::string_view key, int64_t layers) {
@@ -46,6 +46,8 @@ void read_router(const JsonObject& config, int64_t experts, Renormalize usual, S
   RouterParams& router = spec.router;
   router.score = spec.traits.router;
   router.chosen = config.integer({"num_experts_per_tok", "moe_top_k"}, 1, experts);
+  if (router.chosen > kMaxChosen)
+    config.refuse(Fault::limit, "num_experts_per_tok", cat("at most ", kMaxChosen));
   router.renormalize =
       config.boolean_or({"norm_topk_prob"}, usual == Renormalize::yes) ? Renormalize::yes : Renormalize::no;
   router.factor = static_cast<float>(config.number_or({"routed_scaling_factor"}, 1e-30, 1e30, 1.0));
@@ -63,6 +65,7 @@ void read_experts(const JsonObject& config, Renormalize usual, int64_t shared, S
   const int64_t experts = config.integer(number, 1, kAny);
   if (experts > kMaxExperts / spec.layers)
     config.refuse(Fault::limit, *number.begin(), cat("at most ", kMaxExperts, " in all layers together"));
+  if (experts > kMaxOfLayer) config.refuse(Fault::limit, *number.begin(), cat("at most ", kMaxOfLayer));
   const int64_t width =
       config.integer({"moe_intermediate_size", "intermediate_size", "ffn_hidden_size"}, 1, kMaxWidth);
   read_router(config, experts, usual, spec);
@@ -85,6 +88,16 @@ void tweak_qwen_moe(const JsonObject& config, Spec& spec) {
                config.integer_or({"shared_expert_intermediate_size"}, 1, kMaxWidth, 0), spec);
   if (config.boolean_or({"use_sliding_window"}, false)) return;
   for (LayerSpec& layer : spec.layer) layer.window = 0;
+}
+
+/// Without layer_types every second layer has a window, the first one included, up to max_window_layers.
+void tweak_qwen2_moe(const JsonObject& config, Spec& spec) {
+  tweak_qwen_moe(config, spec);
+  if (!config.boolean_or({"use_sliding_window"}, false) || config.has({"layer_types"})) return;
+  const int64_t width = config.integer_or({"sliding_window"}, 1, kAny, 4096);
+  const int64_t end = config.integer_or({"max_window_layers"}, 0, kAny, 28);
+  for (int64_t i = 0; i < spec.layers; ++i)
+    spec.layer[static_cast<size_t>(i)].window = i % 2 == 0 && i < end ? width : 0;
 }
 
 void tweak_olmoe(const JsonObject& config, Spec& spec) {
@@ -119,8 +132,8 @@ void tweak_dbrx(const JsonObject& config, Spec& spec) {
     spec.ropes[0].theta = attention->number_or({"rope_theta"}, 1e-3, 1e300, 1e4);
   const auto act = mlp->object({"ffn_act_fn"});
   if (act && act->string_or({"name"}, "silu") != "silu") act->refuse(Fault::unsupported, "name", "silu");
-  const bool normalized = mlp->has({"moe_normalize_expert_weights"});
-  if (normalized && mlp->number({"moe_normalize_expert_weights"}, 0, 1e30) != 1.0)
+  const bool normalized = !mlp->is_null("moe_normalize_expert_weights");
+  if (normalized && mlp->number_or({"moe_normalize_expert_weights"}, 0, 1e30, 1.0) != 1.0)
     mlp->refuse(Fault::unsupported, "moe_normalize_expert_weights", "1 or null");
   read_experts(*mlp, normalized ? Renormalize::yes : Renormalize::no, 0, spec);
 }
@@ -145,14 +158,17 @@ void tweak_llama4(const JsonObject& config, Spec& spec) {
   const int64_t width = spec.intermediate;
   spec.intermediate = config.integer({"intermediate_size_mlp"}, 1, kMaxWidth);  // of layers without experts
   read_experts(config, Renormalize::no, width, spec);
-  const auto chunk = config.maybe_integer({"attention_chunk_size"}, 1, kAny);
+  const int64_t chunk =
+      config.is_null("attention_chunk_size") ? 0 : config.integer_or({"attention_chunk_size"}, 1, kAny, 8192);
   const Json* types = config.find({"layer_types"});
   if (types != nullptr && (!types->is_array() || types->size() != spec.layer.size()))
     config.refuse(Fault::mismatch, "layer_types", cat("an array of ", spec.layers, " entries"));
   for (size_t i = 0; i < spec.layer.size(); ++i) {
     LayerSpec& layer = spec.layer[i];
     const bool chunked = types != nullptr ? (*types)[i] == "chunked_attention" : layer.rope >= 0;
-    if (chunked) layer.chunk = chunk.value_or(0);
+    if (types != nullptr && !chunked && (*types)[i] != "full_attention")
+      config.refuse(Fault::unsupported, "layer_types", "'full_attention' or 'chunked_attention'");
+    if (chunked) layer.chunk = chunk;
   }
   if (!config.boolean_or({"use_qk_norm"}, true)) spec.traits.qk_norm = QkNorm::none;
   const Json* tuning = config.find({"attn_temperature_tuning"});  // true, or, in early files, 4

@@ -27,6 +27,11 @@ void tweak_parallel_residual(const JsonObject& config, Spec& spec) {
       config.boolean_or({"use_parallel_residual"}, otherwise) ? Flow::parallel : Flow::sequential;
 }
 
+void tweak_gpt_neox(const JsonObject& config, Spec& spec) {
+  tweak_parallel_residual(config, spec);
+  spec.kv_heads = spec.heads;
+}
+
 void tweak_bigcode(const JsonObject& config, Spec& spec) {
   if (config.boolean_or({"multi_query"}, true)) spec.kv_heads = 1;
 }

@@ -230,6 +230,53 @@ TEST(Loader, NamesTheTensorsOfExpertsThatAreMissing) {
   }
 }
 
+TEST(Loader, OneNumberIsNoBiasOfAllExperts) {
+  const fs::path source = source_dir() / "tests/golden/models/glm4-moe-groups";
+  const TemporaryFolder folder;
+  fs::copy_file(source / "config.json", folder / "config.json");
+  const auto checkpoint = open_checkpoint(source);
+  std::vector<TensorInfo> infos(checkpoint->tensors().begin(), checkpoint->tensors().end());
+  size_t changed = 0;
+  for (TensorInfo& info : infos) {
+    if (!info.name.ends_with("e_score_correction_bias")) continue;
+    info.shape.clear();
+    ++changed;
+  }
+  ASSERT_GT(changed, 0u);
+  SafetensorsWriter writer(folder / "model.safetensors", infos, {});
+  for (const TensorInfo& info : infos) {
+    const Tensor data = checkpoint->read(info.name, Access::read);
+    writer.write(info.name, {data.data, info.shape.empty() ? 4 : data.bytes});
+  }
+  writer.finish();
+  try {
+    const Loader loader(folder.path());
+    FAIL() << "loads";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::mismatch);
+    EXPECT_NE(std::string(error.what()).find("e_score_correction_bias"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Loader, RowsThatDoNotDivideIntoTheirBlocks) {
+  const TemporaryFolder folder;
+  write_file(folder / "config.json",
+             R"({"model_type": "codegen", "n_head": 1, "n_embd": 2, "rotary_dim": 2, "n_layer": 1,)"
+             R"( "n_positions": 8, "vocab_size": 4})");
+  std::vector<TensorInfo> infos;
+  infos.push_back({.name = "transformer.wte.weight", .dtype = DType::f32, .shape = {4, 2}, .bytes = 32});
+  SafetensorsWriter writer(folder / "model.safetensors", infos, {});
+  const std::vector<std::byte> zeros(32);
+  writer.write(infos[0].name, zeros);
+  writer.finish();
+  try {
+    const Loader loader(folder.path());
+    FAIL() << "loads";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("blocks"), std::string::npos) << error.what();
+  }
+}
+
 TEST(Loader, EmbeddingOfSomeTokens) {
   for (const char* model : {"llama", "gpt2"}) {
     const Loader loader(source_dir() / "tests/golden/models" / model);

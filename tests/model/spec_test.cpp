@@ -211,6 +211,27 @@ TEST(Spec, WindowsOfQwen3Moe) {
   EXPECT_EQ(windows(read(json)), (std::vector<int64_t>{16, 16, 16, 16, 16, 16}));
 }
 
+TEST(Spec, WindowsOfQwen2Moe) {
+  Json json = moe("qwen2_moe");
+  json["max_window_layers"] = 4;
+  EXPECT_EQ(windows(read(json)), (std::vector<int64_t>{0, 0, 0, 0, 0, 0}));
+  json["use_sliding_window"] = true;
+  EXPECT_EQ(windows(read(json)), (std::vector<int64_t>{4096, 0, 4096, 0, 0, 0}));
+  json["sliding_window"] = 16;
+  json["layer_types"] = {"full_attention", "sliding_attention", "full_attention",
+                         "full_attention", "sliding_attention", "full_attention"};
+  EXPECT_EQ(windows(read(json)), (std::vector<int64_t>{0, 16, 0, 0, 16, 0}));
+}
+
+TEST(Spec, DbrxDividesWeightsUnlessTheKeyIsNull) {
+  Json json = moe("dbrx");
+  json["attn_config"] = {{"kv_n_heads", 2}};
+  json["ffn_config"] = {{"moe_num_experts", 8}, {"moe_top_k", 2}, {"ffn_hidden_size", 32}};
+  EXPECT_EQ(read(json).router.renormalize, Renormalize::yes);
+  json["ffn_config"]["moe_normalize_expert_weights"] = nullptr;
+  EXPECT_EQ(read(json).router.renormalize, Renormalize::no);
+}
+
 TEST(Spec, RefusesExpertsThatCannotBe) {
   const auto refused = [](const char* key, const Json& value, Fault fault) {
     Json json = moe("glm4_moe");
@@ -224,6 +245,7 @@ TEST(Spec, RefusesExpertsThatCannotBe) {
     ADD_FAILURE() << key << " " << value.dump() << " is taken";
   };
   refused("num_experts", 1'000'000'000, Fault::limit);
+  refused("num_experts", 5000, Fault::limit);
   refused("num_experts", 0, Fault::range);
   refused("num_experts_per_tok", 9, Fault::range);
   refused("n_group", 3, Fault::mismatch);

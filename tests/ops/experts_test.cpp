@@ -139,6 +139,30 @@ TEST(Experts, ExpertsThatNobodyChooses) {
   EXPECT_EQ(routing.rows, (std::vector<int32_t>{0, 1}));
 }
 
+TEST(Experts, SigmoidsThatAreAllOneAreToldApart) {
+  const auto stream = backend_with(1)->create_stream(nullptr);
+  std::vector<float> scores{20, 30, 25, 40, 0};
+  Routing routing;
+  stream->route({.score = RouterScore::sigmoid, .chosen = 2}, matrix(scores, 1, 5), routing);
+  EXPECT_EQ(routing.begin, (std::vector<int64_t>{0, 0, 1, 1, 2, 2}));
+}
+
+TEST(Experts, WhatIsNoNumberIsChosenLast) {
+  const auto stream = backend_with(1)->create_stream(nullptr);
+  const float nan = std::nanf("");
+  for (RouterScore score : {RouterScore::softmax_chosen, RouterScore::sigmoid}) {
+    std::vector<float> scores{nan, 1, nan, 2, nan, nan, nan, nan};  // [2, 4]
+    Routing routing;
+    stream->route({.score = score, .chosen = 2}, matrix(scores, 2, 4), routing);
+    EXPECT_EQ(routing.rows.size(), 4u);
+    EXPECT_EQ(routing.begin.back(), 4);
+    for (int64_t e : {1, 3}) {
+      const auto begin = routing.rows.begin() + routing.first(e);
+      EXPECT_EQ(std::count(begin, begin + routing.count(e), 0), 1) << e;
+    }
+  }
+}
+
 TEST(Experts, ClearLeavesNothing) {
   std::vector<float> x(20'000, std::nanf(""));
   backend_with(3)->create_stream(nullptr)->clear(matrix(x, 100, 199));

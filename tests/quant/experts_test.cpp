@@ -144,6 +144,32 @@ TEST(Experts, ThoseWithFewTokensOrNoneAreRoundedAndTheReportSaysSo) {
   }
 }
 
+/// Files that hold all experts in one tensor have them apart once they are quantized.
+TEST(Experts, AQuantizedOneThatIsMissingIsNamed) {
+  const TemporaryFolder folder;
+  QuantOptions options = options_of(Target::exact);
+  options.solver.bits = 8;
+  options.solver.group_size = -1;
+  Job job(source_dir() / "tests/golden/models/granitemoe", folder / "out", {}, options, kQuiet);
+  for (int32_t s = 0; s < 12; ++s) job.add_tokens(std::vector<int32_t>{s, 1, 2, 3, 2 * s, 5, 3 * s, 7});
+  while (job.step() == JobStep::more) continue;
+  EXPECT_NO_THROW(Loader(folder / "out"));
+  std::string file = read_file(folder / "out/model.safetensors");
+  const std::string there = "layers.1.block_sparse_moe.output_linear.3.linear.qweight";
+  const size_t at = file.find(there);
+  ASSERT_NE(at, std::string::npos);
+  file[at + there.find(".3.") + 1] = '9';
+  write_file(folder / "out/model.safetensors", file);
+  try {
+    const Loader loader(folder / "out");
+    FAIL() << "loads";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::mismatch);
+    EXPECT_NE(std::string(error.what()).find("layers.1.block_sparse_moe.output_linear"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(Experts, TooFewTokensAreNoHessian) {
   const CpuBench bench;
   const auto hessian = bench.hessian(correlated_inputs(3, 32, 5), 32);
