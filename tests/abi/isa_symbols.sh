@@ -8,8 +8,8 @@ shift
 status=0
 for object; do
   symbols=$("$nm" -C --defined-only "$object") || exit 2
-  bad=$(printf '%s\n' "$symbols" | grep -E '^[0-9a-f]+ [A-Zuvw] ' | grep -vE ' T gptq::cpu::(kernels|gemm)_[a-z0-9]+\(\)$')
-  entry=$(printf '%s\n' "$symbols" | grep -cE ' T gptq::cpu::(kernels|gemm)_[a-z0-9]+\(\)$')
+  bad=$(printf '%s\n' "$symbols" | grep -E '^[0-9a-f]+ [A-Zuvw] ' | grep -vE ' T gptq::cpu::(kernels|gemms?)_[a-z0-9]+\(\)$')
+  entry=$(printf '%s\n' "$symbols" | grep -cE ' T gptq::cpu::(kernels|gemms?)_[a-z0-9]+\(\)$')
   if [ -n "$bad" ]; then
     echo "$object defines:"
     echo "$bad"
