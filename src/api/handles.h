@@ -9,8 +9,8 @@
 #include "api/guard.h"
 #include "gptq.h"
 #include "model/model.h"
-#include "model/session.h"
 #include "quant/job.h"
+#include "session/session.h"
 
 namespace gptq::api {
 

@@ -9,9 +9,9 @@
 #include "api/option_table.h"
 #include "gptq.h"
 #include "model/model.h"
-#include "model/session.h"
 #include "quant/convert.h"
 #include "quant/options.h"
+#include "session/session.h"
 
 struct gptq_options {
  public:

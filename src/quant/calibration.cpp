@@ -7,7 +7,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "model/decoder.h"
-#include "model/sampler.h"
+#include "session/sampler.h"
 
 namespace gptq {
 namespace {

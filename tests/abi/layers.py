@@ -10,8 +10,9 @@ import sys
 
 # A layer may include itself and these.
 MAY_INCLUDE = {
-    "api": {"quant", "model", "text", "format", "backend", "base"},
-    "quant": {"model", "text", "format", "backend", "base"},
+    "api": {"quant", "session", "model", "text", "format", "backend", "base"},
+    "quant": {"session", "model", "text", "format", "backend", "base"},
+    "session": {"model", "text", "format", "backend", "base"},
     "model": {"text", "format", "backend", "base"},
     "format": {"base"},
     "text": {"base"},

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "format/checkpoint.h"
-#include "model/session.h"
+#include "session/session.h"
 
 namespace gptq::test {
 namespace {

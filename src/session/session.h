@@ -11,7 +11,7 @@
 
 #include "model/decoder.h"
 #include "model/model.h"
-#include "model/sampler.h"
+#include "session/sampler.h"
 
 namespace gptq {
 

@@ -1,4 +1,4 @@
-#include "model/sampler.h"
+#include "session/sampler.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
 // Sessions on the sample model: pieces, sequences, cancelling, limits, text.
-#include "model/session.h"
+#include "session/session.h"
 
 #include <algorithm>
 #include <chrono>

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "model/session.h"
+#include "session/session.h"
 #include "support/reference.h"
 
 namespace gptq::test {
