@@ -61,9 +61,10 @@ struct Row {
   int32_t position = 0;
 };
 
-/// What one layer keeps of each position.
+/// What one layer keeps: of each position keys and values, or of each sequence a state.
 struct CacheLayer {
   int64_t kv_heads = 0, key_dim = 0, value_dim = 0;
+  int64_t state = 0;  // elements; see DeltaParams
 
   bool operator==(const CacheLayer&) const = default;
 };
@@ -73,14 +74,15 @@ struct CacheShape {
   int64_t sequences = 1;
 };
 
-/// Keys and values of some sequences. Grows as rows are stored; used with one Stream at a time.
+/// Keys and values of some sequences, and states. Grows as rows are stored; used with one Stream at a time.
 class KvCache {
  public:
   virtual ~KvCache() = default;
   /// Makes room for positions [0, length) of `sequence` in every layer; Status::out_of_memory leaves it unchanged.
   virtual void reserve(int32_t sequence, int64_t length) = 0;
-  /// Forgets positions >= length and gives their memory back.
-  virtual void truncate(int32_t sequence, int64_t length) = 0;
+  /// Forgets positions >= length and gives their memory back. Returns the positions that are left: `length`, or fewer,
+  /// since a state goes back only to where a copy of it was kept; the others are to go through the model again.
+  [[nodiscard]] virtual int64_t truncate(int32_t sequence, int64_t length) = 0;
   virtual uint64_t bytes() const = 0;
 };
 
@@ -135,6 +137,25 @@ struct AttentionParams {
   float slope_factor = 1.0f;
 };
 
+/// The gated delta rule (arXiv 2412.06464) behind a short convolution. For each row, c running over the channels, those of
+/// queries, keys and values one behind the other:
+///   x[c]  = silu(sum_i conv[c][i] x_(p - kernel + 1 + i)[c])
+/// and for each head of values, with q and k that of its group of heads, divided by their lengths, S a state [key_dim,
+/// value_dim] that begins with 0:
+///   S     = exp(-exp(a_log) softplus(decay + dt_bias)) S
+///   S    += k (sigmoid(beta) (v - k^T S))^T
+///   out   = q^T S / sqrt(key_dim)
+struct DeltaParams {
+  int64_t heads = 0, key_heads = 0, key_dim = 0, value_dim = 0;
+  int64_t kernel = 1;
+  const Vector* conv = nullptr;                       // [channels, kernel]
+  const Vector *a_log = nullptr, *dt_bias = nullptr;  // [heads]
+
+  int64_t channels() const { return 2 * key_heads * key_dim + heads * value_dim; }
+  /// Elements that a sequence's state has: S of each head, and what the convolution sees of earlier rows.
+  int64_t state() const { return heads * key_dim * value_dim + (kernel - 1) * channels(); }
+};
+
 /// Execution on the device, in order, for one thread at a time. Ops throw Error(Status::cancelled) soon after the
 /// flag given at creation becomes true; what they were writing is then undefined, everything else intact.
 /// Host memory that an op is given (spans, RopeRows, problems) may be changed or freed as soon as the op returns.
@@ -168,7 +189,11 @@ class Stream {
   /// out [M, heads * value_dim] = softmax(scale q K^T) V, each row over positions <= its own, within window and chunk.
   virtual void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q,
                          const KvCache& cache, int64_t layer, Matrix out) = 0;
-  /// out = act(gate) * up, or act(gate) when up is null. out may be gate.
+  /// As DeltaParams says: q and k [M, key_heads * key_dim], v and out [M, heads * value_dim], beta and decay [M, heads].
+  /// q, k and v are overwritten. Rows of a sequence follow each other, from the first position that its state has not seen.
+  virtual void delta_rule(const DeltaParams& params, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
+                          Matrix beta, Matrix decay, KvCache& cache, int64_t layer, Matrix out) = 0;
+  /// out = act(gate) * up, or act(gate) when up is null. out may be gate, or up.
   virtual void activate(const Activation& act, Matrix gate, const Matrix* up, Matrix out) = 0;
   /// x += factor y
   virtual void add(Matrix x, Matrix y, float factor = 1.0f) = 0;

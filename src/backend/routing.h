@@ -27,7 +27,7 @@ struct RouterParams {
   int64_t chosen = 1;                         // experts of each row
   Renormalize renormalize = Renormalize::no;  // weights are divided by their sum
   const Vector* choice_bias = nullptr;        // [experts] added to scores for the choice alone; null: none
-  // the experts of all but the best groups count as 0 for the choice, as transformers has it
+  // experts of all but the best groups are not chosen
   int64_t groups = 1, groups_chosen = 1;
   GroupScore group_score = GroupScore::best;
   float factor = 1.0f;  // on the weights

@@ -90,7 +90,7 @@ struct RowChoice {
       return group[static_cast<size_t>(a)] > group[static_cast<size_t>(b)];
     });
     for (auto g = order.begin() + params.groups_chosen; g != order.end(); ++g)
-      std::fill_n(choice.begin() + *g * size, size, 0.0f);
+      std::fill_n(choice.begin() + *g * size, size, kNever);
   }
 };
 

@@ -11,9 +11,10 @@
 namespace gptq::cpu {
 
 CpuKvCache::CpuKvCache(const CacheShape& shape) : shape_(shape) {
-  uint64_t page = 0;
+  uint64_t page = 0, state = 0;
   for (const CacheLayer& layer : shape.layers) {
-    const std::array<int64_t, 4> sizes{layer.kv_heads, layer.key_dim, layer.value_dim, shape.sequences};
+    const std::array<int64_t, 5> sizes{layer.kv_heads, layer.key_dim, layer.value_dim, layer.state,
+                                       shape.sequences};
     if (std::any_of(sizes.begin(), sizes.end(), [](int64_t n) { return n < 0 || n > INT32_MAX; })) {
       throw Error(Status::invalid_argument, cat("a cache of shape ", shape_text(sizes)));
     }
@@ -23,7 +24,11 @@ CpuKvCache::CpuKvCache(const CacheShape& shape) : shape_(shape) {
     if (!floats || *floats > INT64_MAX / 8 - page)
       throw Error(Status::out_of_memory, "a page of the cache does not fit in memory");
     page += *floats;
+    first_state_.push_back(static_cast<int64_t>(state));
+    state += static_cast<uint64_t>(layer.state);
   }
+  state_bytes_ = static_cast<size_t>(state) * sizeof(float);
+  if (state > 0) states_.resize(static_cast<size_t>(shape.sequences));
   page_bytes_ = (static_cast<size_t>(page) + kTileCols) * sizeof(float);
   pages_.resize(static_cast<size_t>(shape.sequences));
 }
@@ -32,6 +37,7 @@ void CpuKvCache::reserve(int32_t sequence, int64_t length) {
   if (sequence < 0 || sequence >= shape_.sequences) {
     throw Error(Status::invalid_argument, cat("sequence ", sequence, " of a cache of ", shape_.sequences));
   }
+  if (!states_.empty()) reserve_state(states_[static_cast<size_t>(sequence)]);
   std::vector<AlignedBlock>& pages = pages_[static_cast<size_t>(sequence)];
   const auto wanted =
       static_cast<size_t>((std::max<int64_t>(length, 0) + kPagePositions - 1) / kPagePositions);
@@ -50,17 +56,56 @@ void CpuKvCache::reserve(int32_t sequence, int64_t length) {
   }
 }
 
-void CpuKvCache::truncate(int32_t sequence, int64_t length) {
-  if (sequence < 0 || sequence >= shape_.sequences) return;
+/// Room for the state, or, now and then, a copy of it as it is before what comes.
+void CpuKvCache::reserve_state(States& states) const {
+  const bool there = states.now.bytes() > 0;
+  if (there && states.positions.front() - states.positions_before < kStatePositions) return;
+  AlignedBlock& block = there ? states.before : states.now;
+  try {
+    if (block.bytes() == 0) block = AlignedBlock(state_bytes_);
+    states.positions.resize(shape_.layers.size());
+  } catch (const std::exception&) {
+    throw Error(Status::out_of_memory, cat("no memory for a state of ", state_bytes_, " bytes"));
+  }
+  if (there) {
+    std::memcpy(states.before.data(), states.now.data(), state_bytes_);
+    states.positions_before = states.positions.front();
+  } else {
+    std::memset(states.now.data(), 0, state_bytes_);
+  }
+}
+
+int64_t CpuKvCache::truncate_state(States& states, int64_t length) const {
+  const auto reaches = [&](int64_t positions) { return positions == states.positions.front(); };
+  const bool whole = std::all_of(states.positions.begin(), states.positions.end(), reaches);
+  if (states.now.bytes() == 0 || (whole && states.positions.front() <= length)) return length;
+  const bool back = states.positions_before > 0 && states.positions_before <= length;
+  if (back) {
+    std::memcpy(states.now.data(), states.before.data(), state_bytes_);
+  } else {
+    std::memset(states.now.data(), 0, state_bytes_);
+    states.positions_before = 0;
+  }
+  std::fill(states.positions.begin(), states.positions.end(), states.positions_before);
+  return states.positions_before;
+}
+
+int64_t CpuKvCache::truncate(int32_t sequence, int64_t length) {
+  length = std::max<int64_t>(length, 0);
+  if (sequence < 0 || sequence >= shape_.sequences) return length;
+  if (!states_.empty()) length = truncate_state(states_[static_cast<size_t>(sequence)], length);
   std::vector<AlignedBlock>& pages = pages_[static_cast<size_t>(sequence)];
-  const auto kept = static_cast<size_t>((std::max<int64_t>(length, 0) + kPagePositions - 1) / kPagePositions);
+  const auto kept = static_cast<size_t>((length + kPagePositions - 1) / kPagePositions);
   if (kept < pages.size()) pages.resize(kept);
+  return length;
 }
 
 uint64_t CpuKvCache::bytes() const {
   uint64_t pages = 0;
   for (const auto& sequence : pages_) pages += sequence.size();
-  return pages * page_bytes_;
+  uint64_t states = 0;
+  for (const States& sequence : states_) states += sequence.now.bytes() + sequence.before.bytes();
+  return pages * page_bytes_ + states;
 }
 
 int64_t CpuKvCache::capacity(int32_t sequence) const {
@@ -82,6 +127,14 @@ float* CpuKvCache::values(int32_t sequence, int64_t position, int64_t index, int
   const CacheLayer& shape = layer(index);
   return layer_page(sequence, position, index) +
          (shape.kv_heads * shape.key_dim + kv_head * shape.value_dim) * kPagePositions;
+}
+
+float* CpuKvCache::state(int32_t sequence, int64_t layer) const {
+  return states_[static_cast<size_t>(sequence)].now.as<float>() + first_state_[static_cast<size_t>(layer)];
+}
+
+int64_t& CpuKvCache::state_positions(int32_t sequence, int64_t layer) {
+  return states_[static_cast<size_t>(sequence)].positions[static_cast<size_t>(layer)];
 }
 
 }  // namespace gptq::cpu

@@ -4,6 +4,9 @@
 //   keys   [kv_head][dim][position in page]   transposed: q K^T and P V both read rows of positions or of dims
 //   values [kv_head][position in page][dim]
 // Rows of values may be read kTileCols floats wide; the slack at the end of the page allows it.
+//
+// States have a block for each sequence, layer after layer. A copy of it is kept of an earlier position, so that a sequence
+// that is cut goes back there and not to its beginning.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +21,15 @@ namespace gptq::cpu {
 inline constexpr int64_t kPagePositions = 64;
 static_assert(kPagePositions % kTileCols == 0);
 
+/// A state goes back at most so many positions, but for those of the last step.
+inline constexpr int64_t kStatePositions = 64;
+
 class CpuKvCache final : public KvCache {
  public:
   explicit CpuKvCache(const CacheShape& shape);
 
   void reserve(int32_t sequence, int64_t length) override;
-  void truncate(int32_t sequence, int64_t length) override;
+  int64_t truncate(int32_t sequence, int64_t length) override;
   uint64_t bytes() const override;
 
   const CacheLayer& layer(int64_t layer) const { return shape_.layers[static_cast<size_t>(layer)]; }
@@ -33,12 +39,26 @@ class CpuKvCache final : public KvCache {
   float* keys(int32_t sequence, int64_t position, int64_t layer, int64_t kv_head) const;
   /// [kPagePositions][value_dim] likewise.
   float* values(int32_t sequence, int64_t position, int64_t layer, int64_t kv_head) const;
+  /// The state of a layer, and how many positions have gone into it, which is for the caller to count.
+  float* state(int32_t sequence, int64_t layer) const;
+  int64_t& state_positions(int32_t sequence, int64_t layer);
 
  private:
+  /// Of one sequence.
+  struct States {
+    AlignedBlock now, before;
+    std::vector<int64_t> positions;  // [layer] that `now` has seen
+    int64_t positions_before = 0;    // that `before` has
+  };
   float* layer_page(int32_t sequence, int64_t position, int64_t layer) const;
+  void reserve_state(States& states) const;
+  int64_t truncate_state(States& states, int64_t length) const;
 
   CacheShape shape_;
-  std::vector<int64_t> first_;  // of each layer in a page, in floats
+  std::vector<int64_t> first_;        // of each layer in a page, in floats
+  std::vector<int64_t> first_state_;  // likewise in a block of states
+  size_t state_bytes_ = 0;
+  std::vector<States> states_;  // [sequence]; none where no layer has one
   size_t page_bytes_;
   std::vector<std::vector<AlignedBlock>> pages_;  // [sequence][page]
 };

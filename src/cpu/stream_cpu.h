@@ -1,5 +1,5 @@
 // The CPU's Stream: ops on fp32 activations in host memory. Each method is defined in the file of its subject:
-// stream.cpp, elementwise.cpp, experts.cpp, linear.cpp, rope.cpp, attention.cpp, hessian.cpp,
+// stream.cpp, elementwise.cpp, experts.cpp, linear.cpp, rope.cpp, attention.cpp, delta.cpp, hessian.cpp,
 // drift.cpp, factor.cpp, solve.cpp, refine.cpp.
 #pragma once
 
@@ -50,6 +50,8 @@ class CpuStream final : public Stream {
                  int64_t layer, Matrix out) override;
   void rotate(const RopeRows& rope, Matrix x, int64_t head_dim) override;
   void join_heads(Matrix a, Matrix b, int64_t heads, Matrix out) override;
+  void delta_rule(const DeltaParams& params, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
+                  Matrix beta, Matrix decay, KvCache& cache, int64_t layer, Matrix out) override;
   void activate(const Activation& act, Matrix gate, const Matrix* up, Matrix out) override;
   void add(Matrix x, Matrix y, float factor) override;
   void clear(Matrix x) override;

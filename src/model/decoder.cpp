@@ -11,26 +11,19 @@ constexpr size_t kAlignment = 64;
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-/// Of x, h, g, q, k, v, a, gate, up, out, scores, routed, expert gate, expert up for each row: the most of any layer.
-std::array<int64_t, 14> matrix_columns(const Spec& spec) {
-  const auto most = [&](auto of) { return spec.most(of); };
-  const int64_t query = most([](const Spec& s, const LayerSpec& l) { return s.heads * l.key_dim; });
-  const int64_t key = most([](const Spec&, const LayerSpec& l) { return l.kv_heads * l.key_dim; });
-  const int64_t value = most([](const Spec&, const LayerSpec& l) { return l.kv_heads * l.value_dim; });
-  const int64_t mixed = most([](const Spec& s, const LayerSpec& l) { return s.heads * l.value_dim; });
-  const int64_t inner = most([](const Spec&, const LayerSpec& l) { return l.intermediate; });
-  const int64_t outer = std::max(spec.hidden, spec.embed_dim);
-  const int64_t beside = spec.traits.flow == Flow::parallel ? spec.hidden : 0;
-  const int64_t experts = most([](const Spec&, const LayerSpec& l) { return l.experts; });
-  const int64_t routed = experts > 0 ? spec.router.chosen * spec.hidden : 0;
-  const int64_t expert =
-      most([](const Spec& s, const LayerSpec& l) { return s.router.chosen * l.expert_intermediate; });
-  return {spec.hidden, outer, beside, query,   key,    value,  mixed,
-          inner,       inner, outer,  experts, routed, expert, expert};
-}
+constexpr float kLatentEps = 1e-6f;  // of the norms on latents, whatever config.json says of others
 
 Matrix with(Matrix m, int64_t rows, int64_t cols) { return {.data = m.data, .rows = rows, .cols = cols}; }
 Matrix with_cols(Matrix m, int64_t cols) { return with(m, m.rows, cols); }
+
+/// Without the layer's parameters.
+DeltaParams delta_params(const Spec& spec, const LayerSpec& layer) {
+  return {.heads = layer.heads,
+          .key_heads = layer.kv_heads,
+          .key_dim = layer.key_dim,
+          .value_dim = layer.value_dim,
+          .kernel = spec.conv_kernel};
+}
 
 /// 2^(-max i / n) for i = 1 .. n, n the next power of two. Where there are fewer heads than that, those of even i come
 /// first (arXiv 2108.12409).
@@ -62,40 +55,80 @@ void write_sinusoid(int64_t position, int64_t hidden, float* out) {
 
 }  // namespace
 
+std::vector<Decoder::Part> Decoder::parts(const Spec& spec) {
+  const auto most = [&](auto of) { return spec.most(of); };
+  const auto outputs = [&](Role role) {
+    int64_t cols = 0;
+    for (int64_t i = 0; i < spec.layers; ++i) {
+      const std::vector<Role> roles = spec.roles(i);
+      if (std::find(roles.begin(), roles.end(), role) != roles.end())
+        cols = std::max(cols, spec.out_features(role, i));
+    }
+    return cols;
+  };
+  const int64_t outer = std::max(spec.hidden, spec.embed_dim), experts = outputs(Role::router);
+  const int64_t expert = spec.router.chosen * outputs(Role::expert_up);
+  return {
+      {&Decoder::x_, spec.hidden},
+      {&Decoder::h_, outer},
+      {&Decoder::g_, spec.traits.flow == Flow::parallel ? spec.hidden : 0},
+      {&Decoder::q_, most([](const LayerSpec& layer) { return layer.queries(); })},
+      {&Decoder::k_, most([](const LayerSpec& layer) { return layer.keys(); })},
+      {&Decoder::v_, most([](const LayerSpec& layer) { return layer.values(); })},
+      {&Decoder::a_, most([](const LayerSpec& layer) { return layer.mixed(); })},
+      {&Decoder::gate_, outputs(Role::up)},
+      {&Decoder::up_, outputs(Role::up)},
+      {&Decoder::out_, outer},
+      {&Decoder::out_gate_, outputs(Role::out_gate)},
+      {&Decoder::q_latent_, outputs(Role::q_a)},
+      {&Decoder::kv_latent_, outputs(Role::kv_a)},
+      {&Decoder::k_rope_, outputs(Role::k_rope)},
+      {&Decoder::k_plain_, outputs(Role::k_b)},
+      {&Decoder::beta_, outputs(Role::beta)},
+      {&Decoder::decay_, outputs(Role::decay)},
+      {&Decoder::scores_, experts},
+      {&Decoder::routed_, experts > 0 ? spec.router.chosen * spec.hidden : 0},
+      {&Decoder::expert_gate_, expert},
+      {&Decoder::expert_up_, expert},
+  };
+}
+
 Decoder::Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64_t max_rows)
-    : spec_(spec), stream_(stream), max_rows_(max_rows), element_bytes_(stream.element_bytes()) {
+    : spec_(spec),
+      stream_(stream),
+      max_rows_(max_rows),
+      element_bytes_(stream.element_bytes()),
+      parts_(parts(spec)) {
   for (const RopeSpec& rope : spec.ropes) ropes_.emplace_back(rope);
   if (spec.traits.positions == Positions::alibi) {
     const std::vector<float> slopes = alibi_slopes(spec);
     slopes_ = backend.prepare_vector(float_tensor(slopes));
   }
-  const auto cols = matrix_columns(spec);
-  Matrix* const matrices[] = {&x_,    &h_,  &g_,   &q_,      &k_,      &v_,           &a_,
-                              &gate_, &up_, &out_, &scores_, &routed_, &expert_gate_, &expert_up_};
+  const auto bytes_of = [&](const Part& part) {
+    return aligned(static_cast<size_t>(max_rows * part.cols) * element_bytes_);
+  };
   size_t bytes = 0;
-  for (int64_t c : cols) bytes += aligned(static_cast<size_t>(max_rows * c) * element_bytes_);
+  for (const Part& part : parts_) bytes += bytes_of(part);
   workspace_ = stream.allocate(bytes);
-  for (size_t i = 0; i < std::size(cols); ++i)
-    *matrices[i] = {.data = take(cols[i]), .rows = 0, .cols = cols[i]};
+  std::byte* place = workspace_->data();
+  for (const Part& part : parts_) {
+    this->*part.matrix = {.data = place, .rows = 0, .cols = part.cols};
+    place += bytes_of(part);
+  }
   x_.cols = h_.cols = g_.cols = out_.cols = spec.hidden;
 }
 
 uint64_t Decoder::workspace_bytes(const Spec& spec, int64_t rows, size_t element_bytes) {
   uint64_t bytes = 0;
-  for (int64_t cols : matrix_columns(spec)) bytes += static_cast<uint64_t>(rows * cols) * element_bytes;
+  for (const Part& part : parts(spec)) bytes += static_cast<uint64_t>(rows * part.cols) * element_bytes;
   return bytes;
-}
-
-std::byte* Decoder::take(int64_t cols) {
-  std::byte* const part = workspace_->data() + taken_;
-  taken_ += aligned(static_cast<size_t>(max_rows_ * cols) * element_bytes_);
-  return part;
 }
 
 CacheShape Decoder::layer_cache_shape(int64_t index, int64_t sequences) const {
   const LayerSpec& layer = spec_.at(index);
-  return {.layers = {{.kv_heads = layer.kv_heads, .key_dim = layer.key_dim, .value_dim = layer.value_dim}},
-          .sequences = sequences};
+  CacheLayer kept{.kv_heads = layer.kv_heads, .key_dim = layer.key_dim, .value_dim = layer.value_dim};
+  if (layer.mixer == Mixer::delta) kept = {.state = delta_params(spec_, layer).state()};
+  return {.layers = {kept}, .sequences = sequences};
 }
 
 CacheShape Decoder::cache_shape(int64_t sequences) const {
@@ -110,7 +143,7 @@ void Decoder::begin(const Batch& batch) {
   angles_.clear();
   for (Rope& rope : ropes_) angles_.push_back(rope.rows(rows_, batch.lengths));
   const auto rows = static_cast<int64_t>(batch.rows.size());
-  for (Matrix* m : {&x_, &h_, &g_, &q_, &k_, &v_, &a_, &gate_, &up_, &out_, &scores_}) m->rows = rows;
+  for (const Part& part : parts_) (this->*part.matrix).rows = rows;
 }
 
 void Decoder::embed(const Weights& weights, const Batch& batch) {
@@ -175,22 +208,41 @@ Matrix Decoder::attention_input(const Layer& layer) {
   return input;
 }
 
-Matrix Decoder::attention_mixed(int64_t index) const {
-  return with_cols(a_, spec_.heads * spec_.at(index).value_dim);
-}
+Matrix Decoder::attention_mixed(int64_t index) const { return with_cols(a_, spec_.at(index).mixed()); }
 
 Matrix Decoder::mlp_mixed(int64_t index) const { return with_cols(gate_, spec_.at(index).intermediate); }
 
 Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer) {
   const LayerSpec& shape = spec_.at(index);
+  const Matrix q = with_cols(q_, shape.queries()), k = with_cols(k_, shape.keys()),
+               v = with_cols(v_, shape.values()), a = attention_mixed(index);
+  RopeRows angles = shape.rope < 0 || angles_.empty() ? RopeRows{} : angles_[static_cast<size_t>(shape.rope)];
+  switch (shape.mixer) {
+    case Mixer::attention:
+      project(layer, shape, angles, q, k, v);
+      attend(layer, shape, angles, cache, cache_layer, q, k, v, a);
+      break;
+    case Mixer::latent:
+      project_latents(layer, shape, angles, q, k, v);
+      attend(layer, shape, angles, cache, cache_layer, q, k, v, a);
+      break;
+    case Mixer::delta: run_delta(layer, shape, cache, cache_layer, q, k, v, a); break;
+  }
+  if (layer.has(Role::out_gate)) {
+    const Matrix gate = with_cols(out_gate_, a.cols);
+    stream_.linear(layer.linear(Role::out_gate), attention_in_, gate);
+    stream_.activate(shape.mixer == Mixer::delta ? Act::silu : Act::sigmoid, gate, &a, a);
+  }
+  return a;
+}
+
+/// What rotates here is not to rotate again: `angles` becomes empty then.
+void Decoder::project(const Layer& layer, const LayerSpec& shape, RopeRows& angles, Matrix q, Matrix k,
+                      Matrix v) {
   const Traits& traits = spec_.traits;
-  const Matrix q = with_cols(q_, spec_.heads * shape.key_dim);
-  const Matrix k = with_cols(k_, shape.kv_heads * shape.key_dim);
-  const Matrix v = with_cols(v_, shape.kv_heads * shape.value_dim);
   stream_.linear(layer.linear(Role::q), attention_in_, q);
   stream_.linear(layer.linear(Role::k), attention_in_, k);
   stream_.linear(layer.linear(Role::v), attention_in_, v);
-  RopeRows angles = shape.rope < 0 || angles_.empty() ? RopeRows{} : angles_[static_cast<size_t>(shape.rope)];
   if (traits.qk_norm_time == QkNormTime::after_rope) {
     stream_.rotate(angles, q, shape.key_dim);
     stream_.rotate(angles, k, shape.key_dim);
@@ -203,8 +255,52 @@ Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache,
     for (Matrix m : {q, k, v}) stream_.clamp(m, static_cast<float>(spec_.clip_qkv));
   }
   if (shape.rope < 0 && spec_.temperature_scale > 0) scale_by_position(q);
+}
+
+void Decoder::attention_latents(const Layer& layer) {
+  const auto narrow = [&](Role role, NormPlace place, Matrix latent) {
+    stream_.linear(layer.linear(role), attention_in_, latent);
+    stream_.norm(Norm::rms, latent, *layer.norm(place).weight, nullptr, kLatentEps, latent);
+  };
+  if (layer.has(Role::q_a)) narrow(Role::q_a, NormPlace::q_latent, q_latent_);
+  narrow(Role::kv_a, NormPlace::kv_latent, kv_latent_);
+}
+
+void Decoder::project_latents(const Layer& layer, const LayerSpec& shape, RopeRows& angles, Matrix q,
+                              Matrix k, Matrix v) {
+  attention_latents(layer);
+  const bool narrow = layer.has(Role::q_b);
+  stream_.linear(layer.linear(narrow ? Role::q_b : Role::q), narrow ? q_latent_ : attention_in_, q);
+  stream_.linear(layer.linear(Role::k_rope), attention_in_, k_rope_);
+  stream_.linear(layer.linear(Role::k_b), kv_latent_, k_plain_);
+  stream_.linear(layer.linear(Role::v_b), kv_latent_, v);
+  stream_.rotate(angles, k_rope_, spec_.latent.turning);
+  angles.offset = spec_.latent.plain;
+  stream_.rotate(angles, q, shape.key_dim);
+  angles = {};
+  stream_.join_heads(k_plain_, k_rope_, shape.heads, k);
+}
+
+void Decoder::run_delta(const Layer& layer, const LayerSpec& shape, KvCache& cache, int64_t cache_layer,
+                        Matrix q, Matrix k, Matrix v, Matrix out) {
+  const Matrix beta = with_cols(beta_, shape.heads), decay = with_cols(decay_, shape.heads);
+  const std::pair<Role, Matrix> outputs[] = {
+      {Role::q, q}, {Role::k, k}, {Role::v, v}, {Role::beta, beta}, {Role::decay, decay}};
+  for (const auto& [role, matrix] : outputs) stream_.linear(layer.linear(role), attention_in_, matrix);
+  DeltaParams params = delta_params(spec_, shape);
+  params.conv = layer.extra(Extra::conv);
+  params.a_log = layer.extra(Extra::a_log);
+  params.dt_bias = layer.extra(Extra::dt_bias);
+  stream_.delta_rule(params, rows_, q, k, v, beta, decay, cache, cache_layer, out);
+  const Matrix heads = with(out, out.rows * shape.heads, shape.value_dim);
+  stream_.norm(Norm::rms, heads, *layer.extra(Extra::out_norm), nullptr, static_cast<float>(spec_.norm_eps),
+               heads);
+}
+
+void Decoder::attend(const Layer& layer, const LayerSpec& shape, const RopeRows& angles, KvCache& cache,
+                     int64_t cache_layer, Matrix q, Matrix k, Matrix v, Matrix out) {
   stream_.rope_store(angles, rows_, q, k, v, cache, cache_layer);
-  const AttentionParams params{.heads = spec_.heads,
+  const AttentionParams params{.heads = shape.heads,
                                .kv_heads = shape.kv_heads,
                                .key_dim = shape.key_dim,
                                .value_dim = shape.value_dim,
@@ -213,12 +309,10 @@ Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache,
                                .chunk = shape.chunk,
                                .softcap = static_cast<float>(spec_.attention_softcap),
                                .slopes = slopes_.get(),
-                               .sinks = layer.sinks.get(),
-                               .slope_kind = traits.slopes,
+                               .sinks = layer.extra(Extra::sinks),
+                               .slope_kind = spec_.traits.slopes,
                                .slope_factor = static_cast<float>(spec_.alibi_factor)};
-  const Matrix a = attention_mixed(index);
-  stream_.attention(params, rows_, q, cache, cache_layer, a);
-  return a;
+  stream_.attention(params, rows_, q, cache, cache_layer, out);
 }
 
 void Decoder::scale_by_position(Matrix q) {
@@ -256,7 +350,7 @@ void Decoder::send_to_experts(const Layer& layer) {
   scores_.cols = static_cast<int64_t>(layer.experts.size());
   stream_.linear(layer.linear(Role::router), mlp_in_, scores_);
   RouterParams params = spec_.router;
-  params.choice_bias = layer.choice_bias.get();
+  params.choice_bias = layer.extra(Extra::choice_bias);
   stream_.route(params, scores_, routing_);
   routed_ = with(routed_, static_cast<int64_t>(routing_.rows.size()), spec_.hidden);
   stream_.gather(mlp_in_, routing_.rows, routed_);
@@ -322,6 +416,20 @@ void Decoder::add_experts(const Layer& layer) {
     stream_.linear(*down, expert_mixed(e), expert_input(e));
   }
   stream_.scatter_add(out_, routing_.rows, routing_.weights, routed_);
+}
+
+Matrix Decoder::read_by(Input input, int64_t index, int64_t expert) const {
+  switch (input) {
+    case Input::attention: return attention_in_;
+    case Input::q_latent: return q_latent_;
+    case Input::kv_latent: return kv_latent_;
+    case Input::attention_out: return attention_mixed(index);
+    case Input::mlp: return mlp_in_;
+    case Input::expert: return expert_input(expert);
+    case Input::mlp_out: return mlp_mixed(index);
+    case Input::expert_out: return expert_mixed(expert);
+  }
+  return {};
 }
 
 /// Of some rows of x, in h_ or out_.

@@ -3,7 +3,7 @@
 // A layer is six steps, so that the quantizer can stop before any Linear and look at its input:
 //
 //   h = attention_input(x)     norm
-//   a = attention_mix(h)       q, k, v, their norms, rotation, cache, softmax
+//   a = attention_mix(h)       q, k, v, their norms, rotation, cache, softmax; or what else Mixer names
 //   attention_output(a, x)     x += o(a)
 //   h = mlp_input(x)           norm; where there are experts, which of them each row goes to
 //   m = mlp_mix(h)             act(gate h) * up h
@@ -11,6 +11,8 @@
 //
 // A layer with experts has, beside or instead of the MLP of all rows, one for each expert, which reads its rows alone:
 // these are sorted by expert, and what comes out is added up, weighed, in the places where they were.
+//
+// Latents (Mixer::latent) are a step within attention_mix(), which attention_latents() takes alone.
 //
 // Where attention and MLP stand side by side (Flow::parallel) the first step computes the MLP's input, too.
 #pragma once
@@ -60,6 +62,7 @@ class Decoder {
   void embed(const Weights& weights, const Batch& batch);
   void run_layer(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer);
   Matrix attention_input(const Layer& layer);
+  void attention_latents(const Layer& layer);
   Matrix attention_mix(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer);
   void attention_output(const Layer& layer, int64_t index);
   Matrix mlp_input(const Layer& layer);
@@ -68,37 +71,50 @@ class Decoder {
   /// What attention_mix() and mlp_mix() gave, or where it may be put instead of calling them.
   Matrix attention_mixed(int64_t index) const;
   Matrix mlp_mixed(int64_t index) const;
-  /// The rows of an expert: what mlp_input() gives it, and, behind mlp_mix(), what its last Linear reads.
-  Matrix expert_input(int64_t expert) const { return rows_of(routed_, expert); }
-  Matrix expert_mixed(int64_t expert) const { return rows_of(expert_gate_, expert); }
+  /// What the Linears of an input read, once the step has been taken at which it comes up.
+  Matrix read_by(Input input, int64_t index, int64_t expert) const;
   /// What the output head reads, behind the last layer.
   Matrix head_input(const Weights& outer);
 
  private:
+  /// A matrix of max_rows_ rows, and its columns: the most of any layer.
+  struct Part {
+    Matrix Decoder::*matrix;
+    int64_t cols;
+  };
+  static std::vector<Part> parts(const Spec& spec);
   void add_positions(const Weights& weights);
   void norm(const NormWeights& weights, Matrix x, Matrix out);
   void norm_heads(const NormWeights& weights, Matrix x, int64_t head_dim);
   void join(const NormWeights& behind, const NormWeights& own);
   void scale_by_position(Matrix q);
+  void project(const Layer& layer, const LayerSpec& shape, RopeRows& angles, Matrix q, Matrix k, Matrix v);
+  void project_latents(const Layer& layer, const LayerSpec& shape, RopeRows& angles, Matrix q, Matrix k,
+                       Matrix v);
+  void run_delta(const Layer& layer, const LayerSpec& shape, KvCache& cache, int64_t cache_layer, Matrix q,
+                 Matrix k, Matrix v, Matrix out);
+  void attend(const Layer& layer, const LayerSpec& shape, const RopeRows& angles, KvCache& cache,
+              int64_t cache_layer, Matrix q, Matrix k, Matrix v, Matrix out);
   void send_to_experts(const Layer& layer);
   void mix(const Activation& act, const Linear* gate, const Linear& up, Matrix in, Matrix beside, Matrix out);
   void add_experts(const Layer& layer);
   Matrix rows_of(Matrix sorted, int64_t expert) const;
+  Matrix expert_input(int64_t expert) const { return rows_of(routed_, expert); }
+  Matrix expert_mixed(int64_t expert) const { return rows_of(expert_gate_, expert); }
   Matrix head_rows(const Weights& outer, Matrix x);
-  std::byte* take(int64_t cols);  // a part of workspace_ for max_rows_ rows
-
   const Spec& spec_;
   Stream& stream_;
   std::vector<Rope> ropes_;
   std::unique_ptr<Vector> slopes_;  // of ALiBi
   int64_t max_rows_;
   size_t element_bytes_;
+  std::vector<Part> parts_;
   std::unique_ptr<Memory> workspace_;
-  size_t taken_ = 0;
   std::vector<Row> rows_;
   std::vector<RopeRows> angles_;  // of ropes_
   // x the residual stream, h a norm of it, g what a parallel MLP reads
   Matrix x_, h_, g_, q_, k_, v_, a_, gate_, up_, out_;
+  Matrix out_gate_, q_latent_, kv_latent_, k_rope_, k_plain_, beta_, decay_;  // as Role has them
   // rows sorted by expert; routed_ what experts read, and then what they give
   Matrix scores_, routed_, expert_gate_, expert_up_;
   Routing routing_;

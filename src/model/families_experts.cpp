@@ -6,39 +6,6 @@ namespace {
 
 using enum Role;
 
-template <size_t A, size_t B>
-constexpr std::array<Module, A + B> joined(const std::array<Module, A>& a, const std::array<Module, B>& b) {
-  std::array<Module, A + B> all{};
-  for (size_t i = 0; i < A; ++i) all[i] = a[i];
-  for (size_t i = 0; i < B; ++i) all[A + i] = b[i];
-  return all;
-}
-
-constexpr std::array<Module, 4> kAttention{{
-    {"self_attn.q_proj", {q}},
-    {"self_attn.k_proj", {k}},
-    {"self_attn.v_proj", {v}},
-    {"self_attn.o_proj", {o}},
-}};
-// of layers without experts, and of the one for all tokens
-constexpr std::array<Module, 9> kShared{{
-    {"mlp.gate_proj", {gate}},
-    {"mlp.up_proj", {up}},
-    {"mlp.down_proj", {down}},
-    {"mlp.shared_expert.gate_proj", {gate}},
-    {"mlp.shared_expert.up_proj", {up}},
-    {"mlp.shared_expert.down_proj", {down}},
-    {"mlp.shared_experts.gate_proj", {gate}},
-    {"mlp.shared_experts.up_proj", {up}},
-    {"mlp.shared_experts.down_proj", {down}},
-}};
-constexpr std::array<Module, 4> kExperts{{
-    {"mlp.gate", {router}},
-    {"mlp.experts.#.gate_proj", {expert_gate}},
-    {"mlp.experts.#.up_proj", {expert_up}},
-    {"mlp.experts.#.down_proj", {expert_down}},
-}};
-constexpr std::array<Module, 1> kSharedGate{{{"mlp.shared_expert_gate", {shared}}}};
 constexpr std::array<Module, 4> kMixtralExperts{{
     {"block_sparse_moe.gate", {router}},
     {"block_sparse_moe.experts.#.w1", {expert_gate}},
@@ -102,27 +69,16 @@ constexpr auto kGraniteModules = joined(kAttention, kGraniteExperts);
 constexpr auto kGptOssModules = joined(kAttention, kGptOssExperts);
 constexpr auto kLlama4Modules = joined(kAttention, kLlama4Mlp);
 
-constexpr NormName kNorms[] = {{NormPlace::attention, "input_layernorm"},
-                               {NormPlace::mlp, "post_attention_layernorm"}};
-constexpr NormName kQkNorms[] = {{NormPlace::attention, "input_layernorm"},
-                                 {NormPlace::mlp, "post_attention_layernorm"},
-                                 {NormPlace::q, "self_attn.q_norm"},
-                                 {NormPlace::k, "self_attn.k_norm"}};
-constexpr NormName kGlm4Norms[] = {{NormPlace::attention, "input_layernorm"},
-                                   {NormPlace::mlp, "post_attention_layernorm"},
-                                   {NormPlace::q, "self_attn.q_norm", Need::optional},
-                                   {NormPlace::k, "self_attn.k_norm", Need::optional}};
-constexpr NormName kLlama4Norms[] = {{NormPlace::attention, "input_layernorm"},
-                                     {NormPlace::mlp, "post_attention_layernorm"},
-                                     {NormPlace::q, "", Need::where_rotating},
-                                     {NormPlace::k, "", Need::where_rotating}};
+constexpr auto kGlm4Norms = joined(kNorms, kMaybeHeadNorms);
+constexpr std::array<NormName, 2> kPlainHeads{
+    {{NormPlace::q, "", Need::where_rotating}, {NormPlace::k, "", Need::where_rotating}}};
+constexpr auto kLlama4Norms = joined(kNorms, kPlainHeads);
 constexpr NormName kDbrxNorms[] = {{NormPlace::attention, "norm_attn_norm.norm_1"},
                                    {NormPlace::mlp, "norm_attn_norm.norm_2"}};
 constexpr ExtraName kSinks[] = {{Extra::sinks, "self_attn.sinks"}};
-constexpr ExtraName kChoiceBias[] = {{Extra::choice_bias, "mlp.gate.e_score_correction_bias"}};
 
 constexpr Names kMixtral = names(kLlamaOuter, kNorms, kMixtralModules);
-constexpr Names kMoe = names(kLlamaOuter, kQkNorms, kMoeModules);
+constexpr Names kMoe = names(kLlamaOuter, kNormsAndHeads, kMoeModules);
 constexpr Names kQwen2Moe = names(kLlamaOuter, kNorms, kQwen2Modules);
 constexpr Names kGraniteMoe = names(kLlamaOuter, kNorms, kGraniteModules);
 constexpr Names kGptOss = names(kLlamaOuter, kNorms, kGptOssModules, kSinks);

@@ -24,16 +24,10 @@ constexpr Module kFusedOrSeparate[] = {
     {"mlp.down_proj", {down}},
 };
 
-constexpr NormName kTwo[] = {{NormPlace::attention, "input_layernorm"},
-                             {NormPlace::mlp, "post_attention_layernorm"}};
-constexpr Names kLlama = names(kLlamaOuter, kTwo, kSeparate);
-constexpr Names kPhi3 = names(kLlamaOuter, kTwo, kFusedOrSeparate);
+constexpr Names kLlama = names(kLlamaOuter, kNorms, kSeparate);
+constexpr Names kPhi3 = names(kLlamaOuter, kNorms, kFusedOrSeparate);
 
-constexpr NormName kTwoAndHeads[] = {{NormPlace::attention, "input_layernorm"},
-                                     {NormPlace::mlp, "post_attention_layernorm"},
-                                     {NormPlace::q, "self_attn.q_norm"},
-                                     {NormPlace::k, "self_attn.k_norm"}};
-constexpr Names kQwen3 = names(kLlamaOuter, kTwoAndHeads, kSeparate);
+constexpr Names kQwen3 = names(kLlamaOuter, kNormsAndHeads, kSeparate);
 
 constexpr NormName kHunyuanNorms[] = {{NormPlace::attention, "input_layernorm"},
                                       {NormPlace::mlp, "post_attention_layernorm"},
@@ -48,19 +42,17 @@ constexpr NormName kGlm4Norms[] = {{NormPlace::attention, "input_layernorm"},
 constexpr Names kGlm4 = names(kLlamaOuter, kGlm4Norms, kFusedOrSeparate);
 
 // OLMo 2: no norm before, one behind; it and those of q and k have the same names in EXAONE 4
-constexpr NormName kBehind[] = {{NormPlace::attention_out, "post_attention_layernorm"},
-                                {NormPlace::mlp_out, "post_feedforward_layernorm"},
-                                {NormPlace::q, "self_attn.q_norm"},
-                                {NormPlace::k, "self_attn.k_norm"}};
-constexpr Names kOlmo2 = names(kLlamaOuter, kBehind, kSeparate);
+constexpr std::array<NormName, 2> kBehind{{{NormPlace::attention_out, "post_attention_layernorm"},
+                                           {NormPlace::mlp_out, "post_feedforward_layernorm"}}};
+constexpr auto kBehindAndHeads = joined(kBehind, kHeadNorms);
+constexpr Names kOlmo2 = names(kLlamaOuter, kBehindAndHeads, kSeparate);
 
 constexpr NormName kPlain[] = {{NormPlace::attention, ""}, {NormPlace::mlp, ""}};
 constexpr Names kOlmo =
     names(outer("model.", "embed_tokens", "layers.", {}, "lm_head", kRotaryBuffer), kPlain, kSeparate);
 
-constexpr NormName kCohereNorms[] = {{NormPlace::attention, "input_layernorm"},
-                                     {NormPlace::q, "self_attn.q_norm", Need::optional},
-                                     {NormPlace::k, "self_attn.k_norm", Need::optional}};
+constexpr std::array<NormName, 1> kOneNorm{{{NormPlace::attention, "input_layernorm"}}};
+constexpr auto kCohereNorms = joined(kOneNorm, kMaybeHeadNorms);
 constexpr Names kCohere = names(kLlamaOuter, kCohereNorms, kSeparate);
 
 constexpr NormName kStableLmNorms[] = {{NormPlace::attention, "input_layernorm"},
@@ -79,25 +71,15 @@ constexpr ExtraName kApertusExtras[] = {{Extra::alpha_p, "mlp.act_fn.alpha_p"},
                                         {Extra::eps, "mlp.act_fn.eps"}};
 constexpr Names kApertus = names(kLlamaOuter, kApertusNorms, kSeparate, kApertusExtras);
 
-constexpr NormName kGemma2Norms[] = {{NormPlace::attention, "input_layernorm"},
-                                     {NormPlace::attention_out, "post_attention_layernorm"},
-                                     {NormPlace::mlp, "pre_feedforward_layernorm"},
-                                     {NormPlace::mlp_out, "post_feedforward_layernorm"}};
+constexpr std::array<NormName, 4> kGemma2Norms{{{NormPlace::attention, "input_layernorm"},
+                                                {NormPlace::attention_out, "post_attention_layernorm"},
+                                                {NormPlace::mlp, "pre_feedforward_layernorm"},
+                                                {NormPlace::mlp_out, "post_feedforward_layernorm"}}};
 constexpr Names kGemma2 = names(kLlamaOuter, kGemma2Norms, kSeparate);
-constexpr NormName kGemma3Norms[] = {{NormPlace::attention, "input_layernorm"},
-                                     {NormPlace::attention_out, "post_attention_layernorm"},
-                                     {NormPlace::mlp, "pre_feedforward_layernorm"},
-                                     {NormPlace::mlp_out, "post_feedforward_layernorm"},
-                                     {NormPlace::q, "self_attn.q_norm"},
-                                     {NormPlace::k, "self_attn.k_norm"}};
+constexpr auto kGemma3Norms = joined(kGemma2Norms, kHeadNorms);
 constexpr Names kGemma3 = names(kLlamaOuter, kGemma3Norms, kSeparate);
-constexpr NormName kGemma4Norms[] = {{NormPlace::attention, "input_layernorm"},
-                                     {NormPlace::attention_out, "post_attention_layernorm"},
-                                     {NormPlace::mlp, "pre_feedforward_layernorm"},
-                                     {NormPlace::mlp_out, "post_feedforward_layernorm"},
-                                     {NormPlace::q, "self_attn.q_norm"},
-                                     {NormPlace::k, "self_attn.k_norm"},
-                                     {NormPlace::v, ""}};
+constexpr std::array<NormName, 1> kPlainValues{{{NormPlace::v, ""}}};
+constexpr auto kGemma4Norms = joined(kGemma3Norms, kPlainValues);
 constexpr ExtraName kGemma4Extras[] = {{Extra::scalar, "layer_scalar"}};
 constexpr Names kGemma4 = names(kLlamaOuter, kGemma4Norms, kSeparate, kGemma4Extras);
 

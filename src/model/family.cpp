@@ -9,7 +9,8 @@ namespace gptq {
 
 const Family& find_family(std::string_view model_type, std::string_view file) {
   std::vector<std::string_view> known;
-  for (std::span<const Family> kind : {llama_families(), gpt_families(), expert_families()}) {
+  for (std::span<const Family> kind :
+       {llama_families(), gpt_families(), expert_families(), mixer_families()}) {
     for (const Family& family : kind) {
       if (family.model_type == model_type) return family;
       known.push_back(family.model_type);

@@ -18,27 +18,95 @@ namespace gptq {
 class JsonObject;
 struct Spec;
 
-/// What a Linear does in a layer. Where there are experts, gate, up and down are those of the one that all tokens go
-/// through, which `shared` weighs; router and shared are never quantized.
-enum class Role : uint8_t { q, k, v, o, gate, up, down, router, shared, expert_gate, expert_up, expert_down };
-inline constexpr size_t kRoles = 12;
+/// How the tokens of a layer see each other:
+///   attention  each sees the keys and values of those before it
+///   latent     the same, but queries, keys and values are made of narrow latents (MLA, arXiv 2405.04434)
+///   delta      each changes a state of fixed size, and reads it (gated delta rule, arXiv 2412.06464)
+enum class Mixer : uint8_t { attention, latent, delta };
+
+/// What a Linear does in a layer. out_gate gives what the mixer's output is multiplied with. q_a and kv_a give the
+/// latents of which q_b, k_b and v_b make queries, keys and values; k_rope the part of the keys that rotates, the same
+/// for all heads; beta and decay how much a token writes into the state and how much stays of it.
+/// Where there are experts, gate, up and down are those of the one that all tokens go through, which `shared` weighs.
+enum class Role : uint8_t {
+  q,
+  k,
+  v,
+  o,
+  out_gate,
+  q_a,
+  kv_a,
+  k_rope,
+  q_b,
+  k_b,
+  v_b,
+  beta,
+  decay,
+  gate,
+  up,
+  down,
+  router,
+  shared,
+  expert_gate,
+  expert_up,
+  expert_down
+};
+inline constexpr size_t kRoles = 21;
 
 constexpr bool of_expert(Role role) { return role >= Role::expert_gate; }
-constexpr bool is_quantized(Role role) { return role != Role::router && role != Role::shared; }
+/// A few rows that decide much stay as they are.
+constexpr bool is_quantized(Role role) {
+  return role != Role::router && role != Role::shared && role != Role::beta && role != Role::decay;
+}
 
 /// What Linears read: those of one input, and of one expert, share a Hessian. Also the order in which a layer is quantized.
-enum class Input : uint8_t { attention, attention_out, mlp, expert, mlp_out, expert_out };
+enum class Input : uint8_t {
+  attention,
+  q_latent,
+  kv_latent,
+  attention_out,
+  mlp,
+  expert,
+  mlp_out,
+  expert_out
+};
 
-/// What the last Linears of a half of the layer read.
-constexpr bool ends_half(Input input) {
-  return input == Input::attention_out || input == Input::mlp_out || input == Input::expert_out;
+/// The steps of the forward pass at which inputs come up; see decoder.h.
+enum class Step : uint8_t { attention, latents, attention_out, mlp, mlp_out };
+
+constexpr Step step_of(Input input) {
+  switch (input) {
+    case Input::attention: return Step::attention;
+    case Input::q_latent:
+    case Input::kv_latent: return Step::latents;
+    case Input::attention_out: return Step::attention_out;
+    case Input::mlp:
+    case Input::expert: return Step::mlp;
+    case Input::mlp_out:
+    case Input::expert_out: return Step::mlp_out;
+  }
+  return Step::attention;
 }
+
+/// The step whose Linears are the last of a half of the layer.
+constexpr bool ends_half(Step step) { return step == Step::attention_out || step == Step::mlp_out; }
+constexpr bool of_attention(Step step) { return step <= Step::attention_out; }
+constexpr bool of_experts(Input input) { return input == Input::expert || input == Input::expert_out; }
 
 constexpr Input input_of(Role role) {
   switch (role) {
     case Role::q:
     case Role::k:
-    case Role::v: return Input::attention;
+    case Role::v:
+    case Role::out_gate:
+    case Role::q_a:
+    case Role::kv_a:
+    case Role::k_rope:
+    case Role::beta:
+    case Role::decay: return Input::attention;
+    case Role::q_b: return Input::q_latent;
+    case Role::k_b:
+    case Role::v_b: return Input::kv_latent;
     case Role::o: return Input::attention_out;
     case Role::gate:
     case Role::up:
@@ -70,10 +138,11 @@ struct Stack {
 /// One Linear as it may lie on disk. A family lists all forms; those that a checkpoint has play their roles.
 struct Module {
   std::string_view name;  // below the layer: "self_attn.q_proj"; '#' stands for the number of the expert
-  std::array<Role, 3> roles{};
+  std::array<Role, 4> roles{};
   size_t role_count = 1;
   Rows rows = Rows::stacked;
-  Stack stack{};  // of a family that stores experts so, until they are quantized
+  Stack stack{};                 // of a family that stores experts so, until they are quantized
+  std::optional<Mixer> mixer{};  // of layers that have this one alone
 
   std::span<const Role> all_roles() const { return {roles.data(), role_count}; }
   Input input() const { return input_of(roles[0]); }
@@ -81,9 +150,9 @@ struct Module {
 };
 
 /// Where a norm stands: before attention and MLP, behind them (before their output goes into the residual stream), on
-/// queries, keys and values, on the embedding.
-enum class NormPlace : uint8_t { attention, attention_out, mlp, mlp_out, q, k, v };
-inline constexpr size_t kNormPlaces = 7;
+/// queries, keys and values, on latents.
+enum class NormPlace : uint8_t { attention, attention_out, mlp, mlp_out, q, k, v, q_latent, kv_latent };
+inline constexpr size_t kNormPlaces = 9;
 
 /// one_of_place: of all norms that a family names for a place, one is there. where_rotating: in layers that rotate.
 enum class Need : uint8_t { required, optional, one_of_place, where_rotating };
@@ -94,9 +163,22 @@ struct NormName {
   Need need = Need::required;
 };
 
-/// Other parameters of a layer.
-enum class Extra : uint8_t { alpha_p, alpha_n, beta, eps, scalar, sinks, choice_bias };
-inline constexpr size_t kExtras = 7;
+/// Other parameters of a layer: numbers, and from `sinks` on vectors. a_log, dt_bias and conv as in DeltaParams; out_norm
+/// the scale of a norm on each head of what a delta layer gives.
+enum class Extra : uint8_t {
+  alpha_p,
+  alpha_n,
+  beta,
+  eps,
+  scalar,
+  sinks,
+  choice_bias,
+  a_log,
+  dt_bias,
+  conv,
+  out_norm
+};
+inline constexpr size_t kExtras = 11;
 
 struct ExtraName {
   Extra extra{};
@@ -111,7 +193,8 @@ struct Names {
   std::span<const Module> modules;            // of a layer, in the order of their inputs
   std::span<const std::string_view> ignored;  // below a layer: buffers that old files carry
   std::span<const ExtraName> extras{};
-  std::string_view embed_norm{};                 // behind the embedding
+  std::string_view skipped{};     // what tensors begin with that serve other ways to generate text
+  std::string_view embed_norm{};  // behind the embedding
   std::string_view project_in{}, project_out{};  // Linears between embedding and hidden size, optional
 
   /// Name of the norm at a place; empty if there is none.
@@ -143,6 +226,8 @@ enum class Windows : uint8_t { none, all, upper, typed };
 enum class QkNorm : uint8_t { none, head, each_head, row };
 enum class FinalNorm : uint8_t { yes, no };
 enum class QkNormTime : uint8_t { before_rope, after_rope };
+/// Whether what attention gives is multiplied with the sigmoid of a Linear of its input.
+enum class OutGate : uint8_t { no, yes };
 /// What the weights of a token's experts are multiplied with.
 enum class Weighed : uint8_t { outputs, inputs };
 
@@ -158,6 +243,7 @@ struct Traits {
   QkNorm qk_norm = QkNorm::none;
   QkNormTime qk_norm_time = QkNormTime::before_rope;
   FinalNorm final_norm = FinalNorm::yes;
+  OutGate out_gate = OutGate::no;
   SlopeKind slopes = SlopeKind::relative;
   RouterScore router = RouterScore::softmax;
   Weighed weighed = Weighed::outputs;
@@ -185,6 +271,7 @@ struct Family {
 std::span<const Family> llama_families();
 std::span<const Family> gpt_families();
 std::span<const Family> expert_families();
+std::span<const Family> mixer_families();
 
 /// By model_type of config.json. Fault::unsupported naming the nearest and all that are known.
 const Family& find_family(std::string_view model_type, std::string_view file);

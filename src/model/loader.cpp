@@ -131,6 +131,7 @@ void Loader::find_modules(int64_t layer) {
   };
   const auto all = spec_.family->names->modules;
   const auto fits = [&](const Module& module) {
+    if (module.mixer && *module.mixer != spec_.at(layer).mixer) return false;
     const auto roles = module.all_roles();
     return std::all_of(roles.begin(), roles.end(), [&](Role role) {
       return std::find(wanted.begin(), wanted.end(), role) != wanted.end();
@@ -178,12 +179,16 @@ void Loader::claim_head(Claims& claims) const {
   claims.allow(head + ".bias", {spec_.vocab});
 }
 
+/// Of no elements where the layer has no such norm.
 Loader::NormTensors Loader::layer_norm_tensors(int64_t index, const NormName& norm) const {
   const std::string stem = layer_name(index, norm.name);
   const LayerSpec& layer = spec_.at(index);
+  if (norm.place == NormPlace::q_latent) return {{stem}, {spec_.latent.queries}};
+  if (norm.place == NormPlace::kv_latent) return {{stem}, {spec_.latent.keys}};
   if (norm.place != NormPlace::q && norm.place != NormPlace::k && norm.place != NormPlace::v)
     return {{stem}, {spec_.hidden}};
-  const int64_t heads = norm.place == NormPlace::q ? spec_.heads : layer.kv_heads;
+  if (layer.mixer != Mixer::attention) return {{stem}, {0}};
+  const int64_t heads = norm.place == NormPlace::q ? layer.heads : layer.kv_heads;
   const int64_t dim = norm.place == NormPlace::v ? layer.value_dim : layer.key_dim;
   if (spec_.traits.qk_norm == QkNorm::row) return {{stem}, {heads * dim}};
   if (spec_.traits.qk_norm != QkNorm::each_head) return {{stem}, {dim}};
@@ -234,6 +239,18 @@ void Loader::claim_linear(Claims& claims, const StoredLinear& linear) const {
   claims.require(linear.weight, shape);
 }
 
+/// Of no elements where the layer has none.
+std::vector<int64_t> Loader::extra_shape(Extra extra, int64_t index) const {
+  const LayerSpec& layer = spec_.at(index);
+  if (extra < Extra::sinks) return {1};
+  if (extra == Extra::sinks) return {layer.heads};
+  if (extra == Extra::choice_bias) return {layer.experts};
+  if (layer.mixer != Mixer::delta) return {0};
+  if (extra == Extra::out_norm) return {layer.value_dim};
+  if (extra != Extra::conv) return {layer.heads};
+  return {layer.queries() + layer.keys() + layer.values(), 1, spec_.conv_kernel};
+}
+
 void Loader::claim_layer(Claims& claims, int64_t layer) const {
   const Names& names = *spec_.family->names;
   for (const NormName& norm : names.norms) {
@@ -242,18 +259,24 @@ void Loader::claim_layer(Claims& claims, int64_t layer) const {
     const bool needed = norm.need == Need::one_of_place ||
                         (norm.place == NormPlace::mlp && spec_.traits.flow == Flow::sequential);
     const bool missed = needed && !has_norm(layer, norm.place);
-    claim_norm(claims, layer_norm_tensors(layer, norm), missed ? Need::required : norm.need);
+    const NormTensors tensors = layer_norm_tensors(layer, norm);
+    if (tensors.shape.back() > 0) claim_norm(claims, tensors, missed ? Need::required : norm.need);
   }
   for (const StoredLinear& linear : modules(layer)) claim_linear(claims, linear);
   for (const ExtraName& extra : names.extras) {
     const std::string tensor = layer_name(layer, extra.name);
     const TensorInfo* info = checkpoint_->find(tensor);
-    const bool one = extra.extra != Extra::sinks && extra.extra != Extra::choice_bias;
-    const bool scalar = one && info != nullptr && info->shape.empty();
-    const int64_t size = one ? 1 : extra.extra == Extra::sinks ? spec_.heads : spec_.at(layer).experts;
-    if (size > 0) claims.require(tensor, scalar ? std::vector<int64_t>{} : std::vector<int64_t>{size});
+    std::vector<int64_t> shape = extra_shape(extra.extra, layer);
+    if (extra.extra < Extra::sinks && info != nullptr && info->shape.empty()) shape.clear();
+    if (shape.empty() || shape.front() > 0) claims.require(tensor, shape);
   }
   for (std::string_view buffer : names.ignored) claims.ignore(layer_name(layer, buffer));
+}
+
+void Loader::ignore_all(Claims& claims, std::string_view prefix) const {
+  for (const TensorInfo& tensor : checkpoint_->tensors()) {
+    if (tensor.name.starts_with(prefix)) claims.ignore(tensor.name);
+  }
 }
 
 void Loader::check_tensors() {
@@ -274,12 +297,8 @@ void Loader::check_tensors() {
     claim_norm(claims, {{name(names.final_norm)}, {spec_.hidden}}, Need::required);
   claim_head(claims);
   for (int64_t i = 0; i < spec_.layers; ++i) claim_layer(claims, i);
-  for (int64_t i = 0; i < spec_.skipped_layers; ++i) {
-    const std::string prefix = layer_prefix(spec_.layers + i);
-    for (const TensorInfo& tensor : checkpoint_->tensors()) {
-      if (tensor.name.starts_with(prefix)) claims.ignore(tensor.name);
-    }
-  }
+  for (int64_t i = 0; i < spec_.skipped_layers; ++i) ignore_all(claims, layer_prefix(spec_.layers + i));
+  if (!names.skipped.empty()) ignore_all(claims, names.skipped);
   claims.finish();
 }
 

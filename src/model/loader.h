@@ -80,6 +80,8 @@ class Loader {
   void check_tensors();
   void claim_layer(Claims& claims, int64_t layer) const;
   void claim_linear(Claims& claims, const StoredLinear& linear) const;
+  void ignore_all(Claims& claims, std::string_view prefix) const;
+  std::vector<int64_t> extra_shape(Extra extra, int64_t index) const;
   void claim_head(Claims& claims) const;
   /// The tensors of one norm, without ".weight", each of the same shape.
   struct NormTensors {

@@ -188,8 +188,8 @@ void Loader::load_extras(const Backend& backend, int64_t index, Layer& into) con
     if (!has(name)) continue;  // of experts, in a layer that has none
     const std::vector<float> all = to_float(checkpoint_->read(name, Access::read));
     values[static_cast<size_t>(extra.extra)] = all.front();
-    if (extra.extra == Extra::sinks) into.sinks = backend.prepare_vector(float_tensor(all));
-    if (extra.extra == Extra::choice_bias) into.choice_bias = backend.prepare_vector(float_tensor(all));
+    if (extra.extra >= Extra::sinks)
+      into.extras[static_cast<size_t>(extra.extra)] = backend.prepare_vector(float_tensor(all));
   }
   const auto value = [&](Extra extra) { return values[static_cast<size_t>(extra)]; };
   into.act = spec_.act;
@@ -210,8 +210,9 @@ Layer Loader::load_layer(const Backend& backend, int64_t index, Access access) c
   for (const NormName& norm : spec_.family->names->norms) {
     const NormTensors tensors = layer_norm_tensors(index, norm);
     NormWeights& place = result.norms[static_cast<size_t>(norm.place)];
-    if (place || (norm.need == Need::where_rotating &&
-                  (spec_.at(index).rope < 0 || spec_.traits.qk_norm == QkNorm::none)))
+    if (place || tensors.shape.back() == 0 ||
+        (norm.need == Need::where_rotating &&
+         (spec_.at(index).rope < 0 || spec_.traits.qk_norm == QkNorm::none)))
       continue;
     place = norm.name.empty() ? plain_norm(backend, tensors.shape.back()) : load_norm(backend, tensors);
   }

@@ -88,7 +88,8 @@ void read_heads(const JsonObject& config, Spec& spec) {
       count(config, {"num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"}, kMaxHeads);
   spec.kv_heads = bounded(config, "num_key_value_heads",
                           config.integer_or({"num_key_value_heads"}, 1, kAny, spec.heads), kMaxHeads);
-  auto head_dim = config.maybe_integer({"head_dim"}, 1, kAny);
+  // where only a part of each head rotates this is the part, see tweak_latent()
+  auto head_dim = config.maybe_integer({"qk_rope_head_dim", "head_dim"}, 1, kAny);
   if (!head_dim && spec.traits.head_dim > 0) head_dim = spec.traits.head_dim;
   if (!head_dim && spec.hidden % spec.heads != 0) {
     config.refuse(Fault::mismatch, config.has({"n_embd"}) ? "n_embd" : "hidden_size",
@@ -117,18 +118,16 @@ void read_sizes(const JsonObject& config, Spec& spec) {
 
 /// What follows from the numbers once the tweak has had its say, for layers that are all alike but for windows and rope.
 void fill_layers(const JsonObject& config, Spec& spec) {
-  if (spec.heads % spec.kv_heads != 0) {
-    config.refuse(Fault::mismatch, "num_key_value_heads",
-                  cat("a divisor of the ", spec.heads, " attention heads"));
-  }
   for (LayerSpec& layer : spec.layer) {
+    if (layer.heads == 0) layer.heads = spec.heads;
     if (layer.kv_heads == 0) layer.kv_heads = spec.kv_heads;
     if (layer.key_dim == 0) layer.key_dim = spec.head_dim;
     if (layer.value_dim == 0) layer.value_dim = layer.key_dim;
     if (layer.intermediate == 0 && layer.experts == 0) layer.intermediate = spec.intermediate;
-    if (layer.kv_heads == spec.kv_heads || spec.heads % layer.kv_heads == 0) continue;
-    config.refuse(Fault::mismatch, "num_key_value_heads",
-                  cat("a divisor of the ", spec.heads, " attention heads"));
+    if (layer.heads % layer.kv_heads == 0) continue;
+    const bool delta = layer.mixer == Mixer::delta;
+    config.refuse(Fault::mismatch, delta ? "linear_num_key_heads" : "num_key_value_heads",
+                  cat("a divisor of the ", layer.heads, delta ? " heads of values" : " attention heads"));
   }
 }
 
@@ -138,7 +137,15 @@ std::vector<Role> Spec::roles(int64_t index) const {
   using enum Role;
   const LayerSpec& layer = at(index);
   const bool gated = traits.mlp == Mlp::gated;
-  std::vector<Role> result{q, k, v, o};
+  std::vector<Role> result;
+  switch (layer.mixer) {
+    case Mixer::attention: result = {q, k, v, o}; break;
+    case Mixer::latent: result = {kv_a, k_rope, k_b, v_b, o}; break;
+    case Mixer::delta: result = {q, k, v, o, out_gate, beta, decay}; break;
+  }
+  if (layer.mixer == Mixer::attention && traits.out_gate == OutGate::yes) result.push_back(out_gate);
+  if (layer.mixer == Mixer::latent && latent.queries == 0) result.push_back(q);
+  if (layer.mixer == Mixer::latent && latent.queries > 0) result.insert(result.end(), {q_a, q_b});
   if (layer.intermediate > 0) result.insert(result.end(), {up, down});
   if (layer.intermediate > 0 && gated) result.push_back(gate);
   if (layer.experts == 0) return result;
@@ -153,9 +160,18 @@ std::vector<Role> Spec::roles(int64_t index) const {
 int64_t Spec::out_features(Role role, int64_t index) const {
   const LayerSpec& layer = at(index);
   switch (role) {
-    case Role::q: return heads * layer.key_dim;
-    case Role::k: return layer.kv_heads * layer.key_dim;
-    case Role::v: return layer.kv_heads * layer.value_dim;
+    case Role::q:
+    case Role::q_b: return layer.queries();
+    case Role::k: return layer.keys();
+    case Role::v:
+    case Role::v_b: return layer.values();
+    case Role::out_gate: return layer.mixed();
+    case Role::q_a: return latent.queries;
+    case Role::kv_a: return latent.keys;
+    case Role::k_rope: return latent.turning;
+    case Role::k_b: return layer.heads * latent.plain;
+    case Role::beta:
+    case Role::decay: return layer.heads;
     case Role::gate:
     case Role::up: return layer.intermediate;
     case Role::expert_gate:
@@ -170,9 +186,17 @@ int64_t Spec::out_features(Role role, int64_t index) const {
 }
 
 int64_t Spec::in_features(Role role, int64_t index) const {
-  if (role == Role::o) return heads * at(index).value_dim;
-  if (role == Role::expert_down) return at(index).expert_intermediate;
-  return role == Role::down ? at(index).intermediate : hidden;
+  switch (input_of(role)) {
+    case Input::q_latent: return latent.queries;
+    case Input::kv_latent: return latent.keys;
+    case Input::attention_out: return at(index).mixed();
+    case Input::mlp_out: return at(index).intermediate;
+    case Input::expert_out: return at(index).expert_intermediate;
+    case Input::attention:
+    case Input::mlp:
+    case Input::expert: return hidden;
+  }
+  return hidden;
 }
 
 int64_t Spec::out_features(const Module& module, int64_t index) const {
@@ -184,7 +208,7 @@ int64_t Spec::out_features(const Module& module, int64_t index) const {
 int64_t Spec::row_blocks(const Module& module, int64_t index) const {
   switch (module.rows) {
     case Rows::stacked: return 1;
-    case Rows::per_head: return heads;
+    case Rows::per_head: return at(index).heads;
     case Rows::per_kv_head: return at(index).kv_heads;
     case Rows::in_quarters: return 4;
     case Rows::alternating: return out_features(module.roles[0], index);
@@ -192,9 +216,9 @@ int64_t Spec::row_blocks(const Module& module, int64_t index) const {
   return 1;
 }
 
-int64_t Spec::most(int64_t (*of)(const Spec& spec, const LayerSpec& layer)) const {
+int64_t Spec::most(int64_t (*of)(const LayerSpec& layer)) const {
   int64_t most = 0;
-  for (const LayerSpec& one : layer) most = std::max(most, of(*this, one));
+  for (const LayerSpec& one : layer) most = std::max(most, of(one));
   return most;
 }
 

@@ -37,12 +37,25 @@ struct RopeSpec {
 
 /// What may differ from layer to layer.
 struct LayerSpec {
-  int64_t kv_heads = 0, key_dim = 0, value_dim = 0;
+  Mixer mixer = Mixer::attention;
+  int64_t heads = 0, kv_heads = 0, key_dim = 0, value_dim = 0;  // delta: of values, and of queries and keys
   int64_t intermediate = 0;
   int64_t window = 0;                            // 0: no sliding window
   int64_t chunk = 0;                             // 0: none; only positions of the same chunk are seen
   int rope = 0;                                  // of Spec::ropes; -1: queries and keys do not rotate
   int64_t experts = 0, expert_intermediate = 0;  // intermediate: of what all tokens go through; 0: nothing
+
+  /// Widths of queries, keys and values, and of what comes of them.
+  int64_t queries() const { return (mixer == Mixer::delta ? kv_heads : heads) * key_dim; }
+  int64_t keys() const { return kv_heads * key_dim; }
+  int64_t values() const { return (mixer == Mixer::delta ? heads : kv_heads) * value_dim; }
+  int64_t mixed() const { return heads * value_dim; }
+};
+
+/// Widths of the latents of Mixer::latent, and of the parts of a head of queries and keys that rotate or don't.
+struct LatentSpec {
+  int64_t queries = 0;  // 0: queries have none
+  int64_t keys = 0, plain = 0, turning = 0;
 };
 
 struct Spec {
@@ -58,7 +71,9 @@ struct Spec {
   double attention_scale = 1.0;
   double attention_softcap = 0, logit_softcap = 0;  // 0: none
   double clip_qkv = 0;  // 0: none; queries, keys and values are cut to [-clip, clip]
-  RouterParams router;  // of layers with experts; its choice_bias comes with their weights
+  LatentSpec latent;
+  int64_t conv_kernel = 0;  // of Mixer::delta: positions that its convolution sees
+  RouterParams router;      // of layers with experts; its choice_bias comes with their weights
   double embed_scale = 1.0, residual_scale = 1.0, head_scale = 1.0, logit_scale = 1.0;
   // queries that do not rotate are multiplied with 1 + scale ln(1 + floor((position + 1) / floor)); 0: they are not
   double temperature_scale = 0, temperature_floor = 0;
@@ -89,7 +104,7 @@ struct Spec {
   /// Blocks of rows of a module, see Rows.
   int64_t row_blocks(const Module& module, int64_t index) const;
   /// The most of any layer.
-  int64_t most(int64_t (*of)(const Spec& spec, const LayerSpec& layer)) const;
+  int64_t most(int64_t (*of)(const LayerSpec& layer)) const;
 };
 
 /// Most bytes of config.json and generation_config.json.

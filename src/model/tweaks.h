@@ -14,5 +14,6 @@ Tweak tweak_bigcode, tweak_gpt_neox, tweak_gpt_neo, tweak_gptj, tweak_bloom, twe
     tweak_opt, tweak_xglm, tweak_persimmon;
 Tweak tweak_mixtral, tweak_qwen2_moe, tweak_qwen_moe, tweak_olmoe, tweak_phimoe, tweak_granitemoe, tweak_dbrx,
     tweak_gpt_oss, tweak_glm4_moe, tweak_llama4;
+Tweak tweak_deepseek_v2, tweak_deepseek_v3, tweak_minicpm3, tweak_qwen3_next, tweak_qwen3_5;
 
 }  // namespace gptq

@@ -24,11 +24,13 @@ struct Layer {
   std::array<NormWeights, kNormPlaces> norms;
   std::array<std::shared_ptr<const Linear>, kRoles> linears;  // null for a role that the layer has not
   std::vector<std::array<std::shared_ptr<const Linear>, kRoles>> experts;
-  std::shared_ptr<const Vector> sinks, choice_bias;  // AttentionParams, RouterParams; may be null
+  std::array<std::shared_ptr<const Vector>, kExtras> extras;  // those that are vectors; may be null
   Activation act;
   double scalar = 1.0;  // what the residual stream is multiplied with behind the layer
 
   const NormWeights& norm(NormPlace place) const { return norms[static_cast<size_t>(place)]; }
+  const Vector* extra(Extra extra) const { return extras[static_cast<size_t>(extra)].get(); }
+  bool has(Role role) const { return linears[static_cast<size_t>(role)] != nullptr; }
   const Linear& linear(Role role) const { return *linears[static_cast<size_t>(role)]; }
   /// Where a Linear is, or is to be put; `expert` counts for those of experts.
   std::shared_ptr<const Linear>& slot(Role role, int64_t expert) {

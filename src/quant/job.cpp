@@ -232,7 +232,7 @@ void Job::solve_stage(LayerStages& layer, const Stage& stage, InputSums sums) {
   }
   int64_t tokens = 0;
   for (const auto& sequence : sequences_) tokens += static_cast<int64_t>(sequence.size());
-  const bool of_expert = stage.input == Input::expert || stage.input == Input::expert_out;
+  const bool of_expert = of_experts(stage.input);
   const int64_t least = of_expert ? (tokens + kExpertShare - 1) / kExpertShare : 0;
   std::optional<Solver> solver;  // shared by neighbours of the same options
   const SolverOptions* solver_options = nullptr;

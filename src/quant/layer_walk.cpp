@@ -10,9 +10,6 @@
 namespace gptq {
 namespace {
 
-bool of_experts(Input input) { return input == Input::expert || input == Input::expert_out; }
-bool of_attention(Input input) { return input == Input::attention || input == Input::attention_out; }
-
 /// Whether what the last Linears of a half compute is added to the residual stream as it is: then they can make up for
 /// what that lacks.
 bool adds_directly(const Spec& spec, Input input) {
@@ -43,8 +40,7 @@ std::span<const Stage> stages_together(std::span<const Stage> stages, uint64_t m
   size_t count = 0;
   uint64_t bytes = 0;
   for (; count < stages.size(); ++count) {
-    const Input input = stages[count].input, first = stages[0].input;
-    if (of_attention(input) != of_attention(first) || ends_half(input) != ends_half(first)) break;
+    if (step_of(stages[count].input) != step_of(stages[0].input)) break;
     bytes += static_cast<uint64_t>(stages[count].inputs * stages[count].inputs) * sizeof(float) / 2;
     if (count > 0 && bytes > most_bytes) break;
   }
@@ -111,9 +107,7 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
 }
 
 int64_t widest_mixed(const Spec& spec) {
-  return spec.most([](const Spec& s, const LayerSpec& layer) {
-    return std::max(s.heads * layer.value_dim, layer.intermediate);
-  });
+  return spec.most([](const LayerSpec& layer) { return std::max(layer.mixed(), layer.intermediate); });
 }
 
 /// Layers of the same shape share a cache.
@@ -136,7 +130,7 @@ void LayerWalk::begin_group(const Group& group) {
     const auto length = static_cast<int64_t>(sequence.size());
     for (const auto& track : tracks_) {
       if (!track->cache) continue;  // the head has none
-      track->cache->truncate(static_cast<int32_t>(s), 0);
+      (void)track->cache->truncate(static_cast<int32_t>(s), 0);
       track->cache->reserve(static_cast<int32_t>(s), length);
     }
     for (int64_t i = 0; i < length; ++i) {
@@ -171,10 +165,9 @@ void LayerWalk::load_all(int64_t first) {
   for (const auto& track : tracks_) load(*track, first);
 }
 
-LayerWalk::Inputs LayerWalk::both(const LayerStages& layer, const Step& step) {
-  Inputs inputs{.now = step(*tracks_[0], layer.now), .original = {}};
-  if (tracks_.size() > 1) inputs.original = step(*tracks_[1], layer.original);
-  return inputs;
+void LayerWalk::both(const LayerStages& layer, const Visit& visit) {
+  visit(*tracks_[0], layer.now);
+  if (tracks_.size() > 1) visit(*tracks_[1], layer.original);
 }
 
 void LayerWalk::embed(const Loader& loader) {
@@ -219,35 +212,42 @@ std::vector<InputSums> LayerWalk::sums_for(std::span<const Stage> stages, int64_
   return all;
 }
 
-void LayerWalk::add(const Inputs& inputs, InputSums& sums) {
-  stream_->hessian_add(inputs.now, *sums.hessian);
-  if (sums.drifts.inputs) stream_->drift_add(inputs.original, inputs.now, inputs.now, *sums.drifts.inputs);
+/// `now` and `original` are what the Linears read in the two models.
+void LayerWalk::add(Matrix now, Matrix original, InputSums& sums) {
+  stream_->hessian_add(now, *sums.hessian);
+  if (sums.drifts.inputs) stream_->drift_add(original, now, now, *sums.drifts.inputs);
   if (!sums.drifts.residual) return;
-  stream_->drift_add(tracks_[1]->decoder.hidden(), tracks_[0]->decoder.hidden(), inputs.now,
-                     *sums.drifts.residual);
+  stream_->drift_add(tracks_[1]->decoder.hidden(), tracks_[0]->decoder.hidden(), now, *sums.drifts.residual);
 }
 
-/// `inputs` are what mlp_input() or mlp_mix() gave.
-void LayerWalk::add(const Inputs& inputs, const Stage& stage, InputSums& sums) {
-  const Decoder& decoder = tracks_[0]->decoder;
-  if (!of_experts(stage.input)) return add(inputs, sums);
-  add({.now = stage.input == Input::expert ? decoder.expert_input(stage.expert)
-                                           : decoder.expert_mixed(stage.expert),
-       .original = {}},
-      sums);
+/// Once the step of the stage has been taken.
+void LayerWalk::add(const Stage& stage, int64_t index, InputSums& sums) {
+  const auto read = [&](size_t track) {
+    return tracks_[track]->decoder.read_by(stage.input, index, stage.expert);
+  };
+  add(read(0), sums.drifts.inputs ? read(1) : Matrix{}, sums);
 }
 
-LayerWalk::Half LayerWalk::half_of(Input input) { return of_attention(input) ? Half::attention : Half::mlp; }
-
-Matrix LayerWalk::input_of_half(Track& track, const Layer& layer, Half half) {
-  return half == Half::attention ? track.decoder.attention_input(layer) : track.decoder.mlp_input(layer);
+void LayerWalk::take(Track& track, const Layer& layer, int64_t index, Step step) {
+  Decoder& decoder = track.decoder;
+  switch (step) {
+    case Step::attention: decoder.attention_input(layer); break;
+    case Step::latents: decoder.attention_latents(layer); break;
+    case Step::attention_out: decoder.attention_mix(layer, index, *track.cache, 0); break;
+    case Step::mlp: decoder.mlp_input(layer); break;
+    case Step::mlp_out: decoder.mlp_mix(layer, index); break;
+  }
 }
 
-/// What the last Linear of the half reads.
-Matrix LayerWalk::mix(Track& track, const Layer& layer, int64_t index, Half half) {
-  input_of_half(track, layer, half);
-  return half == Half::attention ? track.decoder.attention_mix(layer, index, *track.cache, 0)
-                                 : track.decoder.mlp_mix(layer, index);
+/// From where a half begins.
+void LayerWalk::take_all(Track& track, const Layer& layer, int64_t index, Step last) {
+  const bool attention = of_attention(last);
+  take(track, layer, index, attention ? Step::attention : Step::mlp);
+  if (last != Step::attention && last != Step::mlp) take(track, layer, index, last);
+}
+
+Matrix LayerWalk::mixed(const Track& track, int64_t index, Half half) {
+  return half == Half::attention ? track.decoder.attention_mixed(index) : track.decoder.mlp_mixed(index);
 }
 
 /// The hidden states behind it.
@@ -259,7 +259,7 @@ void LayerWalk::finish(Track& track, const Layer& layer, int64_t index, Half hal
 /// From the states that are kept to where the half begins.
 void LayerWalk::come_to(Track& track, const Layer& layer, int64_t index, Half half) {
   if (half == Half::attention || !in_parallel()) return;
-  mix(track, layer, index, Half::attention);
+  take_all(track, layer, index, Step::attention_out);
   finish(track, layer, index, Half::attention);
 }
 
@@ -267,23 +267,23 @@ std::vector<InputSums> LayerWalk::collect(const LayerStages& layer, int64_t inde
                                           std::span<const Stage> stages, Advances then) {
   begin_layer(index);
   std::vector<InputSums> sums = sums_for(stages, index);
-  const Half half = half_of(stages[0].input);
-  const bool ends = ends_half(stages[0].input);
+  const Step step = step_of(stages[0].input);
+  const Half half = half_of(step);
+  const bool ends = ends_half(step);
   const bool advances = ends && then == Advances::yes && !(in_parallel() && half == Half::attention);
   // of experts there would be as many as each token goes to
   const bool keeps = advances && inputs_ && (half == Half::attention || spec_.at(index).experts == 0);
   const bool compares = advances || std::any_of(stages.begin(), stages.end(),
                                                 [](const Stage& stage) { return !of_experts(stage.input); });
-  const Step step = [&](Track& track, const Layer& now) {
+  const Visit visit = [&](Track& track, const Layer& now) {
     come_to(track, now, index, half);
-    return ends ? mix(track, now, index, half) : input_of_half(track, now, half);
+    take_all(track, now, index, step);
   };
   each_part([&](int64_t first) {
     load_all(first);
-    const Inputs inputs =
-        compares ? both(layer, step) : Inputs{.now = step(*tracks_[0], layer.now), .original = {}};
-    for (size_t i = 0; i < stages.size(); ++i) add(inputs, stages[i], sums[i]);
-    if (keeps) inputs_->put(*stream_, inputs.now, first);
+    compares ? both(layer, visit) : visit(*tracks_[0], layer.now);
+    for (size_t i = 0; i < stages.size(); ++i) add(stages[i], index, sums[i]);
+    if (keeps) inputs_->put(*stream_, mixed(*tracks_[0], index, half), first);
     if (!advances || tracks_.size() == 1) return;
     finish(*tracks_[1], layer.original, index, half);
     save(*tracks_[1], first);
@@ -300,24 +300,19 @@ std::vector<InputSums> LayerWalk::collect_all(const LayerStages& layer, int64_t 
   std::vector<InputSums> sums = sums_for(stages, index);
   each_part([&](int64_t first) {
     load_all(first);
-    Half half = Half::attention;
-    Inputs inputs;
+    std::optional<Step> taken;
     for (size_t i = 0; i < stages.size(); ++i) {
-      const Half next = half_of(stages[i].input);
-      const bool ends = ends_half(stages[i].input);
-      const bool same = i > 0 && next == half && ends == ends_half(stages[i - 1].input);
-      const Step step = [&](Track& track, const Layer& now) {
-        if (next != half) finish(track, now, index, half);
-        if (!ends) return input_of_half(track, now, next);
-        return next == Half::attention ? track.decoder.attention_mix(now, index, *track.cache, 0)
-                                       : track.decoder.mlp_mix(now, index);
+      const Step next = step_of(stages[i].input);
+      const Visit visit = [&](Track& track, const Layer& now) {
+        if (taken && half_of(*taken) != half_of(next)) finish(track, now, index, half_of(*taken));
+        take(track, now, index, next);
       };
-      if (!same) inputs = both(layer, step);
-      add(inputs, stages[i], sums[i]);
-      half = next;
+      if (taken != next) both(layer, visit);
+      add(stages[i], index, sums[i]);
+      taken = next;
     }
     if (then == Advances::no || tracks_.size() == 1) return;
-    finish(*tracks_[1], layer.original, index, half);
+    finish(*tracks_[1], layer.original, index, half_of(*taken));
     save(*tracks_[1], first);
   });
   original_ahead_ = then == Advances::yes ? (in_parallel() ? 1 : 2) : 0;
@@ -328,11 +323,10 @@ InputSums LayerWalk::collect_head(const Weights& outer) {
   InputSums sums{.hessian = stream_->create_hessian(spec_.embed_dim), .drifts = {}};
   if (head_drifts(follow_).inputs)
     sums.drifts.inputs = stream_->create_drift(spec_.embed_dim, spec_.embed_dim);
-  const LayerStages none;
-  const Step step = [&](Track& track, const Layer&) { return track.decoder.head_input(outer); };
+  const auto read = [&](size_t track) { return tracks_[track]->decoder.head_input(outer); };
   each_part([&](int64_t first) {
     load_all(first);
-    add(both(none, step), sums);
+    add(read(0), sums.drifts.inputs ? read(1) : Matrix{}, sums);
   });
   return sums;
 }
@@ -348,11 +342,9 @@ void LayerWalk::advance(const LayerStages& layer, int64_t index, Half half) {
       load(track, first);
       come_to(track, stage, index, half);
       if (t == 0 && inputs_kept_) {
-        inputs_->get(
-            *stream_, first,
-            half == Half::attention ? track.decoder.attention_mixed(index) : track.decoder.mlp_mixed(index));
+        inputs_->get(*stream_, first, mixed(track, index, half));
       } else {
-        mix(track, stage, index, half);
+        take_all(track, stage, index, half == Half::attention ? Step::attention_out : Step::mlp_out);
       }
       finish(track, stage, index, half);
       save(track, first);

@@ -121,18 +121,17 @@ class LayerWalk {
     std::optional<StateStore> states;  // group after group
   };
   /// What is done with a part of the tokens in one model.
-  using Step = std::function<Matrix(Track& track, const Layer& layer)>;
-  /// Results of a step in the quantized model, and in the unquantized one where that is followed.
-  struct Inputs {
-    Matrix now, original;
-  };
-  Inputs both(const LayerStages& layer, const Step& step);
+  using Visit = std::function<void(Track& track, const Layer& layer)>;
+  /// In the quantized model, and in the unquantized one where that is followed.
+  void both(const LayerStages& layer, const Visit& visit);
 
   enum class Half : uint8_t { attention, mlp };
-  static Half half_of(Input input);
+  static Half half_of(Step step) { return of_attention(step) ? Half::attention : Half::mlp; }
   bool in_parallel() const { return spec_.traits.flow == Flow::parallel; }
-  static Matrix input_of_half(Track& track, const Layer& layer, Half half);
-  static Matrix mix(Track& track, const Layer& layer, int64_t index, Half half);
+  static void take(Track& track, const Layer& layer, int64_t index, Step step);
+  static void take_all(Track& track, const Layer& layer, int64_t index, Step last);
+  static Matrix mixed(const Track& track, int64_t index,
+                      Half half);  // what the last Linear of the half reads
   static void finish(Track& track, const Layer& layer, int64_t index, Half half);
   void come_to(Track& track, const Layer& layer, int64_t index, Half half);
 
@@ -144,8 +143,8 @@ class LayerWalk {
   void begin_layer(int64_t index);
   void begin_group(const Group& group);
   std::vector<InputSums> sums_for(std::span<const Stage> stages, int64_t index);
-  void add(const Inputs& inputs, InputSums& sums);
-  void add(const Inputs& inputs, const Stage& stage, InputSums& sums);
+  void add(Matrix now, Matrix original, InputSums& sums);
+  void add(const Stage& stage, int64_t index, InputSums& sums);
   void advance(const LayerStages& layer, int64_t index, Half half);
 
   const Spec& spec_;

@@ -79,8 +79,8 @@ class Moment {
 };
 
 /// Keys and values of a position.
-int64_t cache_floats(const Spec&, const LayerSpec& layer) {
-  return layer.kv_heads * (layer.key_dim + layer.value_dim);
+int64_t cache_floats(const LayerSpec& layer) {
+  return layer.mixer == Mixer::delta ? 0 : layer.kv_heads * (layer.key_dim + layer.value_dim);
 }
 
 /// Whether a matrix is the last of those that share their sums.
@@ -143,9 +143,9 @@ class Estimate {
     moment.add_mapped("states of the tokens", in_memory_);
     const int64_t together = std::max(Decoder::kMaxRows, calibration_.longest);
     const int64_t rows = std::min(Decoder::kMaxRows, calibration_.tokens);
-    const int64_t widest = spec_.most([](const Spec& s, const LayerSpec& l) {
-      return std::max({l.intermediate, l.expert_intermediate, s.hidden});
-    });
+    const int64_t inner =
+        spec_.most([](const LayerSpec& l) { return std::max(l.intermediate, l.expert_intermediate); });
+    const int64_t widest = std::max(inner, spec_.hidden);
     moment.add("activations of a batch", tracks() * (Decoder::workspace_bytes(spec_, rows, kFloat) +
                                                      floats(together, spec_.most(&cache_floats))) +
                                              floats(std::min(kPackedRows, rows), widest));
@@ -185,15 +185,15 @@ class Estimate {
   }
 
   static bool same_shape(const LayerSpec& a, const LayerSpec& b) {
-    return a.kv_heads == b.kv_heads && a.key_dim == b.key_dim && a.value_dim == b.value_dim &&
-           a.intermediate == b.intermediate && a.experts == b.experts &&
+    return a.mixer == b.mixer && a.heads == b.heads && a.kv_heads == b.kv_heads && a.key_dim == b.key_dim &&
+           a.value_dim == b.value_dim && a.intermediate == b.intermediate && a.experts == b.experts &&
            a.expert_intermediate == b.expert_intermediate;
   }
 
   /// Keys and values of a position in all layers.
   int64_t whole_cache() const {
     int64_t floats = 0;
-    for (const LayerSpec& layer : spec_.layer) floats += cache_floats(spec_, layer);
+    for (const LayerSpec& layer : spec_.layer) floats += cache_floats(layer);
     return floats;
   }
 

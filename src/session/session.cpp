@@ -67,7 +67,7 @@ void Session::append_tokens(std::span<const int32_t> ids) {
 void Session::reset() {
   history_.clear();
   processed_ = 0;
-  cache_->truncate(0, 0);
+  (void)cache_->truncate(0, 0);
   logits_.clear();
   stats_ = {};
   generating_ = false;
@@ -108,7 +108,7 @@ void Session::process_pending(Logits keep, const Progress& progress) {
       }
     }
   } catch (...) {
-    cache_->truncate(0, start);
+    processed_ = cache_->truncate(0, start);
     cancel_ = false;
     throw;
   }
@@ -135,7 +135,7 @@ void Session::begin(const GenerationOptions& options, const Progress& progress) 
   generating_ = false;
   sampled_.reset();
   if (pending() == 0) {  // the logits of the last token are needed again
-    cache_->truncate(0, --processed_);
+    processed_ = cache_->truncate(0, processed_ - 1);
   }
   prefill(Logits::last, progress);
   generation_ = options;

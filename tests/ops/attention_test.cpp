@@ -232,7 +232,7 @@ TEST(Attention, RefusesPositionsWithoutRoom) {
   const auto backend = backend_with(1);
   World world(*backend, {2, 1, 8, 8, 0}, {80});
   world.step(span_of(0, 0, 80));
-  world.cache().truncate(0, 10);
+  EXPECT_EQ(world.cache().truncate(0, 10), 10);
   EXPECT_THROW(world.step(span_of(0, 79, 80)), Error);
 }
 
@@ -248,10 +248,10 @@ TEST(KvCache, GrowsAndShrinksByPages) {
   EXPECT_GE(grown, uint64_t{301} * 2 * 2 * 16 * 4);
   cache->reserve(1, 10);
   EXPECT_EQ(cache->bytes(), grown);
-  cache->truncate(1, 1);
+  EXPECT_EQ(cache->truncate(1, 1), 1);
   EXPECT_EQ(cache->bytes(), 2 * page);
-  cache->truncate(1, 0);
-  cache->truncate(0, 0);
+  EXPECT_EQ(cache->truncate(1, 0), 0);
+  EXPECT_EQ(cache->truncate(0, 0), 0);
   EXPECT_EQ(cache->bytes(), 0u);
   EXPECT_THROW(cache->reserve(2, 1), Error);
 }

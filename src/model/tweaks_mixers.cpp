@@ -1,0 +1,101 @@
+// What config.json says of latents and of the gated delta rule.
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "model/spec.h"
+#include "model/tweaks.h"
+
+namespace gptq {
+namespace {
+
+constexpr int64_t kAny = std::numeric_limits<int64_t>::max(), kMaxWidth = int64_t{1} << 24,
+                  kMaxHeads = 65'536;
+constexpr double kHuge = 1e30, kLeast = 1e-30;
+
+void read_latents(const JsonObject& config, Spec& spec) {
+  LatentSpec& latent = spec.latent;
+  latent = {.queries = config.integer_or({"q_lora_rank"}, 1, kMaxWidth, 0),
+            .keys = config.integer({"kv_lora_rank"}, 1, kMaxWidth),
+            .plain = config.integer({"qk_nope_head_dim"}, 1, kMaxHeads),
+            .turning = config.integer({"qk_rope_head_dim"}, 1, kMaxHeads)};
+  spec.kv_heads = spec.heads;
+  for (LayerSpec& layer : spec.layer) {
+    layer.mixer = Mixer::latent;
+    layer.key_dim = latent.plain + latent.turning;
+    layer.value_dim = config.integer_or({"v_head_dim"}, 1, kMaxHeads, spec.hidden / spec.heads);
+  }
+  RopeSpec& rope = spec.ropes.front();
+  if (!config.boolean_or({"rope_interleave"}, true)) rope.layout = RopeLayout::half;
+  spec.attention_scale = 1.0 / std::sqrt(static_cast<double>(latent.plain + latent.turning));
+  const auto scaling = config.object({"rope_parameters", "rope_scaling"});
+  if (rope.kind == RopeKind::plain || !scaling || rope.factor <= 1) return;
+  const double sharper =
+      1.0 + 0.1 * scaling->number_or({"mscale_all_dim"}, 0, kHuge, 0) * std::log(rope.factor);
+  spec.attention_scale *= sharper * sharper;
+}
+
+/// layer_types decides, or each full_attention_interval-th layer has attention.
+void read_delta(const JsonObject& config, Spec& spec) {
+  if (spec.act.act != Act::silu) config.refuse(Fault::unsupported, "hidden_act", "silu");
+  spec.conv_kernel = config.integer_or({"linear_conv_kernel_dim"}, 1, 64, 4);
+  const LayerSpec delta{.mixer = Mixer::delta,
+                        .heads = config.integer_or({"linear_num_value_heads"}, 1, kMaxHeads, 32),
+                        .kv_heads = config.integer_or({"linear_num_key_heads"}, 1, kMaxHeads, 16),
+                        .key_dim = config.integer_or({"linear_key_head_dim"}, 1, kMaxHeads, 128),
+                        .value_dim = config.integer_or({"linear_value_head_dim"}, 1, kMaxHeads, 128),
+                        .rope = -1};
+  const int64_t interval = config.integer_or({"full_attention_interval"}, 1, kAny, 4);
+  const Json* types = config.find({"layer_types"});
+  if (types != nullptr && (!types->is_array() || types->size() != spec.layer.size()))
+    config.refuse(Fault::mismatch, "layer_types", cat("an array of ", spec.layers, " entries"));
+  for (size_t i = 0; i < spec.layer.size(); ++i) {
+    const bool full =
+        types != nullptr ? (*types)[i] == "full_attention" : (static_cast<int64_t>(i) + 1) % interval == 0;
+    if (types != nullptr && !full && (*types)[i] != "linear_attention")
+      config.refuse(Fault::unsupported, "layer_types", "'full_attention' or 'linear_attention'");
+    if (!full) spec.layer[i] = delta;
+  }
+}
+
+}  // namespace
+
+void tweak_deepseek_v3(const JsonObject& config, Spec& spec) {
+  read_latents(config, spec);
+  tweak_glm4_moe(config, spec);
+}
+
+void tweak_deepseek_v2(const JsonObject& config, Spec& spec) {
+  tweak_deepseek_v3(config, spec);
+  RouterParams& router = spec.router;
+  router.renormalize = Renormalize::no;  // whatever norm_topk_prob says, as transformers has it
+  router.group_score = GroupScore::best;
+  const std::string method = config.string_or({"topk_method"}, "greedy");
+  if (method == "greedy") router.groups = router.groups_chosen = 1;
+  if (method != "greedy" && method != "group_limited_greedy")
+    config.refuse(Fault::unsupported, "topk_method", "'greedy' or 'group_limited_greedy'");
+}
+
+void tweak_minicpm3(const JsonObject& config, Spec& spec) {
+  read_latents(config, spec);
+  const double root = std::sqrt(static_cast<double>(spec.layers));
+  const auto hidden = static_cast<double>(spec.hidden);
+  spec.embed_scale = config.number_or({"scale_emb"}, kLeast, kHuge, 12);
+  spec.residual_scale =
+      (config.is_null("scale_depth") ? root : config.number_or({"scale_depth"}, kLeast, kHuge, 1.4)) / root;
+  spec.head_scale =
+      (config.is_null("dim_model_base") ? hidden : config.number_or({"dim_model_base"}, kLeast, kHuge, 256)) /
+      hidden;
+}
+
+void tweak_qwen3_5(const JsonObject& config, Spec& spec) { read_delta(config, spec); }
+
+void tweak_qwen3_next(const JsonObject& config, Spec& spec) {
+  read_delta(config, spec);
+  tweak_qwen_moe(config, spec);
+  spec.router.renormalize = config.boolean_or({"norm_topk_prob"}, true) ? Renormalize::yes : Renormalize::no;
+}
+
+}  // namespace gptq
