@@ -33,12 +33,16 @@ struct PackedRows {
 struct TiledProduct {
   CpuStream& stream;
   const Gemm& gemm;
-  int64_t inputs, outputs;
+  const TiledRows& all;
+  TiledStart start;
   const float* bias;
   const FillPanel& fill;
+  int64_t inputs = all.inputs, outputs = all.outputs;
 
-  void band(const float* x, int64_t rows, float* y) const {
+  void band(int64_t first, int64_t rows) const {
     const int64_t height = gemm.rows, padded = round_up(rows, height);
+    const float* const x = all.x + first * all.x_stride;
+    float* const y = all.y + first * all.y_stride;
     const Scratch::Lease lease = stream.scratch().floats(padded / height * gemm.left_floats(inputs));
     pack(x, rows, padded, lease.floats());
     const PackedRows packed{gemm, lease.floats(), padded / height};
@@ -69,7 +73,7 @@ struct TiledProduct {
         const int64_t first = t * height;
         for (int64_t k = 0; k < inputs; k += kStepInputs) {
           const int64_t depth = std::min(kStepInputs, inputs - k);
-          gemm.left(x + first * inputs + k, inputs, std::min(height, rows - first), depth,
+          gemm.left(x + first * all.x_stride + k, all.x_stride, std::min(height, rows - first), depth,
                     out + gemm.left_floats(k) * (padded / height) + t * gemm.left_floats(depth));
         }
       }
@@ -79,9 +83,9 @@ struct TiledProduct {
   /// Steps of the inputs outside, panels inside: the rows of a step stay in the cache for all panels.
   void item(const PackedRows& packed, Span rows, Span panels, float* panel, float* packed_panel,
             float* y) const {
-    for (int64_t r = rows.begin; bias != nullptr && r < rows.end; ++r) {
+    for (int64_t r = rows.begin; start == TiledStart::bias && r < rows.end; ++r) {
       const int64_t first = panels.begin * kTileCols, last = std::min(outputs, panels.end * kTileCols);
-      std::copy(bias + first, bias + last, y + r * outputs + first);
+      std::copy(bias + first, bias + last, y + r * all.y_stride + first);
     }
     for (int64_t k = 0; k < inputs; k += kStepInputs) {
       const int64_t depth = std::min(kStepInputs, inputs - k);
@@ -91,8 +95,8 @@ struct TiledProduct {
         fill(col, cols, k, depth, panel);
         if (gemm.right != nullptr) gemm.right(panel, depth, packed_panel);
         gemm.multiply(depth, packed.tile(rows.begin, k, depth), gemm.left_floats(depth),
-                      gemm.right != nullptr ? packed_panel : panel, y + rows.begin * outputs + col, outputs,
-                      rows.end - rows.begin, cols, k > 0 || bias != nullptr);
+                      gemm.right != nullptr ? packed_panel : panel, y + rows.begin * all.y_stride + col,
+                      all.y_stride, rows.end - rows.begin, cols, k > 0 || start != TiledStart::zero);
       }
     }
   }
@@ -108,14 +112,12 @@ std::vector<float> bias_values(const Tensor* bias, int64_t rows) {
   return to_float(*bias);
 }
 
-void tiled_product(CpuStream& stream, const Gemm& gemm, const float* x, int64_t rows, int64_t inputs,
-                   int64_t outputs, const float* bias, float* y, const FillPanel& fill) {
-  const TiledProduct product{stream, gemm, inputs, outputs, bias, fill};
-  const int64_t bands = (rows + kBandRows - 1) / kBandRows;
+void tiled_product(CpuStream& stream, const Gemm& gemm, const TiledRows& operands, TiledStart start,
+                   const float* bias, const FillPanel& fill) {
+  const TiledProduct product{stream, gemm, operands, start, bias, fill};
+  const int64_t rows = operands.rows, bands = (rows + kBandRows - 1) / kBandRows;
   const int64_t band_rows = round_up((rows + bands - 1) / std::max<int64_t>(bands, 1), gemm.rows);
-  for (int64_t r = 0; r < rows; r += band_rows) {
-    product.band(x + r * inputs, std::min(band_rows, rows - r), y + r * outputs);
-  }
+  for (int64_t r = 0; r < rows; r += band_rows) product.band(r, std::min(band_rows, rows - r));
 }
 
 void CpuStream::linear(const Linear& w, Matrix x, Matrix y) {

@@ -1,6 +1,8 @@
 // Coordinate descent on (W - Q) H (W - Q)^T. With R = W - Q and G = R H, the best value of one weight, all else equal,
-// is q + G_j / H_jj. Blocks of columns go one after another: G of a block is one product with all of H's rows, and what
-// changes inside the block is kept up to date in it, 16 rows of weights side by side.
+// is q + G_j / H_jj. Spans of columns go one after another: G of a span is one product with all of H's rows. In it blocks go
+// one after another: a product with some of H's rows makes up for what has changed in the span before the block, and what
+// changes inside the block is kept up to date in it, 16 rows of weights side by side. Rows know nothing of each other, so
+// that bands of them go through all sweeps one after another.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -16,7 +18,8 @@
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kBlock = 128;  // columns
+constexpr int64_t kBlock = 128, kSpan = 1024;  // columns
+constexpr int64_t kBandRows = 512, kRowsOfThread = 4 * kLanes;
 
 struct Columns {
   int64_t begin, end;
@@ -50,6 +53,21 @@ std::vector<Columns> find_blocks(const std::vector<Columns>& groups) {
   return blocks;
 }
 
+/// Whole blocks; a group of several has spans of its own, since its scale changes behind it.
+std::vector<Columns> find_spans(const std::vector<Columns>& blocks, const std::vector<Columns>& groups) {
+  const auto cut_at = [&](int64_t column) {
+    return std::any_of(groups.begin(), groups.end(), [&](const Columns& group) {
+      return group.size() > kBlock && (group.begin == column || group.end == column);
+    });
+  };
+  std::vector<Columns> spans;
+  for (const Columns& block : blocks) {
+    const bool open = !spans.empty() && block.end - spans.back().begin <= kSpan && !cut_at(block.begin);
+    open ? void(spans.back().end = block.end) : spans.push_back(block);
+  }
+  return spans;
+}
+
 /// The best scale for codes as they are, or the old one if that would be another solution altogether.
 float fitted_scale(float old, double numerator, double denominator, ScaleType type) {
   const double fitted = old + numerator / denominator;
@@ -66,65 +84,98 @@ class Refinement {
         params_(params),
         problem_(problem),
         h_(std::move(h)),
-        residual_(static_cast<size_t>(problem.rows * problem.cols)),
-        product_(static_cast<size_t>(problem.rows * kBlock)),
+        most_rows_(std::min(problem.rows, std::max(kBandRows, kRowsOfThread * stream.threads()))),
+        residual_(static_cast<size_t>(most_rows_ * problem.cols)),
         groups_(find_groups(problem)),
-        blocks_(find_blocks(groups_)) {}
+        blocks_(find_blocks(groups_)),
+        spans_(find_spans(blocks_, groups_)) {
+    int64_t widest = 0;
+    for (const Columns& span : spans_) widest = std::max(widest, span.size());
+    product_.resize(static_cast<size_t>(most_rows_ * widest));
+    if (params.sweeps > 0) less_.resize(product_.size());
+  }
 
   void run() {
-    for (int sweep = 0; sweep < params_.sweeps; ++sweep) {
-      const bool refit = sweep >= params_.sweeps - params_.refits;
-      find_residual();
-      size_t group = 0;  // the first that is not behind
-      for (const Columns& b : blocks_) {
-        multiply_residual(b);
-        const size_t first = group;
-        while (group < groups_.size() && groups_[group].end <= b.end) ++group;
-        const bool whole = first < group && groups_[first].begin >= b.begin;
-        each_lanes(
-            [&](int64_t r, int64_t lanes) { descend(b, r, lanes, refit && whole ? first : group, group); });
-        if (refit && first < group && !whole) refit_large(groups_[first]);
-      }
+    for (first_row_ = 0; first_row_ < problem_.rows; first_row_ += most_rows_) {
+      rows_ = std::min(most_rows_, problem_.rows - first_row_);
+      for (int i = 0; i < params_.sweeps; ++i) sweep(i >= params_.sweeps - params_.refits);
+      if (problem_.row_loss != nullptr) find_loss();
     }
-    if (problem_.row_loss != nullptr) find_loss();
   }
 
  private:
-  float value(int64_t r, int64_t j) const {
-    const int64_t at = problem_.group_of[j] * problem_.rows + r;
-    return problem_.scales[at] *
-           static_cast<float>(problem_.codes[r * problem_.cols + j] - problem_.zeros[at]);
+  // Rows r of the band; those of the problem are counted with these.
+  uint8_t* codes(int64_t r) const { return problem_.codes + (first_row_ + r) * problem_.cols; }
+  /// Of scales and zeros.
+  int64_t place(int64_t column, int64_t r) const {
+    return problem_.group_of[column] * problem_.rows + first_row_ + r;
   }
   float* residual(int64_t r) { return residual_.data() + r * problem_.cols; }
 
   void each_row(const std::function<void(int64_t r)>& visit) {
-    stream_.parallel_for(problem_.rows, 16, [&](int64_t begin, int64_t end) {
+    stream_.parallel_for(rows_, 16, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) visit(r);
     });
   }
   void each_lanes(const std::function<void(int64_t r, int64_t lanes)>& visit) {
-    stream_.parallel_for((problem_.rows + kLanes - 1) / kLanes, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) visit(i * kLanes, std::min(kLanes, problem_.rows - i * kLanes));
+    stream_.parallel_for((rows_ + kLanes - 1) / kLanes, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) visit(i * kLanes, std::min(kLanes, rows_ - i * kLanes));
     });
   }
 
-  void find_residual() {
+  void sweep(bool refit) {
+    find_residual({0, problem_.cols});
+    size_t group = 0;  // the first that is not behind
+    auto block = blocks_.begin();
+    for (const Columns& span : spans_) {
+      multiply_residual(span);
+      for (; block != blocks_.end() && block->end <= span.end; ++block) {
+        const Columns& b = *block;
+        follow_span(span, b);
+        const size_t first = group;
+        while (group < groups_.size() && groups_[group].end <= b.end) ++group;
+        const bool whole = first < group && groups_[first].begin >= b.begin;
+        each_lanes([&](int64_t r, int64_t lanes) {
+          descend(span, b, r, lanes, refit && whole ? first : group, group);
+        });
+        if (refit && first < group && !whole) refit_large(groups_[first]);
+      }
+    }
+  }
+
+  void find_residual(const Columns& columns) {
     each_row([&](int64_t r) {
-      const float* target = problem_.target + r * problem_.cols;
-      for (int64_t j = 0; j < problem_.cols; ++j) residual(r)[j] = target[j] - value(r, j);
+      const float* target = problem_.target + (first_row_ + r) * problem_.cols;
+      for (int64_t j = columns.begin; j < columns.end; ++j) {
+        const int64_t at = place(j, r);
+        const float value = problem_.scales[at] * static_cast<float>(codes(r)[j] - problem_.zeros[at]);
+        residual(r)[j] = target[j] - value;
+      }
     });
   }
 
-  /// out [rows, b.size()] = x [rows, from.size()] H[from, b]
-  void multiply(const std::vector<float>& x, const Columns& from, const Columns& b, std::vector<float>& out) {
-    tiled_product(stream_, stream_.kernels().gemm, x.data(), problem_.rows, from.size(), b.size(), nullptr,
-                  out.data(), [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* panel) {
-                    const float* h = h_.data() + (from.begin + k) * problem_.cols + b.begin + col;
-                    for (int64_t i = 0; i < depth; ++i, h += problem_.cols, panel += kTileCols)
-                      std::copy(h, h + cols, panel);
-                  });
+  /// y [rows, to.size()] (+)= x [rows, from.size()] H[from, to]
+  void multiply(const float* x, int64_t x_stride, const Columns& from, const Columns& to, float* y,
+                int64_t y_stride, TiledStart start) {
+    const FillPanel fill = [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* panel) {
+      const float* h = h_.data() + (from.begin + k) * problem_.cols + to.begin + col;
+      for (int64_t i = 0; i < depth; ++i, h += problem_.cols, panel += kTileCols)
+        std::copy(h, h + cols, panel);
+    };
+    tiled_product(stream_, stream_.gemms().usual, {x, x_stride, y, y_stride, rows_, from.size(), to.size()},
+                  start, nullptr, fill);
   }
-  void multiply_residual(const Columns& b) { multiply(residual_, {0, problem_.cols}, b, product_); }
+  /// product_ = R H[all, to]
+  void multiply_residual(const Columns& to) {
+    multiply(residual_.data(), problem_.cols, {0, problem_.cols}, to, product_.data(), to.size(),
+             TiledStart::zero);
+  }
+  /// G of a block after the changes in the span before it.
+  void follow_span(const Columns& span, const Columns& b) {
+    if (b.begin == span.begin) return;
+    multiply(less_.data(), span.size(), {span.begin, b.begin}, b, product_.data() + b.begin - span.begin,
+             span.size(), TiledStart::y);
+  }
 
   /// What the lanes have in a block, [columns][kLanes] each.
   struct Lanes {
@@ -134,19 +185,19 @@ class Refinement {
   };
 
   /// Rows r, r + 1, ... of the block, whose G is in product_; fits the scales of groups [first, last) behind it.
-  void descend(const Columns& b, int64_t r, int64_t lanes, size_t first, size_t last) {
+  void descend(const Columns& span, const Columns& b, int64_t r, int64_t lanes, size_t first, size_t last) {
     Lanes x;
-    stream_.kernels().pack(Dense::f32, product_.data() + r * b.size(), b.size(), lanes, b.size(), x.g,
-                           kLanes);
+    const int64_t at = r * span.size() + b.begin - span.begin;
+    stream_.kernels().pack(Dense::f32, product_.data() + at, span.size(), lanes, b.size(), x.g, kLanes);
     for (int64_t l = 0; l < lanes; ++l) {
-      const uint8_t* codes = problem_.codes + (r + l) * problem_.cols + b.begin;
-      for (int64_t j = 0; j < b.size(); ++j) x.codes[j * kLanes + l] = codes[j];
+      const uint8_t* from = codes(r + l) + b.begin;
+      for (int64_t j = 0; j < b.size(); ++j) x.codes[j * kLanes + l] = from[j];
     }
     float scales[kLanes], inverses[kLanes];
     for (int64_t j = 0; j < b.size(); ++j) {
       const int64_t column = b.begin + j;
       if (j == 0 || problem_.group_of[column] != problem_.group_of[column - 1]) {
-        const float* from = problem_.scales + problem_.group_of[column] * problem_.rows + r;
+        const float* from = problem_.scales + place(column, r);
         for (int64_t l = 0; l < kLanes; ++l) {
           scales[l] = l < lanes ? from[l] : 1.0f;
           inverses[l] = 1.0f / scales[l];
@@ -155,13 +206,16 @@ class Refinement {
       move_codes(b, j, scales, inverses, x);
     }
     for (int64_t l = 0; l < lanes; ++l) {
-      uint8_t* codes = problem_.codes + (r + l) * problem_.cols + b.begin;
-      for (int64_t j = 0; j < b.size(); ++j) codes[j] = static_cast<uint8_t>(x.codes[j * kLanes + l]);
+      uint8_t* to = codes(r + l) + b.begin;
+      for (int64_t j = 0; j < b.size(); ++j) to[j] = static_cast<uint8_t>(x.codes[j * kLanes + l]);
     }
     for (size_t group = first; group < last; ++group) refit_small(b, groups_[group], r, lanes, x);
     for (int64_t l = 0; l < lanes; ++l) {
-      float* row = residual(r + l) + b.begin;
-      for (int64_t j = 0; j < b.size(); ++j) row[j] -= x.change[j * kLanes + l];
+      float *row = residual(r + l) + b.begin, *less = less_.data() + at + l * span.size();
+      for (int64_t j = 0; j < b.size(); ++j) {
+        row[j] -= x.change[j * kLanes + l];
+        less[j] = -x.change[j * kLanes + l];
+      }
     }
   }
 
@@ -196,12 +250,11 @@ class Refinement {
   /// A group inside the block: the scale s minimizes (R - (s - s_old) C) H (...)^T for C = code - zero.
   void refit_small(const Columns& b, const Columns& group, int64_t r, int64_t lanes, Lanes& x) const {
     float c[kBlock * kLanes] = {}, h_c[kBlock * kLanes] = {};
-    const int64_t at = problem_.group_of[group.begin] * problem_.rows + r;
+    const int64_t at = place(group.begin, r);
     for (int64_t j = group.begin; j < group.end; ++j) {
       float* column = c + (j - b.begin) * kLanes;
-      for (int64_t l = 0; l < lanes; ++l) {
-        column[l] = static_cast<float>(problem_.codes[(r + l) * problem_.cols + j]) - problem_.zeros[at + l];
-      }
+      for (int64_t l = 0; l < lanes; ++l)
+        column[l] = static_cast<float>(codes(r + l)[j]) - problem_.zeros[at + l];
       follow(b, j - b.begin, column, h_c);  // h_c = -C H
     }
     float by[kLanes] = {};
@@ -224,50 +277,49 @@ class Refinement {
     }
   }
 
-  /// A group of several blocks, all rows.
+  /// A group of several blocks. Its span ends with it, so that product_ and less_ are free.
   void refit_large(const Columns& group) {
-    const auto rows = static_cast<size_t>(problem_.rows);
-    std::vector<float> c(rows * static_cast<size_t>(group.size())), h_c(rows * kBlock);
+    const auto rows = static_cast<size_t>(rows_);
+    std::vector<float> c(rows * static_cast<size_t>(group.size()));
     std::vector<double> numerator(rows), denominator(rows);
-    const int64_t at = problem_.group_of[group.begin] * problem_.rows;
     each_row([&](int64_t r) {
-      for (int64_t j = group.begin; j < group.end; ++j) {
-        c[static_cast<size_t>(r * group.size() + j - group.begin)] =
-            static_cast<float>(problem_.codes[r * problem_.cols + j]) - problem_.zeros[at + r];
-      }
+      const uint16_t zero = problem_.zeros[place(group.begin, r)];
+      for (int64_t j = group.begin; j < group.end; ++j)
+        c[static_cast<size_t>(r * group.size() + j - group.begin)] = static_cast<float>(codes(r)[j]) - zero;
     });
-    for (int64_t begin = group.begin; begin < group.end; begin += kBlock) {
-      const Columns b{begin, std::min(begin + kBlock, group.end)};
-      multiply_residual(b);
-      multiply(c, group, b, h_c);
+    for (const Columns& s : spans_) {
+      if (s.begin < group.begin || s.end > group.end) continue;
+      multiply_residual(s);
+      multiply(c.data(), group.size(), group, s, less_.data(), s.size(), TiledStart::zero);
       each_row([&](int64_t r) {
-        for (int64_t i = 0; i < b.size(); ++i) {
-          const double code = c[static_cast<size_t>(r * group.size() + b.begin - group.begin + i)];
-          numerator[static_cast<size_t>(r)] += code * product_[static_cast<size_t>(r * b.size() + i)];
-          denominator[static_cast<size_t>(r)] += code * h_c[static_cast<size_t>(r * b.size() + i)];
+        const float* code = c.data() + r * group.size() + s.begin - group.begin;
+        for (int64_t i = 0; i < s.size(); ++i) {
+          numerator[static_cast<size_t>(r)] +=
+              double{code[i]} * product_[static_cast<size_t>(r * s.size() + i)];
+          denominator[static_cast<size_t>(r)] +=
+              double{code[i]} * less_[static_cast<size_t>(r * s.size() + i)];
         }
       });
     }
     each_row([&](int64_t r) {
       const auto i = static_cast<size_t>(r);
-      float& scale = problem_.scales[at + r];
+      float& scale = problem_.scales[place(group.begin, r)];
       scale = fitted_scale(scale, numerator[i], denominator[i], params_.scale_type);
-      const float* target = problem_.target + r * problem_.cols;
-      for (int64_t j = group.begin; j < group.end; ++j) residual(r)[j] = target[j] - value(r, j);
     });
+    find_residual(group);
   }
 
   void find_loss() {
-    find_residual();
-    std::fill(problem_.row_loss, problem_.row_loss + problem_.rows, 0.0);
-    for (const Columns& b : blocks_) {
-      multiply_residual(b);
+    find_residual({0, problem_.cols});
+    double* const loss = problem_.row_loss + first_row_;
+    std::fill(loss, loss + rows_, 0.0);
+    for (const Columns& s : spans_) {
+      multiply_residual(s);
       each_row([&](int64_t r) {
         double sum = 0;
-        for (int64_t i = 0; i < b.size(); ++i) {
-          sum += double{residual(r)[b.begin + i]} * product_[static_cast<size_t>(r * b.size() + i)];
-        }
-        problem_.row_loss[r] += sum / 2;
+        for (int64_t i = 0; i < s.size(); ++i)
+          sum += double{residual(r)[s.begin + i]} * product_[static_cast<size_t>(r * s.size() + i)];
+        loss[r] += sum / 2;
       });
     }
   }
@@ -275,10 +327,13 @@ class Refinement {
   CpuStream& stream_;
   const RefineParams& params_;
   const RefineProblem& problem_;
-  std::vector<float> h_;         // [cols, cols]
+  std::vector<float> h_;  // [cols, cols]
+  // of the band under way
+  int64_t most_rows_, first_row_ = 0, rows_ = 0;
   std::vector<float> residual_;  // R [rows, cols]
-  std::vector<float> product_;   // R H [rows, columns of the block]
-  std::vector<Columns> groups_, blocks_;
+  std::vector<float> product_,
+      less_;  // of the span, [rows, its columns]: R H, and what was taken from weights
+  std::vector<Columns> groups_, blocks_, spans_;
 };
 
 /// H'[i][j] = H[order[i]][order[j]] + (i == j ? diagonal_add[i] : 0) [size, size]

@@ -25,6 +25,8 @@ constexpr uint64_t kInputsWithoutLimit = uint64_t{1} << 30;
 constexpr uint64_t kSumsWithoutLimit = uint64_t{4} << 30;
 /// Rows that the tiled product packs at a time, and rows of one outer product.
 constexpr int64_t kPackedRows = 528, kOuterRows = 256;
+/// Rows that sweeps go over at a time, for up to eight threads, and columns of one product of theirs.
+constexpr int64_t kRefinedRows = 512, kRefinedCols = 1024;
 /// Bytes of a tokenizer in memory for each byte of its file; bytes of tokens for each byte of text.
 constexpr uint64_t kTokenizerFactor = 6, kTextFactor = 2;
 
@@ -317,8 +319,9 @@ class Estimate {
     moment(h + drifts + factor + spread, kept + (moved ? 2 * floats(std::min<int64_t>(rows, 512), cols) : 0));
     const Amount later = lets_go ? 0 : drifts + factor + spread;
     moment(h + (lets_go ? 0 : drifts) + factor + spread, kept + half_way + floats(cols, 128));
-    // target, codes and residual in another order; the Hessian as a square
-    if (options.sweeps > 0) moment(h + square + later, kept + half_way + 9 * weights);
+    // target and codes in another order; the Hessian as a square; residual, its product and changes of a band of rows
+    const Amount band = floats(std::min<int64_t>(rows, kRefinedRows), Amount(cols) + 2 * kRefinedCols);
+    if (options.sweeps > 0) moment(h + square + later, kept + half_way + 5 * weights + band);
     const Amount codes = Amount(m.rows) * cols;
     moment(h + square + later, codes + sample / 4 * 9);
     moment(h + later, codes + m.quantized * 3);
