@@ -111,16 +111,15 @@ void CpuStream::retarget(const Factor& factor, const Drifts& drifts, const Drift
     float* w = weights + r * cols;
     std::fill(b.begin(), b.end(), 0.0f);
     if (inputs != nullptr) {
-      tiled_product(*this, kernels().gemm, w, count, cols, cols, nullptr, a.data(),
+      tiled_product(*this, gemms().usual, w, count, cols, cols, nullptr, a.data(),
                     drift_panels(*inputs, order));
       kernels().axpy(static_cast<float>(parts.inputs), a.data(), count * cols, b.data());
     }
     if (residual != nullptr) {
       add_rows(*this, *residual, first_row + r, count, order, static_cast<float>(parts.residual), b.data());
     }
-    tiled_product(*this, kernels().gemm, b.data(), count, cols, cols, nullptr, a.data(),
-                  transposed_panels(u));
-    tiled_product(*this, kernels().gemm, a.data(), count, cols, cols, nullptr, b.data(), upper_panels(u));
+    tiled_product(*this, gemms().usual, b.data(), count, cols, cols, nullptr, a.data(), transposed_panels(u));
+    tiled_product(*this, gemms().usual, a.data(), count, cols, cols, nullptr, b.data(), upper_panels(u));
     kernels().axpy(1.0f, b.data(), count * cols, w);
   }
 }
@@ -138,12 +137,12 @@ void CpuStream::spread_drift(Factor& factor, const Drift& drift, std::span<const
           sums.at(order[static_cast<size_t>(i)], order[static_cast<size_t>(j)]);
     }
   }
-  tiled_product(*this, kernels().gemm, ordered.data(), size, size, size, nullptr, product.data(),
+  tiled_product(*this, gemms().usual, ordered.data(), size, size, size, nullptr, product.data(),
                 transposed_panels(into.u()));
   for (int64_t i = 0; i < size; ++i) {  // triu(., 1)
     std::fill_n(product.begin() + i * size, i + 1, 0.0f);
   }
-  tiled_product(*this, kernels().gemm, product.data(), size, size, size, nullptr, ordered.data(),
+  tiled_product(*this, gemms().usual, product.data(), size, size, size, nullptr, ordered.data(),
                 upper_panels(into.u()));
   UpperPanels p(size);
   for (int64_t i = 0; i < size; ++i) {
