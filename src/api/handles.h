@@ -8,8 +8,8 @@
 
 #include "api/guard.h"
 #include "gptq.h"
-#include "model/model.h"
 #include "quant/job.h"
+#include "session/model.h"
 #include "session/session.h"
 
 namespace gptq::api {

@@ -8,9 +8,9 @@
 
 #include "api/option_table.h"
 #include "gptq.h"
-#include "model/model.h"
 #include "quant/convert.h"
 #include "quant/options.h"
+#include "session/model.h"
 #include "session/session.h"
 
 struct gptq_options {

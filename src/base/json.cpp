@@ -340,6 +340,10 @@ bool JsonObject::boolean_or(Keys keys, bool otherwise) const {
   return value->get<bool>();
 }
 
+void JsonObject::refuse_unless(std::string_view key, bool wanted) const {
+  if (boolean_or({key}, wanted) != wanted) refuse(Fault::unsupported, key, wanted ? "true" : "false");
+}
+
 std::string JsonObject::string(Keys keys) const {
   std::string_view key;
   const Json& value = require(keys, &key);

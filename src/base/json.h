@@ -102,6 +102,8 @@ class JsonObject {
   double number_or(Keys keys, double low, double high, double otherwise) const;
 
   bool boolean_or(Keys keys, bool otherwise) const;
+  /// Fault::unsupported where the key is there and says otherwise.
+  void refuse_unless(std::string_view key, bool wanted) const;
   std::string string(Keys keys) const;
   std::string string_or(Keys keys, std::string_view otherwise) const;
   std::optional<JsonObject> object(Keys keys) const;

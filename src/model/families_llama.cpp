@@ -51,7 +51,6 @@ constexpr NormName kPlain[] = {{NormPlace::attention, ""}, {NormPlace::mlp, ""}}
 constexpr Names kOlmo =
     names(outer("model.", "embed_tokens", "layers.", {}, "lm_head", kRotaryBuffer), kPlain, kSeparate);
 
-constexpr std::array<NormName, 1> kOneNorm{{{NormPlace::attention, "input_layernorm"}}};
 constexpr auto kCohereNorms = joined(kOneNorm, kMaybeHeadNorms);
 constexpr Names kCohere = names(kLlamaOuter, kCohereNorms, kSeparate);
 

@@ -46,6 +46,7 @@ constexpr std::array<T, A + B> joined(const std::array<T, A>& a, const std::arra
 // What many families have in common
 inline constexpr std::array<NormName, 2> kNorms{
     {{NormPlace::attention, "input_layernorm"}, {NormPlace::mlp, "post_attention_layernorm"}}};
+inline constexpr std::array<NormName, 1> kOneNorm{{{NormPlace::attention, "input_layernorm"}}};
 inline constexpr std::array<NormName, 2> kHeadNorms{
     {{NormPlace::q, "self_attn.q_norm"}, {NormPlace::k, "self_attn.k_norm"}}};
 inline constexpr std::array<NormName, 2> kMaybeHeadNorms{

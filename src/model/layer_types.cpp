@@ -1,22 +1,15 @@
 #include "model/layer_types.h"
 
-#include <limits>
-
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "model/spec.h"
+#include "model/tweaks.h"
 
 namespace gptq {
 namespace {
 
-constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
-
 void read_types(const JsonObject& config, const Json& types, std::optional<int64_t> width, Spec& spec) {
-  if (!types.is_array() || types.size() != spec.layer.size()) {
-    config.refuse(Fault::mismatch, "layer_types",
-                  cat("an array of ", spec.layers, " entries, one per layer"));
-  }
   for (size_t i = 0; i < spec.layer.size(); ++i) {
     const Json& type = types[i];
     if (type == "full_attention") continue;
@@ -31,12 +24,20 @@ void read_types(const JsonObject& config, const Json& types, std::optional<int64
 
 }  // namespace
 
+const Json* find_layer_types(const JsonObject& config, const Spec& spec) {
+  const Json* types = config.find({"layer_types"});
+  if (types != nullptr && (!types->is_array() || types->size() != spec.layer.size()))
+    config.refuse(Fault::mismatch, "layer_types",
+                  cat("an array of ", spec.layers, " entries, one per layer"));
+  return types;
+}
+
 void read_windows(const JsonObject& config, Spec& spec) {
   const Windows windows = spec.traits.windows;
   if (windows == Windows::none) return;
   if (windows == Windows::upper && !config.boolean_or({"use_sliding_window"}, false)) return;
   const auto width = config.maybe_integer({"sliding_window"}, 1, kAny);
-  if (const Json* types = config.find({"layer_types"})) return read_types(config, *types, width, spec);
+  if (const Json* types = find_layer_types(config, spec)) return read_types(config, *types, width, spec);
   if (!width) return;
   const int64_t first = windows == Windows::upper ? config.integer_or({"max_window_layers"}, 0, kAny, 28) : 0;
   const int64_t pattern = windows == Windows::typed

@@ -10,14 +10,12 @@
 #include "base/text.h"
 #include "model/layer_types.h"
 #include "model/rope_spec.h"
+#include "model/tweaks.h"
 
 namespace gptq {
 namespace {
 
-constexpr int64_t kMaxLayers = 10'000, kMaxWidth = int64_t{1} << 24, kMaxVocab = int64_t{1} << 24,
-                  kMaxContext = int64_t{1} << 30, kMaxHeads = 65'536;
-constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
-
+constexpr int64_t kMaxLayers = 10'000, kMaxVocab = int64_t{1} << 24, kMaxContext = int64_t{1} << 30;
 /// A count of at least 1; above `most` it is a limit of this library, not an error of the file.
 int64_t bounded(const JsonObject& config, std::string_view key, int64_t value, int64_t most) {
   if (value > most) config.refuse(Fault::limit, key, cat("at most ", most));

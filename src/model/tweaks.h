@@ -1,10 +1,18 @@
 // What config.json says in keys that only some families have: the `tweak` of their rows.
 #pragma once
 
+#include <cstdint>
+#include <limits>
+
 namespace gptq {
 
 class JsonObject;
 struct Spec;
+
+// Bounds of what config.json may say
+inline constexpr double kHuge = 1e30, kLeast = 1e-30;
+inline constexpr int64_t kAny = std::numeric_limits<int64_t>::max(), kMaxWidth = int64_t{1} << 24,
+                         kMaxHeads = 65'536;
 
 using Tweak = void(const JsonObject& config, Spec& spec);
 

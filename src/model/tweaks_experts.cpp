@@ -1,16 +1,15 @@
 // What config.json says of experts, and of the families that have some.
-#include <limits>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "model/layer_types.h"
 #include "model/spec.h"
 #include "model/tweaks.h"
 
 namespace gptq {
 namespace {
 
-constexpr int64_t kAny = std::numeric_limits<int64_t>::max(), kMaxWidth = int64_t{1} << 24;
 /// Of all layers together, of one, and of one token.
 constexpr int64_t kMaxExperts = int64_t{1} << 17, kMaxOfLayer = 4096, kMaxChosen = 256;
 
@@ -160,9 +159,7 @@ void tweak_llama4(const JsonObject& config, Spec& spec) {
   read_experts(config, Renormalize::no, width, spec);
   const int64_t chunk =
       config.is_null("attention_chunk_size") ? 0 : config.integer_or({"attention_chunk_size"}, 1, kAny, 8192);
-  const Json* types = config.find({"layer_types"});
-  if (types != nullptr && (!types->is_array() || types->size() != spec.layer.size()))
-    config.refuse(Fault::mismatch, "layer_types", cat("an array of ", spec.layers, " entries"));
+  const Json* types = find_layer_types(config, spec);
   for (size_t i = 0; i < spec.layer.size(); ++i) {
     LayerSpec& layer = spec.layer[i];
     const bool chunked = types != nullptr ? (*types)[i] == "chunked_attention" : layer.rope >= 0;

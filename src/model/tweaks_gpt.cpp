@@ -1,5 +1,4 @@
 #include <cmath>
-#include <limits>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -9,18 +8,6 @@
 #include "model/tweaks.h"
 
 namespace gptq {
-namespace {
-
-constexpr double kHuge = 1e30, kLeast = 1e-30;
-constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
-
-void refuse_unless(const JsonObject& config, std::string_view key, bool wanted) {
-  if (config.boolean_or({key}, wanted) != wanted)
-    config.refuse(Fault::unsupported, key, wanted ? "true" : "false");
-}
-
-}  // namespace
-
 void tweak_parallel_residual(const JsonObject& config, Spec& spec) {
   const bool otherwise = spec.family->traits.flow == Flow::parallel;
   spec.traits.flow =
@@ -73,7 +60,7 @@ void tweak_gptj(const JsonObject& config, Spec& spec) {
 }
 
 void tweak_bloom(const JsonObject& config, Spec&) {
-  refuse_unless(config, "apply_residual_connection_post_layernorm", false);
+  config.refuse_unless("apply_residual_connection_post_layernorm", false);
 }
 
 /// Three shapes: with new_decoder_architecture groups of heads share keys (40B); else one key head for all (7B), or one
@@ -83,7 +70,7 @@ void tweak_falcon(const JsonObject& config, Spec& spec) {
   const bool shared = config.boolean_or({"multi_query"}, true);
   const bool parallel = grouped || config.boolean_or({"parallel_attn"}, true);
   spec.kv_heads = shared ? 1 : spec.heads;
-  if (grouped) spec.kv_heads = config.integer_or({"num_kv_heads", "n_head_kv"}, 1, 65'536, spec.heads);
+  if (grouped) spec.kv_heads = config.integer_or({"num_kv_heads", "n_head_kv"}, 1, kMaxHeads, spec.heads);
   spec.traits.flow = parallel ? Flow::parallel : Flow::sequential;
   if (config.boolean_or({"alibi"}, false)) {
     spec.traits.positions = Positions::alibi;
@@ -99,9 +86,9 @@ void tweak_mpt(const JsonObject& config, Spec& spec) {
   spec.intermediate = 4 * spec.hidden;  // whatever expansion_ratio says
   const auto attention = config.object({"attn_config"});
   if (!attention) return;
-  refuse_unless(*attention, "alibi", true);
-  refuse_unless(*attention, "qk_ln", false);
-  refuse_unless(*attention, "prefix_lm", false);
+  attention->refuse_unless("alibi", true);
+  attention->refuse_unless("qk_ln", false);
+  attention->refuse_unless("prefix_lm", false);
   if (attention->has({"clip_qkv"})) spec.clip_qkv = attention->number({"clip_qkv"}, kLeast, kHuge);
   if (attention->has({"softmax_scale"}))
     spec.attention_scale = attention->number({"softmax_scale"}, kLeast, kHuge);
@@ -109,12 +96,12 @@ void tweak_mpt(const JsonObject& config, Spec& spec) {
 }
 
 void tweak_opt(const JsonObject& config, Spec& spec) {
-  refuse_unless(config, "layer_norm_elementwise_affine", true);
+  config.refuse_unless("layer_norm_elementwise_affine", true);
   const bool before = config.boolean_or({"do_layer_norm_before"}, true);
   spec.traits.flow = before ? Flow::sequential : Flow::post;
   if (!before || config.boolean_or({"_remove_final_layer_norm"}, false))
     spec.traits.final_norm = FinalNorm::no;
-  spec.embed_dim = config.integer_or({"word_embed_proj_dim"}, 1, int64_t{1} << 24, spec.hidden);
+  spec.embed_dim = config.integer_or({"word_embed_proj_dim"}, 1, kMaxWidth, spec.hidden);
 }
 
 void tweak_xglm(const JsonObject& config, Spec& spec) {

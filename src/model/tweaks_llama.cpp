@@ -1,5 +1,4 @@
 #include <cmath>
-#include <limits>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -11,9 +10,6 @@
 namespace gptq {
 namespace {
 
-constexpr double kHuge = 1e30, kLeast = 1e-30;
-constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
-
 double multiplier(const JsonObject& config, std::string_view key, double otherwise) {
   return config.number_or({key}, kLeast, kHuge, otherwise);
 }
@@ -24,11 +20,6 @@ double cap(const JsonObject& config, std::string_view key, double otherwise) {
 }
 
 void clip(const JsonObject& config, Spec& spec) { spec.clip_qkv = cap(config, "clip_qkv", 0); }
-
-void refuse_unless(const JsonObject& config, std::string_view key, bool wanted) {
-  if (config.boolean_or({key}, wanted) != wanted)
-    config.refuse(Fault::unsupported, key, wanted ? "true" : "false");
-}
 
 /// One kind of rotation for layers with a window, the first, and one for those without.
 void read_two_ropes(const JsonObject& config, Spec& spec, double local_theta, double global_theta,
@@ -140,13 +131,13 @@ void tweak_gemma4(const JsonObject& config, Spec& spec) {
   spec.attention_scale = 1.0;
   spec.logit_softcap = cap(config, "final_logit_softcapping", 0);
   for (std::string_view key : {"enable_moe_block", "attention_k_eq_v", "use_double_wide_mlp"})
-    refuse_unless(config, key, false);
+    config.refuse_unless(key, false);
   for (std::string_view key : {"hidden_size_per_layer_input", "num_kv_shared_layers"}) {
     if (config.integer_or({key}, 0, kAny, 0) != 0) config.refuse(Fault::unsupported, key, "0");
   }
   // layers that see all have longer heads: from per_layer_config, by the number of the layer, or for all of them
   const auto own = config.object({"per_layer_config"});
-  const int64_t longer = config.integer_or({"global_head_dim"}, 1, 65'536, own ? spec.head_dim : 512);
+  const int64_t longer = config.integer_or({"global_head_dim"}, 1, kMaxHeads, own ? spec.head_dim : 512);
   int64_t global_dim = 0;
   for (size_t i = 0; i < spec.layer.size(); ++i) {
     LayerSpec& layer = spec.layer[i];
@@ -154,8 +145,8 @@ void tweak_gemma4(const JsonObject& config, Spec& spec) {
     const auto of_layer = own ? own->object({number}) : std::nullopt;
     layer.key_dim = layer.window > 0 ? spec.head_dim : longer;
     if (of_layer) {
-      layer.key_dim = of_layer->integer_or({"head_dim"}, 1, 65'536, layer.key_dim);
-      layer.kv_heads = of_layer->integer_or({"num_key_value_heads"}, 1, 65'536, spec.kv_heads);
+      layer.key_dim = of_layer->integer_or({"head_dim"}, 1, kMaxHeads, layer.key_dim);
+      layer.kv_heads = of_layer->integer_or({"num_key_value_heads"}, 1, kMaxHeads, spec.kv_heads);
     }
     const bool odd_one =
         layer.window > 0 ? layer.key_dim != spec.head_dim : global_dim != 0 && layer.key_dim != global_dim;

@@ -1,19 +1,15 @@
 // What config.json says of latents and of the gated delta rule.
 #include <cmath>
-#include <limits>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "model/layer_types.h"
 #include "model/spec.h"
 #include "model/tweaks.h"
 
 namespace gptq {
 namespace {
-
-constexpr int64_t kAny = std::numeric_limits<int64_t>::max(), kMaxWidth = int64_t{1} << 24,
-                  kMaxHeads = 65'536;
-constexpr double kHuge = 1e30, kLeast = 1e-30;
 
 void read_latents(const JsonObject& config, Spec& spec) {
   LatentSpec& latent = spec.latent;
@@ -48,9 +44,7 @@ void read_delta(const JsonObject& config, Spec& spec) {
                         .value_dim = config.integer_or({"linear_value_head_dim"}, 1, kMaxHeads, 128),
                         .rope = -1};
   const int64_t interval = config.integer_or({"full_attention_interval"}, 1, kAny, 4);
-  const Json* types = config.find({"layer_types"});
-  if (types != nullptr && (!types->is_array() || types->size() != spec.layer.size()))
-    config.refuse(Fault::mismatch, "layer_types", cat("an array of ", spec.layers, " entries"));
+  const Json* types = find_layer_types(config, spec);
   for (size_t i = 0; i < spec.layer.size(); ++i) {
     const bool full =
         types != nullptr ? (*types)[i] == "full_attention" : (static_cast<int64_t>(i) + 1) % interval == 0;

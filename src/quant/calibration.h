@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "model/loader.h"
-#include "model/model.h"
+#include "session/model.h"
 #include "text/tokenizer.h"
 
 namespace gptq {

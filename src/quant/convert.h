@@ -7,7 +7,7 @@
 #include "base/tensor.h"
 #include "format/folder_writer.h"
 #include "format/gguf.h"
-#include "model/model.h"
+#include "session/model.h"
 
 namespace gptq {
 

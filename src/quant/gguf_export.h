@@ -16,7 +16,7 @@
 
 #include "base/file.h"
 #include "format/gguf.h"
-#include "model/model.h"
+#include "session/model.h"
 
 namespace gptq {
 

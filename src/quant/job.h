@@ -11,7 +11,6 @@
 
 #include "base/stopwatch.h"
 #include "model/loader.h"
-#include "model/model.h"
 #include "quant/calibration.h"
 #include "quant/calibration_tokenizer.h"
 #include "quant/job_work.h"
@@ -21,6 +20,7 @@
 #include "quant/options.h"
 #include "quant/output.h"
 #include "quant/report.h"
+#include "session/model.h"
 
 namespace gptq {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "model/decoder.h"
-#include "model/model.h"
+#include "session/model.h"
 #include "session/sampler.h"
 
 namespace gptq {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "model/decoder.h"
-#include "model/model.h"
+#include "session/model.h"
 #include "support/families.h"
 #include "support/reference.h"
 

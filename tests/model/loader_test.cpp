@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "model/model.h"
+#include "session/model.h"
 #include "support/reference.h"
 
 namespace gptq::test {

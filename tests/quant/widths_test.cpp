@@ -7,9 +7,9 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "format/checkpoint.h"
-#include "model/model.h"
 #include "quant/dequantized.h"
 #include "quant/job.h"
+#include "session/model.h"
 #include "support/reference.h"
 
 namespace gptq::test {

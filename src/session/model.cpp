@@ -1,4 +1,4 @@
-#include "model/model.h"
+#include "session/model.h"
 
 #include <algorithm>
 
@@ -6,7 +6,7 @@
 #include "base/folder.h"
 #include "base/text.h"
 #include "format/gguf_tokenizer.h"
-#include "model/generation_config.h"
+#include "session/generation_config.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_json.h"
 

@@ -1,4 +1,4 @@
-#include "model/generation_config.h"
+#include "session/generation_config.h"
 
 #include "base/folder.h"
 #include "base/json.h"
