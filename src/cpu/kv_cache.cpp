@@ -56,31 +56,43 @@ void CpuKvCache::reserve(int32_t sequence, int64_t length) {
   }
 }
 
+/// Positions that all states of a sequence have seen; -1 where they differ, as behind an op that was given up.
+int64_t CpuKvCache::positions_of(const States& states) const {
+  int64_t all = -1;
+  for (size_t i = 0; i < shape_.layers.size(); ++i) {
+    if (shape_.layers[i].state == 0) continue;
+    if (all >= 0 && all != states.positions[i]) return -1;
+    all = states.positions[i];
+    if (all < 0) return -1;
+  }
+  return all;
+}
+
 /// Room for the state, or, now and then, a copy of it as it is before what comes.
 void CpuKvCache::reserve_state(States& states) const {
   const bool there = states.now.bytes() > 0;
-  if (there && states.positions.front() - states.positions_before < kStatePositions) return;
+  const int64_t positions = there ? positions_of(states) : 0;
+  if (there && positions - states.positions_before < kStatePositions) return;
   AlignedBlock& block = there ? states.before : states.now;
   try {
-    if (block.bytes() == 0) block = AlignedBlock(state_bytes_);
     states.positions.resize(shape_.layers.size());
+    if (block.bytes() == 0) block = AlignedBlock(state_bytes_);
   } catch (const std::exception&) {
     throw Error(Status::out_of_memory, cat("no memory for a state of ", state_bytes_, " bytes"));
   }
   if (there) {
     std::memcpy(states.before.data(), states.now.data(), state_bytes_);
-    states.positions_before = states.positions.front();
+    states.positions_before = positions;
   } else {
     std::memset(states.now.data(), 0, state_bytes_);
   }
 }
 
 int64_t CpuKvCache::truncate_state(States& states, int64_t length) const {
-  const auto reaches = [&](int64_t positions) { return positions == states.positions.front(); };
-  const bool whole = std::all_of(states.positions.begin(), states.positions.end(), reaches);
-  if (states.now.bytes() == 0 || (whole && states.positions.front() <= length)) return length;
-  const bool back = states.positions_before > 0 && states.positions_before <= length;
-  if (back) {
+  if (states.now.bytes() == 0) return length;
+  const int64_t positions = positions_of(states);
+  if (positions >= 0 && positions <= length) return length;
+  if (states.positions_before > 0 && states.positions_before <= length) {
     std::memcpy(states.now.data(), states.before.data(), state_bytes_);
   } else {
     std::memset(states.now.data(), 0, state_bytes_);

@@ -51,6 +51,7 @@ class CpuKvCache final : public KvCache {
     int64_t positions_before = 0;    // that `before` has
   };
   float* layer_page(int32_t sequence, int64_t position, int64_t layer) const;
+  int64_t positions_of(const States& states) const;
   void reserve_state(States& states) const;
   int64_t truncate_state(States& states, int64_t length) const;
 

@@ -36,7 +36,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
 import gptq_pack
-import make_experts
+import make_variants
 from model_cases import cases
 
 MODELS = Path(__file__).resolve().parent / "models"
@@ -240,8 +240,8 @@ def main():
     if "--check" not in sys.argv[1:]:
         for case in cases():
             make(case)
-    # make_compressed.py and make_experts.py have others beside them
-    folders = sorted(path for path in MODELS.iterdir() if path.is_dir() and path.name not in make_experts.CASES
+    # make_compressed.py and make_variants.py have others beside them
+    folders = sorted(path for path in MODELS.iterdir() if path.is_dir() and path.name not in make_variants.CASES
                      and not path.name.startswith("compressed-"))
     assert {path.name for path in folders} == {case.name for case in cases()}, "a folder without its case"
     for folder in folders:

@@ -46,7 +46,7 @@ Chosen chosen_of(const RouterParams& params, const float* given, int64_t experts
   std::vector<size_t> order;
   for (size_t e = 0; e < n; ++e) {
     order.push_back(e);
-    if (!kept.contains(e / size)) choice[e] = 0;
+    if (!kept.contains(e / size)) choice[e] = -INFINITY;
   }
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return choice[a] > choice[b]; });
   Chosen result;

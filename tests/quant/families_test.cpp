@@ -44,7 +44,10 @@ void quantize(const fs::path& source, const fs::path& target, TrueSequential seq
 class QuantizedFamily : public testing::TestWithParam<std::string> {};
 
 TEST_P(QuantizedFamily, ComputesWithTheWeightsOfItsFolder) {
-  GPTQ_EXTRA_DATA(source, GetParam());
+  const bool golden = GetParam().starts_with("golden/");
+  if (!golden && !extra_data(GetParam())) GTEST_SKIP() << GetParam() << ": no extra data";
+  const fs::path source =
+      golden ? source_dir() / "tests/golden/models" / GetParam().substr(7) : *extra_data(GetParam());
   const Spec spec = load_spec(source);
   const Stored stored = spec.traits.storage == Storage::in_out ? Stored::in_out : Stored::out_in;
   const std::vector<int32_t> ids = read_reference(source).input_ids[0];
@@ -66,6 +69,12 @@ TEST_P(QuantizedFamily, ComputesWithTheWeightsOfItsFolder) {
   }
 }
 
+/// The same of committed folders: widths that no group divides, layers of several kinds.
+INSTANTIATE_TEST_SUITE_P(Golden, QuantizedFamily,
+                         testing::Values("golden/deepseek-v2-groups", "golden/deepseek-v3-yarn",
+                                         "golden/minicpm3", "golden/qwen3-next-dense-first",
+                                         "golden/qwen3-5-short-conv"),
+                         folder_test_name);
 INSTANTIATE_TEST_SUITE_P(Families, QuantizedFamily, testing::ValuesIn(checkpoints("families")),
                          folder_test_name);
 

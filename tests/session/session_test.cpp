@@ -113,6 +113,36 @@ TEST(Session, BeginAgainWithoutNewTokens) {
   EXPECT_EQ(generate(whole, {.max_tokens = 4}), first + second);
 }
 
+/// A state cannot forget its last token: what is taken back goes through the model again.
+TEST(Session, StatesGoBack) {
+  const auto model = load_model(source_dir() / "tests/golden/models/qwen3-5-short-conv");
+  std::vector<int32_t> ids(50);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(3 + i * 7 % 37);
+  const auto drawn = [&](std::initializer_list<int64_t> counts) {
+    Session session(model, 64);
+    session.append_tokens(ids);
+    for (int64_t count : counts) {
+      session.begin({.max_tokens = count, .ignore_eos = IgnoreEos::yes}, quiet);
+      while (session.step() == StepResult::chunk) continue;
+    }
+    return std::vector<int32_t>(session.history().begin(), session.history().end());
+  };
+  const auto whole = drawn({12});
+  EXPECT_EQ(drawn({1, 11}), whole);
+  EXPECT_EQ(drawn({5, 1, 1, 5}), whole);
+  Session session(model, 64);
+  session.append_tokens(ids);
+  session.prefill(Logits::none, quiet);
+  session.cancel();
+  session.append_tokens(std::vector<int32_t>{5, 6});
+  EXPECT_THROW(session.prefill(Logits::last, quiet), Error);
+  session.prefill(Logits::last, quiet);
+  const std::vector<float> logits(session.logits().begin(), session.logits().end());
+  ids.insert(ids.end(), {5, 6});
+  const auto all = causal_logits(model, ids, 52);
+  EXPECT_LE(relative_difference(logits, {all.end() - model->spec().vocab, all.end()}), 1e-4);
+}
+
 TEST(Session, TokensBeyondTheTokenizerHaveNoText) {
   const TemporaryFolder folder;  // 96 tokens in the embedding, fewer in the tokenizer
   const fs::path model = source_dir() / "tests/golden/models/llama";
