@@ -16,6 +16,19 @@ constexpr std::string_view kTekkenWords =
 constexpr std::string_view kGpt4oWords =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+constexpr std::string_view kQwen35Words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kUfakzekaWords =
+    R"([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kSeedCoderWords =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kExaoneMoeWords =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)";
+constexpr std::string_view kJais2Words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})";
+constexpr std::string_view kBloomWords =
+    R"( ?[^(\s|.,!?\x{2026}\x{3002}\x{ff0c}\x{3001}\x{964}\x{6d4}\x{60c})]+)";
+
 // llama.cpp's own, for files that do not say how words are cut
 constexpr std::string_view kDefaultCuts[] = {R"([\p{P}\$\+<=>\^~\|]+)", kGpt2Words, R"(\p{N}+)",
                                              "[0-9][0-9][0-9]"};
@@ -49,43 +62,93 @@ constexpr std::string_view kDeepseekCoderCuts[] = {R"([\r\n])", R"(\s?\p{L}+)", 
 constexpr std::string_view kDeepseekV3Cuts[] = {
     R"(\p{N}{1,3})", R"([\x{4e00}-\x{9fa5}\x{3040}-\x{309f}\x{30a0}-\x{30ff}]+)",
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+constexpr std::string_view kSparkCuts[] = {
+    kDeepseekV3Cuts[0], kDeepseekV3Cuts[1],
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+)",
+    R"(\p{N})"};
+constexpr std::string_view kYoutuCuts[] = {
+    R"([\x{ac00}-\x{d7a3}\x{3131}-\x{318e}]+|[\x{ff01}\x{2026}\x{201c}\x{201d}\x{2018}\x{2019}\x{2014}\x{ff1a}\x{ff1b}\x{ff0c}\x{3001}-\x{303f}\x{fe30}-\x{fe4f}]+|[\x{3105}-\x{312f}]+|[\x{4e00}-\x{9fa5}\x{3040}-\x{309f}\x{30a0}-\x{30ff}]+)",
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+constexpr std::string_view kMinicpm5Cuts[] = {
+    R"(\p{N}{1,3})",
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+constexpr std::string_view kLagunaCuts[] = {R"([^\n]+|[\n]+)", kQwen2Words};
+constexpr std::string_view kVikingCuts[] = {kBloomWords, R"(\p{N})"};
+constexpr std::string_view kTinyAyaCuts[] = {R"(\d{1,3}(?=(?:\d{3})*\b))", kGpt4oWords};
+constexpr std::string_view kSuperbpeCuts[] = {R"(\p{N}+)", R"((?=(\d{3})+(?!\d)))"};
+constexpr std::string_view kChameleonCuts[] = {
+    "<sentinel:[0-9]+>",       "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
+    R"(([\t\n]|    |  ))",     R"(\p{N})",
+    R"([\p{P}!-/:-@\[-`{-~])", kGpt2Words};
 
 constexpr GgufPreTokenizer kPreTokenizers[] = {
     {.name = "gpt-2"},
-    {.name = "llama-bpe", .regex = kLlama3Words, .ignore_merges = true},
+    {.name = "llama-bpe", .regex = kLlama3Words, .ignore_merges = true, .add_bos = true},
+    {.name = "glm4", .regex = kLlama3Words, .ignore_merges = true},
     {.name = "smaug-bpe", .regex = kLlama3Words},
     {.name = "qwen2", .regex = kQwen2Words},
-    {.name = "stablelm2", .regex = kQwen2Words},  // without NFC
-    {.name = "tekken", .regex = kTekkenWords, .ignore_merges = true},
+    {.name = "stablelm2", .regex = kQwen2Words},  // without NFC, which only qwen2 has
+    {.name = "qwen35", .regex = kQwen35Words},
+    {.name = "ufakzeka", .regex = kUfakzekaWords},
+    {.name = "seed-coder", .regex = kSeedCoderWords},
+    {.name = "exaone-moe", .regex = kExaoneMoeWords},
+    {.name = "jais-2", .regex = kJais2Words},
+    {.name = "tekken", .regex = kTekkenWords, .ignore_merges = true, .add_bos = true},
     {.name = "gpt-4o", .regex = kGpt4oWords},
+    {.name = "granite-embed-multi-97m", .regex = kGpt4oWords, .ignore_merges = true},
+    {.name = "bloom", .regex = kBloomWords},
     {.name = "smollm", .digits = true},
     {.name = "default", .cuts = kDefaultCuts},
     {.name = "falcon", .cuts = kFalconCuts},
     {.name = "deepseek-llm", .cuts = kDeepseekLlmCuts},
     {.name = "deepseek-coder", .cuts = kDeepseekCoderCuts},
     {.name = "deepseek-v3", .cuts = kDeepseekV3Cuts},
+    {.name = "spark2_5", .cuts = kSparkCuts},
+    {.name = "youtu", .cuts = kYoutuCuts, .ignore_merges = true},
+    {.name = "minicpm5", .cuts = kMinicpm5Cuts, .ignore_merges = true},
+    {.name = "laguna", .cuts = kLagunaCuts},
+    {.name = "viking", .cuts = kVikingCuts},
+    {.name = "tiny_aya", .cuts = kTinyAyaCuts},
+    {.name = "superbpe", .cuts = kSuperbpeCuts},
+    {.name = "chameleon", .cuts = kChameleonCuts, .add_bos = true},
 };
 
-struct OtherName {
-  std::string_view name, row;
+struct OtherNames {
+  std::string_view row, names;  // separated by blanks
 };
-constexpr OtherName kOtherNames[] = {
-    {"llama3", "llama-bpe"},  {"llama-v3", "llama-bpe"}, {"falcon3", "llama-bpe"},
-    {"pixtral", "llama-bpe"}, {"dbrx", "smaug-bpe"},     {"deepseek-r1-qwen", "qwen2"},
-    {"phi-2", "gpt-2"},       {"mpt", "gpt-2"},          {"olmo", "gpt-2"},
-    {"jais", "gpt-2"},        {"starcoder", "smollm"},   {"refact", "smollm"},
-    {"command-r", "smollm"},  {"codeshell", "smollm"},   {"exaone", "smollm"},
-    {"minerva-7b", "smollm"}, {"llama4", "gpt-4o"},
+constexpr OtherNames kOtherNames[] = {
+    {"gpt-2",
+     "phi-2 mpt olmo jais jina-es jina-de jina-v2-es jina-v2-de jina-v1-en jina-v2-code roberta-bpe gigachat "
+     "a.x-4.0 mellum modern-bert exaone4 trillion granite-docling"},
+    {"llama-bpe", "llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano"},
+    {"glm4", "glm5"},
+    {"smaug-bpe", "dbrx chatglm-bpe"},
+    {"qwen2", "deepseek-r1-qwen"},
+    {"stablelm2", "kormo f2llmv2 megrez hunyuan solar-open grok-2 bailingmoe bailingmoe2 llada-moe"},
+    {"gpt-4o", "llama4 kanana2 talkie minimax-m2"},
+    {"smollm", "starcoder refact command-r codeshell exaone minerva-7b mellum2"},
+    {"bloom", "poro-chat gpt3-finnish"},
+    {"deepseek-v3", "hunyuan-dense joyai-llm hy_v4"},
+    {"tiny_aya", "cohere2moe"},
 };
+
+bool has_word(std::string_view words, std::string_view word) {
+  while (!words.empty()) {
+    const size_t end = std::min(words.find(' '), words.size());
+    if (words.substr(0, end) == word) return true;
+    words.remove_prefix(std::min(end + 1, words.size()));
+  }
+  return false;
+}
 
 }  // namespace
 
 std::span<const GgufPreTokenizer> gguf_pre_tokenizers() { return kPreTokenizers; }
 
 const GgufPreTokenizer* find_gguf_pre_tokenizer(std::string_view name) {
-  for (const auto& [other, row] : kOtherNames) {
-    if (other == name) name = row;
-  }
+  const auto other = std::find_if(std::begin(kOtherNames), std::end(kOtherNames),
+                                  [&](const OtherNames& each) { return has_word(each.names, name); });
+  if (other != std::end(kOtherNames)) name = other->row;
   const auto row = std::find_if(std::begin(kPreTokenizers), std::end(kPreTokenizers),
                                 [&](const GgufPreTokenizer& each) { return each.name == name; });
   return row == std::end(kPreTokenizers) ? nullptr : row;

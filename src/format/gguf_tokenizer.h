@@ -32,6 +32,7 @@ struct GgufPreTokenizer {
   std::span<const std::string_view> cuts{};  // or of several, one after the other
   bool digits = false;                       // "Digits", one by one, before ByteLevel
   bool ignore_merges = false;
+  bool add_bos = false;  // where the file does not say
 };
 std::span<const GgufPreTokenizer> gguf_pre_tokenizers();
 /// By llama.cpp's name, of which it has several for some; nullptr for one that is not known here.

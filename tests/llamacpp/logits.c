@@ -71,7 +71,9 @@ int main(int argc, char** argv) {
   if (argc != 4) return fail("usage: logits MODEL.gguf OUT GREEDY");
   llama_log_set(quiet, NULL);
   llama_backend_init();
-  struct llama_model* model = llama_model_load_from_file(argv[1], llama_model_default_params());
+  struct llama_model_params reading = llama_model_default_params();
+  reading.vocab_only = strcmp(argv[2], "-") == 0;
+  struct llama_model* model = llama_model_load_from_file(argv[1], reading);
   if (model == NULL) return fail("llama.cpp does not load the file");
   const struct llama_vocab* vocab = llama_model_get_vocab(model);
   struct llama_context_params params = llama_context_default_params();
