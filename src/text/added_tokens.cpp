@@ -107,7 +107,7 @@ void AddedTokens::find_normalized(std::string_view text, ParseSpecial parse,
 void AddedTokens::find(const Set& set, std::string_view text, ParseSpecial parse,
                        std::vector<Segment>& out) const {
   out.clear();
-  size_t done = 0;
+  size_t done = 0, spaces = 0;  // where the spaces end that a token took along last
   for (size_t at = 0; at < text.size() && !set.entries.empty();) {
     if (!set.starts[static_cast<unsigned char>(text[at])]) {
       ++at;
@@ -124,7 +124,7 @@ void AddedTokens::find(const Set& set, std::string_view text, ParseSpecial parse
     if (token.special && parse == ParseSpecial::no) continue;
     if (token.single_word && (word_before(text, begin) || word_behind(text, end))) continue;
     if (token.lstrip) begin = std::max(space_begin(text, begin, std::min(begin, done)), done);
-    if (token.rstrip) end = space_end(text, end);
+    if (token.rstrip) end = spaces = end < spaces ? spaces : space_end(text, end);
     if (done < begin) out.push_back({done, begin, -1});
     out.push_back({begin, end, token.id});
     done = end;
