@@ -1,12 +1,14 @@
 // Any bytes as a GGUF file: refused with an Error, or every tensor lies inside, apart from the others and in whole
-// blocks, and each of its rows can be read.
+// blocks, each of its rows can be read, and the vocabulary is a file of a tokenizer, its settings valid UTF-8.
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "format/gguf.h"
 #include "format/gguf_blocks.h"
+#include "format/gguf_tokenizer.h"
 
 namespace {
 
@@ -38,6 +40,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         },
         size, "fuzz");
     check(header, data, size);
+    for (const auto& [name, contents] : gptq::gguf_tokenizer_files(header)) {
+      if (name != "tokenizer.model" && !gptq::is_utf8(contents)) std::abort();
+    }
   } catch (const gptq::Error&) {
   }
   return 0;

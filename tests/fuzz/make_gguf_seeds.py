@@ -49,6 +49,13 @@ SEEDS = {
                         ("tokenizer.ggml.tokens", ARRAY, (TEXT, ["<unk>", "<s>", "</s>", "<0x0A>"])),
                         ("tokenizer.ggml.scores", ARRAY, (F32, [0.0, 0.0, 0.0, -1.0])),
                         ("tokenizer.ggml.token_type", ARRAY, (I32, [2, 3, 3, 6]))], []),
+    "byte_level": gguf([("general.architecture", TEXT, "qwen2"), ("tokenizer.ggml.model", TEXT, "gpt2"),
+                        ("tokenizer.ggml.pre", TEXT, "viking"),
+                        ("tokenizer.ggml.tokens", ARRAY, (TEXT, ["a", "b", "\u0120", "ab", "<|im_end|>", "<x>"])),
+                        ("tokenizer.ggml.token_type", ARRAY, (I32, [1, 1, 1, 1, 3, 4])),
+                        ("tokenizer.ggml.merges", ARRAY, (TEXT, ["a b"])), ("tokenizer.ggml.eos_token_id", U32, 4),
+                        ("tokenizer.ggml.add_bos_token", BOOL, True), ("tokenizer.ggml.bos_token_id", U32, 4),
+                        ("tokenizer.chat_template", TEXT, "{{ messages }}")], []),
 }
 
 if __name__ == "__main__":
