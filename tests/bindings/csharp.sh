@@ -43,6 +43,13 @@ readme_example() {  # outside the source tree, the library beside the program
 }
 check "the README's example, at most 12 lines, writes the text of the C sample" readme_example
 
+readme_chat() {
+  example_with TokenizeChat "$source/README.md" >"$scratch/outside/talk.cs" && cd "$scratch/outside" &&
+    mcs -nologo -r:"$bin/Gptq.dll" -out:talk.exe talk.cs &&
+    { mono talk.exe "$(chat_model "$scratch")" && echo; } | same_as_expected
+}
+check "its chat answers by the template" readme_chat
+
 chat() {
   compile Chat.exe "$root/samples/csharp/Chat.cs" &&
     echo "Once upon a time" | mono "$bin/Chat.exe" "$GPTQ_TEST_MODEL" | same_as_expected

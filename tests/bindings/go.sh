@@ -80,4 +80,14 @@ readme() {  # its first two pieces of code are one program
     cd "$root" && "$folder/readme" | grep -q "little girl"
 }
 check "the program of the README runs elsewhere" readme
+
+readme_chat() {  # the function alone, with the imports of that program
+  local folder=$scratch/go-readme
+  cd "$folder" && { example_with '"context"' "$binding/README.md" && example_with TokenizeChat "$binding/README.md"; } >main.go &&
+    printf 'package main\n\nimport (\n\t"os"\n\n\tgptq "github.com/libgptq/libgptq/bindings/go"\n)\n\n%s\n' \
+      'func main() { chat(gptq.Must(gptq.Load(os.Args[1]))) }' >run.go &&
+    go build -o chat . && ./chat "$(chat_model "$scratch")" >chat.out && test -s chat.out || return 1
+  [ -z "${GPTQ_TEST_EXPECTED:-}" ] || { cat chat.out; echo; } | cmp - "$GPTQ_TEST_EXPECTED"
+}
+check "its chat answers by the template" readme_chat
 exit $failed

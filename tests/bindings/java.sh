@@ -81,6 +81,14 @@ chats() {
     { [ -z "${GPTQ_TEST_EXPECTED:-}" ] || test "$text" = "$(cat "$GPTQ_TEST_EXPECTED")"; }
 }
 check "the chat writes what the C sample writes" chats
+readme_chat() {
+  local text
+  rm -rf "$scratch/readme" && mkdir -p "$scratch/readme" && example_with tokenizeChat "$java/README.md" >"$scratch/readme/Talk.java" &&
+    javac $release -Xlint:-options -cp "$jar" -d "$scratch/readme" "$scratch/readme/Talk.java" &&
+    text=$(java -cp "$jar:$scratch/readme" Talk "$(chat_model "$scratch")" 2>/dev/null) && test -n "$text" &&
+    { [ -z "${GPTQ_TEST_EXPECTED:-}" ] || test "$text" = "$(cat "$GPTQ_TEST_EXPECTED")"; }
+}
+check "README.md: the chat answers by the template" readme_chat
 recovers() {  # the second line is the first one that the context has room for
   local text
   text=$({ printf 'word %.0s' {1..20000}; printf '\nOnce upon a time\n'; } | sample Chat "$GPTQ_TEST_MODEL" 2>/dev/null) &&

@@ -90,18 +90,18 @@ else
 fi
 
 # ---- The README's example, outside the source tree, and the samples
-example() {
-  rm -rf "$scratch/example" && mkdir -p "$scratch/example/src" || return 1
-  awk '/^## Example/ {on = 1} on && /^```$/ {exit} text {print} on && /^```rust/ {text = 1}' README.md \
-    >"$scratch/example/src/main.rs"
+example() {  # example WORD MODEL
+  rm -rf "$scratch/example/src" && mkdir -p "$scratch/example/src" || return 1
+  example_with "$1" README.md >"$scratch/example/src/main.rs"
   test "$(wc -l <"$scratch/example/src/main.rs")" -le 12 || { echo "longer than 12 lines"; return 1; }
   printf '[package]\nname = "example"\nversion = "0.1.0"\nedition = "2021"\n\n[dependencies]\ngptq = { path = "%s" }\n' \
     "$rust/gptq" >"$scratch/example/Cargo.toml"
-  (cd "$scratch/example" && cargo run --quiet -- "$GPTQ_TEST_MODEL") >"$scratch/example.out" || return 1
+  (cd "$scratch/example" && cargo run --quiet -- "$2") >"$scratch/example.out" || return 1
   diff <(cat "$GPTQ_TEST_EXPECTED") <(cat "$scratch/example.out"; echo)
 }
 if [ -n "${GPTQ_TEST_EXPECTED:-}" ]; then
-  check "README.md: the example writes the text of the C sample" example
+  check "README.md: the example writes the text of the C sample" example generate_with "$GPTQ_TEST_MODEL"
+  check "README.md: so does the chat" example tokenize_chat "$(chat_model "$scratch")"
 else
   skip "GPTQ_TEST_EXPECTED names no file with the text of the C sample"
 fi

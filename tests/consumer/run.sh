@@ -24,6 +24,7 @@ compile() {  # compile COMPILER NAME
   "$1" -std=c99 -pedantic -Wall -Wextra -Werror "$root/samples/c/$2.c" $(pkg-config --cflags --libs gptq) -o "$scratch/$2"
 }
 check "samples/c/generate.c compiles as C99" compile cc generate
+check "samples/c/chat.c compiles as C99" compile cc chat
 check "samples/c/quantize.c compiles as C99" compile cc quantize
 
 same_text() {
@@ -33,6 +34,15 @@ same_text() {
   test -n "$by_sample" && test "$by_sample" = "$by_tool" || { echo "$by_sample / $by_tool"; return 1; }
 }
 check "generate.c and the tool write the same text" same_text
+
+chats() {
+  local folder
+  folder=$(chat_model "$scratch") || return 1
+  echo '{"messages": [{"role": "user", "content": "Tell me a story."}], "add_generation_prompt": true}' >"$scratch/chat.json"
+  cmp <("$scratch/chat" "$folder" "$scratch/chat.json") <("$scratch/generate" "$model" "$prompt") || return 1
+  ! "$scratch/chat" "$model" "$scratch/chat.json" 2>"$scratch/chat.error" && grep -q 'chat_template' "$scratch/chat.error"
+}
+check "chat.c answers by the template, and says where there is none" chats
 
 quantizes() {
   rm -rf "$scratch/quantized"
