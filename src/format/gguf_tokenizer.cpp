@@ -238,8 +238,8 @@ std::vector<std::pair<std::string, std::string>> make_files(const GgufHeader& he
   Stored stored = read_stored(header);
   const bool spaces = model == "llama";
   const GgufPreTokenizer* row = find_gguf_pre_tokenizer(pre);
-  stored.add_bos = header.boolean("tokenizer.ggml.add_bos_token")
-                       .value_or(spaces || (row != nullptr && row->add_bos));
+  stored.add_bos =
+      header.boolean("tokenizer.ggml.add_bos_token").value_or(spaces || (row != nullptr && row->add_bos));
   if (spaces) {
     std::string proto = sentencepiece_model(header, stored);
     return {{"tokenizer.model", std::move(proto)},
