@@ -64,7 +64,8 @@ struct Row {
 /// What one layer keeps: of each position keys and values, or of each sequence a state.
 struct CacheLayer {
   int64_t kv_heads = 0, key_dim = 0, value_dim = 0;
-  int64_t state = 0;  // elements; see DeltaParams
+  int64_t state =
+      0;  // numbers of 32 bits, all 0 at first; only the op that has it knows their order (DeltaParams)
 
   bool operator==(const CacheLayer&) const = default;
 };
@@ -80,8 +81,12 @@ class KvCache {
   virtual ~KvCache() = default;
   /// Makes room for positions [0, length) of `sequence` in every layer; Status::out_of_memory leaves it unchanged.
   virtual void reserve(int32_t sequence, int64_t length) = 0;
-  /// Forgets positions >= length and gives their memory back. Returns the positions that are left: `length`, or fewer,
-  /// since a state goes back only to where a copy of it was kept; the others are to go through the model again.
+  /// truncate() can come back to where `sequence` is now. Of a state this takes a copy, which replaces the one before,
+  /// if there is memory for it.
+  virtual void mark(int32_t sequence) = 0;
+  /// Forgets positions >= length and gives their memory back. Returns the positions that are left: `length`, or, where a
+  /// layer has a state that has seen more, the last mark that is not behind it, or 0. The others are to go through the
+  /// model again. Also for after an op that threw, which leaves a state that belongs to no position.
   [[nodiscard]] virtual int64_t truncate(int32_t sequence, int64_t length) = 0;
   virtual uint64_t bytes() const = 0;
 };
@@ -138,10 +143,10 @@ struct AttentionParams {
 };
 
 /// The gated delta rule (arXiv 2412.06464) behind a short convolution. For each row, c running over the channels, those of
-/// queries, keys and values one behind the other:
-///   x[c]  = silu(sum_i conv[c][i] x_(p - kernel + 1 + i)[c])
-/// and for each head of values, with q and k that of its group of heads, divided by their lengths, S a state [key_dim,
-/// value_dim] that begins with 0:
+/// queries, keys and values one behind the other, x what the Linears give, 0 before position 0:
+///   y[c]  = silu(sum_i conv[c][i] x_(p - kernel + 1 + i)[c])
+/// and for each head h of values, v of y, q and k those of head h / (heads / key_heads) of y, each divided by
+/// sqrt(its squared length + 1e-6), S a state [key_dim, value_dim] that begins with 0, softplus(x) = ln(1 + e^x):
 ///   S     = exp(-exp(a_log) softplus(decay + dt_bias)) S
 ///   S    += k (sigmoid(beta) (v - k^T S))^T
 ///   out   = q^T S / sqrt(key_dim)
@@ -190,7 +195,8 @@ class Stream {
   virtual void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q,
                          const KvCache& cache, int64_t layer, Matrix out) = 0;
   /// As DeltaParams says: q and k [M, key_heads * key_dim], v and out [M, heads * value_dim], beta and decay [M, heads].
-  /// q, k and v are overwritten. Rows of a sequence follow each other, from the first position that its state has not seen.
+  /// q, k and v are overwritten. Rows of a sequence stand side by side, from the first position on that its state has not
+  /// seen: Status::internal otherwise, also when a step is taken twice.
   virtual void delta_rule(const DeltaParams& params, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                           Matrix beta, Matrix decay, KvCache& cache, int64_t layer, Matrix out) = 0;
   /// out = act(gate) * up, or act(gate) when up is null. out may be gate, or up.

@@ -92,6 +92,14 @@ struct RefineParams {
   ScaleType scale_type = ScaleType::f16;
 };
 
+/// What refine() has in memory besides its operands: the Hessian as a square; of so many rows at a time the residual, and
+/// of so many columns its product and the changes.
+inline constexpr int64_t kRefinedColumns = 1024;
+constexpr int64_t refined_rows(int64_t rows, int threads) {
+  const int64_t band = threads > 8 ? int64_t{64} * threads : 512;
+  return rows < band ? rows : band;
+}
+
 /// One weight matrix for refine(), host memory, columns in an order that keeps groups together.
 struct RefineProblem {
   int64_t rows = 0, cols = 0;

@@ -26,6 +26,7 @@ struct Run {
 };
 
 struct Delta {
+  const CpuStream& stream;
   const Kernels& kernels;
   const DeltaParams& p;
 
@@ -38,6 +39,7 @@ struct Delta {
     const float* const weights = values_of(*p.conv) + (channel + begin) * p.kernel;
     float sum[kChannels];
     for (int64_t r = 0; r < run.rows; ++r) {
+      if (r % 64 == 63) stream.check_cancel();
       const int64_t position = run.position + r;
       float* const in = row(x, run.first + r) + begin;
       for (int64_t c = 0; c < n; ++c) sum[c] = weights[c * p.kernel + past] * in[c];
@@ -64,6 +66,7 @@ struct Delta {
     float* const s = run.state + head * p.key_dim * n;
     const float rate = std::exp(values_of(*p.a_log)[head]), bias = values_of(*p.dt_bias)[head];
     for (int64_t r = run.first; r < run.first + run.rows; ++r) {
+      stream.check_cancel();
       const float* const queries = row(q, r) + key_head * p.key_dim;
       const float* const keys = row(k, r) + key_head * p.key_dim;
       const float* const values = row(v, r) + head * n;
@@ -112,7 +115,7 @@ void CpuStream::delta_rule(const DeltaParams& params, std::span<const Row> rows,
                            Matrix beta, Matrix decay, KvCache& cache, int64_t layer, Matrix out) {
   auto& kept = static_cast<CpuKvCache&>(cache);
   const std::vector<Run> runs = runs_of(rows, kept, layer);
-  const Delta delta{kernels(), params};
+  const Delta delta{*this, kernels(), params};
   const auto count = static_cast<int64_t>(runs.size());
   // until all is done no position counts: a state that is given up half-way is no longer that of any
   for (const Run& run : runs) kept.state_positions(rows[static_cast<size_t>(run.first)].sequence, layer) = -1;

@@ -68,38 +68,42 @@ int64_t CpuKvCache::positions_of(const States& states) const {
   return all;
 }
 
-/// Room for the state, or, now and then, a copy of it as it is before what comes.
 void CpuKvCache::reserve_state(States& states) const {
-  const bool there = states.now.bytes() > 0;
-  const int64_t positions = there ? positions_of(states) : 0;
-  if (there && positions - states.positions_before < kStatePositions) return;
-  AlignedBlock& block = there ? states.before : states.now;
+  if (states.now.bytes() > 0) return;
   try {
-    states.positions.resize(shape_.layers.size());
-    if (block.bytes() == 0) block = AlignedBlock(state_bytes_);
+    states.positions.assign(shape_.layers.size(), 0);
+    states.now = AlignedBlock(state_bytes_);
   } catch (const std::exception&) {
     throw Error(Status::out_of_memory, cat("no memory for a state of ", state_bytes_, " bytes"));
   }
-  if (there) {
-    std::memcpy(states.before.data(), states.now.data(), state_bytes_);
-    states.positions_before = positions;
-  } else {
-    std::memset(states.now.data(), 0, state_bytes_);
+  std::memset(states.now.data(), 0, state_bytes_);
+}
+
+void CpuKvCache::mark(int32_t sequence) {
+  if (states_.empty() || sequence < 0 || sequence >= shape_.sequences) return;
+  States& states = states_[static_cast<size_t>(sequence)];
+  const int64_t positions = states.now.bytes() > 0 ? positions_of(states) : 0;
+  if (positions <= 0 || positions == states.mark) return;
+  try {
+    if (states.marked.bytes() == 0) states.marked = AlignedBlock(state_bytes_);
+  } catch (const std::exception&) {
+    return;  // without a copy nothing is wrong, only slower to go back
   }
+  std::memcpy(states.marked.data(), states.now.data(), state_bytes_);
+  states.mark = positions;
 }
 
 int64_t CpuKvCache::truncate_state(States& states, int64_t length) const {
   if (states.now.bytes() == 0) return length;
   const int64_t positions = positions_of(states);
-  if (positions >= 0 && positions <= length) return length;
-  if (states.positions_before > 0 && states.positions_before <= length) {
-    std::memcpy(states.now.data(), states.before.data(), state_bytes_);
-  } else {
-    std::memset(states.now.data(), 0, state_bytes_);
-    states.positions_before = 0;
+  if (positions >= 0 && positions <= length && length > 0) return length;
+  if (states.mark == 0 || states.mark > length) {
+    states = {};
+    return 0;
   }
-  std::fill(states.positions.begin(), states.positions.end(), states.positions_before);
-  return states.positions_before;
+  std::memcpy(states.now.data(), states.marked.data(), state_bytes_);
+  std::fill(states.positions.begin(), states.positions.end(), states.mark);
+  return states.mark;
 }
 
 int64_t CpuKvCache::truncate(int32_t sequence, int64_t length) {
@@ -116,7 +120,7 @@ uint64_t CpuKvCache::bytes() const {
   uint64_t pages = 0;
   for (const auto& sequence : pages_) pages += sequence.size();
   uint64_t states = 0;
-  for (const States& sequence : states_) states += sequence.now.bytes() + sequence.before.bytes();
+  for (const States& sequence : states_) states += sequence.now.bytes() + sequence.marked.bytes();
   return pages * page_bytes_ + states;
 }
 

@@ -5,8 +5,7 @@
 //   values [kv_head][position in page][dim]
 // Rows of values may be read kTileCols floats wide; the slack at the end of the page allows it.
 //
-// States have a block for each sequence, layer after layer. A copy of it is kept of an earlier position, so that a sequence
-// that is cut goes back there and not to its beginning.
+// States have a block for each sequence, layer after layer, and another for what mark() copies.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +20,12 @@ namespace gptq::cpu {
 inline constexpr int64_t kPagePositions = 64;
 static_assert(kPagePositions % kTileCols == 0);
 
-/// A state goes back at most so many positions, but for those of the last step.
-inline constexpr int64_t kStatePositions = 64;
-
 class CpuKvCache final : public KvCache {
  public:
   explicit CpuKvCache(const CacheShape& shape);
 
   void reserve(int32_t sequence, int64_t length) override;
+  void mark(int32_t sequence) override;
   int64_t truncate(int32_t sequence, int64_t length) override;
   uint64_t bytes() const override;
 
@@ -46,9 +43,9 @@ class CpuKvCache final : public KvCache {
  private:
   /// Of one sequence.
   struct States {
-    AlignedBlock now, before;
+    AlignedBlock now, marked;
     std::vector<int64_t> positions;  // [layer] that `now` has seen
-    int64_t positions_before = 0;    // that `before` has
+    int64_t mark = 0;                // that `marked` has
   };
   float* layer_page(int32_t sequence, int64_t position, int64_t layer) const;
   int64_t positions_of(const States& states) const;

@@ -18,8 +18,7 @@
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kBlock = 128, kSpan = 1024;  // columns
-constexpr int64_t kBandRows = 512, kRowsOfThread = 4 * kLanes;
+constexpr int64_t kBlock = 128, kSpan = kRefinedColumns;  // columns
 
 struct Columns {
   int64_t begin, end;
@@ -84,7 +83,7 @@ class Refinement {
         params_(params),
         problem_(problem),
         h_(std::move(h)),
-        most_rows_(std::min(problem.rows, std::max(kBandRows, kRowsOfThread * stream.threads()))),
+        most_rows_(refined_rows(problem.rows, stream.threads())),
         residual_(static_cast<size_t>(most_rows_ * problem.cols)),
         groups_(find_groups(problem)),
         blocks_(find_blocks(groups_)),

@@ -46,6 +46,7 @@ class Decoder {
 
   int64_t max_rows() const { return max_rows_; }
   /// Of its matrices.
+  static DeltaParams delta_params(const Spec& spec, const LayerSpec& layer);  // without the layer's vectors
   static uint64_t workspace_bytes(const Spec& spec, int64_t rows, size_t element_bytes);
   /// Cache of all layers, or of one, for `sequences` sequences.
   CacheShape cache_shape(int64_t sequences) const;
@@ -63,6 +64,7 @@ class Decoder {
   void run_layer(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer);
   Matrix attention_input(const Layer& layer);
   void attention_latents(const Layer& layer);
+  /// Of a layer with a state once for each row, in the order of positions.
   Matrix attention_mix(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer);
   void attention_output(const Layer& layer, int64_t index);
   Matrix mlp_input(const Layer& layer);
@@ -83,6 +85,8 @@ class Decoder {
     int64_t cols;
   };
   static std::vector<Part> parts(const Spec& spec);
+  static Matrix with(Matrix m, int64_t rows, int64_t cols) { return {m.data, rows, cols}; }
+  static Matrix with_cols(Matrix m, int64_t cols) { return {m.data, m.rows, cols}; }
   void add_positions(const Weights& weights);
   void norm(const NormWeights& weights, Matrix x, Matrix out);
   void norm_heads(const NormWeights& weights, Matrix x, int64_t head_dim);

@@ -66,8 +66,8 @@ constexpr NormName kApertusNorms[] = {{NormPlace::attention, "attention_layernor
                                       {NormPlace::k, "self_attn.k_norm"}};
 constexpr ExtraName kApertusExtras[] = {{Extra::alpha_p, "mlp.act_fn.alpha_p"},
                                         {Extra::alpha_n, "mlp.act_fn.alpha_n"},
-                                        {Extra::beta, "mlp.act_fn.beta"},
-                                        {Extra::eps, "mlp.act_fn.eps"}};
+                                        {Extra::act_beta, "mlp.act_fn.beta"},
+                                        {Extra::act_eps, "mlp.act_fn.eps"}};
 constexpr Names kApertus = names(kLlamaOuter, kApertusNorms, kSeparate, kApertusExtras);
 
 constexpr std::array<NormName, 4> kGemma2Norms{{{NormPlace::attention, "input_layernorm"},

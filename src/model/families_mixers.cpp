@@ -1,4 +1,4 @@
-// Families whose layers mix tokens in other ways than attention: MLA and the gated delta rule.
+// Families whose layers mix tokens otherwise than by plain attention: MLA and the gated delta rule.
 #include "model/family_table.h"
 
 namespace gptq {
@@ -42,9 +42,18 @@ constexpr ExtraName kDeltaExtras[] = {{Extra::a_log, "linear_attn.A_log"},
                                       {Extra::out_norm, "linear_attn.norm.weight"}};
 constexpr auto kDeltaModules = joined(joined(kGatedAttention, kDelta), kShared);
 constexpr auto kDeltaMoeModules = joined(kDeltaModules, joined(kExperts, kSharedGate));
+constexpr Stack kGates{"mlp.experts.gate_up_proj", {}, Storage::out_in, 0, 2};
+constexpr Stack kUps{"mlp.experts.gate_up_proj", {}, Storage::out_in, 1, 2};
+constexpr std::array<Module, 4> kStackedExperts{{
+    {"mlp.gate", {router}},
+    {"mlp.experts.#.gate_proj", {expert_gate}, 1, Rows::stacked, kGates},
+    {"mlp.experts.#.up_proj", {expert_up}, 1, Rows::stacked, kUps},
+    {"mlp.experts.#.down_proj", {expert_down}, 1, Rows::stacked, {"mlp.experts.down_proj"}},
+}};
+constexpr auto kStackedModules = joined(kDeltaModules, joined(kStackedExperts, kSharedGate));
 
-/// Files have the layers that guess more tokens, too.
-constexpr Names with_guesses(Names names) {
+/// Files have the layers of multi-token prediction, too.
+constexpr Names with_mtp(Names names) {
   names.skipped = "mtp.";
   return names;
 }
@@ -52,8 +61,9 @@ constexpr Names with_guesses(Names names) {
 constexpr Names kMla = names(kLlamaOuter, kMlaNorms, kMlaModules);
 constexpr Names kMlaMoe = names(kLlamaOuter, kMlaNorms, kMlaMoeModules);
 constexpr Names kMlaBiasedMoe = names(kLlamaOuter, kMlaNorms, kMlaMoeModules, kChoiceBias);
-constexpr Names kQwen3Next = with_guesses(names(kLlamaOuter, kNormsAndHeads, kDeltaMoeModules, kDeltaExtras));
-constexpr Names kQwen35 = with_guesses(names(kLlamaOuter, kNormsAndHeads, kDeltaModules, kDeltaExtras));
+constexpr Names kQwen3Next = with_mtp(names(kLlamaOuter, kNormsAndHeads, kDeltaMoeModules, kDeltaExtras));
+constexpr Names kQwen35 = with_mtp(names(kLlamaOuter, kNormsAndHeads, kDeltaModules, kDeltaExtras));
+constexpr Names kQwen35Moe = with_mtp(names(kLlamaOuter, kNormsAndHeads, kStackedModules, kDeltaExtras));
 
 constexpr Traits kDeltaTraits{.norm = NormKind::rms_plus_one,
                               .qk_norm = QkNorm::head,
@@ -68,6 +78,7 @@ constexpr Family kFamilies[] = {
     family("minicpm3", kMla, {.tied = Tied::yes, .norm_eps = 1e-5}, tweak_minicpm3),
     family("qwen3_next", kQwen3Next, kDeltaTraits, tweak_qwen3_next),
     family("qwen3_5_text", kQwen35, kDeltaTraits, tweak_qwen3_5),
+    family("qwen3_5_moe_text", kQwen35Moe, kDeltaTraits, tweak_qwen3_next),
 };
 
 }  // namespace

@@ -21,37 +21,35 @@ struct Spec;
 /// How the tokens of a layer see each other:
 ///   attention  each sees the keys and values of those before it
 ///   latent     the same, but queries, keys and values are made of narrow latents (MLA, arXiv 2405.04434)
-///   delta      each changes a state of fixed size, and reads it (gated delta rule, arXiv 2412.06464)
+///   delta      each changes a state of fixed size, and reads it (gated delta rule, arXiv 2412.06464); what it reads is
+///              normed head by head and multiplied with silu of out_gate
 enum class Mixer : uint8_t { attention, latent, delta };
 
-/// What a Linear does in a layer. out_gate gives what the mixer's output is multiplied with. q_a and kv_a give the
-/// latents of which q_b, k_b and v_b make queries, keys and values; k_rope the part of the keys that rotates, the same
-/// for all heads; beta and decay how much a token writes into the state and how much stays of it.
-/// Where there are experts, gate, up and down are those of the one that all tokens go through, which `shared` weighs.
+/// What a Linear does in a layer.
 enum class Role : uint8_t {
   q,
   k,
   v,
   o,
-  out_gate,
-  q_a,
+  out_gate,  // of what the mixer's output is multiplied with
+  q_a,       // latents, of which q_b, k_b and v_b make queries, keys and values
   kv_a,
-  k_rope,
+  k_rope,  // the part of the keys that rotates, the same for all heads
   q_b,
   k_b,
   v_b,
-  beta,
-  decay,
-  gate,
+  beta,   // how much a token writes into the state
+  decay,  // how much stays of it
+  gate,   // gate, up, down: where there are experts, of the one that all tokens go through
   up,
   down,
   router,
-  shared,
+  shared,  // weighs the one that all tokens go through
   expert_gate,
   expert_up,
   expert_down
 };
-inline constexpr size_t kRoles = 21;
+inline constexpr size_t kRoles = static_cast<size_t>(Role::expert_down) + 1;  // experts' are the last
 
 constexpr bool of_expert(Role role) { return role >= Role::expert_gate; }
 /// A few rows that decide much stay as they are.
@@ -142,7 +140,7 @@ struct Module {
   size_t role_count = 1;
   Rows rows = Rows::stacked;
   Stack stack{};                 // of a family that stores experts so, until they are quantized
-  std::optional<Mixer> mixer{};  // of layers that have this one alone
+  std::optional<Mixer> mixer{};  // only in layers with this one; none: in all
 
   std::span<const Role> all_roles() const { return {roles.data(), role_count}; }
   Input input() const { return input_of(roles[0]); }
@@ -152,7 +150,14 @@ struct Module {
 /// Where a norm stands: before attention and MLP, behind them (before their output goes into the residual stream), on
 /// queries, keys and values, on latents.
 enum class NormPlace : uint8_t { attention, attention_out, mlp, mlp_out, q, k, v, q_latent, kv_latent };
-inline constexpr size_t kNormPlaces = 9;
+inline constexpr size_t kNormPlaces = static_cast<size_t>(NormPlace::kv_latent) + 1;
+
+/// The only kind of layer that has norms in a place; none: all may.
+constexpr std::optional<Mixer> mixer_of(NormPlace place) {
+  if (place == NormPlace::q || place == NormPlace::k || place == NormPlace::v) return Mixer::attention;
+  if (place == NormPlace::q_latent || place == NormPlace::kv_latent) return Mixer::latent;
+  return std::nullopt;
+}
 
 /// one_of_place: of all norms that a family names for a place, one is there. where_rotating: in layers that rotate.
 enum class Need : uint8_t { required, optional, one_of_place, where_rotating };
@@ -163,22 +168,23 @@ struct NormName {
   Need need = Need::required;
 };
 
-/// Other parameters of a layer: numbers, and from `sinks` on vectors. a_log, dt_bias and conv as in DeltaParams; out_norm
-/// the scale of a norm on each head of what a delta layer gives.
+/// Other parameters of a layer: numbers, and from `sinks` on vectors.
 enum class Extra : uint8_t {
   alpha_p,
   alpha_n,
-  beta,
-  eps,
+  act_beta,
+  act_eps,
   scalar,
   sinks,
   choice_bias,
-  a_log,
+  a_log,  // this and the next two as in DeltaParams
   dt_bias,
   conv,
-  out_norm
+  out_norm  // scale of a norm on each head of what a delta layer gives; never one more than the weight
 };
-inline constexpr size_t kExtras = 11;
+inline constexpr size_t kExtras = static_cast<size_t>(Extra::out_norm) + 1;
+constexpr bool is_vector(Extra extra) { return extra >= Extra::sinks; }
+constexpr bool of_delta(Extra extra) { return extra >= Extra::a_log; }
 
 struct ExtraName {
   Extra extra{};
@@ -187,11 +193,11 @@ struct ExtraName {
 
 struct Names {
   std::string_view base;  // before every name but the head's; some GPT-2 files leave it out
-  std::string_view embed, positions, layers, final_norm;
-  std::string_view head;                      // untied output head, without base
-  std::span<const NormName> norms;            // of a layer
-  std::span<const Module> modules;            // of a layer, in the order of their inputs
-  std::span<const std::string_view> ignored;  // below a layer: buffers that old files carry
+  std::string_view embed, positions{}, layers, final_norm;
+  std::string_view head;                        // untied output head, without base
+  std::span<const NormName> norms{};            // of a layer
+  std::span<const Module> modules{};            // of a layer, in the order of their inputs
+  std::span<const std::string_view> ignored{};  // below a layer: buffers that old files carry
   std::span<const ExtraName> extras{};
   std::string_view skipped{};     // what tensors begin with that serve other ways to generate text
   std::string_view embed_norm{};  // behind the embedding
@@ -250,6 +256,7 @@ struct Traits {
   // Where config.json is silent:
   Tied tied = Tied::no;
   double norm_eps = 1e-6;
+  double latent_eps = 1e-6;  // of norms on latents, whatever config.json says of others
   std::string_view act = "silu";
   double partial_rotary = 1.0;
   int64_t position_offset = 0;  // row of the table for position 0

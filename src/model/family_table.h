@@ -16,12 +16,9 @@ constexpr Names outer(std::string_view base, std::string_view embed, std::string
                       std::span<const std::string_view> ignored = {}) {
   return {.base = base,
           .embed = embed,
-          .positions = {},
           .layers = layers,
           .final_norm = final_norm,
           .head = head,
-          .norms = {},
-          .modules = {},
           .ignored = ignored};
 }
 inline constexpr Names kLlamaOuter =

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "format/layout.h"
@@ -16,15 +17,6 @@ namespace {
 bool has_bias(NormKind kind) { return kind == NormKind::layer || kind == NormKind::layer_plus_one; }
 
 }  // namespace
-
-const fs::path& check_model_folder(const fs::path& folder) {
-  const PathKind kind = path_kind(folder);
-  if (kind == PathKind::folder) return folder;
-  const std::string shown = quoted(folder.native(), 400);
-  throw Error(Status::not_found, kind != PathKind::absent
-                                     ? cat(shown, " is not a folder, wanted one with config.json and weights")
-                                     : cat("no model folder at ", shown));
-}
 
 Loader::Loader(const fs::path& folder)
     : folder_(check_model_folder(folder)),
@@ -183,11 +175,11 @@ void Loader::claim_head(Claims& claims) const {
 Loader::NormTensors Loader::layer_norm_tensors(int64_t index, const NormName& norm) const {
   const std::string stem = layer_name(index, norm.name);
   const LayerSpec& layer = spec_.at(index);
-  if (norm.place == NormPlace::q_latent) return {{stem}, {spec_.latent.queries}};
-  if (norm.place == NormPlace::kv_latent) return {{stem}, {spec_.latent.keys}};
+  if (const auto only = mixer_of(norm.place); only && *only != layer.mixer) return {{stem}, {0}};
+  if (norm.place == NormPlace::q_latent) return {{stem}, {spec_.latent.q_rank}};
+  if (norm.place == NormPlace::kv_latent) return {{stem}, {spec_.latent.kv_rank}};
   if (norm.place != NormPlace::q && norm.place != NormPlace::k && norm.place != NormPlace::v)
     return {{stem}, {spec_.hidden}};
-  if (layer.mixer != Mixer::attention) return {{stem}, {0}};
   const int64_t heads = norm.place == NormPlace::q ? layer.heads : layer.kv_heads;
   const int64_t dim = norm.place == NormPlace::v ? layer.value_dim : layer.key_dim;
   if (spec_.traits.qk_norm == QkNorm::row) return {{stem}, {heads * dim}};
@@ -242,10 +234,10 @@ void Loader::claim_linear(Claims& claims, const StoredLinear& linear) const {
 /// Of no elements where the layer has none.
 std::vector<int64_t> Loader::extra_shape(Extra extra, int64_t index) const {
   const LayerSpec& layer = spec_.at(index);
-  if (extra < Extra::sinks) return {1};
+  if (!is_vector(extra)) return {1};
+  if (of_delta(extra) && layer.mixer != Mixer::delta) return {0};
   if (extra == Extra::sinks) return {layer.heads};
   if (extra == Extra::choice_bias) return {layer.experts};
-  if (layer.mixer != Mixer::delta) return {0};
   if (extra == Extra::out_norm) return {layer.value_dim};
   if (extra != Extra::conv) return {layer.heads};
   return {layer.queries() + layer.keys() + layer.values(), 1, spec_.conv_kernel};
@@ -267,7 +259,7 @@ void Loader::claim_layer(Claims& claims, int64_t layer) const {
     const std::string tensor = layer_name(layer, extra.name);
     const TensorInfo* info = checkpoint_->find(tensor);
     std::vector<int64_t> shape = extra_shape(extra.extra, layer);
-    if (extra.extra < Extra::sinks && info != nullptr && info->shape.empty()) shape.clear();
+    if (!is_vector(extra.extra) && info != nullptr && info->shape.empty()) shape.clear();
     if (shape.empty() || shape.front() > 0) claims.require(tensor, shape);
   }
   for (std::string_view buffer : names.ignored) claims.ignore(layer_name(layer, buffer));

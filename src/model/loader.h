@@ -18,9 +18,6 @@ namespace gptq {
 
 class Claims;
 
-/// Returns `folder`; refuses one that is not there or is no folder.
-const fs::path& check_model_folder(const fs::path& folder);
-
 /// Opening checks everything that can be known without reading weights: each tensor of the files is one that the
 /// architecture has, of its shape and a fitting type; none is missing. So a load fails before it starts.
 class Loader {

@@ -188,7 +188,7 @@ void Loader::load_extras(const Backend& backend, int64_t index, Layer& into) con
     if (!has(name)) continue;  // of experts, in a layer that has none
     const std::vector<float> all = to_float(checkpoint_->read(name, Access::read));
     values[static_cast<size_t>(extra.extra)] = all.front();
-    if (extra.extra >= Extra::sinks)
+    if (is_vector(extra.extra))
       into.extras[static_cast<size_t>(extra.extra)] = backend.prepare_vector(float_tensor(all));
   }
   const auto value = [&](Extra extra) { return values[static_cast<size_t>(extra)]; };
@@ -198,8 +198,8 @@ void Loader::load_extras(const Backend& backend, int64_t index, Layer& into) con
                                   [](const ExtraName& extra) { return extra.extra == Extra::scalar; });
   if (scaled) into.scalar = static_cast<double>(value(Extra::scalar));
   if (spec_.act.act != Act::xielu) return;
-  into.act.c = value(Extra::beta);
-  into.act.d = value(Extra::eps);
+  into.act.c = value(Extra::act_beta);
+  into.act.d = value(Extra::act_eps);
   into.act.a = softplus(value(Extra::alpha_p));
   into.act.a_negative = into.act.c + softplus(value(Extra::alpha_n));
 }

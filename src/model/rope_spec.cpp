@@ -115,7 +115,9 @@ RopeSpec read(const JsonObject& config, const std::optional<JsonObject>& inner, 
     spec.dim = head_dim;
   }
   if (spec.dim < 2 || spec.dim % 2 != 0) {
-    config.refuse(Fault::range, "head_dim", cat("an even number of rotating elements, found ", spec.dim));
+    const bool latent = config.has({"qk_rope_head_dim"});
+    config.refuse(Fault::range, latent ? "qk_rope_head_dim" : "head_dim",
+                  cat("an even number of rotating elements, found ", spec.dim));
   }
   if (inner) read_scaling(*inner, model.context, spec);
   return spec;

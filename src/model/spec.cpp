@@ -86,7 +86,7 @@ void read_heads(const JsonObject& config, Spec& spec) {
       count(config, {"num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"}, kMaxHeads);
   spec.kv_heads = bounded(config, "num_key_value_heads",
                           config.integer_or({"num_key_value_heads"}, 1, kAny, spec.heads), kMaxHeads);
-  // where only a part of each head rotates this is the part, see tweak_latent()
+  // where latents leave a part of each head that rotates: that part, for the rotation; tweaks_mixers.cpp has the rest
   auto head_dim = config.maybe_integer({"qk_rope_head_dim", "head_dim"}, 1, kAny);
   if (!head_dim && spec.traits.head_dim > 0) head_dim = spec.traits.head_dim;
   if (!head_dim && spec.hidden % spec.heads != 0) {
@@ -107,7 +107,7 @@ void read_sizes(const JsonObject& config, Spec& spec) {
   read_heads(config, spec);
   const bool plain = spec.traits.mlp == Mlp::plain;
   const JsonObject::Keys intermediate = {"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"};
-  const bool elsewhere = config.has({"ffn_config"});  // which the family's tweak reads
+  const bool elsewhere = config.has({"ffn_config", "moe_intermediate_size"});  // for the family's tweak
   spec.intermediate = (plain || elsewhere) && !config.has(intermediate)
                           ? 4 * spec.hidden
                           : count(config, intermediate, kMaxWidth);
@@ -138,12 +138,11 @@ std::vector<Role> Spec::roles(int64_t index) const {
   std::vector<Role> result;
   switch (layer.mixer) {
     case Mixer::attention: result = {q, k, v, o}; break;
-    case Mixer::latent: result = {kv_a, k_rope, k_b, v_b, o}; break;
+    case Mixer::latent: result = {latent.q_rank > 0 ? q_b : q, kv_a, k_rope, k_b, v_b, o}; break;
     case Mixer::delta: result = {q, k, v, o, out_gate, beta, decay}; break;
   }
   if (layer.mixer == Mixer::attention && traits.out_gate == OutGate::yes) result.push_back(out_gate);
-  if (layer.mixer == Mixer::latent && latent.queries == 0) result.push_back(q);
-  if (layer.mixer == Mixer::latent && latent.queries > 0) result.insert(result.end(), {q_a, q_b});
+  if (layer.mixer == Mixer::latent && latent.q_rank > 0) result.push_back(q_a);
   if (layer.intermediate > 0) result.insert(result.end(), {up, down});
   if (layer.intermediate > 0 && gated) result.push_back(gate);
   if (layer.experts == 0) return result;
@@ -164,10 +163,10 @@ int64_t Spec::out_features(Role role, int64_t index) const {
     case Role::v:
     case Role::v_b: return layer.values();
     case Role::out_gate: return layer.mixed();
-    case Role::q_a: return latent.queries;
-    case Role::kv_a: return latent.keys;
-    case Role::k_rope: return latent.turning;
-    case Role::k_b: return layer.heads * latent.plain;
+    case Role::q_a: return latent.q_rank;
+    case Role::kv_a: return latent.kv_rank;
+    case Role::k_rope: return latent.rope_dim;
+    case Role::k_b: return layer.heads * latent.nope_dim;
     case Role::beta:
     case Role::decay: return layer.heads;
     case Role::gate:
@@ -185,8 +184,8 @@ int64_t Spec::out_features(Role role, int64_t index) const {
 
 int64_t Spec::in_features(Role role, int64_t index) const {
   switch (input_of(role)) {
-    case Input::q_latent: return latent.queries;
-    case Input::kv_latent: return latent.keys;
+    case Input::q_latent: return latent.q_rank;
+    case Input::kv_latent: return latent.kv_rank;
     case Input::attention_out: return at(index).mixed();
     case Input::mlp_out: return at(index).intermediate;
     case Input::expert_out: return at(index).expert_intermediate;

@@ -38,7 +38,8 @@ struct RopeSpec {
 /// What may differ from layer to layer.
 struct LayerSpec {
   Mixer mixer = Mixer::attention;
-  int64_t heads = 0, kv_heads = 0, key_dim = 0, value_dim = 0;  // delta: of values, and of queries and keys
+  // delta: heads are those of values, kv_heads those of queries and keys
+  int64_t heads = 0, kv_heads = 0, key_dim = 0, value_dim = 0;
   int64_t intermediate = 0;
   int64_t window = 0;                            // 0: no sliding window
   int64_t chunk = 0;                             // 0: none; only positions of the same chunk are seen
@@ -54,8 +55,8 @@ struct LayerSpec {
 
 /// Widths of the latents of Mixer::latent, and of the parts of a head of queries and keys that rotate or don't.
 struct LatentSpec {
-  int64_t queries = 0;  // 0: queries have none
-  int64_t keys = 0, plain = 0, turning = 0;
+  int64_t q_rank = 0;  // 0: queries have none
+  int64_t kv_rank = 0, nope_dim = 0, rope_dim = 0;
 };
 
 struct Spec {

@@ -19,8 +19,6 @@ double cap(const JsonObject& config, std::string_view key, double otherwise) {
   return config.has({key}) ? config.number({key}, kLeast, kHuge) : otherwise;
 }
 
-void clip(const JsonObject& config, Spec& spec) { spec.clip_qkv = cap(config, "clip_qkv", 0); }
-
 /// One kind of rotation for layers with a window, the first, and one for those without.
 void read_two_ropes(const JsonObject& config, Spec& spec, double local_theta, double global_theta,
                     int64_t global_head_dim) {
@@ -67,7 +65,7 @@ void tweak_hunyuan(const JsonObject& config, Spec& spec) {
   spec.ropes[0].theta *= std::pow(rope->number({"alpha"}, 1e-3, 1e6), dim / (dim - 2));
 }
 
-void tweak_olmo(const JsonObject& config, Spec& spec) { clip(config, spec); }
+void tweak_olmo(const JsonObject& config, Spec& spec) { spec.clip_qkv = cap(config, "clip_qkv", 0); }
 
 void tweak_olmo3(const JsonObject& config, Spec& spec) {
   if (has_typed_ropes(config)) {

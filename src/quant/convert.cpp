@@ -151,6 +151,7 @@ class Conversion {
     for (const TensorInfo& tensor : loader_.checkpoint().tensors()) {
       const auto owner = owner_.find(tensor.name);
       if (owner == owner_.end()) {
+        refuse_other_words(tensor.name);
         tensors.push_back(tensor);
         if (!options_.format && is_float(tensor.dtype)) tensors.back().dtype = options_.dtype;
       } else if (owner->second != kNobody && !planned[owner->second]) {
@@ -159,6 +160,18 @@ class Conversion {
       }
     }
     return tensors;
+  }
+
+  /// Of layers that are not loaded and so can't be converted.
+  void refuse_other_words(const std::string& tensor) const {
+    const size_t dot = tensor.rfind('.');
+    const std::string module = tensor.substr(0, dot == std::string::npos ? 0 : dot);
+    if (!loader_.is_quantized(module)) return;
+    const bool loaded = std::any_of(modules_.begin(), modules_.end(),
+                                    [&](const Converted& one) { return one.linear.path == module; });
+    if (loaded) return;
+    throw Error(Fault::unsupported, cat(loader_.folder().native(), ": ", tensor,
+                                        " is quantized in a layer that generates no text and is not loaded"));
   }
 
   void plan_module(const Converted& module, std::vector<TensorInfo>& tensors) const {

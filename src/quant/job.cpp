@@ -145,19 +145,23 @@ void Job::tell_module(const ModuleReport& module) {
 
 /// What is known of the calibration: tokens once they are cut, else as many as there can be.
 MemoryPlan Job::memory_plan() const {
-  CalibrationSize size;
-  for (const auto& sequence : sequences_) {
-    size.tokens += static_cast<int64_t>(sequence.size());
-    size.longest = std::max(size.longest, static_cast<int64_t>(sequence.size()));
-  }
+  CalibrationSize size{.shortest = kShortestSequence};
+  const auto add = [&](const std::vector<int32_t>& sequence) {
+    const auto length = static_cast<int64_t>(sequence.size());
+    size.tokens += length;
+    size.longest = std::max(size.longest, length);
+    size.shortest = std::min(size.shortest, length);
+  };
+  for (const auto& sequence : sequences_) add(sequence);
   for (const std::string& document : documents_) size.text_bytes += document.size();
   const auto of_files = std::min(file_sequences_.size(), static_cast<size_t>(options_.calibration_samples));
   for (size_t i = 0; i < of_files; ++i) {  // which of them is not known yet where a seed is given
-    size.tokens += static_cast<int64_t>(file_sequences_[i].size());
-    size.longest = std::max(size.longest, static_cast<int64_t>(file_sequences_[i].size()));
+    add(file_sequences_[i]);
   }
+  size.sequences = static_cast<int64_t>(sequences_.size() + of_files);
   size.from_model = next_layer_ < 0 && size.tokens == 0 && documents_.empty();
   if (size.from_model || size.text_bytes != 0) {
+    size.sequences += options_.calibration_samples;
     const int64_t most = options_.calibration_samples * options_.calibration_length;
     size.tokens += size.from_model ? most : std::min(most, static_cast<int64_t>(size.text_bytes));
     size.longest = std::max(size.longest, options_.calibration_length);

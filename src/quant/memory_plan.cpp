@@ -25,8 +25,6 @@ constexpr uint64_t kInputsWithoutLimit = uint64_t{1} << 30;
 constexpr uint64_t kSumsWithoutLimit = uint64_t{4} << 30;
 /// Rows that the tiled product packs at a time, and rows of one outer product.
 constexpr int64_t kPackedRows = 528, kOuterRows = 256;
-/// Rows that sweeps go over at a time, for up to eight threads, and columns of one product of theirs.
-constexpr int64_t kRefinedRows = 512, kRefinedCols = 1024;
 /// Bytes of a tokenizer in memory for each byte of its file; bytes of tokens for each byte of text.
 constexpr uint64_t kTokenizerFactor = 6, kTextFactor = 2;
 
@@ -85,6 +83,11 @@ int64_t cache_floats(const LayerSpec& layer) {
   return layer.mixer == Mixer::delta ? 0 : layer.kv_heads * (layer.key_dim + layer.value_dim);
 }
 
+/// The state of a sequence.
+int64_t state_floats(const Spec& spec, const LayerSpec& layer) {
+  return layer.mixer == Mixer::delta ? Decoder::delta_params(spec, layer).state() : 0;
+}
+
 /// Whether a matrix is the last of those that share their sums.
 enum class Last : uint8_t { no, yes };
 
@@ -101,12 +104,13 @@ struct Matrix2D {
 class Estimate {
  public:
   Estimate(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
-           const CalibrationSize& calibration, Place states, Place inputs, uint64_t sums)
+           const CalibrationSize& calibration, Place states, Place inputs, uint64_t sums, int threads)
       : loader_(loader),
         spec_(loader.spec()),
         modules_(modules),
         options_(options),
         calibration_(calibration),
+        threads_(threads),
         follow_(follow_original(options.solver)) {
     plan_.states = states;
     plan_.inputs = inputs;
@@ -147,10 +151,15 @@ class Estimate {
     const int64_t rows = std::min(Decoder::kMaxRows, calibration_.tokens);
     const int64_t inner =
         spec_.most([](const LayerSpec& l) { return std::max(l.intermediate, l.expert_intermediate); });
-    const int64_t widest = std::max(inner, spec_.hidden);
-    moment.add("activations of a batch", tracks() * (Decoder::workspace_bytes(spec_, rows, kFloat) +
-                                                     floats(together, spec_.most(&cache_floats))) +
-                                             floats(std::min(kPackedRows, rows), widest));
+    const int64_t widest = std::max({inner, spec_.hidden, widest_mixed(spec_)});
+    int64_t state = 0;
+    for (const LayerSpec& layer : spec_.layer) state = std::max(state, state_floats(spec_, layer));
+    const int64_t sequences = together / std::max<int64_t>(calibration_.shortest, 1);
+    moment.add("activations of a batch",
+               tracks() * (Decoder::workspace_bytes(spec_, rows, kFloat) +
+                           floats(together, spec_.most(&cache_floats)) +
+                           floats(std::min(sequences, calibration_.sequences), state)) +
+                   floats(std::min(kPackedRows, rows), widest));
     return moment;
   }
 
@@ -162,7 +171,12 @@ class Estimate {
       for (const TensorInfo& tensor : loader_.checkpoint().tensors()) weights += tensor.bytes;
       moment.add("the whole model, which writes the calibration", weights);
       const int64_t together = std::min<int64_t>(64, options_.calibration_samples);
-      moment.add("its keys and values", floats(Amount(together) * calibration_.longest, whole_cache()));
+      int64_t cache = 0, state = 0;
+      for (const LayerSpec& layer : spec_.layer) {
+        cache += cache_floats(layer);
+        state += state_floats(spec_, layer);
+      }
+      moment.add("its keys and values", floats(together, Amount(calibration_.longest) * cache + state));
     }
     moment.add("the calibration text", Amount(calibration_.text_bytes) * (1 + kTextFactor));
     if (calibration_.text_bytes != 0) {
@@ -190,13 +204,6 @@ class Estimate {
     return a.mixer == b.mixer && a.heads == b.heads && a.kv_heads == b.kv_heads && a.key_dim == b.key_dim &&
            a.value_dim == b.value_dim && a.intermediate == b.intermediate && a.experts == b.experts &&
            a.expert_intermediate == b.expert_intermediate;
-  }
-
-  /// Keys and values of a position in all layers.
-  int64_t whole_cache() const {
-    int64_t floats = 0;
-    for (const LayerSpec& layer : spec_.layer) floats += cache_floats(layer);
-    return floats;
   }
 
   std::vector<Matrix2D> matrices(int64_t index) const {
@@ -320,7 +327,9 @@ class Estimate {
     const Amount later = lets_go ? 0 : drifts + factor + spread;
     moment(h + (lets_go ? 0 : drifts) + factor + spread, kept + half_way + floats(cols, 128));
     // target and codes in another order; the Hessian as a square; residual, its product and changes of a band of rows
-    const Amount band = floats(std::min<int64_t>(rows, kRefinedRows), Amount(cols) + 2 * kRefinedCols);
+    const Amount group =
+        options.group_size < 0 ? cols : options.group_size;  // whose codes are there to fit its scale
+    const Amount band = floats(refined_rows(rows, threads_), Amount(cols) + group + 2 * kRefinedColumns);
     if (options.sweeps > 0) moment(h + square + later, kept + half_way + 5 * weights + band);
     const Amount codes = Amount(m.rows) * cols;
     moment(h + square + later, codes + sample / 4 * 9);
@@ -338,6 +347,7 @@ class Estimate {
   const ModulePlan& modules_;
   const QuantOptions& options_;
   const CalibrationSize& calibration_;
+  int threads_;
   FollowOriginal follow_;
   Amount in_memory_ = 0;  // of what goes from pass to pass
   MemoryPlan plan_;
@@ -346,8 +356,9 @@ class Estimate {
 }  // namespace
 
 MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
-                           const CalibrationSize& calibration, Place states, Place inputs, uint64_t sums) {
-  return Estimate(loader, modules, options, calibration, states, inputs, sums).run();
+                           const CalibrationSize& calibration, Place states, Place inputs, uint64_t sums,
+                           int threads) {
+  return Estimate(loader, modules, options, calibration, states, inputs, sums, threads).run();
 }
 
 MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
@@ -355,7 +366,7 @@ MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const Qu
   const auto estimate = [&](Place states, Place inputs, uint64_t sums) {
     const bool in_one_pass = options.true_sequential == TrueSequential::no;  // keeps no inputs
     return estimate_memory(loader, modules, options, calibration, states,
-                           in_one_pass ? Place::nowhere : inputs, sums);
+                           in_one_pass ? Place::nowhere : inputs, sums, threads);
   };
   if (options.memory_limit == 0) {
     const Spec& spec = loader.spec();

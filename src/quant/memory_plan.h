@@ -18,6 +18,7 @@ namespace gptq {
 /// Tokens that go through the model, and the text that they are cut from.
 struct CalibrationSize {
   int64_t tokens = 0, longest = 0;  // of all sequences, of one
+  int64_t sequences = 1, shortest = 1;
   uint64_t text_bytes = 0;
   bool from_model = false;  // the model writes the text, and is in memory for that
 };
@@ -39,7 +40,7 @@ struct MemoryPlan {
 /// Of a job whose states are kept so.
 MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
                            const CalibrationSize& calibration, StatePlaces::Place states,
-                           StatePlaces::Place inputs, uint64_t sums);
+                           StatePlaces::Place inputs, uint64_t sums, int threads);
 
 /// The fastest way that keeps within options.memory_limit, or, where that is not possible, the one that takes least.
 /// 0, no limit: states are in memory, and inputs if they take no more than 1 GB; Hessians of experts take up to 4.

@@ -19,6 +19,9 @@ int64_t usable_context(const Spec& spec, int64_t wanted) {
   return wanted;
 }
 
+/// Tokens of decoding between two marks: a step that fails loses no more.
+constexpr int64_t kMarkEvery = 64;
+
 /// Embeddings are often padded beyond the tokenizer's last id; such a token has no text.
 bool has_text(const Model& model, int32_t id) { return !model.tokenizer()->token_text(id).empty(); }
 
@@ -66,7 +69,7 @@ void Session::append_tokens(std::span<const int32_t> ids) {
 
 void Session::reset() {
   history_.clear();
-  processed_ = 0;
+  processed_ = done_ = marked_ = 0;
   (void)cache_->truncate(0, 0);
   logits_.clear();
   stats_ = {};
@@ -81,10 +84,14 @@ void Session::process_pending(Logits keep, const Progress& progress) {
   const auto vocab = static_cast<size_t>(model_->spec().vocab);
   std::vector<float> logits;
   if (keep != Logits::none)
-    logits.reserve((keep == Logits::all ? static_cast<size_t>(total - start) : 1) * vocab);
+    logits.reserve((keep == Logits::all ? static_cast<size_t>(pending()) : 1) * vocab);
   std::vector<Row> rows;
   const std::vector<int64_t> lengths(static_cast<size_t>(std::min(decoder_.max_rows(), total - start)),
                                      total);
+  if (total - start > 1 || start - marked_ >= kMarkEvery) {
+    cache_->mark(0);
+    marked_ = start;
+  }
   try {
     for (int64_t at = start; at < total; at += decoder_.max_rows()) {
       progress(at - start, total - start, "prefill");
@@ -99,20 +106,33 @@ void Session::process_pending(Logits keep, const Progress& progress) {
           .rows = rows,
           .lengths = std::span(lengths).first(static_cast<size_t>(count))};
       decoder_.forward(model_->weights(), batch, *cache_);
-      int64_t wanted = keep == Logits::all ? count : 0;
+      int64_t wanted = keep == Logits::all ? std::min(count, at + count - done_) : 0;
       if (keep == Logits::last && at + count == total) wanted = 1;
       if (wanted > 0) {
         const size_t before = logits.size();
         logits.resize(before + static_cast<size_t>(wanted) * vocab);
         decoder_.logits(model_->weights(), count - wanted, wanted, logits.data() + before);
       }
+      last_row_ = count - 1;
     }
   } catch (...) {
     processed_ = cache_->truncate(0, start);
     cancel_ = false;
     throw;
   }
-  processed_ = total;
+  processed_ = done_ = total;
+  logits_ = std::move(logits);
+}
+
+/// Of the last token, which the decoder still has.
+void Session::repeat_logits() {
+  std::vector<float> logits(static_cast<size_t>(model_->spec().vocab));
+  try {
+    decoder_.logits(model_->weights(), last_row_, 1, logits.data());
+  } catch (...) {
+    cancel_ = false;
+    throw;
+  }
   logits_ = std::move(logits);
 }
 
@@ -134,10 +154,7 @@ void Session::begin(const GenerationOptions& options, const Progress& progress) 
   finish_ = FinishReason::none;
   generating_ = false;
   sampled_.reset();
-  if (pending() == 0) {  // the logits of the last token are needed again
-    processed_ = cache_->truncate(0, processed_ - 1);
-  }
-  prefill(Logits::last, progress);
+  pending() > 0 ? prefill(Logits::last, progress) : repeat_logits();
   generation_ = options;
   sampler_.emplace(options.sampler);
   generated_ = 0;

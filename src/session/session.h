@@ -67,7 +67,8 @@ class Session {
   std::string next_text(const Write& write);
   void emit(int32_t token);
   StepResult finish(FinishReason reason);
-  int64_t pending() const { return static_cast<int64_t>(history_.size()) - processed_; }
+  void repeat_logits();
+  int64_t pending() const { return static_cast<int64_t>(history_.size()) - done_; }
 
   std::shared_ptr<const Model> model_;
   int64_t context_;
@@ -76,7 +77,10 @@ class Session {
   Decoder decoder_;
   std::unique_ptr<KvCache> cache_;
   std::vector<int32_t> history_;
-  int64_t processed_ = 0;  // history_[0 .. processed_) is in the cache
+  int64_t done_ = 0;       // history_[0 .. done_) has been through the model
+  int64_t processed_ = 0;  // and so much of it is in the cache: all, but behind a step that failed on a state
+  int64_t marked_ = 0;     // of them, at the last KvCache::mark()
+  int64_t last_row_ = 0;   // of the decoder's, the last token of them, while none is pending
   std::vector<float> logits_;
   SessionStats stats_;
 

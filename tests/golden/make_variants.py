@@ -64,6 +64,8 @@ CASES = {
                                "shared_expert_intermediate_size": 20, "mlp_only_layers": [0]},
     "qwen3-5-short-conv": {"model_type": "qwen3_5_text", "architectures": ["Qwen3_5ForCausalLM"], **DELTA,
                            "linear_conv_kernel_dim": 2, "linear_num_value_heads": 6, "linear_value_head_dim": 3},
+    "qwen3-5-moe": {"model_type": "qwen3_5_moe_text", "architectures": ["Qwen3_5MoeForCausalLM"], **DELTA,
+                    "shared_expert_intermediate_size": 20, "layer_types": None, "full_attention_interval": 2},
 }
 
 

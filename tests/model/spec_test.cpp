@@ -257,5 +257,74 @@ TEST(Spec, RefusesExpertsThatCannotBe) {
   EXPECT_THROW(read(json), Error);
 }
 
+Json with_latents(const char* type) {
+  Json json = moe(type);
+  json.merge_patch(Json::parse(R"({"kv_lora_rank": 16, "q_lora_rank": null, "qk_nope_head_dim": 12,
+    "qk_rope_head_dim": 8, "v_head_dim": 10, "first_k_dense_replace": 1, "n_group": 4, "topk_group": 2})"));
+  return json;
+}
+
+TEST(Spec, DeepSeek) {
+  const Spec v3 = read(with_latents("deepseek_v3"));
+  EXPECT_EQ(v3.at(1).mixer, Mixer::latent);
+  EXPECT_EQ(v3.head_dim, 20);
+  EXPECT_EQ(v3.ropes[0].dim, 8);
+  EXPECT_EQ(v3.at(1).keys(), 4 * 20);
+  EXPECT_EQ(v3.at(1).values(), 4 * 10);
+  EXPECT_EQ(v3.router.groups, 4);
+  EXPECT_EQ(v3.router.group_score, GroupScore::two_best);
+  Json json = with_latents("deepseek_v2");
+  EXPECT_EQ(read(json).router.groups, 1);  // greedy
+  json["topk_method"] = "group_limited_greedy";
+  EXPECT_EQ(read(json).router.groups, 4);
+  EXPECT_EQ(read(json).router.group_score, GroupScore::best);
+}
+
+TEST(Spec, LayersOfQwen3Next) {
+  const auto kinds = [](const Json& json) {
+    std::string text;
+    for (const LayerSpec& layer : read(json).layer) text += layer.mixer == Mixer::delta ? 'd' : 'a';
+    return text;
+  };
+  Json json = moe("qwen3_next");
+  json["head_dim"] = 16;
+  EXPECT_EQ(kinds(json), "dddadd");
+  json["full_attention_interval"] = 3;
+  EXPECT_EQ(kinds(json), "ddadda");
+  json["layer_types"] = {"full_attention",   "linear_attention", "linear_attention",
+                         "linear_attention", "full_attention",   "linear_attention"};
+  EXPECT_EQ(kinds(json), "adddad");
+  EXPECT_EQ(read(json).at(1).queries(), 16 * 128);
+  EXPECT_EQ(read(json).at(1).values(), 32 * 128);
+  EXPECT_EQ(read(json).at(0).queries(), 4 * 16);
+}
+
+TEST(Spec, RefusesMixersThatCannotBe) {
+  const auto refused = [](Json json, const char* key, const Json& value, Fault fault) {
+    json[key] = value;
+    try {
+      read(json);
+      ADD_FAILURE() << key << " " << value.dump() << " is taken";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault(), fault) << error.what();
+      EXPECT_NE(std::string(error.what()).find(key), std::string::npos) << error.what();
+    }
+  };
+  const Json latents = with_latents("deepseek_v2"), delta = moe("qwen3_next");
+  refused(latents, "kv_lora_rank", nullptr, Fault::format);
+  refused(latents, "q_lora_rank", 0, Fault::range);
+  refused(latents, "qk_rope_head_dim", 7, Fault::range);
+  refused(latents, "topk_method", "noaux_tc", Fault::unsupported);
+  refused(latents, "scoring_func", "sigmoid", Fault::unsupported);
+  refused(delta, "layer_types", Json::array({"full_attention"}), Fault::mismatch);
+  refused(delta, "layer_types", Json::array({"mamba", "mamba", "mamba", "mamba", "mamba", "mamba"}),
+          Fault::unsupported);
+  refused(delta, "hidden_act", "gelu", Fault::unsupported);
+  refused(delta, "linear_num_key_heads", 5, Fault::mismatch);
+  refused(delta, "linear_num_value_heads", 0, Fault::range);
+  refused(delta, "linear_conv_kernel_dim", 65, Fault::range);
+  refused(delta, "linear_key_head_dim", 65536, Fault::limit);
+}
+
 }  // namespace
 }  // namespace gptq

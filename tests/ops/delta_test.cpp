@@ -1,6 +1,9 @@
 // The gated delta rule against its definition in double, in pieces, of several sequences, and after a cut.
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "base/error.h"
 #include "ops_support.h"
@@ -21,7 +24,7 @@ struct Inputs {
 class World {
  public:
   World(const Shape& shape, std::vector<int64_t> lengths, int threads = 2)
-      : shape_(shape), backend_(backend_with(threads)), stream_(backend_->create_stream(nullptr)) {
+      : shape_(shape), backend_(backend_with(threads)), stream_(backend_->create_stream(&cancel_)) {
     Random random(static_cast<uint64_t>(7 + shape.heads + shape.kernel));
     const int64_t channels = 2 * keys() + values();
     conv_ = random_floats(random, channels * shape.kernel);
@@ -53,6 +56,7 @@ class World {
   }
 
   KvCache& cache() { return *cache_; }
+  void cancel(bool now) { cancel_ = now; }
 
   /// Rows [begin, end) of each of some sequences, all in one batch.
   struct Part {
@@ -144,6 +148,7 @@ class World {
   }
 
   Shape shape_;
+  std::atomic<bool> cancel_{false};
   std::shared_ptr<const Backend> backend_;
   std::unique_ptr<Stream> stream_;
   std::vector<float> conv_, a_log_, dt_bias_;
@@ -174,21 +179,30 @@ TEST(Delta, SequencesKnowNothingOfEachOther) {
   world.expect({{1, 1, 3}, {2, 9, 70}});
 }
 
-TEST(Delta, GoesBackToACopyOrToTheBeginning) {
+TEST(Delta, GoesBackToAMarkOrToTheBeginning) {
   World world({4, 2, 8, 6, 4}, {200, 30});
-  for (int64_t at = 0; at < 200; at += 10) world.expect({{0, at, at + 10}});
-  world.expect({{1, 0, 30}});
-  EXPECT_EQ(world.cache().truncate(0, 200), 200);
-  const int64_t left = world.cache().truncate(0, 195);
-  EXPECT_GT(left, 195 - 80);
-  EXPECT_LE(left, 195);
-  world.expect({{0, left, 200}});
-  EXPECT_EQ(world.cache().truncate(0, left), left);
-  world.expect({{0, left, 190}});
-  EXPECT_EQ(world.cache().truncate(0, 20), 0);
+  KvCache& cache = world.cache();
+  cache.mark(0);  // of nothing
+  world.expect({{0, 0, 50}, {1, 0, 30}});
+  cache.mark(0);
+  world.expect({{0, 50, 120}});
+  EXPECT_EQ(cache.truncate(0, 120), 120);
+  EXPECT_EQ(cache.truncate(0, 119), 50);
+  world.expect({{0, 50, 90}});
+  EXPECT_EQ(cache.truncate(0, 50), 50);
+  world.expect({{0, 50, 51}});
+  world.expect({{0, 51, 130}});
+  cache.mark(0);
+  world.expect({{0, 130, 200}});
+  EXPECT_EQ(cache.truncate(0, 199), 130);
+  world.expect({{0, 130, 150}});
+  EXPECT_EQ(cache.truncate(0, 129), 0);
   world.expect({{0, 0, 200}});
-  EXPECT_EQ(world.cache().truncate(1, 25), 0);
+  EXPECT_EQ(cache.truncate(1, 29), 0);
   world.expect({{1, 0, 30}});
+  EXPECT_EQ(cache.truncate(0, 0), 0);
+  EXPECT_EQ(cache.truncate(1, 0), 0);
+  EXPECT_EQ(cache.bytes(), 0u);
 }
 
 TEST(Delta, RefusesRowsThatAreNotTheNext) {
@@ -199,19 +213,29 @@ TEST(Delta, RefusesRowsThatAreNotTheNext) {
   world.expect({{0, 10, 40}});
 }
 
+/// Wherever it ends, what is left belongs to the position that truncate() names.
 TEST(Delta, ACancelledStepLeavesNoHalfState) {
-  std::atomic<bool> cancel{true};
-  const auto backend = backend_with(2);
-  const auto stream = backend->create_stream(&cancel);
-  const DeltaParams params{.heads = 1, .key_heads = 1, .key_dim = 2, .value_dim = 2};
-  const auto cache = backend->create_cache({.layers = {{.state = params.state()}}, .sequences = 1});
-  cache->reserve(0, 4);
-  std::vector<float> two(8, 0.5f), one(4, 0.5f);
-  const std::vector<Row> rows{{0, 0}, {0, 1}, {0, 2}, {0, 3}};
-  EXPECT_THROW(stream->delta_rule(params, rows, matrix(two, 4, 2), matrix(two, 4, 2), matrix(two, 4, 2),
-                                  matrix(one, 4, 1), matrix(one, 4, 1), *cache, 0, matrix(two, 4, 2)),
-               Error);
-  EXPECT_EQ(cache->truncate(0, 4), 0);
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    World world({8, 2, 32, 32, 4}, {400});
+    world.expect({{0, 0, 40}});
+    world.cache().mark(0);
+    std::thread other([&] {
+      std::this_thread::sleep_for(std::chrono::microseconds(100 * attempt));
+      world.cancel(true);
+    });
+    bool cancelled = false;
+    try {
+      world.expect({{0, 40, 400}});
+    } catch (const Error&) {
+      cancelled = true;
+    }
+    other.join();
+    world.cancel(false);
+    if (!cancelled) continue;
+    const int64_t left = world.cache().truncate(0, 40);
+    EXPECT_EQ(left, 40);
+    world.expect({{0, left, 400}});
+  }
 }
 
 }  // namespace

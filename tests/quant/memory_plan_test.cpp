@@ -23,7 +23,7 @@ class MemoryPlanTest : public testing::Test {
   MemoryPlan estimate(Place states, Place inputs, const CalibrationSize& calibration = kSome) {
     constexpr uint64_t kPlenty = uint64_t{1} << 32;
     return estimate_memory(loader_, ModulePlan(loader_, options_), options_, calibration, states, inputs,
-                           kPlenty);
+                           kPlenty, 1);
   }
   MemoryPlan plan(const CalibrationSize& calibration = kSome, int threads = 1) {
     return plan_memory(loader_, ModulePlan(loader_, options_), options_, calibration, threads);
@@ -115,6 +115,22 @@ TEST_F(MemoryPlanTest, AModelThatWritesItsTextIsInMemory) {
       estimate(Place::file, Place::nowhere, {.tokens = 1'000'000, .longest = 100'000, .from_model = true});
   EXPECT_EQ(part(own, "the whole model"), weights);
   EXPECT_EQ(part(own, "its keys and values"), uint64_t{4} * 64 * 100'000 * 2 * 2 * (8 + 8));
+}
+
+/// Each sequence that is under way has one.
+TEST_F(MemoryPlanTest, StatesCount) {
+  const Loader loader(source_dir() / "tests/golden/models/qwen3-5-short-conv");
+  const auto planned = [&](const CalibrationSize& size) {
+    return estimate_memory(loader, ModulePlan(loader, options_), options_, size, Place::file, Place::nowhere,
+                           0, 1);
+  };
+  const uint64_t state = 6 * 5 * 3 + (2 * 2 * 5 + 6 * 3);  // S, and one row of the convolution's inputs
+  const MemoryPlan few = planned({.tokens = 1000, .longest = 50, .sequences = 1, .shortest = 10}),
+                   many = planned({.tokens = 1000, .longest = 50, .sequences = 40, .shortest = 10});
+  EXPECT_EQ(part(many, "activations") - part(few, "activations"), 39 * state * 4);
+  const MemoryPlan own = planned({.tokens = 10'000'000, .longest = 100'000, .from_model = true});
+  const uint64_t keys = uint64_t{100'000} * 2 * (8 + 8);
+  EXPECT_EQ(part(own, "its keys and values"), 4 * 64 * (keys + 2 * state));
 }
 
 TEST_F(MemoryPlanTest, SizesWithoutANumberAreRefused) {

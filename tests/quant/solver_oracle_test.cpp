@@ -91,8 +91,9 @@ void compare(const test::CpuBench& bench, const Input& input, const Hessian& hes
     total.unequal += difference != 0;
     if (difference > 1) far.insert(i / static_cast<size_t>(input.cols));
   }
-  // Two ranges of a group may be equally good but for fp32's last bits; the row goes its own way from there.
-  EXPECT_LE(far.size(), o.range == test::OracleRange::hessian ? 1u : 0u);
+  // Two ranges of a group, or two codes in a sweep, may be equally good but for fp32's last bits; the row goes its own way
+  // from there.
+  EXPECT_LE(far.size(), o.range == test::OracleRange::hessian || o.sweeps > 0 ? 1u : 0u);
   total.codes += static_cast<int64_t>(w.size());
   total.loss += result.loss;
   total.oracle_loss += oracle.loss;

@@ -113,34 +113,52 @@ TEST(Session, BeginAgainWithoutNewTokens) {
   EXPECT_EQ(generate(whole, {.max_tokens = 4}), first + second);
 }
 
-/// A state cannot forget its last token: what is taken back goes through the model again.
+/// A state cannot forget single tokens: what fails half-way goes back to where the call began.
 TEST(Session, StatesGoBack) {
   const auto model = load_model(source_dir() / "tests/golden/models/qwen3-5-short-conv");
-  std::vector<int32_t> ids(50);
-  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(3 + i * 7 % 37);
-  const auto drawn = [&](std::initializer_list<int64_t> counts) {
-    Session session(model, 64);
-    session.append_tokens(ids);
-    for (int64_t count : counts) {
-      session.begin({.max_tokens = count, .ignore_eos = IgnoreEos::yes}, quiet);
-      while (session.step() == StepResult::chunk) continue;
-    }
-    return std::vector<int32_t>(session.history().begin(), session.history().end());
+  std::vector<int32_t> ids(2600);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(3 + i * i % 37);
+  const auto prompt = [&](int64_t from, int64_t to) {
+    return std::vector<int32_t>(ids.begin() + from, ids.begin() + to);
   };
-  const auto whole = drawn({12});
-  EXPECT_EQ(drawn({1, 11}), whole);
-  EXPECT_EQ(drawn({5, 1, 1, 5}), whole);
-  Session session(model, 64);
-  session.append_tokens(ids);
+  const auto last = [&](const Session& session) {
+    return std::vector<float>(session.logits().begin(), session.logits().end());
+  };
+  Session session(model, 4096), fresh(model, 4096);
+  session.append_tokens(prompt(0, 700));
   session.prefill(Logits::none, quiet);
-  session.cancel();
-  session.append_tokens(std::vector<int32_t>{5, 6});
-  EXPECT_THROW(session.prefill(Logits::last, quiet), Error);
-  session.prefill(Logits::last, quiet);
-  const std::vector<float> logits(session.logits().begin(), session.logits().end());
-  ids.insert(ids.end(), {5, 6});
-  const auto all = causal_logits(model, ids, 52);
-  EXPECT_LE(relative_difference(logits, {all.end() - model->spec().vocab, all.end()}), 1e-4);
+  session.append_tokens(prompt(700, 2600));
+  int pieces = 0;
+  const Progress fails = [&](int64_t, int64_t, const std::string&) {
+    if (++pieces == 3) throw Error(Status::cancelled, "enough");
+  };
+  EXPECT_THROW(session.prefill(Logits::last, fails), Error);
+  std::vector<int64_t> totals;
+  session.prefill(Logits::last, [&](int64_t, int64_t total, const std::string&) { totals.push_back(total); });
+  EXPECT_EQ(totals, (std::vector<int64_t>(4, 1900)));  // not those before
+  fresh.append_tokens(ids);
+  fresh.prefill(Logits::last, quiet);
+  EXPECT_LE(relative_difference(last(session), last(fresh)), 1e-5);
+}
+
+TEST(Session, BeginAfterPrefillNeedsNoFurtherPass) {
+  for (const char* folder : {"llama", "qwen3-5-short-conv", "qwen3-next-dense-first"}) {
+    const auto model = load_model(source_dir() / "tests/golden/models" / folder);
+    const std::vector<int32_t> ids{5, 9, 4, 17, 8, 3, 21, 30, 6, 12, 7};
+    const GenerationOptions options{.max_tokens = 12, .ignore_eos = IgnoreEos::yes};
+    Session one(model, 64), other(model, 64);
+    one.append_tokens(ids);
+    other.append_tokens(ids);
+    other.prefill(Logits::none, quiet);
+    for (Session* session : {&one, &other}) {
+      session->begin(options, quiet);
+      while (session->step() == StepResult::chunk) continue;
+    }
+    EXPECT_EQ(other.stats().prefill_tokens, 11) << folder;
+    EXPECT_TRUE(std::equal(one.history().begin(), one.history().end(), other.history().begin(),
+                           other.history().end()))
+        << folder;
+  }
 }
 
 TEST(Session, TokensBeyondTheTokenizerHaveNoText) {
