@@ -74,8 +74,8 @@ TEST(LinearTime, Unigram) {
 
 TEST(LinearTime, UnigramWithBytes) {
   json model = unigram_model();
-  for (const auto& [token, id] : byte_model()["vocab"].items())
-    model["vocab"].push_back(json::array({token, -9.0}));
+  const json bytes = byte_model();
+  for (const auto& [token, id] : bytes["vocab"].items()) model["vocab"].push_back(json::array({token, -9.0}));
   model["byte_fallback"] = true;
   const auto tokenizer = load({{"model", model}});
   for (const char* unit : {"\u2603", "a\u2603", "\U0001F999a"}) expect_linear(*tokenizer, unit);
