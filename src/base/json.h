@@ -45,6 +45,11 @@ class JsonDocument {
   Json value_;
 };
 
+/// Whether it is this string. nlohmann's own == with a string asks for memory inside noexcept, which can end the host.
+inline bool is_text(const Json& value, std::string_view text) {
+  return value.is_string() && value.get_ref<const std::string&>() == text;
+}
+
 /// Builds a document from events, in place, so that one given up half-way is as safe as a whole one.
 class JsonTree {
  public:

@@ -12,8 +12,8 @@ namespace {
 void read_types(const JsonObject& config, const Json& types, std::optional<int64_t> width, Spec& spec) {
   for (size_t i = 0; i < spec.layer.size(); ++i) {
     const Json& type = types[i];
-    if (type == "full_attention") continue;
-    if (type != "sliding_attention") {
+    if (is_text(type, "full_attention")) continue;
+    if (!is_text(type, "sliding_attention")) {
       config.refuse(Fault::unsupported, "layer_types", "'full_attention' or 'sliding_attention'");
     }
     if (!width)

@@ -162,8 +162,8 @@ void tweak_llama4(const JsonObject& config, Spec& spec) {
   const Json* types = find_layer_types(config, spec);
   for (size_t i = 0; i < spec.layer.size(); ++i) {
     LayerSpec& layer = spec.layer[i];
-    const bool chunked = types != nullptr ? (*types)[i] == "chunked_attention" : layer.rope >= 0;
-    if (types != nullptr && !chunked && (*types)[i] != "full_attention")
+    const bool chunked = types != nullptr ? is_text((*types)[i], "chunked_attention") : layer.rope >= 0;
+    if (types != nullptr && !chunked && !is_text((*types)[i], "full_attention"))
       config.refuse(Fault::unsupported, "layer_types", "'full_attention' or 'chunked_attention'");
     if (chunked) layer.chunk = chunk;
   }

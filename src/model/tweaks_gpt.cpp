@@ -30,9 +30,9 @@ void tweak_gpt_neo(const JsonObject& config, Spec& spec) {
   const Json* list = config.find({"attention_layers"});
   std::vector<bool> local;
   const auto take = [&](const Json& kind) {
-    if (kind != "global" && kind != "local")
+    if (!is_text(kind, "global") && !is_text(kind, "local"))
       config.refuse(Fault::unsupported, "attention_types", "'global' or 'local'");
-    if (local.size() <= spec.layer.size()) local.push_back(kind == "local");
+    if (local.size() <= spec.layer.size()) local.push_back(is_text(kind, "local"));
   };
   if (list != nullptr && list->is_array()) {
     for (const Json& kind : *list) take(kind);

@@ -88,9 +88,9 @@ void tweak_qwen3_5(const JsonObject& config, Spec& spec) {
   const int64_t interval = config.integer_or({"full_attention_interval"}, 1, kAny, 4);
   const Json* types = find_layer_types(config, spec);
   for (size_t i = 0; i < spec.layer.size(); ++i) {
-    const bool full =
-        types != nullptr ? (*types)[i] == "full_attention" : (static_cast<int64_t>(i) + 1) % interval == 0;
-    if (types != nullptr && !full && (*types)[i] != "linear_attention")
+    const bool full = types != nullptr ? is_text((*types)[i], "full_attention")
+                                       : (static_cast<int64_t>(i) + 1) % interval == 0;
+    if (types != nullptr && !full && !is_text((*types)[i], "linear_attention"))
       config.refuse(Fault::unsupported, "layer_types", "'full_attention' or 'linear_attention'");
     if (!full) spec.layer[i] = delta;
   }

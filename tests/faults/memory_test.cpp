@@ -97,8 +97,8 @@ TEST(Memory, LoadOfTheSampleModel) {
 }
 
 TEST(Memory, LoadOfQuantizedAndShardedModels) {
-  for (const char* name :
-       {"gptq-b4-g16-v2-asym-actorder", "llama-sharded", "gpt2", "qwen3-next-dense-first"}) {
+  for (const char* name : {"gptq-b4-g16-v2-asym-actorder", "llama-sharded", "gpt2", "qwen3-next-dense-first",
+                           "llama4-unrotated"}) {
     const std::string path = source_dir() / "tests/golden/models" / name;
     sweep([&] {
       HeldModel model;
