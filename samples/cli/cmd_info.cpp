@@ -9,6 +9,9 @@ namespace {
 
 void run(const Common& common) {
   const Model model = load_model(common, common.model, Weights::leave);
+  const char* family = nullptr;  // a folder may have none; one that is not known is worth an error here
+  const gptq_status known = gptq_model_get_string(model.get(), "family", &family);
+  if (known == GPTQ_ERROR_UNSUPPORTED) check(known);
   const auto buffer = make<Buffer>(gptq_model_metadata_json, static_cast<const gptq_model*>(model.get()));
   Json metadata = Json::parse(text_of(buffer));
   // what only the weights tell

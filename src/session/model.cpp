@@ -51,13 +51,24 @@ std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOpti
     model->quantization_ = loader.quantization();
     model->load_weights(loader, options.access, progress);
   } else if (file_exists(join(folder, "config.json"))) {
-    model->spec_ = load_spec(folder);
-    model->quantization_ = read_quant_config(folder);
+    model->read_config();
   } else if (model->tokenizer_ == nullptr && model->chat_templates_->empty()) {
     throw Error(Status::not_found, cat("neither config.json nor a tokenizer nor a chat template in ",
                                        quoted(folder.string(), 400)));
   }
   return model;
+}
+
+/// A tokenizer and templates are of use without a family that is known.
+void Model::read_config() {
+  try {
+    spec_ = load_spec(folder_);
+    quantization_ = read_quant_config(folder_);
+  } catch (const Error& error) {
+    if (error.fault() != Fault::unsupported || (tokenizer_ == nullptr && chat_templates_->empty())) throw;
+    spec_.reset();
+    no_spec_ = error;
+  }
 }
 
 void Model::load_weights(const Loader& loader, Access access, const Progress& progress) {
@@ -88,6 +99,7 @@ void Model::load_weights(const Loader& loader, Access access, const Progress& pr
 }
 
 const Spec& Model::spec() const {
+  if (no_spec_) throw Error(*no_spec_);
   if (!spec_) throw Error(Status::not_found, cat("no config.json in ", quoted(folder_.string(), 400)));
   return *spec_;
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "backend/backend.h"
+#include "base/error.h"
 #include "format/quant_config.h"
 #include "model/loader.h"
 #include "model/spec.h"
@@ -35,7 +36,8 @@ class Model {
                                            const Progress& progress);
 
   const fs::path& folder() const { return folder_; }
-  /// Without weights all that config.json would say may be missing: Status::not_found when it is needed.
+  /// Without weights all that config.json would say may be missing, or not be supported: Status::not_found, or what
+  /// load_spec() said, when it is needed.
   const Spec& spec() const;
   bool has_spec() const { return spec_.has_value(); }
   const Weights& weights() const;
@@ -61,10 +63,12 @@ class Model {
 
  private:
   Model() = default;
+  void read_config();
   void load_weights(const Loader& loader, Access access, const Progress& progress);
 
   fs::path folder_;
   std::optional<Spec> spec_;
+  std::optional<Error> no_spec_;  // why not
   std::optional<QuantConfig> quantization_;
   std::shared_ptr<const Backend> backend_;
   std::shared_ptr<const Tokenizer> tokenizer_;

@@ -81,6 +81,17 @@ class Tokenizer(ToolTest):
             self.json("detokenize", self.folder, "--tokens", ",".join(map(str, ids)))["text"], "Once upon a time"
         )
 
+    def test_folder_of_a_family_that_is_not_known(self):
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(f"{MODEL}/{name}", self.folder)
+        (self.folder / "config.json").write_text('{"model_type": "llava_next", "text_config": {}}')
+        ids = self.ids("--text", "Once upon a time")
+        self.assertEqual(self.json("tokenize", self.folder, "--text", "Once upon a time")["ids"], ids)
+        self.fail_with(1, "generate", self.folder, "--prompt", "Once", says=("llava_next", "not known"))
+        self.fail_with(1, "info", self.folder, says=("llava_next", "not known"))
+        (self.folder / "config.json").write_text('{"model_type": 5}')
+        self.fail_with(1, "tokenize", self.folder, "--text", "Once", says=("model_type",))
+
     def test_faults(self):
         self.fail_with(1, "detokenize", MODEL, "--tokens", "4096", says=("4096",))
         self.fail_with(1, "detokenize", MODEL, "--tokens", "-1", says=("-1",))
