@@ -59,28 +59,21 @@ struct Delta {
     kernels.scale(scale / std::sqrt(squares + kLengthEps), p.key_dim, x);
   }
 
-  /// All rows of a run for one head of values. `change` [value_dim] is working memory.
+  /// All rows of a run for one head of values.
   void advance(const Run& run, int64_t head, Matrix q, Matrix k, Matrix v, Matrix beta, Matrix decay,
-               Matrix out, float* change) const {
-    const int64_t key_head = head / (p.heads / p.key_heads), n = p.value_dim;
-    float* const s = run.state + head * p.key_dim * n;
+               Matrix out) const {
+    const int64_t key = head / (p.heads / p.key_heads) * p.key_dim, value = head * p.value_dim;
     const float rate = std::exp(values_of(*p.a_log)[head]), bias = values_of(*p.dt_bias)[head];
     for (int64_t r = run.first; r < run.first + run.rows; ++r) {
       stream.check_cancel();
-      const float* const queries = row(q, r) + key_head * p.key_dim;
-      const float* const keys = row(k, r) + key_head * p.key_dim;
-      const float* const values = row(v, r) + head * n;
-      float* const result = row(out, r) + head * n;
-      kernels.scale(std::exp(-rate * softplus(row(decay, r)[head] + bias)), p.key_dim * n, s);
-      std::fill_n(change, n, 0.0f);
-      for (int64_t i = 0; i < p.key_dim; ++i) kernels.axpy(keys[i], s + i * n, n, change);
-      const float write = 1.0f / (1.0f + std::exp(-row(beta, r)[head]));
-      for (int64_t i = 0; i < n; ++i) change[i] = write * (values[i] - change[i]);
-      std::fill_n(result, n, 0.0f);
-      for (int64_t i = 0; i < p.key_dim; ++i) {
-        kernels.axpy(keys[i], change, n, s + i * n);
-        kernels.axpy(queries[i], s + i * n, n, result);
-      }
+      const DeltaStep step{.keys = p.key_dim,
+                           .values = p.value_dim,
+                           .q = row(q, r) + key,
+                           .k = row(k, r) + key,
+                           .v = row(v, r) + value,
+                           .kept = std::exp(-rate * softplus(row(decay, r)[head] + bias)),
+                           .write = 1.0f / (1.0f + std::exp(-row(beta, r)[head]))};
+      kernels.delta_step(step, run.state + head * p.key_dim * p.value_dim, row(out, r) + value);
     }
   }
 
@@ -140,10 +133,8 @@ void CpuStream::delta_rule(const DeltaParams& params, std::span<const Row> rows,
     }
   });
   parallel_for(count * params.heads, 1, [&](int64_t begin, int64_t end) {
-    auto change = scratch().floats(params.value_dim);
     for (int64_t i = begin; i < end; ++i)
-      delta.advance(runs[static_cast<size_t>(i / params.heads)], i % params.heads, q, k, v, beta, decay, out,
-                    change.floats());
+      delta.advance(runs[static_cast<size_t>(i / params.heads)], i % params.heads, q, k, v, beta, decay, out);
   });
   for (const Run& run : runs)
     kept.state_positions(rows[static_cast<size_t>(run.first)].sequence, layer) = run.position + run.rows;

@@ -89,6 +89,13 @@ struct Gemms {
   Gemm sums;  // for sums over many inputs: both sides may be rounded to bf16, error at most 2^-7 of each term
 };
 
+struct DeltaStep {
+  int64_t keys, values;
+  const float *q, *k;  // [keys]
+  const float* v;      // [values]
+  float kept, write;
+};
+
 struct Kernels {
   const char* name;  // "scalar", "avx2", "avx512", "amx"
 
@@ -143,6 +150,9 @@ struct Kernels {
   void (*axpy)(float a, const float* x, int64_t n, float* y);
   /// C -= x y^T for C [n][kLanes], x [n], y [kLanes]
   void (*subtract_outer)(const float* x, const float* y, int64_t n, float* c);
+  /// One head and row of the gated delta rule, S [keys][values]:
+  ///   S *= kept;  S += k (write (v - S^T k))^T;  out = S^T q
+  void (*delta_step)(const DeltaStep& step, float* s, float* out);
 };
 
 const Kernels& kernels_ref();

@@ -209,6 +209,16 @@ void axpy(float a, const float* x, int64_t n, float* y) {
   for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
 
+void delta_step(const DeltaStep& d, float* s, float* out) {
+  for (int64_t j = 0; j < d.values; ++j) {
+    float known = 0, result = 0;
+    for (int64_t i = 0; i < d.keys; ++i) known += d.k[i] * (s[i * d.values + j] *= d.kept);
+    const float change = d.write * (d.v[j] - known);
+    for (int64_t i = 0; i < d.keys; ++i) result += d.q[i] * (s[i * d.values + j] += d.k[i] * change);
+    out[j] = result;
+  }
+}
+
 void subtract_outer(const float* x, const float* y, int64_t n, float* c) {
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t l = 0; l < kLanes; ++l) c[i * kLanes + l] -= x[i] * y[l];
@@ -245,7 +255,8 @@ constexpr Kernels kTable{.name = "scalar",
                          .add = add,
                          .scale = scale,
                          .axpy = axpy,
-                         .subtract_outer = subtract_outer};
+                         .subtract_outer = subtract_outer,
+                         .delta_step = delta_step};
 
 }  // namespace
 

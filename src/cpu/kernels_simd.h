@@ -202,6 +202,44 @@ void subtract_outer(const float* x, const float* y, int64_t n, float* c) {
   }
 }
 
+/// Columns of S, kVecs vectors from the first pointers on, or, of one vector, the first n. In passes over the keys what the
+/// columns have of S stays in the first cache.
+template <int64_t kVecs>
+void delta_columns(const DeltaStep& d, int64_t first, int64_t n, float* s, float* out) {
+  const auto load = [n](const float* p, auto h) {
+    return n == kVecs * kW ? Vec::load(p + h.value * kW) : Vec::load(p, n);
+  };
+  const auto store = [n](Vec x, float* p, auto h) {
+    n == kVecs* kW ? x.store(p + h.value * kW) : x.store(p, n);
+  };
+  Vec known[kVecs], results[kVecs], changes[kVecs];
+  unrolled<kVecs>([&](auto h) { known[h.value] = results[h.value] = Vec::zero(); });
+  for (int64_t i = 0; i < d.keys; ++i) {
+    const Vec k = Vec::set(d.k[i]);
+    unrolled<kVecs>(
+        [&](auto h) { known[h.value] = fma(k, load(s + i * d.values + first, h), known[h.value]); });
+  }
+  const Vec kept = Vec::set(d.kept), write = Vec::set(d.write);
+  unrolled<kVecs>([&](auto h) { changes[h.value] = write * (load(d.v + first, h) - kept * known[h.value]); });
+  for (int64_t i = 0; i < d.keys; ++i) {
+    const Vec k = Vec::set(d.k[i]), q = Vec::set(d.q[i]);
+    float* const row = s + i * d.values + first;
+    unrolled<kVecs>([&](auto h) {
+      const Vec now = fma(k, changes[h.value], kept * load(row, h));
+      store(now, row, h);
+      results[h.value] = fma(q, now, results[h.value]);
+    });
+  }
+  unrolled<kVecs>([&](auto h) { store(results[h.value], out + first, h); });
+}
+
+void delta_step(const DeltaStep& d, float* s, float* out) {
+  constexpr int64_t kVecs = 4;
+  int64_t j = 0;
+  for (; j + kVecs * kW <= d.values; j += kVecs * kW) delta_columns<kVecs>(d, j, kVecs * kW, s, out);
+  for (; j < d.values; j += kW) delta_columns<1>(d, j, least(kW, d.values - j), s, out);
+}
+
 // ---- dense weights --------------------------------------------------------------------------------------------------
 
 void widen(Dense type, const void* in, int64_t n, float* out) {

@@ -155,7 +155,8 @@ constexpr Kernels make_kernels(const char* name) {
           .add = add,
           .scale = scale,
           .axpy = axpy,
-          .subtract_outer = subtract_outer};
+          .subtract_outer = subtract_outer,
+          .delta_step = delta_step};
 }
 
 }  // namespace

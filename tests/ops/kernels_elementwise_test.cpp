@@ -197,5 +197,29 @@ TEST_P(ElementwiseKernels, SubtractOuter) {
   }
 }
 
+TEST_P(ElementwiseKernels, DeltaStep) {
+  for (int64_t keys : {1, 5, 128}) {
+    for (int64_t values : {1, 7, 16, 33, 64, 100, 131}) {
+      const auto q = random_floats(random, keys), key = random_floats(random, keys),
+                 v = random_floats(random, values), before = random_floats(random, keys * values);
+      Guarded s(before), out(values, NAN);
+      k.delta_step({keys, values, q.data(), key.data(), v.data(), 0.75f, 0.3f}, s.data(), out.data());
+      EXPECT_TRUE(s.intact() && out.intact());
+      for (int64_t j = 0; j < values; ++j) {
+        double known = 0, result = 0;
+        const auto old = [&](int64_t i) { return 0.75 * before[static_cast<size_t>(i * values + j)]; };
+        for (int64_t i = 0; i < keys; ++i) known += old(i) * key[static_cast<size_t>(i)];
+        for (int64_t i = 0; i < keys; ++i) {
+          const double now =
+              old(i) + key[static_cast<size_t>(i)] * double{0.3f} * (v[static_cast<size_t>(j)] - known);
+          ASSERT_NEAR(s[i * values + j], now, 2e-5) << keys << ", " << values << ": " << i << ", " << j;
+          result += q[static_cast<size_t>(i)] * now;
+        }
+        ASSERT_NEAR(out[j], result, 5e-4) << keys << ", " << values << ": " << j;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace gptq::test
