@@ -137,8 +137,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_COMPUTE "compute" /* string: "exact" for fp32 throughout, or "fast" (default): where the machine gains
       by it (AMX), products within 2^-15 of each term, and the quantizer's sums over calibration inputs within 2^-7 */
 #define GPTQ_KEY_LOAD_WEIGHTS "load_weights" /* int 0 or 1 (default): 0 reads tokenizer and configuration alone,
-                                                for gptq_model_tokenize() and the like, of any architecture: it
-                                                can't make sessions */
+                                                for gptq_model_tokenize() and the like, also of architectures
+                                                that are not known here; it can't make sessions */
 #define GPTQ_KEY_MMAP "mmap"                 /* int 0 or 1 (default): 16-bit and 32-bit weights stay in the mapped
                                                 file, which must not shrink meanwhile; 0 copies them */
 

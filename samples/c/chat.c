@@ -2,10 +2,14 @@
  *
  *   {"messages": [{"role": "user", "content": "Why is the sky blue?"}], "add_generation_prompt": true}
  *
+ * Without add_generation_prompt the model goes on with the question. The most likely token is taken each time;
+ * gptq_model_sampling_defaults() has what the model's makers recommend.
+ *
  *   cc -std=c99 chat.c $(pkg-config --cflags --libs gptq) -o chat
  */
 #include <gptq.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { kMostBytes = 1 << 20 };
 
@@ -26,6 +30,8 @@ static gptq_status answer(const gptq_model* model, const char* chat, size_t size
       fflush(stdout);
     }
     putchar('\n');
+    if (status == GPTQ_DONE && strcmp(gptq_session_finish_reason(session), "stop") != 0)
+      fprintf(stderr, "(cut: %s)\n", gptq_session_finish_reason(session));
   }
   if (status < 0) fprintf(stderr, "%s\n", gptq_last_error_message());
   gptq_session_free(session);

@@ -73,8 +73,10 @@ Model load_model(const Common& common, const std::string& path, Weights weights)
   check(gptq_options_set_progress(options.get(), Progress::callback, nullptr));
   auto model = make<Model>(gptq_model_load, path.c_str(), static_cast<const gptq_options*>(options.get()));
   if (verbosity() >= Verbosity::verbose) {
+    const char* family = nullptr;  // a tokenizer can do without
+    if (gptq_model_get_string(model.get(), "family", &family) != GPTQ_OK) family = "no family that is known";
     const std::string quantization = text(model, "quantization");
-    say("info", path + ": " + text(model, "family") + (quantization.empty() ? "" : ", " + quantization));
+    say("info", path + ": " + family + (quantization.empty() ? "" : ", " + quantization));
   }
   return model;
 }

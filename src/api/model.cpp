@@ -59,7 +59,7 @@ const char* text_of(const gptq_model& handle, std::string_view key) {
   if (key == "path") return handle.path.c_str();
   if (key == "device") return handle.device.c_str();
   if (key == "quantization") return handle.quantization.c_str();
-  if (key == "family") return handle.model->spec().family->name.data();
+  if (key == "family") return (void)handle.model->spec(), handle.family.c_str();
   if (key == "architecture") return handle.model->spec().architecture.c_str();
   if (key == "dtype") return handle.model->spec().dtype.c_str();
   return nullptr;
@@ -91,6 +91,7 @@ gptq_status gptq_model_load(const char* path, const gptq_options* options, gptq_
     handle->model = Model::load(path, api::model_options(options), api::progress_of(options));
     handle->device = handle->model->backend().description();
     handle->quantization = quantization_text(*handle->model);
+    if (handle->model->has_spec()) handle->family = handle->model->spec().family->name;
     *out = handle.release();
   });
 }

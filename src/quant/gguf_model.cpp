@@ -26,7 +26,9 @@ const GgufArch& gguf_arch_of(const Family& family) {
   for (const GgufArch& arch : kArchs) {
     if (arch.family == family.name) return arch;
   }
-  throw Error(Fault::unsupported, cat("models of the family ", family.name, " can't be written as GGUF"));
+  throw Error(Fault::unsupported,
+              cat("models of the family ", family.name,
+                  " can't be written as GGUF; those of llama, mistral, qwen2 and gpt2 can"));
 }
 
 const GgufArch& gguf_arch_named(std::string_view name, std::string_view file) {

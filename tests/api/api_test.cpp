@@ -192,6 +192,12 @@ TEST(Api, ModelTellsAboutItself) {
   const char* text = nullptr;
   EXPECT_EQ(gptq_model_get_string(m.model, "family", &text), GPTQ_OK);
   EXPECT_STREQ(text, "llama");
+  gptq_model* other = nullptr;  // a part of its model_type
+  const std::string path = (source_dir() / "tests/golden/models/qwen3-5-moe").string();
+  ASSERT_EQ(gptq_model_load(path.c_str(), nullptr, &other), GPTQ_OK) << gptq_last_error_message();
+  EXPECT_EQ(gptq_model_get_string(other, "family", &text), GPTQ_OK);
+  EXPECT_STREQ(text, "qwen3_5_moe");
+  gptq_model_free(other);
   EXPECT_EQ(gptq_model_get_string(m.model, "quantization", &text), GPTQ_OK);
   EXPECT_STREQ(text, "");
   gptq_buffer* json = nullptr;

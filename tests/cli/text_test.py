@@ -86,7 +86,8 @@ class Tokenizer(ToolTest):
             shutil.copy(f"{MODEL}/{name}", self.folder)
         (self.folder / "config.json").write_text('{"model_type": "llava_next", "text_config": {}}')
         ids = self.ids("--text", "Once upon a time")
-        self.assertEqual(self.json("tokenize", self.folder, "--text", "Once upon a time")["ids"], ids)
+        for more in ((), ("-v",)):
+            self.assertEqual(self.json("tokenize", self.folder, "--text", "Once upon a time", *more)["ids"], ids)
         self.fail_with(1, "generate", self.folder, "--prompt", "Once", says=("llava_next", "not known"))
         self.fail_with(1, "info", self.folder, says=("llava_next", "not known"))
         (self.folder / "config.json").write_text('{"model_type": 5}')

@@ -143,7 +143,7 @@ pub const GPTQ_KEY_THREADS: &CStr = text(b"threads\0");
 pub const GPTQ_KEY_COMPUTE: &CStr = text(b"compute\0");
 
 /// Int 0 or 1 (default): 0 reads tokenizer and configuration alone, for [`gptq_model_tokenize`] and
-/// the like, of any architecture: it can't make sessions.
+/// the like, also of architectures that are not known here; it can't make sessions.
 pub const GPTQ_KEY_LOAD_WEIGHTS: &CStr = text(b"load_weights\0");
 
 /// Int 0 or 1 (default): 16-bit and 32-bit weights stay in the mapped file, which must not shrink
