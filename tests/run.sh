@@ -75,7 +75,8 @@ format() {
     return
   fi
   # the columns of gptq.h are set by hand
-  find src samples tests \( -name '*.h' -o -name '*.cpp' -o -name '*.c' \) -print0 >"$scratch/files"
+  find src cuda samples tests \( -name '*.h' -o -name '*.cpp' -o -name '*.c' -o -name '*.cu' -o -name '*.cuh' \) \
+    -print0 >"$scratch/files"
   check "clang-format" xargs -0 -a "$scratch/files" clang-format --dry-run --Werror
 }
 

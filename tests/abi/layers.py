@@ -23,7 +23,7 @@ MAY_INCLUDE = {
 MOST_LINES = 500  # but for the header, which is the whole ABI and its manual
 PROJECT_INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 ANY_INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]')
-CODE = {".h", ".cpp", ".c", ".inc"}
+CODE = {".h", ".cpp", ".c", ".inc", ".cu", ".cuh"}
 
 
 def includes(path, pattern):
@@ -53,8 +53,18 @@ def layer_faults(root):
                 yield f"{path.relative_to(root)}:{number}: {layer} must not include {target} ({name})"
 
 
+def cuda_faults(root):
+    """cuda/ sees the seam and what is below it; in tests/cuda are the twins of its instructions."""
+    for path in code_files(root / "cuda"):
+        for number, name in includes(path, PROJECT_INCLUDE):
+            if name == "device_twins.h" and path.name == "device.cuh":
+                continue
+            if name.split("/")[0] not in {"cuda", "backend", "base"}:
+                yield f"{path.relative_to(root)}:{number}: cuda must not include {name}"
+
+
 def size_faults(root):
-    for folder in ("src", "samples", "tests", "include"):
+    for folder in ("src", "cuda", "samples", "tests", "include"):
         for path in code_files(root / folder):
             lines = len(path.read_text(encoding="utf-8").splitlines())
             if lines > MOST_LINES and path.name != "gptq.h":
@@ -78,6 +88,7 @@ def main():
     failed = 0
     for name, faults in (
         ("layers include downwards only", layer_faults(root)),
+        ("cuda includes the seam and what is below it", cuda_faults(root)),
         (f"no file over {MOST_LINES} lines", size_faults(root)),
         ("samples include gptq.h alone", sample_faults(root)),
     ):

@@ -1,0 +1,98 @@
+// The one place where kernels are launched.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cuda/device.cuh"
+#include "cuda/kernels.h"
+
+#ifdef __CUDACC__
+#include <cuda_runtime.h>
+#endif
+
+namespace gptq::cuda {
+
+/// Whether blocks wait for each other: then all of them must run at the same time.
+enum class Residency : uint8_t { any, all };
+
+struct Grid {
+  int64_t x = 1, y = 1, z = 1;
+  int threads = 128;
+  size_t shared_bytes = 0;
+  Residency residency = Residency::any;
+};
+
+constexpr int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+#ifdef __CUDACC__
+
+inline void check(cudaError_t code, const char* what) {
+  if (code == cudaSuccess) return;
+  (void)cudaGetLastError();
+  throw Error(code == cudaErrorMemoryAllocation ? Status::out_of_memory : Status::device,
+              cat(what, ": ", cudaGetErrorString(code)));
+}
+
+/// kernel(arguments...) for each thread of the grid, behind what is in the queue. An empty grid is no launch.
+template <class... Parameters, class... Arguments>
+void launch(const Queue& queue, void (*kernel)(Parameters...), const Grid& grid, Arguments... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  constexpr size_t kWithoutAsking = size_t{48} << 10;
+  if (grid.shared_bytes > kWithoutAsking) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(grid.shared_bytes)),
+          "cudaFuncSetAttribute");
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = {static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
+                    static_cast<unsigned>(grid.z)};
+  config.blockDim = {static_cast<unsigned>(grid.threads), 1, 1};
+  config.dynamicSmemBytes = grid.shared_bytes;
+  config.stream = static_cast<cudaStream_t>(queue.stream);
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &early;
+  config.numAttrs = queue.architecture >= 90 ? 1 : 0;
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "cudaLaunchKernelEx");
+}
+
+/// Blocks of a kernel that run at the same time on the device.
+template <class... Parameters>
+int64_t resident_blocks(const Queue& queue, void (*kernel)(Parameters...), int threads, size_t shared_bytes) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(shared_bytes)),
+        "cudaFuncSetAttribute");
+  int blocks = 0;
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes),
+        "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+  if (blocks < 1)
+    throw Error(Status::device, cat("a kernel with ", shared_bytes, " bytes of shared memory does not fit"));
+  return int64_t{blocks} * queue.processors;
+}
+
+#else
+
+template <class... Parameters, class... Arguments>
+void launch(const Queue&, void (*kernel)(Parameters...), const Grid& grid, Arguments... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  shim::run({.x = static_cast<int>(grid.x),
+             .y = static_cast<int>(grid.y),
+             .z = static_cast<int>(grid.z),
+             .threads = grid.threads,
+             .shared_bytes = grid.shared_bytes,
+             .all_resident = grid.residency == Residency::all},
+            [&] { kernel(static_cast<Parameters>(arguments)...); });
+}
+
+template <class... Parameters>
+int64_t resident_blocks(const Queue& queue, void (*)(Parameters...), int, size_t) {
+  return queue.processors;
+}
+
+#endif
+
+}  // namespace gptq::cuda
