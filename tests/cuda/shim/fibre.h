@@ -29,7 +29,7 @@ class Fibre {
 #else
   ucontext_t context_;
 #endif
-  void* shadow_ = nullptr;  // AddressSanitizer's
+  [[maybe_unused]] void* shadow_ = nullptr;  // AddressSanitizer's
 };
 
 }  // namespace gptq::shim
