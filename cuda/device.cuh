@@ -176,6 +176,10 @@ GPTQ_DEVICE uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector) {
   return __byte_perm(a, b, selector);
 }
 
+GPTQ_DEVICE int count_bits(uint32_t x) { return __popc(x); }
+/// The number of the lowest one that is set; x is not 0.
+GPTQ_DEVICE int lowest_bit(uint32_t x) { return __ffs(static_cast<int>(x)) - 1; }
+
 // ---- numbers
 GPTQ_DEVICE float as_float(uint32_t bits) { return __uint_as_float(bits); }
 GPTQ_DEVICE uint32_t as_bits(float x) { return __float_as_uint(x); }

@@ -1,12 +1,15 @@
 // The one list of what the GPU is asked to do. Each function launches kernels behind what is in a queue and returns;
 // pointers are to the device's memory and stay valid until the queue has come so far.
 //
-// Matrices of activations are row-major, of fp16 or bf16 (Element), without gaps between rows. All start at multiples
-// of 16 bytes. Arithmetic is in fp32. Any size may be 0.
+// Matrices of activations are row-major, of fp16 or bf16 (Element), without gaps between rows, and start at multiples of
+// 16 bytes, as all arrays do. Arithmetic is in fp32. Any size may be 0. What ops mean is said in backend/backend.h.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "backend/backend.h"
+#include "cuda/layout.h"
 
 namespace gptq::cuda {
 
@@ -19,5 +22,119 @@ struct Queue {
 
 /// What activations are made of.
 enum class Element : uint8_t { f16, bf16 };
+
+/// Packed weights in the device's memory (layout.h). Numbers of 16 bits are Elements of the activations' type.
+struct Weights {
+  Packing shape;
+  const uint32_t* words = nullptr;
+  const uint16_t* scales_f16 = nullptr;  // or scales_f32
+  const float* scales_f32 = nullptr;
+  const uint16_t* zeros = nullptr;  // null: all are 2^(bits - 1)
+  const int32_t* order = nullptr;   // null: inputs are in order
+  const float* bias = nullptr;      // [rows]; null: none
+};
+
+// ---- elementwise.cu
+/// out[i] = in[i], n elements
+void narrow(const Queue& queue, Element element, const float* in, void* out, int64_t n);
+void widen(const Queue& queue, Element element, const void* in, float* out, int64_t n);
+/// x += factor y
+void add(const Queue& queue, Element element, void* x, const void* y, float factor, int64_t n);
+void scale(const Queue& queue, Element element, void* x, float factor, int64_t n);
+void clamp(const Queue& queue, Element element, void* x, float limit, int64_t n);
+void softcap(const Queue& queue, Element element, void* x, float cap, int64_t n);
+/// out = act(gate) up, or act(gate) where up is null. out may be gate, or up.
+void activate(const Queue& queue, Element element, const Activation& act, const void* gate, const void* up,
+              void* out, int64_t n);
+
+// ---- rows.cu
+struct NormArguments {
+  Norm kind = Norm::rms;
+  int64_t rows = 0, cols = 0;
+  const void* x = nullptr;
+  const void* addend = nullptr;  // what is normalized is x + factor addend; null: x
+  float factor = 1.0f;
+  void* sum = nullptr;            // where that goes, if there is an addend; may be x
+  const float* weight = nullptr;  // [parts, cols], row i has part i mod parts
+  const float* bias = nullptr;    // likewise; null: none
+  int64_t parts = 1;
+  float eps = 0;
+  void* out = nullptr;  // may be x, or sum
+};
+void norm(const Queue& queue, Element element, const NormArguments& arguments);
+/// Row i of x times factors[i].
+void scale_rows(const Queue& queue, Element element, void* x, const float* factors, int64_t rows,
+                int64_t cols);
+/// Row i of out is row rows[i] of x, or 0 where that is negative.
+void gather_rows(const Queue& queue, Element element, const void* x, const int32_t* rows, int64_t count,
+                 int64_t cols, void* out);
+/// Column i of out [rows, columns] is column order[i] of x [rows, cols], or 0 where that is negative.
+void gather_columns(const Queue& queue, Element element, const void* x, int64_t cols, const int32_t* order,
+                    int64_t columns, int64_t rows, void* out);
+/// Row rows[i] of x [x_rows, cols] += weights[i] times row i of y, for i < count in sequence.
+void scatter_add(const Queue& queue, Element element, void* x, int64_t x_rows, int64_t cols,
+                 const int32_t* rows, const float* weights, const void* y, int64_t count);
+/// out [rows, heads (m + n)]: each head is m elements of a [rows, heads m], then n of b [rows, heads n] or [rows, n].
+enum class SharedTail : uint8_t { no, yes };
+void join_heads(const Queue& queue, Element element, const void* a, int64_t m, const void* b, int64_t n,
+                SharedTail shared, int64_t heads, int64_t rows, void* out);
+/// Row i of out [count, cols] = row ids[i] of the weights.
+void embed(const Queue& queue, Element element, const Weights& table, const int32_t* ids, int64_t count,
+           void* out);
+
+// ---- rope.cu
+/// Positions of a page of the cache.
+constexpr int kPagePositions = 64;
+/// Elements from one position of a head to the next; those behind the head's are 0.
+GPTQ_BOTH constexpr int64_t cache_pitch(int64_t dim) { return (dim + 7) / 8 * 8; }
+
+/// Keys and values of one layer: in each page, from its element `keys_at`, [kv_heads][kPagePositions][pitch of key_dim],
+/// and from `values_at` on the same of value_dim. Both are multiples of 8.
+struct CacheView {
+  void* const* pages = nullptr;  // [sequences][most_pages]
+  int64_t most_pages = 0;
+  int64_t keys_at = 0, values_at = 0;
+  int64_t kv_heads = 0, key_dim = 0, value_dim = 0;
+};
+
+/// As RopeRows, in the device's memory.
+struct RopeView {
+  const float *cos = nullptr, *sin = nullptr;  // [rows, dim / 2]
+  int64_t dim = 0;
+  RopeLayout layout = RopeLayout::half;
+  int64_t offset = 0;
+};
+
+/// Rotates the heads of x [rows, heads head_dim] in place.
+void rotate(const Queue& queue, Element element, const RopeView& rope, void* x, int64_t rows, int64_t heads,
+            int64_t head_dim);
+/// Rotates q [rows, heads key_dim] and k [rows, kv_heads key_dim] in place, and stores k and v in the cache.
+void rope_store(const Queue& queue, Element element, const RopeView& rope, const Row* rows, int64_t count,
+                int64_t heads, void* q, void* k, const void* v, const CacheView& cache);
+
+// ---- route.cu
+/// As RouterParams, with its bias in the device's memory.
+struct RouterView {
+  RouterScore score = RouterScore::softmax;
+  int64_t chosen = 1;
+  Renormalize renormalize = Renormalize::no;
+  const float* choice_bias = nullptr;
+  int64_t groups = 1, groups_chosen = 1;
+  GroupScore group_score = GroupScore::best;
+  float factor = 1.0f, jitter = 0;
+};
+constexpr int64_t kMostExperts = 4096;
+
+/// From scores [rows, experts]: chosen experts and their weights [rows, chosen], and the same sorted by expert: Routing's
+/// begin [experts + 1], rows and weights [rows chosen].
+struct RoutingView {
+  int32_t* experts = nullptr;
+  float* expert_weights = nullptr;
+  int32_t* begin = nullptr;
+  int32_t* rows = nullptr;
+  float* weights = nullptr;
+};
+void route(const Queue& queue, Element element, const RouterView& router, const void* scores, int64_t rows,
+           int64_t experts, const RoutingView& routing);
 
 }  // namespace gptq::cuda

@@ -28,6 +28,12 @@
 #include "base/qtensor.h"
 #include "base/tensor.h"
 
+#ifdef __CUDACC__
+#define GPTQ_BOTH __host__ __device__  // of host and device
+#else
+#define GPTQ_BOTH
+#endif
+
 namespace gptq::cuda {
 
 constexpr int kStripRows = 16;
@@ -36,7 +42,7 @@ constexpr int kStepInputs = 16;
 constexpr int kSlabSteps = kSlabInputs / kStepInputs;
 
 /// 32-bit words of one slab, for fields of `bits`.
-constexpr int slab_words(int bits) { return kStripRows * kSlabInputs * bits / 32; }
+GPTQ_BOTH constexpr int slab_words(int bits) { return kStripRows * kSlabInputs * bits / 32; }
 
 /// A field of a slab.
 struct Place {
@@ -44,7 +50,7 @@ struct Place {
 };
 
 /// Of row r < 16 and input k < 64 in a plane whose fields have 1, 2, 4, 8 or 16 bits.
-constexpr Place place_in_plane(int bits, int r, int k) {
+GPTQ_BOTH constexpr Place place_in_plane(int bits, int r, int k) {
   const int lane = r % 8 * 4 + k % kStepInputs / 4;
   const int field = k / kStepInputs * 4 + r / 8 + k % 4 / 2 * 2;
   const int in_half = 16 / bits;         // fields
@@ -53,21 +59,24 @@ constexpr Place place_in_plane(int bits, int r, int k) {
   return {word / load * 32 * load + lane * load + word % load, field % in_half * bits + k % 2 * 16};
 }
 
-constexpr uint32_t get_field(const uint32_t* slab, int bits, int r, int k) {
-  if (bits == 3) return get_field(slab, 2, r, k) | get_field(slab + slab_words(2), 1, r, k) << 2;
+GPTQ_BOTH constexpr uint32_t get_in_plane(const uint32_t* plane, int bits, int r, int k) {
   const Place at = place_in_plane(bits, r, k);
-  return slab[at.word] >> at.shift & ((1u << bits) - 1);
+  return plane[at.word] >> at.shift & ((1u << bits) - 1);
+}
+GPTQ_BOTH constexpr uint32_t get_field(const uint32_t* slab, int bits, int r, int k) {
+  if (bits != 3) return get_in_plane(slab, bits, r, k);
+  return get_in_plane(slab, 2, r, k) | get_in_plane(slab + slab_words(2), 1, r, k) << 2;
 }
 
 /// Where zeros were.
-constexpr void set_field(uint32_t* slab, int bits, int r, int k, uint32_t value) {
-  if (bits == 3) {
-    set_field(slab, 2, r, k, value & 3);
-    set_field(slab + slab_words(2), 1, r, k, value >> 2);
-    return;
-  }
+constexpr void set_in_plane(uint32_t* plane, int bits, int r, int k, uint32_t value) {
   const Place at = place_in_plane(bits, r, k);
-  slab[at.word] |= value << at.shift;
+  plane[at.word] |= value << at.shift;
+}
+constexpr void set_field(uint32_t* slab, int bits, int r, int k, uint32_t value) {
+  if (bits != 3) return set_in_plane(slab, bits, r, k, value);
+  set_in_plane(slab, 2, r, k, value & 3);
+  set_in_plane(slab + slab_words(2), 1, r, k, value >> 2);
 }
 
 /// The shape of packed weights.
@@ -77,17 +86,17 @@ struct Packing {
   int64_t packed_inputs = 0;    // a multiple of kSlabInputs
   int64_t piece = kSlabInputs;  // inputs of one scale: 16, 32 or a multiple of 64
 
-  constexpr int64_t strips() const { return (rows + kStripRows - 1) / kStripRows; }
-  constexpr int64_t slabs() const { return packed_inputs / kSlabInputs; }
-  constexpr int64_t pieces() const { return (packed_inputs + piece - 1) / piece; }
-  constexpr int64_t words() const { return strips() * slabs() * slab_words(bits); }
-  constexpr int64_t parameters() const { return bits == 16 ? 0 : strips() * pieces() * kStripRows; }
+  GPTQ_BOTH constexpr int64_t strips() const { return (rows + kStripRows - 1) / kStripRows; }
+  GPTQ_BOTH constexpr int64_t slabs() const { return packed_inputs / kSlabInputs; }
+  GPTQ_BOTH constexpr int64_t pieces() const { return (packed_inputs + piece - 1) / piece; }
+  GPTQ_BOTH constexpr int64_t words() const { return strips() * slabs() * slab_words(bits); }
+  GPTQ_BOTH constexpr int64_t parameters() const { return bits == 16 ? 0 : strips() * pieces() * kStripRows; }
 
-  constexpr int64_t first_word(int64_t strip, int64_t slab) const {
+  GPTQ_BOTH constexpr int64_t first_word(int64_t strip, int64_t slab) const {
     return (strip * slabs() + slab) * slab_words(bits);
   }
   /// Of the scale and the zero point of a row and a piece.
-  constexpr int64_t parameter(int64_t row, int64_t at_piece) const {
+  GPTQ_BOTH constexpr int64_t parameter(int64_t row, int64_t at_piece) const {
     return (row / kStripRows * pieces() + at_piece) * kStripRows + row % kStripRows;
   }
 };

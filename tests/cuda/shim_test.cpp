@@ -118,6 +118,8 @@ TEST(Shim, DoesBits) {
   EXPECT_EQ((lop3<0xEA>(0x1234u, 0x00FFu, 0x6400u)), (0x1234u & 0x00FFu) | 0x6400u);
   EXPECT_EQ((lop3<0x96>(0xF0F0u, 0xCCCCu, 0xAAAAu)), 0xF0F0u ^ 0xCCCCu ^ 0xAAAAu);
   EXPECT_EQ(permute_bytes(0x33221100u, 0x77665544u, 0x7140u), 0x77114400u);
+  EXPECT_EQ(count_bits(0x80010F00u), 6);
+  EXPECT_EQ(lowest_bit(0x80010F00u), 8);
   EXPECT_EQ(sub2<Half>(0x64056407u, 0x64086408u), pack2<Half>(-1.0f, -3.0f));
   EXPECT_EQ(sub2<BFloat>(0x43054307u, 0x43084308u), pack2<BFloat>(-1.0f, -3.0f));
 }

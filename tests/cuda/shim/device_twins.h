@@ -146,6 +146,9 @@ inline uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector) {
   return d;
 }
 
+inline int count_bits(uint32_t x) { return std::popcount(x); }
+inline int lowest_bit(uint32_t x) { return std::countr_zero(x); }
+
 // ---- numbers
 inline float as_float(uint32_t bits) { return std::bit_cast<float>(bits); }
 inline uint32_t as_bits(float x) { return std::bit_cast<uint32_t>(x); }

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Compiles the kernels with nvcc and looks at what ptxas says of each: nothing in local memory, no more registers than
+its ceiling.
+
+usage: gates.py NVCC [--arch SM]... [--include FOLDER]...
+Prints one "ok" or "FAIL" line per source file and architecture; fails if any failed. Without --arch: 80, 90 and 120.
+"""
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Most registers of a thread, by a part of the kernel's name: what its blocks on an SM allow.
+CEILINGS = {}
+MOST = 128  # of the others: two blocks of 256 threads
+FLAGS = ["-std=c++20", "-O3", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra,-Werror", "-Xptxas", "-v,-warn-spills"]
+
+
+def kernels_of(report):
+    """(name, registers, bytes of local memory) of each kernel in ptxas's report."""
+    name, local = "", 0
+    for line in report.splitlines():
+        if found := re.search(r"Compiling entry function '(\w+)'", line):
+            name, local = found.group(1), 0
+        elif found := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            local = sum(int(found.group(i)) for i in (1, 2, 3))
+        elif found := re.search(r"Used (\d+) registers", line):
+            yield name, int(found.group(1)), local
+
+
+def faults_of(source, arch, nvcc, includes, folder):
+    command = [nvcc, *FLAGS, f"-arch=sm_{arch}", f"-I{ROOT}", f"-I{ROOT / 'src'}", *(f"-I{i}" for i in includes)]
+    command += ["-c", str(source), "-o", f"{folder}/{source.stem}-{arch}.o"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        return [line for line in (run.stdout + run.stderr).splitlines() if "error" in line or "warning" in line] or [
+            f"nvcc: exit code {run.returncode}"
+        ], 0, 0
+    kernels = list(kernels_of(run.stdout + run.stderr))
+    faults = [] if kernels else ["no kernel in it"]
+    for name, registers, local in kernels:
+        ceiling = next((most for part, most in CEILINGS.items() if part in name), MOST)
+        if registers > ceiling:
+            faults.append(f"{name}: {registers} registers, at most {ceiling} wanted")
+        if local > 0:
+            faults.append(f"{name}: {local} bytes of local memory")
+    return faults, len(kernels), max((registers for _, registers, _ in kernels), default=0)
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("nvcc")
+    arguments.add_argument("--arch", action="append")
+    arguments.add_argument("--include", action="append", default=[])
+    given = arguments.parse_args()
+    jobs = [(s, a) for s in sorted((ROOT / "cuda").glob("*.cu")) for a in given.arch or ["80", "90", "120"]]
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+        results = pool.map(lambda job: faults_of(*job, given.nvcc, given.include, folder), jobs)
+        for (source, arch), (faults, kernels, registers) in zip(jobs, results):
+            print(f"{'FAIL' if faults else 'ok  '} {source.name} for sm_{arch}: {kernels} kernels, at most {registers} registers")
+            for fault in faults:
+                print("     " + fault)
+            failed += bool(faults)
+    return 1 if failed or not jobs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
