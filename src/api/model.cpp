@@ -59,10 +59,10 @@ const char* text_of(const gptq_model& handle, std::string_view key) {
   if (key == "path") return handle.path.c_str();
   if (key == "device") return handle.device.c_str();
   if (key == "quantization") return handle.quantization.c_str();
-  if (key == "family") return (void)handle.model->spec(), handle.family.c_str();
-  if (key == "architecture") return handle.model->spec().architecture.c_str();
-  if (key == "dtype") return handle.model->spec().dtype.c_str();
-  return nullptr;
+  if (std::find(std::begin(kTexts), std::end(kTexts), key) == std::end(kTexts)) return nullptr;
+  const Spec& spec = handle.model->spec();  // throws where the folder's architecture is not known
+  if (key == "family") return handle.family.c_str();
+  return (key == "architecture" ? spec.architecture : spec.dtype).c_str();
 }
 
 /// @param kind   "number" or "text"

@@ -9,10 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "base/error.h"
-#include "base/file.h"
 #include "base/system_text.h"
-#include "base/text.h"
 
 namespace gptq {
 namespace {
@@ -112,15 +109,6 @@ bool remove_folder(const Descriptor& parent, const std::string& name, const Desc
   const bool taken = check_named(folder, parent, name) == ESTALE;
   if (taken) errno = ESTALE;
   return !taken && ::unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) == 0;
-}
-
-const std::filesystem::path& check_model_folder(const std::filesystem::path& folder) {
-  const PathKind kind = path_kind(folder);
-  if (kind == PathKind::folder) return folder;
-  const std::string shown = quoted(folder.native(), 400);
-  throw Error(Status::not_found, kind != PathKind::absent
-                                     ? cat(shown, " is not a folder, wanted one with config.json and weights")
-                                     : cat("no model folder at ", shown));
 }
 
 }  // namespace gptq

@@ -36,7 +36,4 @@ int check_named(const Descriptor& folder, const Descriptor& parent, const std::s
 /// stays. Asks for no memory, and touches nothing else, whatever has the name by then.
 bool remove_folder(const Descriptor& parent, const std::string& name, const Descriptor& folder);
 
-/// Returns `folder`; refuses one that is not there or is no folder.
-const std::filesystem::path& check_model_folder(const std::filesystem::path& folder);
-
 }  // namespace gptq

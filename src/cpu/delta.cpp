@@ -85,9 +85,7 @@ std::vector<Run> runs_of(std::span<const Row> rows, CpuKvCache& cache, int64_t l
   std::vector<Run> runs;
   for (size_t i = 0; i < rows.size(); ++i) {
     const Row& r = rows[i];
-    if (r.position < 0 || r.position >= cache.capacity(r.sequence))
-      throw Error(Status::internal,
-                  cat("position ", r.position, " of sequence ", r.sequence, " is not reserved"));
+    cache.require(r);
     const bool follows = i > 0 && rows[i - 1].sequence == r.sequence;
     if (!follows)
       runs.push_back({.first = static_cast<int64_t>(i),

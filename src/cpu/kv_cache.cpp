@@ -129,6 +129,12 @@ int64_t CpuKvCache::capacity(int32_t sequence) const {
   return static_cast<int64_t>(pages_[static_cast<size_t>(sequence)].size()) * kPagePositions;
 }
 
+void CpuKvCache::require(const Row& row) const {
+  if (row.position >= 0 && row.position < capacity(row.sequence)) return;
+  throw Error(Status::internal,
+              cat("position ", row.position, " of sequence ", row.sequence, " is not reserved"));
+}
+
 float* CpuKvCache::layer_page(int32_t sequence, int64_t position, int64_t layer) const {
   const AlignedBlock& page =
       pages_[static_cast<size_t>(sequence)][static_cast<size_t>(position / kPagePositions)];

@@ -32,6 +32,8 @@ class CpuKvCache final : public KvCache {
   const CacheLayer& layer(int64_t layer) const { return shape_.layers[static_cast<size_t>(layer)]; }
   /// Positions that `sequence` has room for; 0 for a sequence the cache does not have.
   int64_t capacity(int32_t sequence) const;
+  /// Status::internal unless there is room for the row.
+  void require(const Row& row) const;
   /// [key_dim][kPagePositions] of the page that holds `position`.
   float* keys(int32_t sequence, int64_t position, int64_t layer, int64_t kv_head) const;
   /// [kPagePositions][value_dim] likewise.

@@ -48,12 +48,7 @@ void CpuStream::rope_store(const RopeRows& rope, std::span<const Row> rows, Matr
                            KvCache& cache, int64_t layer) {
   auto& kv = static_cast<CpuKvCache&>(cache);
   const CacheLayer& shape = kv.layer(layer);
-  for (const Row& r : rows) {
-    if (r.position < 0 || r.position >= kv.capacity(r.sequence)) {
-      throw Error(Status::internal,
-                  cat("position ", r.position, " of sequence ", r.sequence, " is not reserved"));
-    }
-  }
+  for (const Row& r : rows) kv.require(r);
   const int64_t heads = shape.key_dim > 0 ? q.cols / shape.key_dim : 0;
   parallel_for(static_cast<int64_t>(rows.size()), 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

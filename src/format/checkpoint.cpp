@@ -144,4 +144,13 @@ std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder, std::span<co
   nothing_found(folder, files);
 }
 
+const fs::path& check_model_folder(const fs::path& folder) {
+  const PathKind kind = path_kind(folder);
+  if (kind == PathKind::folder) return folder;
+  const std::string shown = quoted(folder.native(), 400);
+  throw Error(Status::not_found, kind != PathKind::absent
+                                     ? cat(shown, " is not a folder, wanted one with config.json and weights")
+                                     : cat("no model folder at ", shown));
+}
+
 }  // namespace gptq

@@ -58,6 +58,9 @@ void stream_tensor(const Checkpoint& checkpoint, const TensorInfo& tensor,
 std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& folder,
                                             std::span<const std::string> preferred = {});
 
+/// Returns `folder`; refuses one that is not there or is no folder.
+const fs::path& check_model_folder(const fs::path& folder);
+
 /// One safetensors file on its own.
 std::unique_ptr<Checkpoint> open_safetensors(const fs::path& file);
 

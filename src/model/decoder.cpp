@@ -43,15 +43,14 @@ void write_sinusoid(int64_t position, int64_t hidden, float* out) {
 
 std::vector<Decoder::Part> Decoder::parts(const Spec& spec) {
   const auto most = [&](auto of) { return spec.most(of); };
-  const auto outputs = [&](Role role) {
-    int64_t cols = 0;
-    for (int64_t i = 0; i < spec.layers; ++i) {
-      const std::vector<Role> roles = spec.roles(i);
-      if (std::find(roles.begin(), roles.end(), role) != roles.end())
-        cols = std::max(cols, spec.out_features(role, i));
+  std::array<int64_t, kRoles> widest{};
+  for (int64_t i = 0; i < spec.layers; ++i) {
+    for (Role role : spec.roles(i)) {
+      int64_t& cols = widest[static_cast<size_t>(role)];
+      cols = std::max(cols, spec.out_features(role, i));
     }
-    return cols;
-  };
+  }
+  const auto outputs = [&](Role role) { return widest[static_cast<size_t>(role)]; };
   const int64_t outer = std::max(spec.hidden, spec.embed_dim), experts = outputs(Role::router);
   const int64_t expert = spec.router.chosen * outputs(Role::expert_up);
   return {
@@ -118,17 +117,15 @@ uint64_t Decoder::workspace_bytes(const Spec& spec, int64_t rows, size_t element
   return bytes;
 }
 
-CacheShape Decoder::layer_cache_shape(int64_t index, int64_t sequences) const {
-  const LayerSpec& layer = spec_.at(index);
-  CacheLayer kept{.kv_heads = layer.kv_heads, .key_dim = layer.key_dim, .value_dim = layer.value_dim};
-  if (layer.mixer == Mixer::delta) kept = {.state = delta_params(spec_, layer).state()};
-  return {.layers = {kept}, .sequences = sequences};
+CacheLayer Decoder::cache_layer(const Spec& spec, int64_t index) {
+  const LayerSpec& layer = spec.at(index);
+  if (layer.mixer == Mixer::delta) return {.state = delta_params(spec, layer).state()};
+  return {.kv_heads = layer.kv_heads, .key_dim = layer.key_dim, .value_dim = layer.value_dim};
 }
 
 CacheShape Decoder::cache_shape(int64_t sequences) const {
   CacheShape shape{.layers = {}, .sequences = sequences};
-  for (int64_t i = 0; i < spec_.layers; ++i)
-    shape.layers.push_back(layer_cache_shape(i, sequences).layers[0]);
+  for (int64_t i = 0; i < spec_.layers; ++i) shape.layers.push_back(cache_layer(spec_, i));
   return shape;
 }
 

@@ -46,11 +46,10 @@ class Decoder {
 
   int64_t max_rows() const { return max_rows_; }
   /// Of its matrices.
-  static DeltaParams delta_params(const Spec& spec, const LayerSpec& layer);  // without the layer's vectors
   static uint64_t workspace_bytes(const Spec& spec, int64_t rows, size_t element_bytes);
-  /// Cache of all layers, or of one, for `sequences` sequences.
+  /// What a layer keeps, and the cache of all layers for `sequences` sequences.
+  static CacheLayer cache_layer(const Spec& spec, int64_t index);
   CacheShape cache_shape(int64_t sequences) const;
-  CacheShape layer_cache_shape(int64_t index, int64_t sequences) const;
 
   /// Embeds the batch and runs all layers; the hidden states stay in hidden().
   void forward(const Weights& weights, const Batch& batch, KvCache& cache);
@@ -85,6 +84,7 @@ class Decoder {
     int64_t cols;
   };
   static std::vector<Part> parts(const Spec& spec);
+  static DeltaParams delta_params(const Spec& spec, const LayerSpec& layer);  // without the layer's vectors
   static Matrix with(Matrix m, int64_t rows, int64_t cols) { return {m.data, rows, cols}; }
   static Matrix with_cols(Matrix m, int64_t cols) { return {m.data, m.rows, cols}; }
   void add_positions(const Weights& weights);

@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "base/folder.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "format/layout.h"

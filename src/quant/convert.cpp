@@ -167,9 +167,10 @@ class Conversion {
     const size_t dot = tensor.rfind('.');
     const std::string module = tensor.substr(0, dot == std::string::npos ? 0 : dot);
     if (!loader_.is_quantized(module)) return;
-    const bool loaded = std::any_of(modules_.begin(), modules_.end(),
-                                    [&](const Converted& one) { return one.linear.path == module; });
-    if (loaded) return;
+    const auto words = module_tensor_names(module, layout_of(loader_.quantization()->format));
+    if (std::any_of(words.begin(), words.end(),
+                    [&](const std::string& word) { return owner_.contains(word); }))
+      return;  // a bias
     throw Error(Fault::unsupported, cat(loader_.folder().native(), ": ", tensor,
                                         " is quantized in a layer that generates no text and is not loaded"));
   }

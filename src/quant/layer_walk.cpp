@@ -113,7 +113,7 @@ int64_t widest_mixed(const Spec& spec) {
 /// Layers of the same shape share a cache.
 void LayerWalk::begin_layer(int64_t index) {
   for (const auto& track : tracks_) {
-    CacheShape shape = track->decoder.layer_cache_shape(index, most_together_);
+    CacheShape shape{.layers = {Decoder::cache_layer(spec_, index)}, .sequences = most_together_};
     if (track->cache && shape.layers == track->cache_shape.layers) continue;
     track->cache.reset();
     track->cache = backend_.create_cache(shape);

@@ -79,14 +79,7 @@ class Moment {
 };
 
 /// Keys and values of a position.
-int64_t cache_floats(const LayerSpec& layer) {
-  return layer.mixer == Mixer::delta ? 0 : layer.kv_heads * (layer.key_dim + layer.value_dim);
-}
-
-/// The state of a sequence.
-int64_t state_floats(const Spec& spec, const LayerSpec& layer) {
-  return layer.mixer == Mixer::delta ? Decoder::delta_params(spec, layer).state() : 0;
-}
+int64_t position_floats(const CacheLayer& kept) { return kept.kv_heads * (kept.key_dim + kept.value_dim); }
 
 /// Whether a matrix is the last of those that share their sums.
 enum class Last : uint8_t { no, yes };
@@ -126,6 +119,7 @@ class Estimate {
 
   MemoryPlan run() {
     calibrate();
+    standing_ = standing();
     for (int64_t i : distinct_layers()) layer(i);
     if (options_.lm_head == QuantizeHead::yes) head();
     return std::move(plan_);
@@ -152,12 +146,15 @@ class Estimate {
     const int64_t inner =
         spec_.most([](const LayerSpec& l) { return std::max(l.intermediate, l.expert_intermediate); });
     const int64_t widest = std::max({inner, spec_.hidden, widest_mixed(spec_)});
-    int64_t state = 0;
-    for (const LayerSpec& layer : spec_.layer) state = std::max(state, state_floats(spec_, layer));
+    int64_t position = 0, state = 0;  // of the layer that keeps most
+    for (int64_t i = 0; i < spec_.layers; ++i) {
+      const CacheLayer kept = Decoder::cache_layer(spec_, i);
+      position = std::max(position, position_floats(kept));
+      state = std::max(state, kept.state);
+    }
     const int64_t sequences = together / std::max<int64_t>(calibration_.shortest, 1);
     moment.add("activations of a batch",
-               tracks() * (Decoder::workspace_bytes(spec_, rows, kFloat) +
-                           floats(together, spec_.most(&cache_floats)) +
+               tracks() * (Decoder::workspace_bytes(spec_, rows, kFloat) + floats(together, position) +
                            floats(std::min(sequences, calibration_.sequences), state)) +
                    floats(std::min(kPackedRows, rows), widest));
     return moment;
@@ -171,12 +168,13 @@ class Estimate {
       for (const TensorInfo& tensor : loader_.checkpoint().tensors()) weights += tensor.bytes;
       moment.add("the whole model, which writes the calibration", weights);
       const int64_t together = std::min<int64_t>(64, options_.calibration_samples);
-      int64_t cache = 0, state = 0;
-      for (const LayerSpec& layer : spec_.layer) {
-        cache += cache_floats(layer);
-        state += state_floats(spec_, layer);
+      int64_t position = 0, state = 0;  // of all layers
+      for (int64_t i = 0; i < spec_.layers; ++i) {
+        const CacheLayer kept = Decoder::cache_layer(spec_, i);
+        position += position_floats(kept);
+        state += kept.state;
       }
-      moment.add("its keys and values", floats(together, Amount(calibration_.longest) * cache + state));
+      moment.add("its keys and values", floats(together, Amount(calibration_.longest) * position + state));
     }
     moment.add("the calibration text", Amount(calibration_.text_bytes) * (1 + kTextFactor));
     if (calibration_.text_bytes != 0) {
@@ -257,12 +255,12 @@ class Estimate {
       const Input input = planned[0]->input;
       const int64_t size = planned[0]->cols;
       const Amount sums = hessian(size) + drift(size, index, input);
-      Moment collecting = standing();
+      Moment collecting = standing_;
       add_weights(collecting, all, stage, nullptr);
       collecting.add(sums_name(size), sums + waiting(all, stage, index) + 2 * floats(kOuterRows, size));
       consider(std::move(collecting));
       for (const Matrix2D* m : planned) {
-        Moment base = standing();
+        Moment base = standing_;
         add_weights(base, all, stage, m);
         const Last last = m == planned.back() ? Last::yes : Last::no;
         solve(base, *m, drift(size, index, input), waiting(all, stage, index), last);
@@ -339,7 +337,7 @@ class Estimate {
   void head() {
     const Matrix2D m = matrix(loader_.head());
     if (m.options == nullptr) return;
-    solve(standing(), m, head_drifts(follow_).inputs ? floats(m.cols, m.cols) : 0, 0, Last::yes);
+    solve(standing_, m, head_drifts(follow_).inputs ? floats(m.cols, m.cols) : 0, 0, Last::yes);
   }
 
   const Loader& loader_;
@@ -350,6 +348,7 @@ class Estimate {
   int threads_;
   FollowOriginal follow_;
   Amount in_memory_ = 0;  // of what goes from pass to pass
+  Moment standing_;
   MemoryPlan plan_;
 };
 

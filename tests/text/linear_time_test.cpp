@@ -55,16 +55,6 @@ json unigram_model() {
   return {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", vocab}};
 }
 
-json byte_model() {
-  json vocab = json::object();
-  for (int i = 0; i < 256; ++i) {
-    constexpr std::string_view kHex = "0123456789ABCDEF";
-    const auto digit = [&](int value) { return kHex[static_cast<size_t>(value)]; };
-    vocab[cat("<0x", digit(i / 16), digit(i % 16), ">")] = i;
-  }
-  return {{"type", "BPE"}, {"merges", json::array()}, {"vocab", vocab}, {"byte_fallback", true}};
-}
-
 TEST(LinearTime, Unigram) {
   const auto tokenizer = load({{"model", unigram_model()}});
   for (const char* unit : {"a", "ab", "b", "\u2603", "a\u2603", " ", "aaaaaaaaaaaaaaaaaaaaaaaaaaab"})

@@ -69,4 +69,17 @@ void check_random_streams(const std::shared_ptr<const Tokenizer>& tokenizer, int
   }
 }
 
+nlohmann::json byte_model() {
+  nlohmann::json vocab = nlohmann::json::object();
+  for (int i = 0; i < 256; ++i) {
+    constexpr std::string_view kHex = "0123456789ABCDEF";
+    const auto digit = [&](int value) { return kHex[static_cast<size_t>(value)]; };
+    vocab[cat("<0x", digit(i / 16), digit(i % 16), ">")] = i;
+  }
+  return {{"type", "BPE"},
+          {"merges", nlohmann::json::array()},
+          {"vocab", std::move(vocab)},
+          {"byte_fallback", true}};
+}
+
 }  // namespace gptq::test

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "support/test_data.h"
 #include "text/tokenizer.h"
 
@@ -30,5 +32,8 @@ std::string stream(const std::shared_ptr<const Tokenizer>& tokenizer, const std:
 
 /// Streams random lists of ids, with many bytes and special tokens among them, and wants decode()'s text.
 void check_random_streams(const std::shared_ptr<const Tokenizer>& tokenizer, int lists);
+
+/// The "model" of a tokenizer.json that has a token for each byte, and no other.
+nlohmann::json byte_model();
 
 }  // namespace gptq::test
