@@ -178,24 +178,28 @@ internal static class CancelTests
     public static void ACancelAboutTheEndHitsThisGenerationOrNone()
     {
         int cancelled = 0;
+        int spins = 1000;  // goes to and fro about the end, however long that takes here
         using (var session = Test.SharedModel.CreateSession())
             for (int i = 0; i < 200; ++i)
             {
                 session.Reset();
                 var source = new CancellationTokenSource();
+                int wait = spins;
                 var canceller = new Thread(() =>
                 {
-                    Thread.SpinWait(500 * i);
+                    Thread.SpinWait(wait);
                     source.Cancel();
                 });
                 canceller.Start();
                 try
                 {
                     session.Complete("A", Test.Greedy(2), source.Token);
+                    spins -= spins / 5;
                 }
                 catch (OperationCanceledException)
                 {
                     ++cancelled;
+                    spins += spins / 4;
                 }
                 session.Complete("B", Test.Greedy(1));  // throws if the cancel comes here
                 canceller.Join();
