@@ -101,8 +101,16 @@ typedef void (*gptq_log_fn)(void *user_data, int32_t level, const char *text, in
 GPTQ_API int32_t gptq_version(void);
 /** "0.1.0"; static.  @since 0.1  @threadsafe any */
 GPTQ_API const char *gptq_version_string(void);
-/** 1 if the library at run time has the feature: "cpu", "quantize".  @since 0.1  @threadsafe any */
+/** 1 if the library at run time has the feature: "cpu", "quantize", "cuda".  @since 0.1  @threadsafe any */
 GPTQ_API int32_t gptq_has_feature(const char *name);
+/** Whether there is a device to compute with: GPTQ_OK, or the error that a model would not load with, and a message that
+ *  says what is missing.
+ *  @param device  a value of GPTQ_KEY_DEVICE
+ *  @return GPTQ_ERROR_NOT_FOUND or GPTQ_ERROR_UNSUPPORTED where the plugin of the library for such devices is not there or
+ *          of another build; GPTQ_ERROR_DEVICE for a driver that is missing, too old or has no device;
+ *          GPTQ_ERROR_INVALID_ARGUMENT for another name, or a number beyond the last
+ *  @since 0.1  @threadsafe any */
+GPTQ_API gptq_status gptq_device_check(const char *device);
 /** Version, compiler and the instruction set in use, as one line of text for bug reports; static.
  *  @since 0.1  @threadsafe any */
 GPTQ_API const char *gptq_build_info(void);
@@ -131,7 +139,11 @@ GPTQ_API void gptq_set_log_level(int32_t level);
    copies them: the object may be changed or freed as soon as the function returns.                            */
 
 /* Scope "model": gptq_model_load(), gptq_quantizer_create() */
-#define GPTQ_KEY_DEVICE "device"             /* string: "cpu" (default) */
+#define GPTQ_KEY_DEVICE "device"             /* string: "cpu" (default), "cuda" or "cuda:N": the NVIDIA GPU number 0
+      or N, by the plugin libgptq-cuda.so. It is looked for in the folder "gptq" beside the library, or beside the program
+      where libgptq.a is part of it, or in the folder that GPTQ_PLUGIN_PATH of the environment names; it is opened when
+      first asked for and stays until the process ends. A child made by fork() can't go on with a GPU that its parent has
+      used. gptq_device_check() says why a device can't be used */
 #define GPTQ_KEY_THREADS "threads" /* int >= 0: 0 (default) takes all CPUs the process may use. Sessions of a model
       share them: one call at a time has all of them, calls beside it run on the threads that make them */
 #define GPTQ_KEY_COMPUTE "compute" /* string: "exact" for fp32 throughout, or "fast" (default): where the machine gains

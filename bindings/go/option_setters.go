@@ -2,7 +2,7 @@
 
 package gptq
 
-// WithDevice sets device. Where to compute: cpu; default "cpu". Scope: model.
+// WithDevice sets device. Where to compute: cpu, cuda or cuda:N; default "cpu". Scope: model.
 func WithDevice(value string) Option {
 	return Set("device", value)
 }

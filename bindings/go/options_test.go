@@ -3,6 +3,7 @@
 package gptq_test
 
 import (
+	"errors"
 	"math"
 	"testing"
 
@@ -74,6 +75,14 @@ func TestLibrary(t *testing.T) {
 	}
 	if !gptq.HasFeature("cpu") || gptq.HasFeature("teleport") || gptq.HasFeature("cpu\x00") {
 		t.Error("features")
+	}
+	if err := gptq.CheckDevice("cpu"); err != nil {
+		t.Error(err)
+	}
+	for _, device := range []string{"abacus", "cpu\x00"} {
+		if err := gptq.CheckDevice(device); !errors.Is(err, gptq.ErrInvalidArgument) {
+			t.Errorf("device %q: %v", device, err)
+		}
 	}
 }
 

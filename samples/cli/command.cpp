@@ -44,7 +44,7 @@ void Common::add_to(Command& command, const std::string& model_help, Computes co
   if (computes == Computes::yes) {
     command.group("Machine");
     command.option("--threads", "N", threads, "CPU threads; 0 (default) takes all that this process may use");
-    command.option("--device", "NAME", device, "cpu (default)");
+    command.option("--device", "NAME", device, "cpu (default), cuda or cuda:N");
     command.option("--compute", "MODE", compute, "fast (default) or exact");
   }
   command.group(kCommonGroup);

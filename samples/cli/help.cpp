@@ -38,7 +38,7 @@ Commands:
 
 Options of every command:
   --threads N     CPU threads; 0 (default) takes all that this process may use
-  --device NAME   cpu (default)
+  --device NAME   cpu (default), cuda or cuda:N
   --compute MODE  fast (default) or exact
   --json          the last line of standard output is one JSON object, and the only one; on
                   failure there is none

@@ -16,7 +16,20 @@ const char* gptq_version_string(void) { return GPTQ_VERSION_TEXT; }
 int32_t gptq_has_feature(const char* name) {
   if (name == nullptr) return 0;
   const std::string_view feature = name;
-  return feature == "cpu" || feature == "quantize" ? 1 : 0;
+  if (feature != "cuda") return feature == "cpu" || feature == "quantize" ? 1 : 0;
+  try {
+    check_device(feature);
+    return 1;
+  } catch (...) {  // gptq_device_check() tells what it is
+    return 0;
+  }
+}
+
+gptq_status gptq_device_check(const char* device) {
+  return api::guard([&] {
+    api::require(device, "device");
+    check_device(device);
+  });
 }
 
 const char* gptq_build_info(void) {

@@ -18,7 +18,7 @@ constexpr OptionRow text(std::string_view key, std::string_view scope, std::stri
 }
 
 constexpr OptionRow kOptions[] = {
-    text(GPTQ_KEY_DEVICE, "model", "", "\"cpu\"", "where to compute: cpu"),
+    text(GPTQ_KEY_DEVICE, "model", "", "\"cpu\"", "where to compute: cpu, cuda or cuda:N"),
     integer(GPTQ_KEY_THREADS, "model", 0, 1024, "0", "threads; 0: all CPUs that the process may use"),
     text(GPTQ_KEY_COMPUTE, "model, quantizer", "exact|fast", "\"fast\"",
          "exact: fp32 throughout; fast: within 2^-15 of each term"),

@@ -281,8 +281,12 @@ struct BackendOptions {
   Compute compute = Compute::exact;
 };
 
-/// "cpu". Status::unsupported names the devices known otherwise.
+/// "cpu" (also ""), "cuda" or "cuda:N", the latter by the plugin (backend/plugin.h). Throws as check_device() does.
 std::shared_ptr<const Backend> create_backend(std::string_view device, const BackendOptions& options);
+
+/// Throws Error saying why a device can't be used: Status::invalid_argument for a name or number that is not known,
+/// ::not_found and ::unsupported for what is wrong with the plugin, ::device for the driver and the device itself.
+void check_device(std::string_view device);
 
 /// Defined by src/cpu; the registry knows no more of it than this.
 std::shared_ptr<const Backend> create_cpu_backend(const BackendOptions& options);

@@ -223,6 +223,24 @@ TEST(Memory, ErrorMessagesAndFigures) {
   });
 }
 
+/// Opened by the first call, and by the next where memory ran out.
+TEST(Memory, DeviceOfAPlugin) {
+  for (int64_t n = 1; n <= 400; n = n < 40 ? n + 1 : n + 20) {
+    EXPECT_EQ(in_child([&] {
+                setenv("GPTQ_PLUGIN_PATH", GPTQ_FAKE_PLUGINS "/good", 1);
+                arm_memory(n, Failing::from_nth);
+                const gptq_status status = gptq_device_check("cuda");
+                disarm_memory();
+                return (status == GPTQ_OK || status == GPTQ_ERROR_OUT_OF_MEMORY) &&
+                               gptq_device_check("cuda") == GPTQ_OK
+                           ? 0
+                           : 1;
+              }),
+              0)
+        << n;
+  }
+}
+
 /// The line for bug reports has no status: it must come, short or whole.
 TEST(Memory, BuildInfo) {
   for (int64_t n = 1; n <= 40; ++n) {

@@ -187,6 +187,18 @@ SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_has_feature(const char * jarg1) {
 }
 
 
+SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_device_check(const char * jarg1) {
+  int jresult ;
+  char *arg1 = (char *) 0 ;
+  gptq_status result;
+  
+  arg1 = (char *)jarg1; 
+  result = (gptq_status)gptq_device_check((char const *)arg1);
+  jresult = result; 
+  return jresult;
+}
+
+
 SWIGEXPORT const char * SWIGSTDCALL CSharp_Gptq_gptq_build_info() {
   const char * jresult ;
   char *result = 0 ;

@@ -22,10 +22,17 @@ namespace Gptq
             get { return GptqApi.gptq_build_info(); }
         }
 
-        /// <summary>Whether it has the feature: "cpu", "quantize".</summary>
+        /// <summary>Whether it has the feature: "cpu", "quantize", "cuda".</summary>
         public static bool HasFeature(string name)
         {
             return GptqApi.gptq_has_feature(name) == 1;
+        }
+
+        /// <summary>Throws saying what is missing, plugin, driver or device, unless models can compute on the device, a value
+        /// of <see cref="Options.Device"/>.</summary>
+        public static void CheckDevice(string device)
+        {
+            GptqException.Check(GptqApi.gptq_device_check(device));
         }
     }
 }

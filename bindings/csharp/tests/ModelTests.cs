@@ -73,5 +73,7 @@ internal static class ModelTests
         Test.Equal(new Version(version.Major, version.Minor, version.Build, 0), typeof(Library).Assembly.GetName().Version);
         Test.That(Library.BuildInfo.Contains(Library.Version), "the version in " + Library.BuildInfo);
         Test.That(Library.HasFeature("quantize") && !Library.HasFeature("none"), "quantize and not none");
+        Library.CheckDevice("cpu");
+        Test.Fails(ErrorCode.InvalidArgument, "abacus", () => Library.CheckDevice("abacus"));
     }
 }

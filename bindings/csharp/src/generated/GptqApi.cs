@@ -23,6 +23,11 @@ internal static class GptqApi {
     return ret;
   }
 
+  public static int gptq_device_check(string device) {
+    int ret = GptqApiPINVOKE.gptq_device_check(Utf8.Terminated(device));
+    return ret;
+  }
+
   public static string gptq_build_info() { return Utf8.Read(GptqApiPINVOKE.gptq_build_info()); }
 
   public static string gptq_status_name(int status) { return Utf8.Read(GptqApiPINVOKE.gptq_status_name(status)); }

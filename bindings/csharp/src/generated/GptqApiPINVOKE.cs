@@ -21,6 +21,9 @@ internal static class GptqApiPINVOKE {
   [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_has_feature")]
   public static extern int gptq_has_feature(byte[] jarg1);
 
+  [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_device_check")]
+  public static extern int gptq_device_check(byte[] jarg1);
+
   [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_build_info")]
   public static extern global::System.IntPtr gptq_build_info();
 

@@ -4,7 +4,7 @@ namespace Gptq
 {
     public sealed partial class Options
     {
-        /// <summary>Where to compute: cpu; default "cpu". Scope: model.</summary>
+        /// <summary>Where to compute: cpu, cuda or cuda:N; default "cpu". Scope: model.</summary>
         public string Device
         {
             set { Set("device", value); }

@@ -37,38 +37,39 @@ typedef _gostring_ swig_type_3;
 typedef _gostring_ swig_type_4;
 typedef _gostring_ swig_type_5;
 typedef _gostring_ swig_type_6;
-typedef long long swig_type_7;
-typedef _gostring_ swig_type_8;
+typedef _gostring_ swig_type_7;
+typedef long long swig_type_8;
 typedef _gostring_ swig_type_9;
 typedef _gostring_ swig_type_10;
-typedef long long swig_type_11;
+typedef _gostring_ swig_type_11;
 typedef long long swig_type_12;
 typedef long long swig_type_13;
 typedef long long swig_type_14;
-typedef _gostring_ swig_type_15;
+typedef long long swig_type_15;
 typedef _gostring_ swig_type_16;
 typedef _gostring_ swig_type_17;
 typedef _gostring_ swig_type_18;
 typedef _gostring_ swig_type_19;
-typedef long long swig_type_20;
+typedef _gostring_ swig_type_20;
 typedef long long swig_type_21;
-typedef _gostring_ swig_type_22;
-typedef long long swig_type_23;
+typedef long long swig_type_22;
+typedef _gostring_ swig_type_23;
 typedef long long swig_type_24;
 typedef long long swig_type_25;
 typedef long long swig_type_26;
-typedef _gostring_ swig_type_27;
+typedef long long swig_type_27;
 typedef _gostring_ swig_type_28;
-typedef long long swig_type_29;
-typedef _gostring_ swig_type_30;
-typedef long long swig_type_31;
-typedef _gostring_ swig_type_32;
+typedef _gostring_ swig_type_29;
+typedef long long swig_type_30;
+typedef _gostring_ swig_type_31;
+typedef long long swig_type_32;
 typedef _gostring_ swig_type_33;
 typedef _gostring_ swig_type_34;
-typedef long long swig_type_35;
+typedef _gostring_ swig_type_35;
 typedef long long swig_type_36;
-typedef _gostring_ swig_type_37;
+typedef long long swig_type_37;
 typedef _gostring_ swig_type_38;
+typedef _gostring_ swig_type_39;
 extern void _wrap_Swig_free_capi_becb7123e27f4941(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_capi_becb7123e27f4941(swig_intgo arg1);
 extern swig_intgo _wrap_GPTQ_ERROR_CANCELLED_capi_becb7123e27f4941(void);
@@ -87,67 +88,68 @@ extern swig_intgo _wrap_GPTQ_ERROR_INTERNAL_capi_becb7123e27f4941(void);
 extern int _wrap_gptq_version_capi_becb7123e27f4941(void);
 extern swig_type_1 _wrap_gptq_version_string_capi_becb7123e27f4941(void);
 extern int _wrap_gptq_has_feature_capi_becb7123e27f4941(swig_type_2 arg1);
-extern swig_type_3 _wrap_gptq_build_info_capi_becb7123e27f4941(void);
-extern swig_type_4 _wrap_gptq_status_name_capi_becb7123e27f4941(int arg1);
+extern int _wrap_gptq_device_check_capi_becb7123e27f4941(swig_type_3 arg1);
+extern swig_type_4 _wrap_gptq_build_info_capi_becb7123e27f4941(void);
+extern swig_type_5 _wrap_gptq_status_name_capi_becb7123e27f4941(int arg1);
 extern int _wrap_gptq_last_error_code_capi_becb7123e27f4941(void);
-extern swig_type_5 _wrap_gptq_last_error_message_capi_becb7123e27f4941(void);
+extern swig_type_6 _wrap_gptq_last_error_message_capi_becb7123e27f4941(void);
 extern void _wrap_gptq_clear_error_capi_becb7123e27f4941(void);
 extern void _wrap_gptq_set_log_level_capi_becb7123e27f4941(int arg1);
 extern int _wrap_gptq_options_create_capi_becb7123e27f4941(swig_voidp arg1);
 extern void _wrap_gptq_options_free_capi_becb7123e27f4941(swig_voidp arg1);
-extern int _wrap_gptq_options_set_int_capi_becb7123e27f4941(swig_voidp arg1, swig_type_6 arg2, swig_type_7 arg3);
-extern int _wrap_gptq_options_set_float_capi_becb7123e27f4941(swig_voidp arg1, swig_type_8 arg2, double arg3);
-extern int _wrap_gptq_options_set_string_capi_becb7123e27f4941(swig_voidp arg1, swig_type_9 arg2, swig_type_10 arg3);
-extern int _wrap_gptq_options_set_json_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_11 arg3);
+extern int _wrap_gptq_options_set_int_capi_becb7123e27f4941(swig_voidp arg1, swig_type_7 arg2, swig_type_8 arg3);
+extern int _wrap_gptq_options_set_float_capi_becb7123e27f4941(swig_voidp arg1, swig_type_9 arg2, double arg3);
+extern int _wrap_gptq_options_set_string_capi_becb7123e27f4941(swig_voidp arg1, swig_type_10 arg2, swig_type_11 arg3);
+extern int _wrap_gptq_options_set_json_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_12 arg3);
 extern int _wrap_gptq_options_get_json_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_gptq_options_reset_capi_becb7123e27f4941(swig_voidp arg1);
-extern swig_type_12 _wrap_gptq_option_count_capi_becb7123e27f4941(void);
-extern int _wrap_gptq_option_describe_capi_becb7123e27f4941(swig_type_13 arg1, swig_voidp arg2);
+extern swig_type_13 _wrap_gptq_option_count_capi_becb7123e27f4941(void);
+extern int _wrap_gptq_option_describe_capi_becb7123e27f4941(swig_type_14 arg1, swig_voidp arg2);
 extern swig_voidp _wrap_gptq_buffer_data_capi_becb7123e27f4941(swig_voidp arg1);
-extern swig_type_14 _wrap_gptq_buffer_size_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_15 _wrap_gptq_buffer_size_capi_becb7123e27f4941(swig_voidp arg1);
 extern void _wrap_gptq_buffer_free_capi_becb7123e27f4941(swig_voidp arg1);
-extern int _wrap_gptq_model_load_capi_becb7123e27f4941(swig_type_15 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_convert_capi_becb7123e27f4941(swig_type_16 arg1, swig_type_17 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_load_capi_becb7123e27f4941(swig_type_16 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_convert_capi_becb7123e27f4941(swig_type_17 arg1, swig_type_18 arg2, swig_voidp arg3);
 extern void _wrap_gptq_model_free_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_model_retain_capi_becb7123e27f4941(swig_voidp arg1);
-extern int _wrap_gptq_model_get_int_capi_becb7123e27f4941(swig_voidp arg1, swig_type_18 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_get_string_capi_becb7123e27f4941(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_get_int_capi_becb7123e27f4941(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_get_string_capi_becb7123e27f4941(swig_voidp arg1, swig_type_20 arg2, swig_voidp arg3);
 extern int _wrap_gptq_model_metadata_json_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_model_tokenize_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_20 arg3, int arg4, swig_voidp arg5);
-extern int _wrap_gptq_model_detokenize_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_21 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_tokenize_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_21 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_detokenize_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_22 arg3, int arg4, swig_voidp arg5);
 extern int _wrap_gptq_model_token_text_capi_becb7123e27f4941(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_special_token_capi_becb7123e27f4941(swig_voidp arg1, swig_type_22 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_special_token_capi_becb7123e27f4941(swig_voidp arg1, swig_type_23 arg2, swig_voidp arg3);
 extern int _wrap_gptq_model_is_end_of_generation_capi_becb7123e27f4941(swig_voidp arg1, int arg2);
-extern int _wrap_gptq_model_apply_chat_template_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_23 arg3, swig_voidp arg4);
-extern int _wrap_gptq_model_tokenize_chat_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_24 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_apply_chat_template_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_24 arg3, swig_voidp arg4);
+extern int _wrap_gptq_model_tokenize_chat_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_25 arg3, int arg4, swig_voidp arg5);
 extern int _wrap_gptq_model_sampling_defaults_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_gptq_session_create_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
 extern void _wrap_gptq_session_free_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_session_reset_capi_becb7123e27f4941(swig_voidp arg1);
-extern int _wrap_gptq_session_append_text_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_25 arg3);
-extern int _wrap_gptq_session_append_tokens_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_26 arg3);
+extern int _wrap_gptq_session_append_text_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_26 arg3);
+extern int _wrap_gptq_session_append_tokens_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_27 arg3);
 extern int _wrap_gptq_session_prefill_capi_becb7123e27f4941(swig_voidp arg1, int arg2);
 extern int _wrap_gptq_session_begin_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_gptq_session_step_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_session_cancel_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_session_clear_cancel_capi_becb7123e27f4941(swig_voidp arg1);
-extern swig_type_27 _wrap_gptq_session_error_message_capi_becb7123e27f4941(swig_voidp arg1);
-extern swig_type_28 _wrap_gptq_session_text_capi_becb7123e27f4941(swig_voidp arg1);
-extern swig_type_29 _wrap_gptq_session_text_size_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_28 _wrap_gptq_session_error_message_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_29 _wrap_gptq_session_text_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_30 _wrap_gptq_session_text_size_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_session_token_capi_becb7123e27f4941(swig_voidp arg1);
-extern swig_type_30 _wrap_gptq_session_finish_reason_capi_becb7123e27f4941(swig_voidp arg1);
+extern swig_type_31 _wrap_gptq_session_finish_reason_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_session_logits_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
-extern swig_type_31 _wrap_gptq_session_token_count_capi_becb7123e27f4941(swig_voidp arg1);
-extern int _wrap_gptq_session_get_stat_capi_becb7123e27f4941(swig_voidp arg1, swig_type_32 arg2, swig_voidp arg3);
-extern int _wrap_gptq_quantizer_create_capi_becb7123e27f4941(swig_type_33 arg1, swig_type_34 arg2, swig_voidp arg3, swig_voidp arg4);
+extern swig_type_32 _wrap_gptq_session_token_count_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_session_get_stat_capi_becb7123e27f4941(swig_voidp arg1, swig_type_33 arg2, swig_voidp arg3);
+extern int _wrap_gptq_quantizer_create_capi_becb7123e27f4941(swig_type_34 arg1, swig_type_35 arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_gptq_quantizer_free_capi_becb7123e27f4941(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_add_calibration_text_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_35 arg3);
-extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_36 arg3);
+extern int _wrap_gptq_quantizer_add_calibration_text_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_36 arg3);
+extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2, swig_type_37 arg3);
 extern int _wrap_gptq_quantizer_step_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_run_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_cancel_capi_becb7123e27f4941(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_get_stat_capi_becb7123e27f4941(swig_voidp arg1, swig_type_37 arg2, swig_voidp arg3);
-extern swig_type_38 _wrap_gptq_quantizer_error_message_capi_becb7123e27f4941(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_get_stat_capi_becb7123e27f4941(swig_voidp arg1, swig_type_38 arg2, swig_voidp arg3);
+extern swig_type_39 _wrap_gptq_quantizer_error_message_capi_becb7123e27f4941(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_report_json_capi_becb7123e27f4941(swig_voidp arg1, swig_voidp arg2);
 #undef intgo
 */
@@ -322,6 +324,16 @@ func Gptq_has_feature(arg1 string) (_swig_ret int32) {
 	return swig_r
 }
 
+func Gptq_device_check(arg1 string) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	swig_r = (int32)(C._wrap_gptq_device_check_capi_becb7123e27f4941(*(*C.swig_type_3)(unsafe.Pointer(&_swig_i_0))))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg1
+	}
+	return swig_r
+}
+
 func Gptq_build_info() (_swig_ret string) {
 	var swig_r string
 	swig_r_p := C._wrap_gptq_build_info_capi_becb7123e27f4941()
@@ -426,7 +438,7 @@ func Gptq_options_set_int(arg1 unsafe.Pointer, arg2 string, arg3 int64) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_int_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_6)(unsafe.Pointer(&_swig_i_1)), C.swig_type_7(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_int_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_7)(unsafe.Pointer(&_swig_i_1)), C.swig_type_8(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -438,7 +450,7 @@ func Gptq_options_set_float(arg1 unsafe.Pointer, arg2 string, arg3 float64) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_float_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_8)(unsafe.Pointer(&_swig_i_1)), C.double(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_float_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), C.double(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -450,7 +462,7 @@ func Gptq_options_set_string(arg1 unsafe.Pointer, arg2 string, arg3 string) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_string_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_2))))
+	swig_r = (int32)(C._wrap_gptq_options_set_string_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_11)(unsafe.Pointer(&_swig_i_2))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -465,7 +477,7 @@ func Gptq_options_set_json(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_json_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_11(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_json_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_12(_swig_i_2)))
 	return swig_r
 }
 
@@ -494,7 +506,7 @@ func Gptq_option_describe(arg1 int64, arg2 *unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_option_describe_capi_becb7123e27f4941(C.swig_type_13(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_option_describe_capi_becb7123e27f4941(C.swig_type_14(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -522,7 +534,7 @@ func Gptq_model_load(arg1 string, arg2 unsafe.Pointer, arg3 *unsafe.Pointer) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_load_capi_becb7123e27f4941(*(*C.swig_type_15)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_load_capi_becb7123e27f4941(*(*C.swig_type_16)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -534,7 +546,7 @@ func Gptq_model_convert(arg1 string, arg2 string, arg3 unsafe.Pointer) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_convert_capi_becb7123e27f4941(*(*C.swig_type_16)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_17)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_convert_capi_becb7123e27f4941(*(*C.swig_type_17)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_18)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -561,7 +573,7 @@ func Gptq_model_get_int(arg1 unsafe.Pointer, arg2 string, arg3 *int64) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_18)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -573,7 +585,7 @@ func Gptq_model_get_string(arg1 unsafe.Pointer, arg2 string, arg3 *unsafe.Pointe
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -598,7 +610,7 @@ func Gptq_model_tokenize(arg1 unsafe.Pointer, arg2 *byte, arg3 int64, arg4 int32
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_20(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_21(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -609,7 +621,7 @@ func Gptq_model_detokenize(arg1 unsafe.Pointer, arg2 *int32, arg3 int64, arg4 in
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_21(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_22(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -627,7 +639,7 @@ func Gptq_model_special_token(arg1 unsafe.Pointer, arg2 string, arg3 *int32) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_22)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_23)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -648,7 +660,7 @@ func Gptq_model_apply_chat_template(arg1 unsafe.Pointer, arg2 *byte, arg3 int64,
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_gptq_model_apply_chat_template_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_23(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_gptq_model_apply_chat_template_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_24(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -659,7 +671,7 @@ func Gptq_model_tokenize_chat(arg1 unsafe.Pointer, arg2 *byte, arg3 int64, arg4 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_tokenize_chat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_24(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_tokenize_chat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_25(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -697,7 +709,7 @@ func Gptq_session_append_text(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swi
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_25(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_26(_swig_i_2)))
 	return swig_r
 }
 
@@ -706,7 +718,7 @@ func Gptq_session_append_tokens(arg1 unsafe.Pointer, arg2 *int32, arg3 int64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_26(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_27(_swig_i_2)))
 	return swig_r
 }
 
@@ -814,7 +826,7 @@ func Gptq_session_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_32)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_33)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -827,7 +839,7 @@ func Gptq_quantizer_create(arg1 string, arg2 string, arg3 unsafe.Pointer, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_becb7123e27f4941(*(*C.swig_type_33)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_becb7123e27f4941(*(*C.swig_type_34)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -847,7 +859,7 @@ func Gptq_quantizer_add_calibration_text(arg1 unsafe.Pointer, arg2 *byte, arg3 i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_35(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_36(_swig_i_2)))
 	return swig_r
 }
 
@@ -856,7 +868,7 @@ func Gptq_quantizer_add_calibration_tokens(arg1 unsafe.Pointer, arg2 *int32, arg
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_36(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_37(_swig_i_2)))
 	return swig_r
 }
 
@@ -886,7 +898,7 @@ func Gptq_quantizer_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_37)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_becb7123e27f4941(C.swig_voidp(_swig_i_0), *(*C.swig_type_38)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}

@@ -396,6 +396,24 @@ int _wrap_gptq_has_feature_capi_becb7123e27f4941(_gostring_ _swig_go_0) {
 }
 
 
+int _wrap_gptq_device_check_capi_becb7123e27f4941(_gostring_ _swig_go_0) {
+  char *arg1 = (char *) 0 ;
+  gptq_status result;
+  int _swig_go_result;
+  
+  
+  arg1 = (char *)malloc(_swig_go_0.n + 1);
+  memcpy(arg1, _swig_go_0.p, _swig_go_0.n);
+  arg1[_swig_go_0.n] = '\0';
+  
+  
+  result = (gptq_status)gptq_device_check((char const *)arg1);
+  _swig_go_result = result; 
+  free(arg1); 
+  return _swig_go_result;
+}
+
+
 _gostring_ _wrap_gptq_build_info_capi_becb7123e27f4941() {
   char *result = 0 ;
   _gostring_ _swig_go_result;

@@ -130,7 +130,12 @@ pub type gptq_log_fn = Option<
     ),
 >;
 
-/// String: "cpu" (default)
+/// String: "cpu" (default), "cuda" or "cuda:N": the NVIDIA GPU number 0 or N, by the plugin
+/// libgptq-cuda.so. It is looked for in the folder "gptq" beside the library, or beside the program
+/// where libgptq.a is part of it, or in the folder that `GPTQ_PLUGIN_PATH` of the environment
+/// names; it is opened when first asked for and stays until the process ends. A child made by
+/// fork() can't go on with a GPU that its parent has used. [`gptq_device_check`] says why a device
+/// can't be used.
 pub const GPTQ_KEY_DEVICE: &CStr = text(b"device\0");
 
 /// Int \>= 0: 0 (default) takes all CPUs the process may use. Sessions of a model share them: one
@@ -330,10 +335,23 @@ extern "C" {
     /// Since 0.1. Threads: any.
     pub fn gptq_version_string() -> *const c_char;
 
-    /// 1 if the library at run time has the feature: "cpu", "quantize".
+    /// 1 if the library at run time has the feature: "cpu", "quantize", "cuda".
     ///
     /// Since 0.1. Threads: any.
     pub fn gptq_has_feature(name: *const c_char) -> i32;
+
+    /// Whether there is a device to compute with: [`GPTQ_OK`], or the error that a model would not
+    /// load with, and a message that says what is missing.
+    ///
+    /// - `device`: a value of [`GPTQ_KEY_DEVICE`]
+    ///
+    /// Returns [`GPTQ_ERROR_NOT_FOUND`] or [`GPTQ_ERROR_UNSUPPORTED`] where the plugin of the
+    /// library for such devices is not there or of another build; [`GPTQ_ERROR_DEVICE`] for a
+    /// driver that is missing, too old or has no device; [`GPTQ_ERROR_INVALID_ARGUMENT`] for
+    /// another name, or a number beyond the last.
+    ///
+    /// Since 0.1. Threads: any.
+    pub fn gptq_device_check(device: *const c_char) -> gptq_status;
 
     /// Version, compiler and the instruction set in use, as one line of text for bug reports;
     /// static.
@@ -983,6 +1001,7 @@ pub(crate) fn functions() -> Vec<(&'static str, *const ())> {
         ("gptq_version", gptq_version as *const ()),
         ("gptq_version_string", gptq_version_string as *const ()),
         ("gptq_has_feature", gptq_has_feature as *const ()),
+        ("gptq_device_check", gptq_device_check as *const ()),
         ("gptq_build_info", gptq_build_info as *const ()),
         ("gptq_status_name", gptq_status_name as *const ()),
         ("gptq_last_error_code", gptq_last_error_code as *const ()),

@@ -42,7 +42,7 @@ mod session;
 
 pub use error::{Error, ErrorCode, Result};
 pub use generation::{Chunk, FinishReason, Generation};
-pub use library::{build_info, describe_options, has_feature, version};
+pub use library::{build_info, check_device, describe_options, has_feature, version};
 pub use model::{Detokenize, Model, Tokenize};
 pub use options::{OptionValue, Options};
 pub use quantizer::{Monitor, Progress, Quantizer, Steps};

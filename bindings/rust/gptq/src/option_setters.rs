@@ -3,7 +3,7 @@
 use crate::Options;
 
 impl Options {
-    /// Where to compute: cpu; default "cpu". Scope: model.
+    /// Where to compute: cpu, cuda or cuda:N; default "cpu". Scope: model.
     #[must_use]
     pub fn device(self, value: &str) -> Self {
         self.set("device", value)

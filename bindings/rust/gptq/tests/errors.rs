@@ -114,6 +114,9 @@ fn the_library_says_what_it_is() {
     assert_eq!(gptq::version(), env!("CARGO_PKG_VERSION"));
     assert!(gptq::build_info().contains(&gptq::version()));
     assert!(gptq::has_feature("cpu") && gptq::has_feature("quantize") && !gptq::has_feature("toaster"));
+    gptq::check_device("cpu").unwrap();
+    assert_error(gptq::check_device("abacus").unwrap_err(), ErrorCode::InvalidArgument, "'abacus'");
+    assert_eq!(gptq::check_device("cpu\0").unwrap_err().code(), ErrorCode::InvalidArgument);
 }
 
 #[test]

@@ -259,6 +259,32 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1has_1feature(JNI
 }
 
 
+SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1device_1check(JNIEnv *jenv, jclass jcls, jbyteArray jarg1) {
+  jint jresult = 0 ;
+  char *arg1 = (char *) 0 ;
+  gptq_status result;
+  
+  (void)jenv;
+  (void)jcls;
+  
+  arg1 = NULL;
+  if (jarg1) {
+    arg1 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg1, NULL);
+    if (!arg1) {
+      if (arg1) (*jenv)->ReleaseByteArrayElements(jenv, jarg1, (jbyte *)arg1, JNI_ABORT); 
+      
+      return 0;
+    }
+  }
+  
+  result = (gptq_status)gptq_device_check((char const *)arg1);
+  jresult = (jint)result; 
+  
+  if (arg1) (*jenv)->ReleaseByteArrayElements(jenv, jarg1, (jbyte *)arg1, JNI_ABORT); 
+  return jresult;
+}
+
+
 SWIGEXPORT jbyteArray JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1build_1info(JNIEnv *jenv, jclass jcls) {
   jbyteArray jresult = 0 ;
   char *result = 0 ;

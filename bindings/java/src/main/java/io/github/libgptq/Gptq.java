@@ -38,11 +38,21 @@ public final class Gptq {
   /**
    * Whether the native library has a feature.
    *
-   * @param name "cpu" or "quantize"
+   * @param name "cpu", "quantize" or "cuda"
    * @return true if it has
    */
   public static boolean hasFeature(String name) {
     NativeLibrary.load();
     return GptqApi.gptq_has_feature(name) == 1;
+  }
+
+  /**
+   * Throws, saying what is missing, plugin, driver or device, unless models can compute on a device.
+   *
+   * @param device a value of {@link Options#device}
+   */
+  public static void checkDevice(String device) {
+    NativeLibrary.load();
+    GptqException.check(GptqApi.gptq_device_check(device));
   }
 }

@@ -19,6 +19,10 @@ final class GptqApi implements GptqApiConstants {
     return GptqApiJNI.gptq_has_feature(Utf8.terminated(name));
   }
 
+  public static int gptq_device_check(String device) {
+    return GptqApiJNI.gptq_device_check(Utf8.terminated(device));
+  }
+
   public static String gptq_build_info() { return Utf8.read(GptqApiJNI.gptq_build_info()); }
 
   public static String gptq_status_name(int status) { return Utf8.read(GptqApiJNI.gptq_status_name(status)); }

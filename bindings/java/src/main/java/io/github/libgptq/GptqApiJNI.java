@@ -15,6 +15,7 @@ final class GptqApiJNI {
   public final static native int gptq_version();
   public final static native byte[] gptq_version_string();
   public final static native int gptq_has_feature(byte[] jarg1);
+  public final static native int gptq_device_check(byte[] jarg1);
   public final static native byte[] gptq_build_info();
   public final static native byte[] gptq_status_name(int jarg1);
   public final static native int gptq_last_error_code();

@@ -9,7 +9,7 @@ abstract class OptionSetters {
   abstract Options setString(String key, String value);
 
   /**
-   * Where to compute: cpu; default "cpu". Scope: model.
+   * Where to compute: cpu, cuda or cuda:N; default "cpu". Scope: model.
    *
    * @param value the setting
    * @return this

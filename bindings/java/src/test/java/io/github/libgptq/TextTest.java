@@ -110,6 +110,8 @@ public class TextTest {
     assertTrue(Gptq.versionNumber() >= 1000);
     assertTrue(Gptq.hasFeature("quantize"));
     assertFalse(Gptq.hasFeature("magic"));
+    Gptq.checkDevice("cpu");
+    TestModel.assertFails(ErrorCode.INVALID_ARGUMENT, "abacus", () -> Gptq.checkDevice("abacus"));
     assertTrue(Gptq.buildInfo().contains(Gptq.version()));
   }
 }
