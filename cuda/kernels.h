@@ -32,6 +32,9 @@ struct Weights {
   const uint16_t* zeros = nullptr;  // null: all are 2^(bits - 1)
   const int32_t* order = nullptr;   // null: inputs are in order
   const float* bias = nullptr;      // [rows]; null: none
+
+  /// Columns of the activations that it is multiplied with: gather_columns() makes them where there is an order.
+  GPTQ_BOTH int64_t inputs() const { return order != nullptr ? shape.packed_inputs : shape.cols; }
 };
 
 // ---- elementwise.cu
@@ -81,6 +84,18 @@ void join_heads(const Queue& queue, Element element, const void* a, int64_t m, c
 /// Row i of out [count, cols] = row ids[i] of the weights.
 void embed(const Queue& queue, Element element, const Weights& table, const int32_t* ids, int64_t count,
            void* out);
+
+// ---- matvec.cu, gemm.cu: y [rows, outputs] = x [rows, w.inputs()] W^T + bias
+/// At most 8 rows.
+void multiply_few(const Queue& queue, Element element, const Weights& w, const void* x, int64_t rows,
+                  void* y);
+/// Any number of them. `scratch` has scratch_of_product() bytes, the first kFlagBytes of which are 0, before and after.
+void multiply(const Queue& queue, Element element, const Weights& w, const void* x, int64_t rows, void* y,
+              void* scratch);
+constexpr size_t kFlagBytes = 4096;
+size_t scratch_of_product(const Queue& queue);
+/// out [outputs, w.inputs()] = W
+void dequantize(const Queue& queue, Element element, const Weights& w, void* out);
 
 // ---- rope.cu
 /// Positions of a page of the cache.

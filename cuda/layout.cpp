@@ -8,6 +8,9 @@
 namespace gptq::cuda {
 namespace {
 
+/// Rows of activations that begin at multiples of 16 bytes are read as they are.
+constexpr int64_t kVectorInputs = 8;
+
 constexpr int64_t whole(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 /// Members of each group, in sequence.
@@ -55,7 +58,7 @@ void plan(const QTensor& q, PackedWeights& packed) {
   // of the padding; a group of its own would have no scales
   packed.piece_groups.resize(static_cast<size_t>(shape.pieces()),
                              q.groups > 0 ? static_cast<int32_t>(q.groups - 1) : 0);
-  bool in_order = true;
+  bool in_order = q.cols % kVectorInputs == 0;
   for (int64_t i = 0; i < shape.packed_inputs; ++i)
     in_order &= packed.order[static_cast<size_t>(i)] == (i < q.cols ? i : -1);
   if (in_order) packed.order.clear();
@@ -158,6 +161,10 @@ PackedWeights pack_halves(const uint16_t* numbers, int64_t rows, int64_t cols) {
   packed.shape = {.bits = 16, .rows = rows, .cols = cols, .packed_inputs = whole(cols, kSlabInputs)};
   packed.shape.piece = packed.shape.packed_inputs;
   packed.words.resize(static_cast<size_t>(packed.shape.words()));
+  if (cols % kVectorInputs != 0) {
+    packed.order.assign(static_cast<size_t>(packed.shape.packed_inputs), -1);
+    std::iota(packed.order.begin(), packed.order.begin() + cols, 0);
+  }
   for_each_weight(packed, [&](int64_t slab, int r, int k, int64_t row, int64_t input) {
     set_field(packed.words.data() + slab, 16, r, k, numbers[row * cols + input]);
   });

@@ -118,7 +118,7 @@ PackedWeights pack(const QTensor& weights);
 /// What pack() got.
 QTensor unpack(const PackedWeights& packed);
 
-/// Numbers of 16 bits [rows, cols], whatever they mean. Nothing but the words and the shape is set.
+/// Numbers of 16 bits [rows, cols], whatever they mean. Nothing but the words, the shape and the order is set.
 PackedWeights pack_halves(const uint16_t* numbers, int64_t rows, int64_t cols);
 /// `out` [rows, cols]
 void unpack_halves(const PackedWeights& packed, uint16_t* out);
