@@ -7,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "backend/backend.h"
 #include "cuda/layout.h"
@@ -126,6 +128,53 @@ void rotate(const Queue& queue, Element element, const RopeView& rope, void* x, 
 /// Rotates q [rows, heads key_dim] and k [rows, kv_heads key_dim] in place, and stores k and v in the cache.
 void rope_store(const Queue& queue, Element element, const RopeView& rope, const Row* rows, int64_t count,
                 int64_t heads, void* q, void* k, const void* v, const CacheView& cache);
+
+// ---- attention.cu
+/// As AttentionParams, in the device's memory.
+struct AttentionView {
+  int64_t heads = 0;
+  float scale = 1.0f;
+  int64_t window = 0, chunk = 0;
+  float softcap = 0;
+  const float *slopes = nullptr, *sinks = nullptr;  // [heads]
+  SlopeKind slope_kind = SlopeKind::relative;
+  float slope_factor = 1.0f;
+};
+
+/// Some rows of one sequence that stand side by side, and a part of the positions that they see.
+struct AttentionItem {
+  int32_t first_row = 0, rows = 0;
+  int32_t begin = 0, end = 0;  // positions
+  int32_t part = 0, parts = 1;
+  int32_t first_result = -1;  // of the partial results of its rows, if there are several parts
+};
+
+/// What attention() is asked, made on the host.
+struct AttentionPlan {
+  std::vector<AttentionItem> narrow, wide;  // at most 16 queries of a head of keys, and more
+  std::vector<AttentionItem> joins;         // the first part of each that has several
+  int64_t results = 0;                      // partial ones
+  /// fp32 elements of them.
+  int64_t scratch_floats(int64_t value_dim) const { return results * (value_dim + 2); }
+};
+/// `busy_blocks`: how many the device runs at a time; rows see more positions than one block should when there are fewer.
+AttentionPlan plan_attention(std::span<const Row> rows, const AttentionView& params, int64_t kv_heads,
+                             int64_t busy_blocks);
+
+/// out [rows, heads value_dim]. The lists of the plan, and rows, are in the device's memory.
+struct AttentionArguments {
+  AttentionView params;
+  const Row* rows = nullptr;
+  const AttentionItem *narrow = nullptr, *wide = nullptr, *joins = nullptr;
+  int64_t narrow_count = 0, wide_count = 0, joins_count = 0;
+  const void* q = nullptr;
+  CacheView cache;
+  float* scratch = nullptr;
+  void* out = nullptr;
+};
+/// Heads of at most kMostHeadDim elements.
+constexpr int64_t kMostHeadDim = 256;
+void attention(const Queue& queue, Element element, const AttentionArguments& arguments);
 
 // ---- route.cu
 /// As RouterParams, with its bias in the device's memory.
