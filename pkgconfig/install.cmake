@@ -1,4 +1,4 @@
-# Installs the library by component (runtime, dev, tools, doc), with what pkg-config and find_package read.
+# Installs the library by component (runtime, cuda, dev, tools, doc), with what pkg-config and find_package read.
 include(CMakePackageConfigHelpers)
 set(config_folder ${CMAKE_INSTALL_LIBDIR}/cmake/gptq)
 set(pages ${PROJECT_BINARY_DIR}/samples/cli/pages)
@@ -7,6 +7,9 @@ if(BUILD_SHARED_LIBS)
   install(TARGETS gptq EXPORT gptqSharedTargets
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT dev)
   install(EXPORT gptqSharedTargets NAMESPACE gptq:: DESTINATION ${config_folder} COMPONENT dev)
+endif()
+if(GPTQ_CUDA)
+  install(TARGETS gptq_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/gptq COMPONENT cuda)
 endif()
 if(NOT GPTQ_SANITIZE)
   install(TARGETS gptq_static EXPORT gptqStaticTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)

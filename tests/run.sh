@@ -1,17 +1,19 @@
 #!/bin/bash
-# Builds and tests everything: run.sh [--quick]
+# Builds and tests everything: run.sh [--quick | --cuda]
 #   --quick  the dev build, its tests and the format alone
+#   --cuda   fetches a CUDA toolkit where there is none; without it the plugin for GPUs is not built there
 # Every step runs, whatever failed before it. The last line is "N passed, N failed", with ", N skipped" when some were;
 # the exit code is 0 when none failed. Needs no network when tests/install-deps.sh has nothing to install.
 set -u
 cd "$(dirname "$0")/.."
 export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 
-quick=no
+quick=no cuda=no
 case "${1:-}" in
   "") ;;
   --quick) quick=yes ;;
-  *) echo "usage: tests/run.sh [--quick]" >&2; exit 2 ;;
+  --cuda) cuda=yes ;;
+  *) echo "usage: tests/run.sh [--quick | --cuda]" >&2; exit 2 ;;
 esac
 
 jobs=$(nproc)
@@ -93,6 +95,24 @@ header() {
   done
 }
 
+# The plugin for NVIDIA GPUs, built with the CUDA toolkit that is found or fetched.
+cuda() {
+  local nvcc folder
+  if [ $cuda = yes ] && ! command -v nvcc >/dev/null && [ ! -x /usr/local/cuda/bin/nvcc ]; then
+    check "the CUDA toolkit is fetched" cuda/get-toolkit.sh || return
+  fi
+  nvcc=$(PATH=$PATH:/usr/local/cuda/bin:$PWD/build/cuda-toolkit/bin command -v nvcc)
+  if [ -z "$nvcc" ]; then
+    skip "the plugin for GPUs: no nvcc is here, --cuda fetches one"
+    return
+  fi
+  folder=$(dirname "$nvcc")
+  checks "kernels" python3 tests/cuda/gates.py "$nvcc"
+  if build cuda "gptq gptq_cuda" -DGPTQ_BUILD_TOOL=OFF; then
+    checks "plugin" python3 tests/cuda/plugin.py build/cuda/src/libgptq.so build/cuda/src/gptq/libgptq-cuda.so "$folder/cuobjdump"
+  fi
+}
+
 fuzz() {
   local fuzzer name seeds found=0
   for fuzzer in build/asan/tests/fuzz/*; do
@@ -169,6 +189,9 @@ if [ $quick = no ]; then
   elif check "packages" cmake --workflow --preset deb; then
     checks "packages" bash tests/packages/run.sh build/deb "$scratch/packages"
   fi
+
+  heading "The plugin for NVIDIA GPUs"
+  cuda
 
   sanitizers
 fi

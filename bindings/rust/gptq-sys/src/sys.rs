@@ -144,7 +144,7 @@ pub const GPTQ_KEY_THREADS: &CStr = text(b"threads\0");
 
 /// String: "exact" for fp32 throughout, or "fast" (default): where the machine gains by it (AMX),
 /// products within 2^-15 of each term, and the quantizer's sums over calibration inputs within
-/// 2^-7.
+/// 2^-7. On GPUs "fast" is all that there is: bf16 activations, sums in fp32.
 pub const GPTQ_KEY_COMPUTE: &CStr = text(b"compute\0");
 
 /// Int 0 or 1 (default): 0 reads tokenizer and configuration alone, for [`gptq_model_tokenize`] and

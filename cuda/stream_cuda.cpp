@@ -1,0 +1,329 @@
+#include "cuda/stream_cuda.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace gptq::cuda {
+namespace {
+
+constexpr int64_t kFewRows = 8;              // as multiply_few() takes
+constexpr int64_t kChunkElements = 1 << 20;  // of a matrix on its way to or from the host
+constexpr int kBusyBlocks = 2;               // of attention on a processor
+constexpr size_t kAlignment = 256;           // of what is in the scratch memory
+constexpr size_t kElementAlignment = 16;     // of matrices (kernels.h)
+
+size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+int64_t elements(Matrix x) { return x.rows * x.cols; }
+
+bool is_aligned(Matrix x) { return reinterpret_cast<uintptr_t>(x.data) % kElementAlignment == 0; }
+
+/// Where kernels have a matrix.
+std::byte* data_of(Matrix x) {
+  if (!is_aligned(x)) throw Error(Status::internal, cat("a matrix of ", x.cols, " columns is not aligned"));
+  return x.data;
+}
+
+class DeviceMemory final : public Memory {
+ public:
+  DeviceMemory(std::shared_ptr<Device> device, size_t bytes) : block_(std::move(device), bytes) {}
+  std::byte* data() override { return block_.as<std::byte>(); }
+  size_t bytes() const override { return block_.bytes(); }
+
+ private:
+  Block block_;
+};
+
+}  // namespace
+
+CudaStream::CudaStream(std::shared_ptr<const Shared> shared, const std::atomic<bool>* cancel)
+    : shared_(std::move(shared)),
+      cancel_(cancel),
+      queue_(shared_->loader->device()->create_queue()),
+      cpu_(shared_->cpu->create_stream(cancel)) {}
+
+Turn CudaStream::begin() {
+  if (cancel_ != nullptr && cancel_->load(std::memory_order_relaxed))
+    throw Error(Status::cancelled, "cancelled");
+  return Turn(*queue_);
+}
+
+std::byte* CudaStream::scratch(size_t bytes) {
+  if (bytes > scratch_.bytes()) {
+    scratch_ = {};
+    scratch_ = Block(shared_->loader->device(), std::max(bytes, size_t{1} << 20));
+  }
+  return scratch_.as<std::byte>();
+}
+
+template <class... T>
+std::tuple<std::byte*, const T*...> CudaStream::send_behind(size_t bytes, std::span<const T>... spans) {
+  std::byte* const first = scratch((aligned(bytes) + ... + aligned(spans.size_bytes())));
+  std::byte* next = first + aligned(bytes);
+  const auto copied = [&](auto span) {
+    std::byte* const to = next;
+    queue_->upload(to, span.data(), span.size_bytes());
+    next += aligned(span.size_bytes());
+    return reinterpret_cast<decltype(span.data())>(to);
+  };
+  return {first, copied(spans)...};
+}
+
+template <class... T>
+std::tuple<const T*...> CudaStream::send(std::span<const T>... spans) {
+  return std::apply([](std::byte*, const T*... sent) { return std::tuple(sent...); },
+                    send_behind(0, spans...));
+}
+
+std::unique_ptr<Memory> CudaStream::allocate(size_t bytes) {
+  return std::make_unique<DeviceMemory>(shared_->loader->device(), bytes);
+}
+
+void CudaStream::upload(const float* host, Matrix out) {
+  for (int64_t i = 0; i < elements(out); i += kChunkElements) {
+    const Turn turn = begin();
+    const int64_t n = std::min(kChunkElements, elements(out) - i);
+    const auto [values] = send(std::span<const float>(host + i, static_cast<size_t>(n)));
+    narrow(turn.queue(), kElement, values, data_of(out) + static_cast<size_t>(i) * kElementBytes, n);
+  }
+}
+
+void CudaStream::download(Matrix x, float* host) {
+  for (int64_t i = 0; i < elements(x); i += kChunkElements) {
+    const Turn turn = begin();
+    const int64_t n = std::min(kChunkElements, elements(x) - i);
+    const size_t bytes = static_cast<size_t>(n) * sizeof(float);
+    auto* const values = reinterpret_cast<float*>(scratch(bytes));
+    widen(turn.queue(), kElement, data_of(x) + static_cast<size_t>(i) * kElementBytes, values, n);
+    queue_->download(host + i, values, bytes);
+  }
+}
+
+void CudaStream::embed(const Linear& table, std::span<const int32_t> ids, Matrix out) {
+  const Turn turn = begin();
+  const auto [at] = send(ids);
+  cuda::embed(turn.queue(), kElement, weights_of(table), at, static_cast<int64_t>(ids.size()), data_of(out));
+}
+
+void CudaStream::norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) {
+  const Turn turn = begin();
+  cuda::norm(turn.queue(), kElement,
+             {.kind = kind,
+              .rows = x.rows,
+              .cols = x.cols,
+              .x = data_of(x),
+              .weight = values_of(&weight),
+              .bias = values_of(bias),
+              .parts = x.cols > 0 ? std::max<int64_t>(weight.size() / x.cols, 1) : 1,
+              .eps = eps,
+              .out = data_of(out)});
+}
+
+Matrix CudaStream::beside(Matrix x, size_t place) {
+  if (is_aligned(x)) return x;
+  const size_t bytes = static_cast<size_t>(elements(x)) * kElementBytes;
+  Block& copy = beside_[place];
+  if (bytes > copy.bytes()) copy = Block(shared_->loader->device(), bytes);
+  queue_->copy(copy.data(), x.data, bytes);
+  return {copy.as<std::byte>(), x.rows, x.cols};
+}
+
+void CudaStream::put_back(Matrix copy, Matrix x) {
+  if (copy.data != x.data) queue_->copy(x.data, copy.data, static_cast<size_t>(elements(x)) * kElementBytes);
+}
+
+void CudaStream::linear(const Linear& linear, Matrix x, Matrix y) {
+  const Turn turn = begin();
+  const Matrix in = beside(x, 0), out = beside(y, 1);
+  multiply_by(turn.queue(), weights_of(linear), in, out);
+  put_back(out, y);
+}
+
+void CudaStream::multiply_by(const Queue& queue, const Weights& w, Matrix x, Matrix y) {
+  const void* in = data_of(x);
+  if (w.order != nullptr) {
+    std::byte* const sorted = scratch(static_cast<size_t>(x.rows * w.inputs()) * kElementBytes);
+    gather_columns(queue, kElement, in, x.cols, w.order, w.inputs(), x.rows, sorted);
+    in = sorted;
+  }
+  if (x.rows <= kFewRows) {
+    multiply_few(queue, kElement, w, in, x.rows, data_of(y));
+    return;
+  }
+  if (product_.bytes() == 0) {
+    product_ = Block(shared_->loader->device(), scratch_of_product(queue));
+    queue_->clear(product_.data(), kFlagBytes);
+  }
+  queue_->pace();
+  multiply(queue, kElement, w, in, x.rows, data_of(y), product_.data());
+}
+
+void CudaStream::rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
+                            KvCache& cache, int64_t layer) {
+  const Turn turn = begin();
+  const CacheView view = static_cast<CudaKvCache&>(cache).view(*queue_, layer);
+  const size_t angles = rows.size() * static_cast<size_t>(rope.dim / 2);
+  const auto [cos, sin, at] = send(std::span(rope.cos, angles), std::span(rope.sin, angles), rows);
+  cuda::rope_store(turn.queue(), kElement, {cos, sin, rope.dim, rope.layout, rope.offset}, at,
+                   static_cast<int64_t>(rows.size()), view.key_dim > 0 ? q.cols / view.key_dim : 0,
+                   data_of(q), data_of(k), data_of(v), view);
+}
+
+void CudaStream::rotate(const RopeRows& rope, Matrix x, int64_t head_dim) {
+  const Turn turn = begin();
+  const size_t angles = static_cast<size_t>(x.rows * (rope.dim / 2));
+  const auto [cos, sin] = send(std::span(rope.cos, angles), std::span(rope.sin, angles));
+  cuda::rotate(turn.queue(), kElement, {cos, sin, rope.dim, rope.layout, rope.offset}, data_of(x), x.rows,
+               x.cols / head_dim, head_dim);
+}
+
+void CudaStream::join_heads(Matrix a, Matrix b, int64_t heads, Matrix out) {
+  const Turn turn = begin();
+  const int64_t m = a.cols / heads, n = out.cols / heads - m;
+  cuda::join_heads(turn.queue(), kElement, data_of(a), m, data_of(b), n,
+                   b.cols == heads * n ? SharedTail::no : SharedTail::yes, heads, a.rows, data_of(out));
+}
+
+void CudaStream::attention(const AttentionParams& params, std::span<const Row> rows, Matrix q,
+                           const KvCache& cache, int64_t layer, Matrix out) {
+  if (std::max(params.key_dim, params.value_dim) > kMostHeadDim)
+    return attention_on_cpu(params, rows, q, cache, layer, out);
+  const Turn turn = begin();
+  const AttentionView view{.heads = params.heads,
+                           .scale = params.scale,
+                           .window = params.window,
+                           .chunk = params.chunk,
+                           .softcap = params.softcap,
+                           .slopes = values_of(params.slopes),
+                           .sinks = values_of(params.sinks),
+                           .slope_kind = params.slope_kind,
+                           .slope_factor = params.slope_factor};
+  const AttentionPlan plan =
+      plan_attention(rows, view, params.kv_heads, int64_t{kBusyBlocks} * turn.queue().processors);
+  using Items = std::span<const AttentionItem>;
+  const size_t partial = static_cast<size_t>(plan.scratch_floats(params.value_dim)) * sizeof(float);
+  const auto [results, at, narrow, wide, joins] =
+      send_behind(partial, rows, Items(plan.narrow), Items(plan.wide), Items(plan.joins));
+  queue_->pace();
+  cuda::attention(turn.queue(), kElement,
+                  {.params = view,
+                   .rows = at,
+                   .narrow = narrow,
+                   .wide = wide,
+                   .joins = joins,
+                   .narrow_count = static_cast<int64_t>(plan.narrow.size()),
+                   .wide_count = static_cast<int64_t>(plan.wide.size()),
+                   .joins_count = static_cast<int64_t>(plan.joins.size()),
+                   .q = data_of(q),
+                   .cache = static_cast<const CudaKvCache&>(cache).view(*queue_, layer),
+                   .scratch = reinterpret_cast<float*>(results),
+                   .out = data_of(out)});
+}
+
+/// On the CPU, where the states are.
+void CudaStream::delta_rule(const DeltaParams& params, std::span<const Row> rows, Matrix q, Matrix k,
+                            Matrix v, Matrix beta, Matrix decay, KvCache& cache, int64_t layer, Matrix out) {
+  DeltaParams p = params;
+  p.conv = on_host(params.conv);
+  p.a_log = on_host(params.a_log);
+  p.dt_bias = on_host(params.dt_bias);
+  std::vector<float> values[5];
+  std::vector<float> result(static_cast<size_t>(elements(out)));
+  cpu_->delta_rule(p, rows, to_cpu(q, values[0]), to_cpu(k, values[1]), to_cpu(v, values[2]),
+                   to_cpu(beta, values[3]), to_cpu(decay, values[4]),
+                   static_cast<CudaKvCache&>(cache).states(), layer,
+                   {reinterpret_cast<std::byte*>(result.data()), out.rows, out.cols});
+  upload(result.data(), out);
+}
+
+void CudaStream::activate(const Activation& act, Matrix gate, const Matrix* up, Matrix out) {
+  const Turn turn = begin();
+  const Matrix first = beside(gate, 0), result = beside(out, 1);
+  const void* second = up != nullptr ? data_of(beside(*up, 2)) : nullptr;
+  cuda::activate(turn.queue(), kElement, act, data_of(first), second, data_of(result), elements(out));
+  put_back(result, out);
+}
+
+void CudaStream::add(Matrix x, Matrix y, float factor) {
+  const Turn turn = begin();
+  cuda::add(turn.queue(), kElement, data_of(x), data_of(y), factor, elements(x));
+}
+
+void CudaStream::clear(Matrix x) {
+  const Turn turn = begin();
+  queue_->clear(data_of(x), static_cast<size_t>(elements(x)) * kElementBytes);
+}
+
+void CudaStream::scale(Matrix x, float factor) {
+  const Turn turn = begin();
+  cuda::scale(turn.queue(), kElement, data_of(x), factor, elements(x));
+}
+
+void CudaStream::scale_rows(Matrix x, std::span<const float> factors) {
+  const Turn turn = begin();
+  const auto [at] = send(factors);
+  cuda::scale_rows(turn.queue(), kElement, data_of(x), at, x.rows, x.cols);
+}
+
+void CudaStream::clamp(Matrix x, float limit) {
+  const Turn turn = begin();
+  cuda::clamp(turn.queue(), kElement, data_of(x), limit, elements(x));
+}
+
+void CudaStream::softcap(Matrix x, float cap) {
+  const Turn turn = begin();
+  cuda::softcap(turn.queue(), kElement, data_of(x), cap, elements(x));
+}
+
+void CudaStream::route(const RouterParams& params, Matrix scores, Routing& routing) {
+  const Turn turn = begin();
+  if (scores.cols > kMostExperts) {
+    throw Error(Status::unsupported,
+                cat("a router of ", scores.cols, " experts, at most ", kMostExperts, " wanted"));
+  }
+  const auto n = static_cast<size_t>(scores.rows * params.chosen), experts = static_cast<size_t>(scores.cols);
+  const size_t part = aligned(n * sizeof(float)), begins = aligned((experts + 1) * sizeof(int32_t));
+  std::byte* const memory = scratch(4 * part + begins);
+  const RoutingView view{.experts = reinterpret_cast<int32_t*>(memory),
+                         .expert_weights = reinterpret_cast<float*>(memory + part),
+                         .begin = reinterpret_cast<int32_t*>(memory + 4 * part),
+                         .rows = reinterpret_cast<int32_t*>(memory + 2 * part),
+                         .weights = reinterpret_cast<float*>(memory + 3 * part)};
+  cuda::route(turn.queue(), kElement,
+              {.score = params.score,
+               .chosen = params.chosen,
+               .renormalize = params.renormalize,
+               .choice_bias = values_of(params.choice_bias),
+               .groups = params.groups,
+               .groups_chosen = params.groups_chosen,
+               .group_score = params.group_score,
+               .factor = params.factor,
+               .jitter = params.jitter},
+              data_of(scores), scores.rows, scores.cols, view);
+  std::vector<int32_t> begin(experts + 1);
+  routing.rows.resize(n);
+  routing.weights.resize(n);
+  queue_->download(begin.data(), view.begin, begin.size() * sizeof(int32_t));
+  queue_->download(routing.rows.data(), view.rows, n * sizeof(int32_t));
+  queue_->download(routing.weights.data(), view.weights, n * sizeof(float));
+  routing.begin.assign(begin.begin(), begin.end());
+}
+
+void CudaStream::gather(Matrix x, std::span<const int32_t> rows, Matrix out) {
+  const Turn turn = begin();
+  const auto [at] = send(rows);
+  gather_rows(turn.queue(), kElement, data_of(x), at, static_cast<int64_t>(rows.size()), x.cols,
+              data_of(out));
+}
+
+void CudaStream::scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,
+                             Matrix y) {
+  const Turn turn = begin();
+  const auto [at, factors] = send(rows, weights);
+  cuda::scatter_add(turn.queue(), kElement, data_of(x), x.rows, x.cols, at, factors, data_of(y),
+                    static_cast<int64_t>(rows.size()));
+}
+
+}  // namespace gptq::cuda

@@ -1,0 +1,106 @@
+// The GPU's Stream: ops on bf16 activations in the device's memory, as kernels.h has them. Methods are defined in
+// stream_cuda.cpp; those of quantization, whose sums and solutions are the CPU backend's so far, in quantization.cpp.
+//
+// What an op needs of the host's memory goes to `scratch_` of the device, which the next op overwrites: the queue's order
+// keeps them apart.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <tuple>
+#include <vector>
+
+#include "backend/backend.h"
+#include "cuda/kv_cache_cuda.h"
+#include "cuda/linear_cuda.h"
+#include "cuda/loader.h"
+
+namespace gptq::cuda {
+
+inline constexpr Element kElement = Element::bf16;
+inline constexpr size_t kElementBytes = 2;
+
+/// What all streams of a backend share.
+struct Shared {
+  std::shared_ptr<Loader> loader;
+  std::shared_ptr<const Backend> cpu;  // does what has no kernel
+};
+
+class CudaStream final : public Stream {
+ public:
+  CudaStream(std::shared_ptr<const Shared> shared, const std::atomic<bool>* cancel);
+
+  size_t element_bytes() const override { return kElementBytes; }
+  std::unique_ptr<Memory> allocate(size_t bytes) override;
+  void upload(const float* host, Matrix out) override;
+  void download(Matrix x, float* host) override;
+
+  void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) override;
+  void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) override;
+  void linear(const Linear& w, Matrix x, Matrix y) override;
+  void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
+                  KvCache& cache, int64_t layer) override;
+  void rotate(const RopeRows& rope, Matrix x, int64_t head_dim) override;
+  void join_heads(Matrix a, Matrix b, int64_t heads, Matrix out) override;
+  void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q, const KvCache& cache,
+                 int64_t layer, Matrix out) override;
+  void delta_rule(const DeltaParams& params, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
+                  Matrix beta, Matrix decay, KvCache& cache, int64_t layer, Matrix out) override;
+  void activate(const Activation& act, Matrix gate, const Matrix* up, Matrix out) override;
+  void add(Matrix x, Matrix y, float factor) override;
+  void clear(Matrix x) override;
+  void scale(Matrix x, float factor) override;
+  void scale_rows(Matrix x, std::span<const float> factors) override;
+  void clamp(Matrix x, float limit) override;
+  void softcap(Matrix x, float cap) override;
+  void route(const RouterParams& params, Matrix scores, Routing& routing) override;
+  void gather(Matrix x, std::span<const int32_t> rows, Matrix out) override;
+  void scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,
+                   Matrix y) override;
+
+  std::unique_ptr<Hessian> create_hessian(int64_t size) override;
+  void hessian_add(Matrix x, Hessian& hessian) override;
+  std::vector<float> hessian_diagonal(const Hessian& hessian) override;
+  std::unique_ptr<Drift> create_drift(int64_t rows, int64_t cols) override;
+  void drift_add(Matrix a0, Matrix a, Matrix x, Drift& drift) override;
+  std::unique_ptr<Factor> factor(const Hessian& hessian, std::span<const int32_t> order,
+                                 std::span<const float> diagonal_add) override;
+  void retarget(const Factor& factor, const Drifts& drifts, const DriftParts& parts,
+                std::span<const int32_t> order, int64_t first_row, int64_t rows, float* weights) override;
+  void spread_drift(Factor& factor, const Drift& drift, std::span<const int32_t> order,
+                    double alpha) override;
+  void solve(const Factor* factor, const SolveParams& params, SolveProblem& problem) override;
+  void refine(const Hessian& hessian, std::span<const int32_t> order, std::span<const float> diagonal_add,
+              const RefineParams& params, RefineProblem& problem) override;
+
+ private:
+  /// Begins an op; throws once the flag is set.
+  Turn begin();
+  /// Of at least that size; what was in it is lost.
+  std::byte* scratch(size_t bytes);
+  /// So many bytes of it, and behind them copies of the spans.
+  template <class... T>
+  std::tuple<std::byte*, const T*...> send_behind(size_t bytes, std::span<const T>... spans);
+  /// Copies of the spans in the scratch memory.
+  template <class... T>
+  std::tuple<const T*...> send(std::span<const T>... spans);
+  /// For heads that are too large for the kernel.
+  void attention_on_cpu(const AttentionParams& params, std::span<const Row> rows, Matrix q,
+                        const KvCache& cache, int64_t layer, Matrix out);
+  /// x, or a copy of it (one of three) where it begins at no multiple of 16 bytes, as a part of a matrix may whose rows are
+  /// no multiple of 8 elements; and back. No published model has such rows.
+  Matrix beside(Matrix x, size_t place);
+  void put_back(Matrix copy, Matrix x);
+  void multiply_by(const Queue& queue, const Weights& w, Matrix x, Matrix y);
+  /// A matrix in the CPU backend's memory, `values`; and back.
+  Matrix to_cpu(Matrix x, std::vector<float>& values);
+
+  std::shared_ptr<const Shared> shared_;
+  const std::atomic<bool>* cancel_;
+  std::unique_ptr<DeviceQueue> queue_;
+  Block scratch_, product_, beside_[3];
+  std::unique_ptr<Stream> cpu_;
+};
+
+}  // namespace gptq::cuda

@@ -1,0 +1,303 @@
+// The backend on a device in host memory, op by op, against the CPU backend's on the same numbers.
+#include "cuda/backend_cuda.h"
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <numeric>
+
+#include "base/error.h"
+#include "cuda_support.h"
+#include "host_device.h"
+
+namespace gptq::cuda {
+namespace {
+
+constexpr float kRounding = 0x1p-8f;  // of bf16
+
+/// Values that bf16 holds.
+std::vector<float> random_halves(Random& random, int64_t n, float scale = 1.0f) {
+  std::vector<float> values = random_floats(random, n, scale);
+  for (float& v : values) v = bf16_to_float(float_to_bf16(v));
+  return values;
+}
+
+/// Both backends, a stream of each, and matrices of the same values in both.
+class BackendTest : public testing::Test {
+ protected:
+  /// A matrix in the memory of each.
+  struct Pair {
+    std::vector<float> cpu_values;
+    std::unique_ptr<Memory> memory;
+    Matrix cpu, gpu;
+  };
+
+  Pair make(int64_t rows, int64_t cols, float scale = 1.0f) {
+    Pair pair;
+    pair.cpu_values = random_halves(random_, rows * cols, scale);
+    pair.memory = stream_->allocate(static_cast<size_t>(rows * cols) * stream_->element_bytes());
+    pair.cpu = matrix_of(pair.cpu_values, rows, cols);
+    pair.gpu = {pair.memory->data(), rows, cols};
+    stream_->upload(pair.cpu_values.data(), pair.gpu);
+    return pair;
+  }
+  void expect_same(const Pair& pair, const std::string& what, float tolerance = kRounding,
+                   float scale = 0.01f) {
+    std::vector<float> got(pair.cpu_values.size());
+    stream_->download(pair.gpu, got.data());
+    expect_near(got, pair.cpu_values, tolerance, scale, what);
+  }
+
+  HostDeviceState state_;
+  std::atomic<bool> cancel_ = false;
+  std::shared_ptr<const Backend> backend_ =
+      create_cuda_backend(create_host_device(state_), {.threads = 1, .compute = Compute::fast});
+  std::shared_ptr<const Backend> cpu_ = gptq::create_backend("cpu", {.threads = 1});
+  std::unique_ptr<Stream> stream_ = backend_->create_stream(&cancel_);
+  std::unique_ptr<Stream> reference_ = cpu_->create_stream(nullptr);
+  Random random_{11};
+};
+
+QTensor random_weights(Random& random, int bits, int64_t rows, int64_t cols, int64_t groups, bool sorted) {
+  QTensor q{.bits = bits, .rows = rows, .cols = cols, .groups = groups};
+  for (int64_t i = 0; i < rows * cols; ++i)
+    q.codes.push_back(static_cast<uint8_t>(random.uniform() * (1 << bits)));
+  for (int64_t i = 0; i < rows * groups; ++i) {
+    q.scales.push_back(fp16_to_float(float_to_fp16(static_cast<float>(0.01 + 0.02 * random.uniform()))));
+    q.zeros.push_back(static_cast<uint16_t>(random.uniform() * (1 << bits)));
+  }
+  for (int64_t k = 0; k < cols; ++k)
+    q.group_of.push_back(static_cast<int32_t>(sorted ? k * groups / cols : (k * 7 + k / 3) % groups));
+  return q;
+}
+
+TEST_F(BackendTest, DescribesItself) {
+  EXPECT_EQ(backend_->description(), "cuda (host memory, bf16)");
+  EXPECT_EQ(backend_->threads(), 1);
+  EXPECT_EQ(stream_->element_bytes(), 2u);
+  try {
+    create_cuda_backend(create_host_device(state_), {.compute = Compute::exact});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::unsupported);
+  }
+}
+
+TEST_F(BackendTest, GivesWeightsBack) {
+  for (int bits : kBitWidths) {
+    const QTensor q = random_weights(random_, bits, 37, 200, 5, bits % 2 == 0);
+    const QTensor again = backend_->prepare(q, nullptr)->unpack();
+    EXPECT_EQ(again.codes, q.codes);
+    EXPECT_EQ(again.scales, q.scales);
+    EXPECT_EQ(again.zeros, q.zeros);
+    EXPECT_EQ(again.group_of, q.group_of);
+  }
+}
+
+TEST_F(BackendTest, MovesMatrices) {
+  for (const auto& [rows, cols] : {std::array<int64_t, 2>{0, 5}, {5, 0}, {1, 1}, {3, 77}, {1100, 1000}}) {
+    const Pair x = make(rows, cols);
+    std::vector<float> got(x.cpu_values.size());
+    stream_->download(x.gpu, got.data());
+    EXPECT_EQ(got, x.cpu_values);
+  }
+}
+
+TEST_F(BackendTest, Elements) {
+  Pair x = make(5, 24), y = make(5, 24), out = make(5, 24);
+  const auto both = [&](const std::function<void(Stream&, Matrix, Matrix, Matrix)>& op) {
+    op(*reference_, x.cpu, y.cpu, out.cpu);
+    op(*stream_, x.gpu, y.gpu, out.gpu);
+  };
+  both([](Stream& s, Matrix a, Matrix b, Matrix) { s.add(a, b, 0.5f); });
+  expect_same(x, "add");
+  both([](Stream& s, Matrix a, Matrix, Matrix) { s.scale(a, 3.0f); });
+  expect_same(x, "scale", 3 * kRounding);
+  both([](Stream& s, Matrix a, Matrix, Matrix) { s.clamp(a, 1.5f); });
+  expect_same(x, "clamp", 3 * kRounding);
+  both([](Stream& s, Matrix a, Matrix, Matrix) { s.softcap(a, 2.0f); });
+  expect_same(x, "softcap", 4 * kRounding);
+  both([](Stream& s, Matrix, Matrix b, Matrix c) { s.activate(Act::silu, b, nullptr, c); });
+  expect_same(out, "activate");
+  both([](Stream& s, Matrix, Matrix b, Matrix c) { s.activate(Act::gelu, b, &b, c); });
+  expect_same(out, "activate times");
+  const std::vector<float> factors{1, -2, 0.5f, 0, 3};
+  both([&](Stream& s, Matrix, Matrix b, Matrix) { s.scale_rows(b, factors); });
+  expect_same(y, "scale_rows");
+  both([](Stream& s, Matrix, Matrix, Matrix c) { s.clear(c); });
+  expect_same(out, "clear", 0);
+}
+
+TEST_F(BackendTest, Norms) {
+  const std::vector<float> weight = random_floats(random_, 48), bias = random_floats(random_, 48);
+  const auto on = [](const Backend& backend, const std::vector<float>& values) {
+    return backend.prepare_vector(float_tensor(values));
+  };
+  const auto cpu_weight = on(*cpu_, weight), cpu_bias = on(*cpu_, bias);
+  const auto gpu_weight = on(*backend_, weight), gpu_bias = on(*backend_, bias);
+  for (const int64_t cols : {48, 16}) {  // the second has a part of the weights for each row in turn
+    Pair x = make(6, cols), out = make(6, cols);
+    reference_->norm(Norm::rms, x.cpu, *cpu_weight, nullptr, 1e-5f, out.cpu);
+    stream_->norm(Norm::rms, x.gpu, *gpu_weight, nullptr, 1e-5f, out.gpu);
+    expect_same(out, "rms");
+    reference_->norm(Norm::layer, x.cpu, *cpu_weight, cpu_bias.get(), 1e-5f, x.cpu);
+    stream_->norm(Norm::layer, x.gpu, *gpu_weight, gpu_bias.get(), 1e-5f, x.gpu);
+    expect_same(x, "layer");
+  }
+}
+
+TEST_F(BackendTest, RowsAndHeads) {
+  Pair x = make(6, 20), out = make(4, 20), tail = make(6, 3), heads = make(6, 5 * 7);
+  const std::vector<int32_t> rows{5, 0, 0, 3};
+  const std::vector<float> weights{1, 0.5f, -1, 2};
+  reference_->gather(x.cpu, rows, out.cpu);
+  stream_->gather(x.gpu, rows, out.gpu);
+  expect_same(out, "gather", 0);
+  reference_->scatter_add(x.cpu, rows, weights, out.cpu);
+  stream_->scatter_add(x.gpu, rows, weights, out.gpu);
+  expect_same(x, "scatter_add", 3 * kRounding);
+  reference_->join_heads(x.cpu, tail.cpu, 5, heads.cpu);
+  stream_->join_heads(x.gpu, tail.gpu, 5, heads.gpu);
+  expect_same(heads, "join_heads", 3 * kRounding);
+  const std::vector<float> cos = random_floats(random_, 6 * 2), sin = random_floats(random_, 6 * 2);
+  const RopeRows rope{cos.data(), sin.data(), 4, RopeLayout::pairs, 1};
+  reference_->rotate(rope, heads.cpu, 7);
+  stream_->rotate(rope, heads.gpu, 7);
+  expect_same(heads, "rotate", 4 * kRounding, 0.1f);
+}
+
+TEST_F(BackendTest, Linears) {
+  const std::vector<float> bias = random_floats(random_, 37);
+  const Tensor bias_tensor = float_tensor(bias);
+  for (int bits : kBitWidths) {
+    for (const bool sorted : {true, false}) {
+      const QTensor q = random_weights(random_, bits, 37, 200, 5, sorted);
+      const auto cpu = cpu_->prepare(q, &bias_tensor), gpu = backend_->prepare(q, &bias_tensor);
+      for (const int64_t rows : {1, 3, 8, 9, 70}) {
+        Pair x = make(rows, 200), y = make(rows, 37);
+        reference_->linear(*cpu, x.cpu, y.cpu);
+        stream_->linear(*gpu, x.gpu, y.gpu);
+        expect_same(y, "linear", 4 * kRounding, 0.5f);
+      }
+      Pair out = make(3, 200);
+      const std::vector<int32_t> ids{36, 0, 17};
+      reference_->embed(*cpu, ids, out.cpu);
+      stream_->embed(*gpu, ids, out.gpu);
+      expect_same(out, "embed");
+    }
+  }
+}
+
+TEST_F(BackendTest, DenseLinears) {
+  const std::vector<float> values = random_halves(random_, 21 * 50);
+  Tensor weight = float_tensor(values);
+  weight.shape = {21, 50};
+  const auto cpu = cpu_->prepare(weight, nullptr), gpu = backend_->prepare(weight, nullptr);
+  for (const int64_t rows : {1, 20}) {
+    Pair x = make(rows, 50), y = make(rows, 21);
+    reference_->linear(*cpu, x.cpu, y.cpu);
+    stream_->linear(*gpu, x.gpu, y.gpu);
+    expect_same(y, "linear", 4 * kRounding, 0.5f);
+  }
+  EXPECT_EQ(gpu->in_features(), 50);
+  EXPECT_EQ(gpu->out_features(), 21);
+}
+
+/// Heads of a kernel, and heads that are too large for it.
+TEST_F(BackendTest, AttendsToWhatIsStored) {
+  for (const int64_t dim : {int64_t{12}, kMostHeadDim + 2}) {
+    const CacheShape shape{.layers = {{1, 8, 8}, {2, dim, 7}}, .sequences = 3};
+    const auto cpu = cpu_->create_cache(shape), gpu = backend_->create_cache(shape);
+    const AttentionParams params{.heads = 4, .kv_heads = 2, .key_dim = dim, .value_dim = 7, .scale = 0.3f};
+    // two sequences, the second of which goes over the end of a page, then a step of both
+    std::vector<Row> rows;
+    for (int32_t p = 0; p < 5; ++p) rows.push_back({2, p});
+    for (int32_t p = 0; p < 70; ++p) rows.push_back({0, p});
+    for (const int step : {0, 1}) {
+      if (step == 1) rows = {{0, 70}, {2, 5}};
+      for (const Row& row : rows) {
+        cpu->reserve(row.sequence, row.position + 1);
+        gpu->reserve(row.sequence, row.position + 1);
+      }
+      const auto n = static_cast<int64_t>(rows.size());
+      Pair q = make(n, 4 * dim), k = make(n, 2 * dim), v = make(n, 2 * 7), out = make(n, 4 * 7);
+      const std::vector<float> cos = random_floats(random_, n * 3), sin = random_floats(random_, n * 3);
+      const RopeRows rope{cos.data(), sin.data(), 6, RopeLayout::half, 2};
+      reference_->rope_store(rope, rows, q.cpu, k.cpu, v.cpu, *cpu, 1);
+      stream_->rope_store(rope, rows, q.gpu, k.gpu, v.gpu, *gpu, 1);
+      expect_same(q, "rotated queries");
+      expect_same(k, "rotated keys");
+      reference_->attention(params, rows, q.cpu, *cpu, 1, out.cpu);
+      stream_->attention(params, rows, q.gpu, *gpu, 1, out.gpu);
+      expect_same(out, "attention", 4 * kRounding, 0.5f);
+    }
+  }
+}
+
+TEST_F(BackendTest, Routes) {
+  Pair scores = make(9, 12);
+  RouterParams params{.chosen = 3, .renormalize = Renormalize::yes};
+  Routing want, got;
+  reference_->route(params, scores.cpu, want);
+  stream_->route(params, scores.gpu, got);
+  EXPECT_EQ(got.begin, want.begin);
+  EXPECT_EQ(got.rows, want.rows);
+  ASSERT_EQ(got.weights.size(), want.weights.size());
+  for (size_t i = 0; i < got.weights.size(); ++i) EXPECT_NEAR(got.weights[i], want.weights[i], 1e-5f);
+}
+
+TEST_F(BackendTest, CancelsBetweenOps) {
+  Pair x = make(2, 8);
+  cancel_ = true;
+  try {
+    stream_->scale(x.gpu, 2);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::cancelled);
+  }
+  cancel_ = false;
+  EXPECT_EQ(state_.turns, 0);
+  expect_same(x, "what a cancelled op left", 0);
+}
+
+TEST_F(BackendTest, CacheSurvivesWantOfMemory) {
+  const CacheShape shape{.layers = {{.kv_heads = 2, .key_dim = 12, .value_dim = 7}, {1, 8, 8}},
+                         .sequences = 3};
+  const size_t before = state_.used;
+  const auto cache = backend_->create_cache(shape);
+  cache->reserve(1, 65);
+  const uint64_t two_pages = cache->bytes();
+  state_.limit = state_.used + 1;
+  for (const int64_t length : {129, 1000}) {
+    try {
+      cache->reserve(1, length);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.status(), Status::out_of_memory);
+    }
+    EXPECT_EQ(cache->bytes(), two_pages);
+  }
+  cache->reserve(1, 128);
+  state_.limit = SIZE_MAX;
+  cache->reserve(1, 129);
+  EXPECT_GT(cache->bytes(), two_pages);
+  EXPECT_EQ(cache->truncate(1, 10), 10);
+  EXPECT_LT(cache->bytes(), two_pages);
+  EXPECT_EQ(cache->truncate(1, 0), 0);
+  EXPECT_THROW(cache->reserve(3, 1), Error);
+  EXPECT_THROW(backend_->create_cache({.layers = {{.kv_heads = -1}}}), Error);
+  EXPECT_GT(state_.used, before);
+}
+
+TEST_F(BackendTest, SumsForQuantization) {
+  Pair x = make(40, 16);
+  const auto cpu = reference_->create_hessian(16), gpu = stream_->create_hessian(16);
+  reference_->hessian_add(x.cpu, *cpu);
+  stream_->hessian_add(x.gpu, *gpu);
+  const std::vector<float> want = reference_->hessian_diagonal(*cpu), got = stream_->hessian_diagonal(*gpu);
+  expect_near(got, want, 1e-5f, 0, "diagonal");
+  EXPECT_EQ(gpu->rows_seen(), 40);
+}
+
+}  // namespace
+}  // namespace gptq::cuda

@@ -1,0 +1,22 @@
+// A device in host memory, for the backend's code without a GPU: kernels are run by the shim as they are launched.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+
+#include "cuda/runtime.h"
+
+namespace gptq::cuda {
+
+/// What a test may ask of it.
+struct HostDeviceState {
+  std::atomic<size_t> limit = SIZE_MAX;  // bytes that it has
+  std::atomic<size_t> used = 0;
+  std::atomic<int> turns = 0;  // threads between enter() and leave()
+};
+
+/// Memory is NaN at first. `state` outlives the device.
+std::shared_ptr<Device> create_host_device(HostDeviceState& state);
+
+}  // namespace gptq::cuda

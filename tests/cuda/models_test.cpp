@@ -1,0 +1,109 @@
+// Whole models by the plugin, on a device in host memory: what they predict is what the CPU predicts, as far as bf16 goes.
+#include <gptq.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "support/test_data.h"
+
+namespace {
+
+using gptq::test::source_dir;
+
+struct Logits {
+  std::vector<float> values;
+  int64_t vocab = 0;
+  std::string error;
+};
+
+/// After each of some tokens that are taken at once, and of some that follow one by one.
+Logits logits_of(const std::string& folder, const char* device) {
+  Logits logits;
+  gptq_options* options = nullptr;
+  gptq_model* model = nullptr;
+  gptq_session* session = nullptr;
+  std::vector<int32_t> ids;
+  const auto feed = [&](int64_t begin, int64_t count) {
+    gptq_buffer* rows = nullptr;
+    const bool worked = gptq_session_append_tokens(session, ids.data() + begin, count) == GPTQ_OK &&
+                        gptq_session_prefill(session, GPTQ_LOGITS_ALL) == GPTQ_OK &&
+                        gptq_session_logits(session, &rows) == GPTQ_OK;
+    if (worked) {
+      const auto* const data = static_cast<const float*>(gptq_buffer_data(rows));
+      logits.values.insert(logits.values.end(), data, data + count * logits.vocab);
+    }
+    gptq_buffer_free(rows);
+    return worked;
+  };
+  bool worked = gptq_options_create(&options) == GPTQ_OK &&
+                gptq_options_set_string(options, GPTQ_KEY_DEVICE, device) == GPTQ_OK &&
+                gptq_options_set_int(options, GPTQ_KEY_THREADS, 1) == GPTQ_OK &&
+                gptq_model_load(folder.c_str(), options, &model) == GPTQ_OK &&
+                gptq_model_get_int(model, "vocab_size", &logits.vocab) == GPTQ_OK &&
+                gptq_session_create(model, nullptr, &session) == GPTQ_OK;
+  for (int64_t i = 0; i < 12; ++i)
+    ids.push_back(static_cast<int32_t>((i * i * 31 + 7 * i + 5) % logits.vocab));
+  worked = worked && feed(0, 10) && feed(10, 1) && feed(11, 1);
+  if (!worked) logits.error = gptq_last_error_message();
+  gptq_options_free(options);
+  gptq_model_free(model);
+  gptq_session_free(session);
+  return logits;
+}
+
+/// Natural logarithms of the probabilities.
+std::vector<double> log_softmax(const float* x, int64_t n) {
+  const double most = *std::max_element(x, x + n);
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += std::exp(x[i] - most);
+  std::vector<double> out;
+  for (int64_t i = 0; i < n; ++i) out.push_back(x[i] - most - std::log(sum));
+  return out;
+}
+
+/// The mean divergence in nat, and what it would be if all tokens were alike: a measure of how much there is to predict.
+struct Divergence {
+  double of_device = 0, of_nothing = 0;
+};
+
+Divergence divergence(const Logits& want, const Logits& got) {
+  Divergence d;
+  const auto rows = static_cast<int64_t>(want.values.size()) / want.vocab;
+  for (int64_t r = 0; r < rows; ++r) {
+    const std::vector<double> p = log_softmax(want.values.data() + r * want.vocab, want.vocab),
+                              q = log_softmax(got.values.data() + r * want.vocab, want.vocab);
+    for (size_t i = 0; i < p.size(); ++i) {
+      d.of_device += std::exp(p[i]) * (p[i] - q[i]) / static_cast<double>(rows);
+      d.of_nothing +=
+          std::exp(p[i]) * (p[i] + std::log(static_cast<double>(want.vocab))) / static_cast<double>(rows);
+    }
+  }
+  return d;
+}
+
+TEST(Models, PredictWhatTheCpuPredicts) {
+  ASSERT_EQ(setenv("GPTQ_PLUGIN_PATH", GPTQ_SHIM_PLUGIN, 1), 0);
+  ASSERT_EQ(gptq_device_check("cuda"), GPTQ_OK) << gptq_last_error_message();
+  std::vector<std::string> folders;
+  for (const auto& entry : std::filesystem::directory_iterator(source_dir() / "tests/golden/models"))
+    folders.push_back(entry.path().string());
+  std::sort(folders.begin(), folders.end());
+  EXPECT_GT(folders.size(), 30u);
+  for (const std::string& folder : folders) {
+    SCOPED_TRACE(folder);
+    const Logits want = logits_of(folder, "cpu"), got = logits_of(folder, "cuda");
+    EXPECT_EQ(want.error + got.error, "");
+    ASSERT_EQ(got.values.size(), want.values.size());
+    const Divergence d = divergence(want, got);
+    EXPECT_GE(d.of_device, -1e-6);
+    EXPECT_LE(d.of_device, 5e-3 * d.of_nothing);
+  }
+}
+
+}  // namespace
