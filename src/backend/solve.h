@@ -92,8 +92,8 @@ struct RefineParams {
   ScaleType scale_type = ScaleType::f16;
 };
 
-/// What refine() has in memory besides its operands: the Hessian as a square; of so many rows at a time the residual, and
-/// of so many columns its product and the changes.
+/// What refine() has in memory besides its operands: at most the Hessian as a square; of so many rows at a time the residual,
+/// and of so many columns its product and the changes.
 inline constexpr int64_t kRefinedColumns = 1024;
 constexpr int64_t refined_rows(int64_t rows, int threads) {
   const int64_t band = threads > 8 ? int64_t{64} * threads : 512;
@@ -105,10 +105,12 @@ struct RefineProblem {
   int64_t rows = 0, cols = 0;
   const float* target = nullptr;      // [rows, cols] W
   const int32_t* group_of = nullptr;  // [cols]
+  const int32_t* stored = nullptr;    // [cols] where rows of target and codes have the column
   uint8_t* codes = nullptr;           // [rows, cols] in and out
   float* scales = nullptr;            // [groups, rows] in and out
   const uint16_t* zeros = nullptr;    // [groups, rows]
-  double* row_loss = nullptr;         // [rows] out: (W - Q) H' (W - Q)^T / 2
+  /// [rows] out: (W - Q) H' (W - Q)^T / 2, products rounded as those of a Hessian may be
+  double* row_loss = nullptr;
 };
 
 }  // namespace gptq

@@ -7,9 +7,9 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cpu/factor.h"
-#include "cpu/linear.h"
 #include "cpu/outer_product.h"
 #include "cpu/stream_cpu.h"
+#include "cpu/tiled_product.h"
 
 namespace gptq::cpu {
 namespace {
@@ -111,15 +111,15 @@ void CpuStream::retarget(const Factor& factor, const Drifts& drifts, const Drift
     float* w = weights + r * cols;
     std::fill(b.begin(), b.end(), 0.0f);
     if (inputs != nullptr) {
-      tiled_product(*this, gemms().usual, w, count, cols, cols, nullptr, a.data(),
+      tiled_product(*this, gemms().sums, w, count, cols, cols, nullptr, a.data(),
                     drift_panels(*inputs, order));
       kernels().axpy(static_cast<float>(parts.inputs), a.data(), count * cols, b.data());
     }
     if (residual != nullptr) {
       add_rows(*this, *residual, first_row + r, count, order, static_cast<float>(parts.residual), b.data());
     }
-    tiled_product(*this, gemms().usual, b.data(), count, cols, cols, nullptr, a.data(), transposed_panels(u));
-    tiled_product(*this, gemms().usual, a.data(), count, cols, cols, nullptr, b.data(), upper_panels(u));
+    tiled_product(*this, gemms().sums, b.data(), count, cols, cols, nullptr, a.data(), transposed_panels(u));
+    tiled_product(*this, gemms().sums, a.data(), count, cols, cols, nullptr, b.data(), upper_panels(u));
     kernels().axpy(1.0f, b.data(), count * cols, w);
   }
 }

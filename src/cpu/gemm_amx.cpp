@@ -27,6 +27,7 @@ namespace {
 constexpr int64_t kRows = 16;              // of a tile, and columns of its right side
 constexpr int64_t kDepth = 32;             // inputs of a block
 constexpr int64_t kHalf = kRows * kDepth;  // bf16 values of one tile register
+constexpr int64_t kTile = kRows * kRows;   // sums of one
 constexpr int64_t kTileBytes = 64;         // row of a tile register
 
 struct alignas(64) TileConfig {
@@ -155,66 +156,80 @@ void right(const float* in, int64_t k, float* out) {
   }
 }
 
-/// C of 16 columns (+)= large + small, both [16][16].
-void add_tile(const float* large, const float* small, float* c, int64_t ldc, int64_t rows, int64_t cols,
-              bool accumulate) {
+/// C (+)= sums [16][16], for the rows and columns that there are.
+void add_tile(const float* sums, float* c, int64_t ldc, int64_t rows, int64_t cols, bool accumulate) {
   const __mmask16 mask = first(cols);
-  for (int64_t r = 0; r < rows; ++r, c += ldc) {
-    __m512 sum = _mm512_add_ps(_mm512_load_ps(large + r * kRows), _mm512_load_ps(small + r * kRows));
+  for (int64_t r = 0; r < rows; ++r, c += ldc, sums += kRows) {
+    __m512 sum = _mm512_load_ps(sums);
     if (accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, c));
     _mm512_mask_storeu_ps(c, mask, sum);
   }
 }
 
-// Registers: 0 and 1 sum columns 0-15, 2 and 3 columns 16-31, two each so that products don't wait for each other;
-// 4 and 5 hold the pair of left tiles, 6 and 7 that of the columns at hand.
-#define GPTQ_STEP(one, other, right)             \
-  _tile_loadd(6, right, kTileBytes);             \
-  _tile_dpbf16ps(one, 4, 6);                     \
-  if constexpr (form == Form::whole) {           \
-    _tile_dpbf16ps(other, 5, 6);                 \
-  } else {                                       \
-    _tile_loadd(7, (right) + kHalf, kTileBytes); \
-    if constexpr (form == Form::halves) {        \
-      _tile_dpbf16ps(other, 4, 7);               \
-      _tile_dpbf16ps(other, 5, 6);               \
-    } else {                                     \
-      _tile_dpbf16ps(other, 5, 7);               \
-    }                                            \
-  }
+// Registers: 0 and 1 sum the columns 0-15 and 16-31 of the first left tile, 2 and 3 those of the second; 4 and 5 hold left
+// tiles, 6 and 7 right ones. Loads are what costs: each register loaded serves two products or more, and all four are
+// loaded before the first of them is used.
+#define GPTQ_LOAD_LEFT(offset)                      \
+  _tile_loadd(4, left_tile + (offset), kTileBytes); \
+  _tile_loadd(5, second_tile + (offset), kTileBytes)
+#define GPTQ_LOAD_RIGHT(offset)                       \
+  _tile_loadd(6, right_panel + (offset), kTileBytes); \
+  _tile_loadd(7, right_panel + kBlock + (offset), kTileBytes)
+#define GPTQ_MULTIPLY()    \
+  _tile_dpbf16ps(0, 4, 6); \
+  _tile_dpbf16ps(1, 4, 7); \
+  _tile_dpbf16ps(2, 5, 6); \
+  _tile_dpbf16ps(3, 5, 7)
 
+/// Two left tiles, which may be the same.
 template <Form form>
-void multiply_tile(int64_t blocks, const uint16_t* left_tile, const uint16_t* right_panel, float* c,
-                   int64_t ldc, int64_t rows, int64_t cols, bool accumulate) {
+void multiply_tiles(int64_t blocks, const uint16_t* left_tile, const uint16_t* second_tile,
+                    const uint16_t* right_panel, float* sums) {
   constexpr int64_t kBlock = values_of(form);
-  alignas(64) float sums[4][kRows * kRows];
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (int64_t i = 0; i < blocks; ++i, left_tile += 2 * kHalf, right_panel += 2 * kBlock) {
-    _tile_loadd(4, left_tile, kTileBytes);
-    _tile_loadd(5, left_tile + kHalf, kTileBytes);
-    GPTQ_STEP(0, 1, right_panel);
-    GPTQ_STEP(2, 3, right_panel + kBlock);
+  for (; blocks > 0; --blocks, left_tile += 2 * kHalf, second_tile += 2 * kHalf, right_panel += 2 * kBlock) {
+    GPTQ_LOAD_LEFT(0);
+    GPTQ_LOAD_RIGHT(0);
+    GPTQ_MULTIPLY();
+    GPTQ_LOAD_LEFT(kHalf);
+    if constexpr (form == Form::rounded) {
+      GPTQ_LOAD_RIGHT(kHalf);
+    }
+    GPTQ_MULTIPLY();
+    if constexpr (form == Form::halves) {
+      GPTQ_LOAD_LEFT(0);
+      GPTQ_LOAD_RIGHT(kHalf);
+      GPTQ_MULTIPLY();
+    }
   }
-  _tile_stored(0, sums[0], kTileBytes);
-  _tile_stored(1, sums[1], kTileBytes);
-  _tile_stored(2, sums[2], kTileBytes);
-  _tile_stored(3, sums[3], kTileBytes);
-  add_tile(sums[0], sums[1], c, ldc, rows, cols < kRows ? cols : kRows, accumulate);
-  if (cols > kRows) add_tile(sums[2], sums[3], c + kRows, ldc, rows, cols - kRows, accumulate);
+  _tile_stored(0, sums, kTileBytes);
+  _tile_stored(1, sums + kTile, kTileBytes);
+  _tile_stored(2, sums + 2 * kTile, kTileBytes);
+  _tile_stored(3, sums + 3 * kTile, kTileBytes);
 }
-#undef GPTQ_STEP
+#undef GPTQ_LOAD_LEFT
+#undef GPTQ_LOAD_RIGHT
+#undef GPTQ_MULTIPLY
 
 template <Form form>  // of the right side
 void multiply(int64_t k, const float* left_tiles, int64_t left_stride, const float* right_panel, float* c,
               int64_t ldc, int64_t rows, int64_t cols, bool accumulate) {
+  alignas(64) float sums[4 * kTile];
   _tile_loadconfig(&kConfig);
-  const auto* panel = reinterpret_cast<const uint16_t*>(right_panel);
-  for (int64_t r = 0; r < rows; r += kRows, left_tiles += left_stride) {
-    multiply_tile<form>(padded(form, k) / depth_of(form), reinterpret_cast<const uint16_t*>(left_tiles),
-                        panel, c + r * ldc, ldc, rows - r < kRows ? rows - r : kRows, cols, accumulate);
+  for (int64_t r = 0; r < rows; r += 2 * kRows, left_tiles += 2 * left_stride) {
+    const float* const second = left_tiles + (r + kRows < rows ? left_stride : 0);
+    multiply_tiles<form>(padded(form, k) / depth_of(form), reinterpret_cast<const uint16_t*>(left_tiles),
+                         reinterpret_cast<const uint16_t*>(second),
+                         reinterpret_cast<const uint16_t*>(right_panel), sums);
+    for (int64_t tile = 0; tile < 4; ++tile) {
+      const int64_t row = r + tile / 2 * kRows, col = tile % 2 * kRows;
+      const int64_t height = rows - row < kRows ? rows - row : kRows,
+                    width = cols - col < kRows ? cols - col : kRows;
+      add_tile(sums + tile * kTile, c + row * ldc + col, ldc, height, width, accumulate);
+    }
   }
   _tile_release();
 }

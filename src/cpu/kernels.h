@@ -148,8 +148,8 @@ struct Kernels {
   void (*scale)(float a, int64_t n, float* x);
   /// y += a * x
   void (*axpy)(float a, const float* x, int64_t n, float* y);
-  /// C -= x y^T for C [n][kLanes], x [n], y [kLanes]
-  void (*subtract_outer)(const float* x, const float* y, int64_t n, float* c);
+  /// C -= x_0 y_0^T, then x_1 y_1^T and so on, for C [n][kLanes], x [count][n], its rows `stride` apart, y [count][kLanes]
+  void (*subtract_outer)(const float* x, int64_t stride, const float* y, int64_t count, int64_t n, float* c);
   /// One head and row of the gated delta rule, S [keys][values]:
   ///   S *= kept;  S += k (write (v - S^T k))^T;  out = S^T q
   void (*delta_step)(const DeltaStep& step, float* s, float* out);

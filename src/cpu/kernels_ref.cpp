@@ -219,9 +219,11 @@ void delta_step(const DeltaStep& d, float* s, float* out) {
   }
 }
 
-void subtract_outer(const float* x, const float* y, int64_t n, float* c) {
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t l = 0; l < kLanes; ++l) c[i * kLanes + l] -= x[i] * y[l];
+void subtract_outer(const float* x, int64_t stride, const float* y, int64_t count, int64_t n, float* c) {
+  for (; count > 0; --count, x += stride, y += kLanes) {
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t l = 0; l < kLanes; ++l) c[i * kLanes + l] -= x[i] * y[l];
+    }
   }
 }
 

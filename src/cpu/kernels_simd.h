@@ -190,16 +190,29 @@ void axpy(float a, const float* x, int64_t n, float* y) {
   if (i < n) fma(Vec::set(a), Vec::load(x + i, n - i), Vec::load(y + i, n - i)).store(y + i, n - i);
 }
 
-void subtract_outer(const float* x, const float* y, int64_t n, float* c) {
-  Vec lanes[kLanes / kW];
-  unrolled<kLanes / kW>([&](auto h) { lanes[h.value] = Vec::zero() - Vec::load(y + h.value * kW); });
+template <int64_t kCount>
+void subtract_products(const float* x, int64_t stride, const float* y, int64_t n, float* c) {
+  constexpr int64_t kVecs = kLanes / kW;
+  Vec less[kCount * kVecs];
+  unrolled<kCount * kVecs>([&](auto v) { less[v.value] = Vec::zero() - Vec::load(y + v.value * kW); });
   for (int64_t i = 0; i < n; ++i, c += kLanes) {
-    const Vec by = Vec::set(x[i]);
-    unrolled<kLanes / kW>([&](auto h) {
-      float* out = c + h.value * kW;
-      fma(by, lanes[h.value], Vec::load(out)).store(out);
+    Vec sums[kVecs];
+    unrolled<kVecs>([&](auto h) { sums[h.value] = Vec::load(c + h.value * kW); });
+    unrolled<kCount>([&](auto q) {
+      const Vec by = Vec::set(x[q.value * stride + i]);
+      unrolled<kVecs>(
+          [&](auto h) { sums[h.value] = fma(by, less[q.value * kVecs + h.value], sums[h.value]); });
     });
+    unrolled<kVecs>([&](auto h) { sums[h.value].store(c + h.value * kW); });
   }
+}
+
+void subtract_outer(const float* x, int64_t stride, const float* y, int64_t count, int64_t n, float* c) {
+  constexpr int64_t kMost = kW / 2;  // whose vectors stay in registers
+  for (; count >= kMost; count -= kMost, x += kMost * stride, y += kMost * kLanes) {
+    subtract_products<kMost>(x, stride, y, n, c);
+  }
+  for (; count > 0; --count, x += stride, y += kLanes) subtract_products<1>(x, stride, y, n, c);
 }
 
 /// Columns of S, kVecs vectors from the first pointers on, or, of one vector, the first n. In passes over the keys what the

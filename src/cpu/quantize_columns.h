@@ -1,6 +1,7 @@
 // GPTQ within a block of columns, for 16 rows of weights side by side: loops over them become vector instructions.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "cpu/kernels.h"
@@ -24,6 +25,9 @@ struct ColumnStep {
   float* loss;     // [kLanes] += errors^2
 };
 
+/// Columns after which the errors of all of them go to the later ones in one go.
+inline constexpr int64_t kTogether = 8;
+
 inline void quantize_columns(const Kernels& kernels, const ColumnStep& step) {
   constexpr float kShift = 0x1.8p23f;  // adding it rounds to an integer, half to even
   float least[kLanes], most[kLanes], error[kLanes];
@@ -31,7 +35,10 @@ inline void quantize_columns(const Kernels& kernels, const ColumnStep& step) {
     least[l] = -step.zeros[l];
     most[l] = step.max_code - step.zeros[l];
   }
-  for (int64_t j = step.begin; j < step.end; ++j) {
+  float less[kTogether * kLanes];  // turns, negative
+  for (int64_t j = step.begin, first = j; j < step.end; ++j) {
+    if (j == first + kTogether) first = j;
+    const int64_t end = std::min(first + kTogether, step.end);
     float* w = step.weights + j * kLanes;
     const float* u = step.u != nullptr ? step.u + j * step.stride : nullptr;
     const float* p = step.p != nullptr ? step.p + j * step.stride : nullptr;
@@ -53,14 +60,21 @@ inline void quantize_columns(const Kernels& kernels, const ColumnStep& step) {
     for (int64_t l = 0; l < kLanes; ++l)
       step.codes[j * kLanes + l] = static_cast<uint8_t>(static_cast<int>(code[l]));
     if (u == nullptr) continue;
-    const int64_t left = step.size - (j + 1);
-    float* const later = step.weights + (j + 1) * kLanes;
-    kernels.subtract_outer(u + j + 1, error, left, later);
-    if (p == nullptr) continue;
-    float* const turn = step.turns + j * kLanes;
-    float less[kLanes];
-    for (int64_t l = 0; l < kLanes; ++l) less[l] = -turn[l];
-    kernels.subtract_outer(p + j + 1, less, left, later);
+    // to columns [from, to): this one's, or those of all since the first
+    const auto spread = [&](int64_t first_row, int64_t from, int64_t to) {
+      const int64_t rows = j + 1 - first_row;
+      float* const later = step.weights + from * kLanes;
+      const auto subtract = [&](const float* upper, const float* values) {
+        kernels.subtract_outer(upper + first_row * step.stride + from, step.stride, values, rows, to - from,
+                               later);
+      };
+      subtract(step.u, step.errors + first_row * kLanes);
+      if (p != nullptr) subtract(step.p, less + (first_row - first) * kLanes);
+    };
+    for (int64_t l = 0; p != nullptr && l < kLanes; ++l)
+      less[(j - first) * kLanes + l] = -step.turns[j * kLanes + l];
+    spread(j, j + 1, end);
+    if (j + 1 == end) spread(first, end, step.size);
   }
 }
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/quantize_columns.h"
+
 namespace gptq::cpu {
 namespace {
 
@@ -69,17 +71,23 @@ void norm_errors(const Candidate& c, const GroupWeights& group, float norm, floa
 /// error[l] = sum over columns of ((w - q) / U_jj)^2, with each column's error fed back to the later ones: GPTQ within
 /// the group. At most kMaxFeedback columns.
 void feedback_errors(const Kernels& kernels, const Candidate& c, const GroupWeights& group, float* error) {
-  float w[kMaxFeedback * kLanes], step[kLanes];
+  float w[kMaxFeedback * kLanes], steps[kTogether * kLanes];
   std::copy(group.weights, group.weights + group.count * kLanes, w);
   std::fill(error, error + kLanes, 0.0f);
-  for (int64_t j = 0; j < group.count; ++j) {
-    const float* u = group.u + j * group.stride + j;
+  for (int64_t j = 0, first = 0; j < group.count; ++j) {
+    if (j == first + kTogether) first = j;
+    const int64_t end = std::min(first + kTogether, group.count);
+    const float* u = group.u + j * group.stride;
+    float* const step = steps + (j - first) * kLanes;
     residuals(c, w + j * kLanes, step);
     for (int64_t l = 0; l < kLanes; ++l) {
-      step[l] /= u[0];
+      step[l] /= u[j];
       error[l] += step[l] * step[l];
     }
-    kernels.subtract_outer(u + 1, step, group.count - (j + 1), w + (j + 1) * kLanes);
+    kernels.subtract_outer(u + j + 1, 0, step, 1, end - (j + 1), w + (j + 1) * kLanes);
+    if (j + 1 < end) continue;
+    kernels.subtract_outer(group.u + first * group.stride + end, group.stride, steps, end - first,
+                           group.count - end, w + end * kLanes);
   }
 }
 

@@ -3,17 +3,25 @@
 // one after another: a product with some of H's rows makes up for what has changed in the span before the block, and what
 // changes inside the block is kept up to date in it, 16 rows of weights side by side. Rows know nothing of each other, so
 // that bands of them go through all sweeps one after another.
+//
+// Products may be rounded as sums over inputs are: G decides where codes go and is found again from R in each sweep.
+//
+// R, G and H have room after each block, zeros, so that every block begins where a packed H may be entered:
+//
+//   columns      0 ... 127 | 128 ... 227 | 228 ...      blocks of 128 and 100 columns
+//   their place  0 ... 127 | 128 ... 227, zeros | 256 ...
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "backend/range.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "cpu/hessian.h"
-#include "cpu/linear.h"
 #include "cpu/quantize_columns.h"
 #include "cpu/stream_cpu.h"
+#include "cpu/tiled_product.h"
 
 namespace gptq::cpu {
 namespace {
@@ -22,8 +30,14 @@ constexpr int64_t kBlock = 128, kSpan = kRefinedColumns;  // columns
 
 struct Columns {
   int64_t begin, end;
+  int64_t place = 0, room = 0;  // of one block or several
   int64_t size() const { return end - begin; }
+  int64_t end_place() const { return place + room; }
 };
+
+constexpr int64_t room_for(int64_t columns) {
+  return (columns + PackedRight::kInputs - 1) / PackedRight::kInputs * PackedRight::kInputs;
+}
 
 /// Runs of columns of one group.
 std::vector<Columns> find_groups(const RefineProblem& problem) {
@@ -49,6 +63,12 @@ std::vector<Columns> find_blocks(const std::vector<Columns>& groups) {
       blocks.push_back({begin, std::min(begin + kBlock, group.end)});
     }
   }
+  int64_t place = 0;
+  for (Columns& block : blocks) {
+    block.place = place;
+    block.room = room_for(block.size());
+    place = block.end_place();
+  }
   return blocks;
 }
 
@@ -61,11 +81,52 @@ std::vector<Columns> find_spans(const std::vector<Columns>& blocks, const std::v
   };
   std::vector<Columns> spans;
   for (const Columns& block : blocks) {
-    const bool open = !spans.empty() && block.end - spans.back().begin <= kSpan && !cut_at(block.begin);
-    open ? void(spans.back().end = block.end) : spans.push_back(block);
+    if (spans.empty() || block.end_place() - spans.back().place > kSpan || cut_at(block.begin)) {
+      spans.push_back(block);
+    } else {
+      spans.back().end = block.end;
+      spans.back().room += block.room;
+    }
   }
   return spans;
 }
+
+/// H'[i][j] = H[order[i]][order[j]] + (i == j ? diagonal_add[i] : 0) for places i and j.
+class PlacedHessian {
+ public:
+  PlacedHessian(const UpperPanels& h, std::span<const int32_t> order, std::span<const float> diagonal_add,
+                const std::vector<Columns>& blocks)
+      : h_(h), source_(static_cast<size_t>(blocks.back().end_place()), -1), diagonal_add_(source_.size()) {
+    for (const Columns& b : blocks) {
+      const auto copy = [&](const auto& from, auto& to) {
+        std::copy(from.begin() + b.begin, from.begin() + b.end, to.begin() + b.place);
+      };
+      copy(order, source_);
+      copy(diagonal_add, diagonal_add_);
+    }
+  }
+
+  int64_t places() const { return static_cast<int64_t>(source_.size()); }
+
+  float at(int64_t i, int64_t j) const {
+    const int32_t row = source_[static_cast<size_t>(i)], col = source_[static_cast<size_t>(j)];
+    if (row < 0 || col < 0) return 0;
+    return h_.symmetric(row, col) + (i == j ? diagonal_add_[static_cast<size_t>(i)] : 0.0f);
+  }
+
+  FillPanel panels() const {
+    return [this](int64_t col, int64_t cols, int64_t k, int64_t depth, float* out) {
+      for (int64_t i = 0; i < depth; ++i, out += kTileCols) {
+        for (int64_t c = 0; c < cols; ++c) out[c] = at(k + i, col + c);
+      }
+    };
+  }
+
+ private:
+  const UpperPanels& h_;
+  std::vector<int32_t> source_;      // [places] column of H, -1 for none
+  std::vector<float> diagonal_add_;  // [places]
+};
 
 /// The best scale for codes as they are, or the old one if that would be another solution altogether.
 float fitted_scale(float old, double numerator, double denominator, ScaleType type) {
@@ -77,21 +138,21 @@ float fitted_scale(float old, double numerator, double denominator, ScaleType ty
 
 class Refinement {
  public:
-  Refinement(CpuStream& stream, std::vector<float> h, const RefineParams& params,
-             const RefineProblem& problem)
+  Refinement(CpuStream& stream, const UpperPanels& h, std::span<const int32_t> order,
+             std::span<const float> diagonal_add, const RefineParams& params, const RefineProblem& problem)
       : stream_(stream),
         params_(params),
         problem_(problem),
-        h_(std::move(h)),
-        most_rows_(refined_rows(problem.rows, stream.threads())),
-        residual_(static_cast<size_t>(most_rows_ * problem.cols)),
         groups_(find_groups(problem)),
         blocks_(find_blocks(groups_)),
-        spans_(find_spans(blocks_, groups_)) {
-    int64_t widest = 0;
-    for (const Columns& span : spans_) widest = std::max(widest, span.size());
-    product_.resize(static_cast<size_t>(most_rows_ * widest));
-    if (params.sweeps > 0) less_.resize(product_.size());
+        spans_(find_spans(blocks_, groups_)),
+        h_(h, order, diagonal_add, blocks_),
+        packed_(stream, stream.gemms().sums, h_.places(), h_.places(), h_.panels()),
+        most_rows_(refined_rows(problem.rows, stream.threads())),
+        residual_(static_cast<size_t>(most_rows_ * h_.places())) {
+    for (const Columns& span : spans_) stride_ = std::max(stride_, span.room + kTileCols);
+    product_.resize(static_cast<size_t>(most_rows_ * stride_));
+    if (params.sweeps > 0) prepare_sweeps();
   }
 
   void run() {
@@ -103,13 +164,29 @@ class Refinement {
   }
 
  private:
+  void prepare_sweeps() {
+    less_.resize(product_.size());
+    corners_.resize(static_cast<size_t>(h_.places() * kBlock));
+    for (const Columns& b : blocks_) {
+      for (int64_t j = 0; j < b.size(); ++j) {
+        for (int64_t i = 0; i < b.size(); ++i) corner(b, j)[i] = h_.at(b.place + j, b.place + i);
+      }
+    }
+  }
+
+  /// Row j of H within the block.
+  float* corner(const Columns& b, int64_t j) { return corners_.data() + (b.place + j) * kBlock; }
+  const float* corner(const Columns& b, int64_t j) const { return corners_.data() + (b.place + j) * kBlock; }
+
   // Rows r of the band; those of the problem are counted with these.
-  uint8_t* codes(int64_t r) const { return problem_.codes + (first_row_ + r) * problem_.cols; }
+  uint8_t& code(int64_t r, int64_t column) const {
+    return problem_.codes[(first_row_ + r) * problem_.cols + problem_.stored[column]];
+  }
   /// Of scales and zeros.
-  int64_t place(int64_t column, int64_t r) const {
+  int64_t range(int64_t column, int64_t r) const {
     return problem_.group_of[column] * problem_.rows + first_row_ + r;
   }
-  float* residual(int64_t r) { return residual_.data() + r * problem_.cols; }
+  float* residual(int64_t r) { return residual_.data() + r * h_.places(); }
 
   void each_row(const std::function<void(int64_t r)>& visit) {
     stream_.parallel_for(rows_, 16, [&](int64_t begin, int64_t end) {
@@ -123,7 +200,7 @@ class Refinement {
   }
 
   void sweep(bool refit) {
-    find_residual({0, problem_.cols});
+    find_residual(blocks_);
     size_t group = 0;  // the first that is not behind
     auto block = blocks_.begin();
     for (const Columns& span : spans_) {
@@ -142,38 +219,36 @@ class Refinement {
     }
   }
 
-  void find_residual(const Columns& columns) {
+  void find_residual(std::span<const Columns> blocks) {
     each_row([&](int64_t r) {
       const float* target = problem_.target + (first_row_ + r) * problem_.cols;
-      for (int64_t j = columns.begin; j < columns.end; ++j) {
-        const int64_t at = place(j, r);
-        const float value = problem_.scales[at] * static_cast<float>(codes(r)[j] - problem_.zeros[at]);
-        residual(r)[j] = target[j] - value;
+      for (const Columns& b : blocks) {
+        float* const row = residual(r) + b.place;
+        for (int64_t j = b.begin; j < b.end; ++j) {
+          const int64_t at = range(j, r);
+          const float value = problem_.scales[at] * static_cast<float>(code(r, j) - problem_.zeros[at]);
+          row[j - b.begin] = target[problem_.stored[j]] - value;
+        }
       }
     });
   }
 
-  /// y [rows, to.size()] (+)= x [rows, from.size()] H[from, to]
+  /// y (+)= x H[from, to] for x [rows, from.room]; y is product_ or less_ from some place of a span on.
   void multiply(const float* x, int64_t x_stride, const Columns& from, const Columns& to, float* y,
-                int64_t y_stride, TiledStart start) {
-    const FillPanel fill = [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* panel) {
-      const float* h = h_.data() + (from.begin + k) * problem_.cols + to.begin + col;
-      for (int64_t i = 0; i < depth; ++i, h += problem_.cols, panel += kTileCols)
-        std::copy(h, h + cols, panel);
-    };
-    tiled_product(stream_, stream_.gemms().usual, {x, x_stride, y, y_stride, rows_, from.size(), to.size()},
-                  start, nullptr, fill);
+                TiledStart start) {
+    tiled_product(stream_, packed_, from.place, to.place,
+                  {x, x_stride, y, stride_, rows_, from.room, to.room}, start);
   }
+  Columns all() const { return {0, problem_.cols, 0, h_.places()}; }
   /// product_ = R H[all, to]
   void multiply_residual(const Columns& to) {
-    multiply(residual_.data(), problem_.cols, {0, problem_.cols}, to, product_.data(), to.size(),
-             TiledStart::zero);
+    multiply(residual_.data(), h_.places(), all(), to, product_.data(), TiledStart::zero);
   }
   /// G of a block after the changes in the span before it.
   void follow_span(const Columns& span, const Columns& b) {
     if (b.begin == span.begin) return;
-    multiply(less_.data(), span.size(), {span.begin, b.begin}, b, product_.data() + b.begin - span.begin,
-             span.size(), TiledStart::y);
+    const Columns before{span.begin, b.begin, span.place, b.place - span.place};
+    multiply(less_.data(), stride_, before, b, product_.data() + before.room, TiledStart::y);
   }
 
   /// What the lanes have in a block, [columns][kLanes] each.
@@ -186,52 +261,73 @@ class Refinement {
   /// Rows r, r + 1, ... of the block, whose G is in product_; fits the scales of groups [first, last) behind it.
   void descend(const Columns& span, const Columns& b, int64_t r, int64_t lanes, size_t first, size_t last) {
     Lanes x;
-    const int64_t at = r * span.size() + b.begin - span.begin;
-    stream_.kernels().pack(Dense::f32, product_.data() + at, span.size(), lanes, b.size(), x.g, kLanes);
+    const int64_t at = r * stride_ + b.place - span.place;
+    stream_.kernels().pack(Dense::f32, product_.data() + at, stride_, lanes, b.size(), x.g, kLanes);
     for (int64_t l = 0; l < lanes; ++l) {
-      const uint8_t* from = codes(r + l) + b.begin;
-      for (int64_t j = 0; j < b.size(); ++j) x.codes[j * kLanes + l] = from[j];
+      for (int64_t j = 0; j < b.size(); ++j) x.codes[j * kLanes + l] = code(r + l, b.begin + j);
     }
-    float scales[kLanes], inverses[kLanes];
-    for (int64_t j = 0; j < b.size(); ++j) {
-      const int64_t column = b.begin + j;
-      if (j == 0 || problem_.group_of[column] != problem_.group_of[column - 1]) {
-        const float* from = problem_.scales + place(column, r);
-        for (int64_t l = 0; l < kLanes; ++l) {
-          scales[l] = l < lanes ? from[l] : 1.0f;
-          inverses[l] = 1.0f / scales[l];
-        }
-      }
-      move_codes(b, j, scales, inverses, x);
-    }
+    move_codes(b, r, lanes, first < last ? Behind::followed : Behind::done, x);
     for (int64_t l = 0; l < lanes; ++l) {
-      uint8_t* to = codes(r + l) + b.begin;
-      for (int64_t j = 0; j < b.size(); ++j) to[j] = static_cast<uint8_t>(x.codes[j * kLanes + l]);
+      for (int64_t j = 0; j < b.size(); ++j)
+        code(r + l, b.begin + j) = static_cast<uint8_t>(x.codes[j * kLanes + l]);
     }
     for (size_t group = first; group < last; ++group) refit_small(b, groups_[group], r, lanes, x);
     for (int64_t l = 0; l < lanes; ++l) {
-      float *row = residual(r + l) + b.begin, *less = less_.data() + at + l * span.size();
-      for (int64_t j = 0; j < b.size(); ++j) {
+      float *row = residual(r + l) + b.place, *less = less_.data() + at + l * stride_;
+      for (int64_t j = 0; j < b.room; ++j) {
         row[j] -= x.change[j * kLanes + l];
         less[j] = -x.change[j * kLanes + l];
       }
     }
   }
 
-  /// G of the block after column j of the lanes went up by `by`.
-  void follow(const Columns& b, int64_t j, const float* by, float* g) const {
-    const float* h = h_.data() + (b.begin + j) * problem_.cols + b.begin;
-    stream_.kernels().subtract_outer(h, by, b.size(), g);
+  /// G of columns [to, end) of the block after columns from j on went up by `by`, [count][kLanes].
+  void follow(const Columns& b, int64_t j, int64_t count, const float* by, int64_t to, int64_t end,
+              float* g) const {
+    stream_.kernels().subtract_outer(corner(b, j) + to, kBlock, by, count, end - to, g + to * kLanes);
   }
 
-  /// Column j of the lanes: each code goes to the best one. Loops over lanes become vector instructions.
-  void move_codes(const Columns& b, int64_t j, const float* scales, const float* inverses, Lanes& x) const {
+  /// Whether anybody asks for G of columns that codes have been found for.
+  enum class Behind : uint8_t { followed, done };
+
+  /// Columns left to right, each code goes to the best one.
+  void move_codes(const Columns& b, int64_t r, int64_t lanes, Behind behind, Lanes& x) const {
+    float scales[kLanes], inverses[kLanes], up[kTogether * kLanes];
+    for (int64_t first = 0, end; first < b.size(); first = end) {
+      end = std::min(first + kTogether, b.size());
+      bool moved = false;
+      for (int64_t j = first; j < end; ++j) {
+        const int64_t column = b.begin + j;
+        if (j == 0 || problem_.group_of[column] != problem_.group_of[column - 1])
+          load_scales(column, r, lanes, scales, inverses);
+        float* const by = up + (j - first) * kLanes;
+        if (!move_column(j, 1.0f / corner(b, j)[j], scales, inverses, by, x)) continue;
+        moved = true;
+        follow(b, j, 1, by, behind == Behind::followed ? first : j + 1, end, x.g);
+      }
+      if (!moved) continue;
+      follow(b, first, end - first, up, end, b.size(), x.g);
+      if (behind == Behind::followed) follow(b, first, end - first, up, 0, first, x.g);
+    }
+  }
+
+  void load_scales(int64_t column, int64_t r, int64_t lanes, float* scales, float* inverses) const {
+    const float* from = problem_.scales + range(column, r);
+    for (int64_t l = 0; l < kLanes; ++l) {
+      scales[l] = l < lanes ? from[l] : 1.0f;
+      inverses[l] = 1.0f / scales[l];
+    }
+  }
+
+  /// Returns whether a code has changed; up [kLanes] is by how much the weights went up. Loops over lanes become vector
+  /// instructions.
+  bool move_column(int64_t j, float by_curvature, const float* scales, const float* inverses, float* up,
+                   Lanes& x) const {
     constexpr float kShift = 0x1.8p23f;  // adding it rounds to an integer, half to even
     const auto most = static_cast<float>((1 << params_.bits) - 1);
-    const float by_curvature = 1.0f / h_[static_cast<size_t>((b.begin + j) * (problem_.cols + 1))];
     const float* g = x.g + j * kLanes;
     float *codes = x.codes + j * kLanes, *change = x.change + j * kLanes;
-    float up[kLanes], moved = 0;
+    float moved = 0;
     for (int64_t l = 0; l < kLanes; ++l) {
       float best = codes[l] + g[l] * by_curvature * inverses[l];
       best = best > 0.0f ? best : 0.0f;
@@ -241,21 +337,21 @@ class Refinement {
       moved += std::fabs(best - codes[l]);
       codes[l] = best;
     }
-    if (moved == 0) return;
     for (int64_t l = 0; l < kLanes; ++l) change[l] += up[l];
-    follow(b, j, up, x.g);
+    return moved != 0;
   }
 
   /// A group inside the block: the scale s minimizes (R - (s - s_old) C) H (...)^T for C = code - zero.
   void refit_small(const Columns& b, const Columns& group, int64_t r, int64_t lanes, Lanes& x) const {
     float c[kBlock * kLanes] = {}, h_c[kBlock * kLanes] = {};
-    const int64_t at = place(group.begin, r);
+    const int64_t at = range(group.begin, r);
     for (int64_t j = group.begin; j < group.end; ++j) {
       float* column = c + (j - b.begin) * kLanes;
       for (int64_t l = 0; l < lanes; ++l)
-        column[l] = static_cast<float>(codes(r + l)[j]) - problem_.zeros[at + l];
-      follow(b, j - b.begin, column, h_c);  // h_c = -C H
+        column[l] = x.codes[(j - b.begin) * kLanes + l] - static_cast<float>(problem_.zeros[at + l]);
     }
+    const int64_t first = group.begin - b.begin;
+    follow(b, first, group.size(), c + first * kLanes, 0, b.size(), h_c);  // h_c = -C H
     float by[kLanes] = {};
     for (int64_t l = 0; l < lanes; ++l) {
       double numerator = 0, denominator = 0;
@@ -278,46 +374,55 @@ class Refinement {
 
   /// A group of several blocks. Its span ends with it, so that product_ and less_ are free.
   void refit_large(const Columns& group) {
+    const auto within = [&](const Columns& part) {
+      return part.begin >= group.begin && part.end <= group.end;
+    };
+    const auto first = std::find_if(blocks_.begin(), blocks_.end(), within);
+    const auto last = std::find_if_not(first, blocks_.end(), within);
+    const std::span<const Columns> blocks(first, last);
+    const Columns whole{group.begin, group.end, first->place, std::prev(last)->end_place() - first->place};
     const auto rows = static_cast<size_t>(rows_);
-    std::vector<float> c(rows * static_cast<size_t>(group.size()));
+    std::vector<float> c(rows * static_cast<size_t>(whole.room));
     std::vector<double> numerator(rows), denominator(rows);
     each_row([&](int64_t r) {
-      const uint16_t zero = problem_.zeros[place(group.begin, r)];
-      for (int64_t j = group.begin; j < group.end; ++j)
-        c[static_cast<size_t>(r * group.size() + j - group.begin)] = static_cast<float>(codes(r)[j]) - zero;
+      const uint16_t zero = problem_.zeros[range(group.begin, r)];
+      for (const Columns& b : blocks) {
+        float* const row = c.data() + r * whole.room + b.place - whole.place;
+        for (int64_t j = b.begin; j < b.end; ++j) row[j - b.begin] = static_cast<float>(code(r, j)) - zero;
+      }
     });
     for (const Columns& s : spans_) {
-      if (s.begin < group.begin || s.end > group.end) continue;
+      if (!within(s)) continue;
       multiply_residual(s);
-      multiply(c.data(), group.size(), group, s, less_.data(), s.size(), TiledStart::zero);
+      multiply(c.data(), whole.room, whole, s, less_.data(), TiledStart::zero);
       each_row([&](int64_t r) {
-        const float* code = c.data() + r * group.size() + s.begin - group.begin;
-        for (int64_t i = 0; i < s.size(); ++i) {
-          numerator[static_cast<size_t>(r)] +=
-              double{code[i]} * product_[static_cast<size_t>(r * s.size() + i)];
-          denominator[static_cast<size_t>(r)] +=
-              double{code[i]} * less_[static_cast<size_t>(r * s.size() + i)];
+        const auto at = static_cast<size_t>(r);
+        const float* codes = c.data() + r * whole.room + s.place - whole.place;
+        const float *g = product_.data() + r * stride_, *h_c = less_.data() + r * stride_;
+        for (int64_t i = 0; i < s.room; ++i) {
+          numerator[at] += double{codes[i]} * g[i];
+          denominator[at] += double{codes[i]} * h_c[i];
         }
       });
     }
     each_row([&](int64_t r) {
       const auto i = static_cast<size_t>(r);
-      float& scale = problem_.scales[place(group.begin, r)];
+      float& scale = problem_.scales[range(group.begin, r)];
       scale = fitted_scale(scale, numerator[i], denominator[i], params_.scale_type);
     });
-    find_residual(group);
+    find_residual(blocks);
   }
 
   void find_loss() {
-    find_residual({0, problem_.cols});
+    find_residual(blocks_);
     double* const loss = problem_.row_loss + first_row_;
     std::fill(loss, loss + rows_, 0.0);
     for (const Columns& s : spans_) {
       multiply_residual(s);
       each_row([&](int64_t r) {
+        const float *row = residual(r) + s.place, *g = product_.data() + r * stride_;
         double sum = 0;
-        for (int64_t i = 0; i < s.size(); ++i)
-          sum += double{residual(r)[s.begin + i]} * product_[static_cast<size_t>(r * s.size() + i)];
+        for (int64_t i = 0; i < s.room; ++i) sum += double{row[i]} * g[i];
         loss[r] += sum / 2;
       });
     }
@@ -326,30 +431,18 @@ class Refinement {
   CpuStream& stream_;
   const RefineParams& params_;
   const RefineProblem& problem_;
-  std::vector<float> h_;  // [cols, cols]
+  std::vector<Columns> groups_, blocks_, spans_;
+  PlacedHessian h_;
+  PackedRight packed_;          // H
+  std::vector<float> corners_;  // [places][kBlock] of each block's columns
   // of the band under way
   int64_t most_rows_, first_row_ = 0, rows_ = 0;
-  std::vector<float> residual_;  // R [rows, cols]
-  std::vector<float> product_,
-      less_;  // of the span, [rows, its columns]: R H, and what was taken from weights
-  std::vector<Columns> groups_, blocks_, spans_;
+  std::vector<float> residual_;  // R [rows, places]
+  // of the span, [rows, its room]: R H, and what was taken from weights. Rows are not a power of two apart, which would put
+  // those of a tile into one place of the cache
+  std::vector<float> product_, less_;
+  int64_t stride_ = 0;
 };
-
-/// H'[i][j] = H[order[i]][order[j]] + (i == j ? diagonal_add[i] : 0) [size, size]
-std::vector<float> permuted(CpuStream& stream, const UpperPanels& h, std::span<const int32_t> order,
-                            std::span<const float> diagonal_add) {
-  const int64_t size = h.size();
-  std::vector<float> result(static_cast<size_t>(size * size));
-  stream.parallel_for(size, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const auto from = static_cast<size_t>(i);
-      float* out = result.data() + i * size;
-      for (int64_t j = 0; j < size; ++j) out[j] = h.symmetric(order[from], order[static_cast<size_t>(j)]);
-      out[i] += diagonal_add[from];
-    }
-  });
-  return result;
-}
 
 }  // namespace
 
@@ -362,7 +455,7 @@ void CpuStream::refine(const Hessian& hessian, std::span<const int32_t> order,
   }
   if (problem.rows == 0 || problem.cols == 0) return;
   const UpperPanels& sums = static_cast<const CpuHessian&>(hessian).sums();
-  Refinement(*this, permuted(*this, sums, order, diagonal_add), params, problem).run();
+  Refinement(*this, sums, order, diagonal_add, params, problem).run();
 }
 
 }  // namespace gptq::cpu

@@ -324,11 +324,12 @@ class Estimate {
     moment(h + drifts + factor + spread, kept + (moved ? 2 * floats(std::min<int64_t>(rows, 512), cols) : 0));
     const Amount later = lets_go ? 0 : drifts + factor + spread;
     moment(h + (lets_go ? 0 : drifts) + factor + spread, kept + half_way + floats(cols, 128));
-    // target and codes in another order; the Hessian as a square; residual, its product and changes of a band of rows
+    // the Hessian as a square, and parts of it; residual, its product and changes of a band of rows
     const Amount group =
         options.group_size < 0 ? cols : options.group_size;  // whose codes are there to fit its scale
-    const Amount band = floats(refined_rows(rows, threads_), Amount(cols) + group + 2 * kRefinedColumns);
-    if (options.sweeps > 0) moment(h + square + later, kept + half_way + 5 * weights + band);
+    const Amount band =
+        floats(refined_rows(rows, threads_), Amount(cols) + group + 2 * (kRefinedColumns + 32));
+    if (options.sweeps > 0) moment(h + square + floats(cols, 128) + later, kept + half_way + band);
     const Amount codes = Amount(m.rows) * cols;
     moment(h + square + later, codes + sample / 4 * 9);
     moment(h + later, codes + m.quantized * 3);

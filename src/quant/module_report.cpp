@@ -154,6 +154,7 @@ double output_energy(Stream& stream, const Hessian& hessian, const std::vector<f
                         .cols = cols,
                         .target = part.data(),
                         .group_of = group_of.data(),
+                        .stored = order.data(),
                         .codes = codes.data(),
                         .scales = scales.data(),
                         .zeros = zeros.data(),

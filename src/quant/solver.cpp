@@ -218,25 +218,17 @@ double Solver::run(const Factor* factor, Work& work) {
 
 double Solver::refine(const std::vector<float>& target, Work& work) {
   const auto cols = static_cast<size_t>(cols_);
-  std::vector<size_t> place(cols);  // of each column in processing order
-  for (size_t i = 0; i < cols; ++i) place[static_cast<size_t>(order_[i])] = i;
-  std::vector<float> wanted(target.size());
-  std::vector<uint8_t> codes(work.codes.size());
-  const auto each = [&](const auto& visit) {
-    for (size_t row = 0; row < target.size(); row += cols) {
-      for (size_t i = 0; i < cols; ++i) visit(row + i, row + place[static_cast<size_t>(refine_order_[i])]);
-    }
-  };
-  each([&](size_t to, size_t from) {
-    wanted[to] = target[from];
-    codes[to] = work.codes[from];
-  });
+  std::vector<int32_t> place(cols),
+      stored(cols);  // of columns, and of those to be refined, in processing order
+  for (size_t i = 0; i < cols; ++i) place[static_cast<size_t>(order_[i])] = static_cast<int32_t>(i);
+  for (size_t i = 0; i < cols; ++i) stored[i] = place[static_cast<size_t>(refine_order_[i])];
   std::vector<double> row_loss(static_cast<size_t>(work.rows));
   RefineProblem problem{.rows = work.rows,
                         .cols = cols_,
-                        .target = wanted.data(),
+                        .target = target.data(),
                         .group_of = refine_group_of_.data(),
-                        .codes = codes.data(),
+                        .stored = stored.data(),
+                        .codes = work.codes.data(),
                         .scales = work.q.scales.data(),
                         .zeros = work.q.zeros.data(),
                         .row_loss = row_loss.data()};
@@ -246,7 +238,6 @@ double Solver::refine(const std::vector<float>& target, Work& work) {
                   .refits = options_.refits,
                   .scale_type = options_.scale_type},
                  problem);
-  each([&](size_t from, size_t to) { work.codes[to] = codes[from]; });
   return per_token(row_loss);
 }
 

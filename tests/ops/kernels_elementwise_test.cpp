@@ -183,15 +183,19 @@ INSTANTIATE_TEST_SUITE_P(Sets, ElementwiseKernels, testing::ValuesIn(kernel_sets
 
 TEST_P(ElementwiseKernels, SubtractOuter) {
   for (int64_t n : {0, 1, 7, 128}) {
-    const auto x = random_floats(random, n), y = random_floats(random, cpu::kLanes);
-    const auto before = random_floats(random, (n + 1) * cpu::kLanes);
-    auto c = before;
-    k.subtract_outer(x.data(), y.data(), n, c.data());
-    for (int64_t i = 0; i <= n; ++i) {
-      for (int64_t l = 0; l < cpu::kLanes; ++l) {
-        const auto at = static_cast<size_t>(i * cpu::kLanes + l);
-        const double by = i < n ? double{x[static_cast<size_t>(i)]} * y[static_cast<size_t>(l)] : 0;
-        ASSERT_NEAR(c[at], before[at] - by, 1e-6) << i << ", " << l;
+    for (int64_t count : {0, 1, 3, 8, 21}) {
+      const int64_t stride = n + 3;
+      const auto x = random_floats(random, count * stride), y = random_floats(random, count * cpu::kLanes);
+      const auto before = random_floats(random, (n + 1) * cpu::kLanes);
+      auto c = before;
+      k.subtract_outer(x.data(), stride, y.data(), count, n, c.data());
+      for (int64_t i = 0; i <= n; ++i) {
+        for (int64_t l = 0; l < cpu::kLanes; ++l) {
+          double wanted = before[i * cpu::kLanes + l];
+          for (int64_t q = 0; i < n && q < count; ++q)
+            wanted -= double{x[q * stride + i]} * y[q * cpu::kLanes + l];
+          ASSERT_NEAR(c[i * cpu::kLanes + l], wanted, 1e-5) << i << ", " << l << ", " << count;
+        }
       }
     }
   }

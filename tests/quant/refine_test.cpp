@@ -96,16 +96,31 @@ struct Refining {
   }
 
   void refine(const test::CpuBench& bench, int sweeps, int refits) {
+    // stored with the first half behind the second
+    std::vector<int32_t> stored(order.size());
+    std::iota(stored.begin(), stored.end(), 0);
+    std::rotate(stored.begin(), stored.begin() + cols / 2, stored.end());
+    std::vector<float> moved_target(target.size());
+    std::vector<uint8_t> moved_codes(codes.size());
+    const auto each = [&](const auto& visit) {
+      for (int64_t i = 0; i < rows * cols; ++i) visit(i, i / cols * cols + stored[i % cols]);
+    };
+    each([&](int64_t i, int64_t place) {
+      moved_target[place] = target[i];
+      moved_codes[place] = codes[i];
+    });
     RefineProblem problem{.rows = rows,
                           .cols = cols,
-                          .target = target.data(),
+                          .target = moved_target.data(),
                           .group_of = group_of.data(),
-                          .codes = codes.data(),
+                          .stored = stored.data(),
+                          .codes = moved_codes.data(),
                           .scales = scales.data(),
                           .zeros = zeros.data(),
                           .row_loss = row_loss.data()};
     bench.stream->refine(*hessian, order, diagonal_add, {.bits = bits, .sweeps = sweeps, .refits = refits},
                          problem);
+    each([&](int64_t i, int64_t place) { codes[i] = moved_codes[place]; });
   }
 
   /// Weights for which another code would be better than the one that they have, ties left out.
