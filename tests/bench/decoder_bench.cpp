@@ -1,0 +1,165 @@
+// Speed of a model's forward passes, as llamacpp_bench.c measures those of llama.cpp: no sampling, no text.
+// usage: decoder_bench MODEL THREADS exact|fast
+// Answers lines of its input, each with one line:
+//   prefill TOKENS                      tokens per second of a prompt, with the logits of the last token
+//   decode SEQUENCES CONTEXT TOKENS     tokens per second of all sequences, from CONTEXT tokens on, one at a time each
+//   bandwidth                           bytes per second that all threads read from memory
+// and first of all says "ready SECONDS BYTES NAME": how long loading took, and the bytes of weights that a token reads.
+// With one thread seconds are those of the CPU, so that a busy machine disturbs less.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <exception>
+#include <optional>
+
+#include "bench/read_bandwidth.h"
+#include "model/decoder.h"
+#include "session/model.h"
+
+namespace {
+
+using gptq::Decoder;
+using gptq::Row;
+
+class Clock {
+ public:
+  explicit Clock(int threads)
+      : id_(threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC), start_(now()) {}
+  double seconds() const { return now() - start_; }
+
+ private:
+  double now() const {
+    timespec t{};
+    clock_gettime(id_, &t);
+    return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+  }
+  clockid_t id_;
+  double start_;
+};
+
+class Bench {
+ public:
+  explicit Bench(std::shared_ptr<const gptq::Model> model)
+      : model_(std::move(model)),
+        threads_(model_->backend().threads()),
+        stream_(model_->backend().create_stream(nullptr)),
+        decoder_(model_->spec(), model_->backend(), *stream_) {}
+
+  double prefill(int64_t tokens) {
+    cache_ = model_->backend().create_cache(decoder_.cache_shape(1));
+    filled_.reset();
+    const Clock watch(threads_);
+    feed(0, 0, tokens);
+    read_logits(1);
+    return static_cast<double>(tokens) / watch.seconds();
+  }
+
+  double decode(int64_t sequences, int64_t context, int64_t tokens) {
+    const Filled wanted{sequences, context};
+    if (filled_ != wanted) {
+      cache_ = model_->backend().create_cache(decoder_.cache_shape(sequences));
+      for (int64_t s = 0; s < sequences; ++s) feed(s, 0, context);
+      filled_ = wanted;
+    }
+    for (int64_t s = 0; s < sequences; ++s) (void)cache_->truncate(static_cast<int32_t>(s), context);
+    const Clock watch(threads_);
+    for (int64_t i = 0; i < tokens; ++i) {
+      std::vector<Row> rows;
+      for (int64_t s = 0; s < sequences; ++s)
+        rows.push_back({static_cast<int32_t>(s), static_cast<int32_t>(context + i)});
+      forward(rows);
+      read_logits(sequences);
+    }
+    return static_cast<double>(tokens * sequences) / watch.seconds();
+  }
+
+ private:
+  struct Filled {
+    int64_t sequences, context;
+    bool operator==(const Filled&) const = default;
+  };
+
+  /// Tokens of one sequence in pieces.
+  void feed(int64_t sequence, int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; at += decoder_.max_rows()) {
+      std::vector<Row> rows;
+      for (int64_t i = at; i < std::min(end, at + decoder_.max_rows()); ++i)
+        rows.push_back({static_cast<int32_t>(sequence), static_cast<int32_t>(i)});
+      forward(rows);
+    }
+  }
+
+  void forward(const std::vector<Row>& rows) {
+    std::vector<int32_t> tokens;
+    std::vector<int64_t> lengths;
+    for (const Row& row : rows) {
+      cache_->reserve(row.sequence, row.position + 1);
+      tokens.push_back((row.position * 7919 + row.sequence * 104729) %
+                       static_cast<int32_t>(model_->spec().vocab));
+      lengths.push_back(row.position + 1);
+    }
+    decoder_.forward(model_->weights(), {tokens, rows, lengths}, *cache_);
+    last_row_ = static_cast<int64_t>(rows.size()) - 1;
+  }
+
+  /// Of the last `count` rows.
+  void read_logits(int64_t count) {
+    logits_.resize(static_cast<size_t>(count * model_->spec().vocab));
+    decoder_.logits(model_->weights(), last_row_ + 1 - count, count, logits_.data());
+  }
+
+  std::shared_ptr<const gptq::Model> model_;
+  int threads_;
+  std::unique_ptr<gptq::Stream> stream_;
+  Decoder decoder_;
+  std::unique_ptr<gptq::KvCache> cache_;
+  std::optional<Filled> filled_;
+  int64_t last_row_ = 0;
+  std::vector<float> logits_;
+};
+
+void answer(Bench& bench, gptq::ThreadPool& pool, const char* line) {
+  long long a = 0, b = 0, c = 0;
+  if (std::sscanf(line, "prefill %lld", &a) == 1) {
+    std::printf("%.3f\n", bench.prefill(a));
+  } else if (std::sscanf(line, "decode %lld %lld %lld", &a, &b, &c) == 3) {
+    std::printf("%.3f\n", bench.decode(a, b, c));
+  } else if (std::strncmp(line, "bandwidth", 9) == 0) {
+    std::printf("%.0f\n", gptq::read_bandwidth(pool));
+  } else {
+    std::printf("unknown: %s\n", line);
+  }
+  std::fflush(stdout);
+}
+
+void run(const char* folder, int threads, bool exact) {
+  gptq::ModelOptions options;
+  options.backend = {.threads = threads, .compute = exact ? gptq::Compute::exact : gptq::Compute::fast};
+  const Clock watch(threads);
+  const auto model = gptq::Model::load(folder, options, [](int64_t, int64_t, const std::string&) {});
+  std::printf("ready %.3f %llu %s\n", watch.seconds(),
+              static_cast<unsigned long long>(model->weight_bytes_per_token()),
+              model->backend().description().c_str());
+  std::fflush(stdout);
+  Bench bench(model);
+  gptq::ThreadPool pool(model->backend().threads());
+  char line[256];
+  while (std::fgets(line, sizeof line, stdin) != nullptr) answer(bench, pool, line);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 4) {
+    std::fprintf(stderr, "usage: decoder_bench MODEL THREADS exact|fast\n");
+    return 2;
+  }
+  try {
+    run(argv[1], std::atoi(argv[2]), std::strcmp(argv[3], "exact") == 0);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "decoder_bench: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
