@@ -176,6 +176,43 @@ struct AttentionArguments {
 constexpr int64_t kMostHeadDim = 256;
 void attention(const Queue& queue, Element element, const AttentionArguments& arguments);
 
+// ---- delta.cu
+/// As DeltaParams, in the device's memory.
+struct DeltaView {
+  int64_t heads = 0, key_heads = 0, key_dim = 0, value_dim = 0, kernel = 1;
+  const float *conv = nullptr, *a_log = nullptr, *dt_bias = nullptr;
+};
+/// Consecutive rows of one sequence, from a position on, and the state of what was before: S of each head
+/// [key_dim][value_dim], then the last kernel - 1 inputs of the convolution [kernel - 1][channels], that of position p in
+/// row p mod (kernel - 1).
+struct DeltaRun {
+  int32_t first_row = 0, rows = 0;
+  int64_t position = 0;
+  float* state = nullptr;
+};
+constexpr int64_t kMostDeltaKernel = 8, kMostDeltaKeyDim = 512;
+/// q and k [rows, key_heads key_dim], v and out [rows, heads value_dim], beta and decay [rows, heads]. q, k and v are
+/// overwritten. `runs` is in the device's memory.
+void delta_rule(const Queue& queue, Element element, const DeltaView& params, const DeltaRun* runs,
+                int64_t count, int64_t rows, void* q, void* k, void* v, const void* beta, const void* decay,
+                void* out);
+
+// ---- products.cu
+/// C [a_cols, b_cols] += sign A^T B in fp32 over the rows of a [rows, a_cols] and b [rows, b_cols]: products of fp16 and
+/// bf16 are exact, and sums of more than 4096 of them are made in pieces. `a` may be `b`.
+enum class Wanted : uint8_t { all, upper };  // upper: at least what is on and above the diagonal
+void add_products(const Queue& queue, Element element, const void* a, int64_t a_cols, const void* b,
+                  int64_t b_cols, int64_t rows, float sign, Wanted wanted, float* c);
+
+// ---- factor.cu
+/// U [n, n], upper triangular with 0 below, of which H'^-1 = U^T U for H'[i][j] = H[order[i]][order[j]] + (i == j ?
+/// diagonal_add[i] : 0). Of H [n, n] what is on and above the diagonal is read. *failed becomes 1 where H' is not positive
+/// definite in fp32, and U is nothing then. `scratch` has scratch_of_factor() bytes.
+size_t scratch_of_factor(int64_t n);
+constexpr int64_t kMostFactor = 65535;
+void factor(const Queue& queue, const float* h, int64_t n, const int32_t* order, const float* diagonal_add,
+            void* scratch, float* u, uint32_t* failed);
+
 // ---- route.cu
 /// As RouterParams, with its bias in the device's memory.
 struct RouterView {
