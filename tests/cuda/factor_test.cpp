@@ -1,0 +1,100 @@
+// The factor of a Hessian against its definition in double.
+#include <numeric>
+
+#include "cuda_support.h"
+
+namespace gptq::cuda {
+namespace {
+
+struct Problem {
+  int64_t n;
+  std::vector<float> h;  // what is below the diagonal is NaN
+  std::vector<int32_t> order;
+  std::vector<float> diagonal_add;
+
+  explicit Problem(int64_t size) : n(size), h(static_cast<size_t>(n * n), NAN) {
+    Random random(static_cast<uint64_t>(n));
+    const std::vector<float> x = random_floats(random, (n + 5) * n);
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = i; j < n; ++j) {
+        double sum = 0;
+        for (int64_t r = 0; r < n + 5; ++r)
+          sum += double{x[static_cast<size_t>(r * n + i)]} * double{x[static_cast<size_t>(r * n + j)]};
+        h[static_cast<size_t>(i * n + j)] = static_cast<float>(sum);
+      }
+    }
+    order.resize(static_cast<size_t>(n));
+    std::iota(order.begin(), order.end(), 0);
+    for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+    for (int64_t i = 0; i < n; ++i) diagonal_add.push_back(static_cast<float>(0.5 + random.uniform()));
+  }
+
+  double at(int64_t i, int64_t j) const {
+    const int32_t a = order[static_cast<size_t>(i)], b = order[static_cast<size_t>(j)];
+    const double value = h[static_cast<size_t>(std::min(a, b) * n + std::max(a, b))];
+    return i == j ? value + double{diagonal_add[static_cast<size_t>(i)]} : value;
+  }
+
+  /// U, and whether there is one.
+  std::vector<float> factor(uint32_t& failed) const {
+    std::vector<float> u(h.size(), NAN);
+    std::vector<std::byte> scratch(scratch_of_factor(n), std::byte{0xFF});
+    cuda::factor(kQueue, h.data(), n, order.data(), diagonal_add.data(), scratch.data(), u.data(), &failed);
+    return u;
+  }
+};
+
+/// U H' U^T is the identity, since H'^-1 = U^T U.
+TEST(Factor, InvertsTheHessian) {
+  for (int64_t n : {1, 2, 63, 64, 65, 130, 200}) {
+    const Problem problem(n);
+    uint32_t failed = 0;
+    const std::vector<float> u = problem.factor(failed);
+    EXPECT_EQ(failed, 0u);
+    std::vector<double> uh(static_cast<size_t>(n * n));
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        if (j < i) {
+          ASSERT_EQ(u[static_cast<size_t>(i * n + j)], 0.0f);
+        }
+        for (int64_t k = i; k < n; ++k)
+          uh[static_cast<size_t>(i * n + j)] += double{u[static_cast<size_t>(i * n + k)]} * problem.at(k, j);
+      }
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        double sum = 0;
+        for (int64_t k = j; k < n; ++k)
+          sum += uh[static_cast<size_t>(i * n + k)] * double{u[static_cast<size_t>(j * n + k)]};
+        ASSERT_NEAR(sum, i == j ? 1.0 : 0.0, 2e-4) << n << ": " << i << ", " << j;
+      }
+    }
+  }
+}
+
+TEST(Factor, SaysWhereThereIsNone) {
+  for (int64_t at : {0, 70, 99}) {
+    for (float value : {-1000.0f, 0.0f, NAN, INFINITY}) {
+      Problem problem(100);
+      problem.diagonal_add[static_cast<size_t>(at)] = value;
+      for (int64_t i = 0; value == 0.0f && i < 100; ++i) {  // a row of zeros
+        const int32_t a = problem.order[static_cast<size_t>(at)], b = problem.order[static_cast<size_t>(i)];
+        problem.h[static_cast<size_t>(std::min(a, b) * 100 + std::max(a, b))] = 0;
+      }
+      uint32_t failed = 0;
+      problem.factor(failed);
+      EXPECT_EQ(failed, 1u) << value << " at " << at;
+    }
+  }
+}
+
+TEST(Factor, HasNoBankConflicts) {
+  uint32_t failed = 0;
+  shim::reset_counts();
+  Problem(130).factor(failed);
+  EXPECT_GT(shim::counts().accesses, 100u);
+  EXPECT_EQ(shim::counts().conflicts, 0u);
+}
+
+}  // namespace
+}  // namespace gptq::cuda
