@@ -77,8 +77,9 @@ GPTQ_DEVICE float sum_of_parts(float x, float* shared) {
 /// A block has 32 columns of the state of a head and a run in shared memory, a lane one of them; each warp has every
 /// fourth key.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 4) advance(DeltaView p, const DeltaRun* runs, const T* q, const T* k,
-                                                    const T* v, const T* beta, const T* decay, T* out) {
+__global__ void __launch_bounds__(kThreads, 4)
+    advance(DeltaView p, const DeltaRun* runs, const T* q, const T* k, const T* v, const T* beta,
+            const T* decay, T* out) {
   let_next_kernel_begin();
   wait_for_earlier_kernels();
   const DeltaRun run = runs[block_z()];

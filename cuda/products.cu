@@ -39,8 +39,9 @@ GPTQ_DEVICE void copy_tile(const T* from, int64_t cols, int64_t first, int64_t r
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads, 1) add_tiles(const T* a, int64_t a_cols, const T* b, int64_t b_cols,
-                                                      int64_t rows, float sign, Wanted wanted, float* c) {
+__global__ void __launch_bounds__(kThreads, 1)
+    add_tiles(const T* a, int64_t a_cols, const T* b, int64_t b_cols, int64_t rows, float sign, Wanted wanted,
+              float* c) {
   let_next_kernel_begin();
   wait_for_earlier_kernels();
   if (wanted == Wanted::upper && block_y() > block_x()) return;
