@@ -108,7 +108,7 @@ constexpr bool kByFloat<Half, bits> = false;
 template <class T>
 constexpr uint32_t kOnes = 0x43004300u;
 template <>
-constexpr uint32_t kOnes<Half> = 0x64006400u;
+inline constexpr uint32_t kOnes<Half> = 0x64006400u;
 constexpr uint32_t kFloatOnes = 0x4B000000u;  // 2^23
 
 /// What is to be subtracted from such numbers.

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Builds and tests everything: run.sh [--quick | --cuda]
 #   --quick  the dev build, its tests and the format alone
-#   --cuda   fetches a CUDA toolkit where there is none; without it the plugin for GPUs is not built there
+#   --cuda   fetches a CUDA toolkit where there is none; without it the plugin for GPUs is not built there. Its kernels go
+#            through sanitizers, too, which takes long
 # Every step runs, whatever failed before it. The last line is "N passed, N failed", with ", N skipped" when some were;
 # the exit code is 0 when none failed. Needs no network when tests/install-deps.sh has nothing to install.
 set -u
@@ -130,14 +131,16 @@ fuzz() {
 sanitizers() {
   heading "AddressSanitizer, UndefinedBehaviorSanitizer, fuzzers"
   if command -v clang++ >/dev/null; then
-    if build asan all -DGPTQ_BUILD_TOOL=OFF; then fuzz; fi
+    local shim=OFF
+    [ $cuda = no ] || shim=ON
+    if build asan all -DGPTQ_BUILD_TOOL=OFF -DGPTQ_CUDA_SHIM=$shim; then fuzz; fi
     cases build/asan --jobs 2
   else
     skip "clang is not here"
   fi
   heading "ThreadSanitizer"
   # the layers with threads
-  build tsan "base_test api_test" -DGPTQ_BUILD_TOOL=OFF
+  build tsan "base_test api_test" -DGPTQ_BUILD_TOOL=OFF -DGPTQ_CUDA_SHIM=OFF
   cases build/tsan --match '^(base|api)$'
 }
 
