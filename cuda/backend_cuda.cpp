@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "backend/bias.h"
 #include "base/error.h"
 #include "base/half.h"
 #include "base/text.h"
@@ -9,13 +10,6 @@
 
 namespace gptq::cuda {
 namespace {
-
-std::vector<float> bias_values(const Tensor* bias, int64_t rows) {
-  if (bias == nullptr) return {};
-  if (bias->elements() != rows)
-    throw Error(Fault::mismatch, cat("a bias of ", bias->elements(), " elements, wanted ", rows));
-  return to_float(*bias);
-}
 
 /// In bf16; numbers of bf16 are themselves.
 std::vector<uint16_t> halves_of(const Tensor& weight) {

@@ -1,17 +1,7 @@
 // y = x W^T + b and table look-up.
 #include "cpu/linear.h"
 
-#include "base/error.h"
-#include "base/text.h"
-
 namespace gptq::cpu {
-std::vector<float> bias_values(const Tensor* bias, int64_t rows) {
-  if (bias == nullptr) return {};
-  if (bias->elements() != rows) {
-    throw Error(Fault::mismatch, cat("a bias of ", bias->elements(), " elements, wanted ", rows));
-  }
-  return to_float(*bias);
-}
 
 void CpuStream::linear(const Linear& w, Matrix x, Matrix y) {
   if (x.rows > 0 && w.out_features() > 0) static_cast<const CpuLinear&>(w).apply(*this, x, y);

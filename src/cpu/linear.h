@@ -2,8 +2,8 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
+#include "backend/bias.h"
 #include "cpu/stream_cpu.h"
 #include "cpu/tiled_product.h"
 
@@ -19,9 +19,6 @@ class CpuLinear : public Linear {
 
 std::unique_ptr<Linear> make_dense_linear(const Tensor& weight, const Tensor* bias);
 std::unique_ptr<Linear> make_quantized_linear(Runtime& runtime, const QTensor& weight, const Tensor* bias);
-
-/// `bias` as floats, empty when it is null; throws Error(Fault::mismatch) unless it has `rows` elements.
-std::vector<float> bias_values(const Tensor* bias, int64_t rows);
 
 /// Rows of x up to which weights are multiplied as they lie; more pay for widening each panel once.
 inline constexpr int64_t kFewRows = 16;

@@ -218,8 +218,8 @@ double Solver::run(const Factor* factor, Work& work) {
 
 double Solver::refine(const std::vector<float>& target, Work& work) {
   const auto cols = static_cast<size_t>(cols_);
-  std::vector<int32_t> place(cols),
-      stored(cols);  // of columns, and of those to be refined, in processing order
+  // of columns, and of those to be refined, in processing order
+  std::vector<int32_t> place(cols), stored(cols);
   for (size_t i = 0; i < cols; ++i) place[static_cast<size_t>(order_[i])] = static_cast<int32_t>(i);
   for (size_t i = 0; i < cols; ++i) stored[i] = place[static_cast<size_t>(refine_order_[i])];
   std::vector<double> row_loss(static_cast<size_t>(work.rows));
