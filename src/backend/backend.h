@@ -254,8 +254,11 @@ class Stream {
                       RefineProblem& problem) = 0;
 };
 
-/// `exact`: fp32 activations and accumulation. `fast`: whatever the backend finds fastest within its stated error.
-enum class Compute : uint8_t { exact, fast };
+enum class Compute : uint8_t {
+  exact,        // fp32 activations and accumulation
+  fast,         // for running models: whatever the backend finds fastest within its stated error
+  calibration,  // for quantizing them: as fast, but products near enough to exact ones for the weights to show no trace
+};
 
 class Backend {
  public:

@@ -17,7 +17,7 @@ namespace gptq::cpu {
 namespace {
 
 struct Features {
-  bool avx2 = false, avx512 = false, amx = false;
+  bool avx2 = false, avx_vnni = false, avx512 = false, avx512_vnni = false, amx = false;
 };
 
 #if defined(__x86_64__)
@@ -46,12 +46,15 @@ Features detect() {
   found.avx2 = (b & bit_AVX2) != 0;
   constexpr unsigned kWide = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
   found.avx512 = found.avx2 && (state & kZmm) == kZmm && (b & kWide) == kWide;
+  constexpr unsigned kAvx512Vnni = 1u << 11;  // of ecx
+  found.avx512_vnni = found.avx512 && (c & kAvx512Vnni) != 0;
   constexpr uint64_t kTiles = 0x60000;
-  constexpr unsigned kAmx = 1u << 22 | 1u << 24,
-                     kAvx512Bf16 = 1u << 5;  // bf16 and tiles, of edx; of leaf 7.1's eax
-  if ((d & kAmx) == kAmx && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) {
-    found.amx = found.avx512 && (state & kTiles) == kTiles && (a & kAvx512Bf16) != 0;
-  }
+  constexpr unsigned kAmx = 1u << 22 | 1u << 24;  // bf16 and tiles, of edx
+  const bool tiles = (d & kAmx) == kAmx && (state & kTiles) == kTiles;
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0) return found;
+  constexpr unsigned kAvxVnni = 1u << 4, kAvx512Bf16 = 1u << 5;  // of eax
+  found.avx_vnni = found.avx2 && (a & kAvxVnni) != 0;
+  found.amx = tiles && found.avx512_vnni && (a & kAvx512Bf16) != 0;
   return found;
 }
 #else
@@ -74,7 +77,8 @@ Features allowed() {
   Features found = detect();
   each_masked([&](std::string_view name) {
     if (name == "avx2") found = {};
-    if (name == "avx512") found.avx512 = found.amx = false;
+    if (name == "avx512") found.avx512 = found.avx512_vnni = found.amx = false;
+    if (name == "vnni") found.avx_vnni = found.avx512_vnni = found.amx = false;
     if (name == "amx") found.amx = false;
   });
 #if defined(__x86_64__)
@@ -89,13 +93,27 @@ const Features& features() {
 }
 
 #if defined(__x86_64__)
+Kernels variant(const char* name, const Kernels& base, const RoundedKernels& rounded, const Gemms& fast) {
+  Kernels kernels = base;
+  kernels.name = name;
+  kernels.rounded = &rounded;
+  kernels.fast = fast;
+  return kernels;
+}
+
+const Kernels& kernels_avx_vnni() {
+  static const Kernels once = variant("avx_vnni", kernels_avx2(), kRoundedAvxVnni, kernels_avx2().fast);
+  return once;
+}
+
+const Kernels& kernels_avx512_vnni() {
+  static const Kernels once =
+      variant("avx512_vnni", kernels_avx512(), kRoundedAvx512Vnni, kernels_avx512().fast);
+  return once;
+}
+
 const Kernels& kernels_amx() {
-  static const Kernels once = [] {
-    Kernels kernels = kernels_avx512();
-    kernels.name = "amx";
-    kernels.fast = gemms_amx();
-    return kernels;
-  }();
+  static const Kernels once = variant("amx", kernels_avx512(), kRoundedAvx512Vnni, gemms_amx());
   return once;
 }
 #endif
@@ -104,9 +122,9 @@ const Kernels& kernels_amx() {
 
 void warn_of_unknown_mask() {
   each_masked([](std::string_view name) {
-    if (name == "avx2" || name == "avx512" || name == "amx") return;
-    log(LogLevel::warning,
-        cat("GPTQ_CPU_MASK names ", quoted(name), ", which hides nothing; known are avx2, avx512 and amx"));
+    if (name == "avx2" || name == "avx512" || name == "vnni" || name == "amx") return;
+    log(LogLevel::warning, cat("GPTQ_CPU_MASK names ", quoted(name),
+                               ", which hides nothing; known are avx2, avx512, vnni and amx"));
   });
 }
 
@@ -115,7 +133,9 @@ int available_kernels(const Kernels* (&sets)[kMaxKernelSets]) {
   sets[count++] = &kernels_ref();
 #if defined(__x86_64__)
   if (features().avx2) sets[count++] = &kernels_avx2();
+  if (features().avx_vnni) sets[count++] = &kernels_avx_vnni();
   if (features().avx512) sets[count++] = &kernels_avx512();
+  if (features().avx512_vnni) sets[count++] = &kernels_avx512_vnni();
   if (features().amx) sets[count++] = &kernels_amx();
 #endif
   return count;

@@ -28,11 +28,11 @@ constexpr int64_t kLanes = 16;
 enum class Dense : uint8_t { f32, f16, bf16 };
 
 /// Panels of packed quantized weights, one after the other, each [units][words of a unit][kPanel] 32-bit words. A word
-/// holds 32/bits consecutive inputs of one column, lowest bits first, each as a signed field: code - 2^(b-1) for
-/// codes of b bits. bits, the width of a field, is 2, 4 or 8 (3-bit codes lie in 4).
+/// holds 32/bits consecutive inputs of one column, lowest bits first, each as a field: code - 2^(b-1) for codes of b bits,
+/// plus field_middle(bits). bits, the width of a field, is 2, 4 or 8 (3-bit codes lie in 4).
 /// Per panel and group: scales [groups][kPanel] and zeros [groups][kPanel], the zero point less 2^(b-1); zeros is null
 /// when all are 0.
-/// W[k][c] = scale * (field - zero), exact but for the one multiplication.
+/// W[k][c] = scale * (field - field_middle(bits) - zero), exact but for the one multiplication.
 struct QPanel {
   const uint32_t* words;
   const float* scales;
@@ -42,6 +42,9 @@ struct QPanel {
   int64_t units;
   int bits;
 };
+
+/// What stands for 0 in a field of so many bits.
+static inline constexpr int field_middle(int bits) { return 1 << (bits - 1); }
 
 /// Words of one panel.
 static inline constexpr int64_t panel_words(int64_t units, int bits) {
@@ -57,6 +60,63 @@ struct QRows {
   const float* group_sums;
   float* y;
   int64_t ldy;
+};
+
+/// Runs of packed inputs that are rounded with one scale each; a run lies in one group.
+struct Blocks {
+  const int32_t* ends;    // [count] first unit after each block, ascending, the last one = units
+  const int32_t* groups;  // [count]
+  int64_t count;
+
+  constexpr int64_t begin(int64_t block) const { return block == 0 ? 0 : ends[block - 1]; }
+};
+
+/// Most units of a block, so that its sums of products are exact in fp32, too.
+constexpr int64_t kBlockUnits = 8;
+
+/// Rows whose inputs are rounded to 8 bits, x = scale q, and their product. Rows of q are ldq bytes apart; the inputs of a
+/// unit stand in the order in which fields come out of a word (kQuadOrder). With several blocks scales and sums are
+/// [rows][blocks], sums those of q.
+struct RoundedRows {
+  int64_t rows;
+  const int8_t* q;
+  int64_t ldq;
+  const float* scales;
+  const int32_t* sums;
+  float* y;
+  int64_t ldy;
+};
+
+/// Blocks with nothing larger count as 0.
+constexpr float kLeastRounded = 1e-30f;
+
+/// Place in its unit of the input that comes out of a word as number [i]: the four bytes of (word >> field i) and a mask.
+constexpr uint8_t kQuadOrder2[kUnit] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+constexpr uint8_t kQuadOrder4[kUnit] = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
+
+/// Some blocks of one or two panels, their fields as bytes: [quads of inputs][kTileCols][4], those of a second panel that is
+/// not there anything.
+struct RoundedStep {
+  QPanel first;
+  int64_t panels;
+  Blocks blocks;
+  int64_t begin, end;  // blocks
+  const uint8_t* fields;
+};
+
+/// Products of packed weights, whose fields have 2 or 4 bits, with rounded inputs. Every set gives the same bits, whatever
+/// the number of rows: with t the exact sum of a block's products of q and weights less their scale,
+///   y = fma(t, scale of the weights * scale of the inputs, y), block by block
+struct RoundedKernels {
+  /// q, scales and sums of a row of packed inputs x: scale = max |x| / 127 of a block, q to nearest. NaN for a block with a
+  /// number that is not finite.
+  void (*round)(const float* x, const Blocks& blocks, int bits, int8_t* q, float* scales, int32_t* sums);
+  /// As Kernels::qdot.
+  void (*dot)(const QPanel& first, const Blocks& blocks, int64_t panels, const RoundedRows& rows);
+  /// Fields of units [begin, end) for a RoundedStep.
+  void (*unpack)(const QPanel& first, int64_t panels, int64_t begin, int64_t end, uint8_t* fields);
+  /// The part of the product that the step has, for the first `cols` columns. accumulate false: y is overwritten.
+  void (*multiply)(const RoundedStep& step, const RoundedRows& rows, int64_t cols, bool accumulate);
 };
 
 /// The matrix product of large operands, which are packed for it in steps of at most some hundred inputs.
@@ -97,7 +157,7 @@ struct DeltaStep {
 };
 
 struct Kernels {
-  const char* name;  // "scalar", "avx2", "avx512", "amx"
+  const char* name;  // "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "amx"
 
   /// Rows of a tile, at most kMaxTileRows.
   int64_t tile_rows;
@@ -119,6 +179,8 @@ struct Kernels {
   /// y_r[p][c] = sum_k x_r[k] * W_p[k][c] for r < rows, p < panels, c < kPanel, over all units; x is zero where units
   /// were padded. group_sums_r[g] = sum of x_r over group g; not read when zeros is null.
   void (*qdot)(const QPanel& first, int64_t panels, const QRows& rows);
+
+  const RoundedKernels* rounded;
 
   /// y[r][i] = sum_k x[r][k] * w[i][k] for r < x_rows and w_rows consecutive rows of a dense matrix with k columns;
   /// x has row stride k, y row stride ldy.
@@ -155,22 +217,24 @@ struct Kernels {
   void (*delta_step)(const DeltaStep& step, float* s, float* out);
 };
 
+extern const RoundedKernels kRoundedRef;
 const Kernels& kernels_ref();
 #if defined(__x86_64__)
+extern const RoundedKernels kRoundedAvx2, kRoundedAvxVnni, kRoundedAvx512, kRoundedAvx512Vnni;
 const Kernels& kernels_avx2();    // AVX2, FMA, F16C
 const Kernels& kernels_avx512();  // AVX-512 F, BW, VL, DQ besides
 Gemms gemms_amx();  // AMX tiles of bf16, AVX-512 BF16 besides: with the kernels of kernels_avx512()
 #endif
 
 /// The fastest set that this CPU and operating system allow. Sets named in the environment variable GPTQ_CPU_MASK
-/// ("avx512", "amx,avx2") are hidden, and with a set those that need it; it is read once.
+/// ("avx512", "amx,avx2") are hidden, and with a set those that need it, "vnni" hides both that have it; it is read once.
 const Kernels& best_kernels();
 
 /// Says by the log what in GPTQ_CPU_MASK is the name of no set.
 void warn_of_unknown_mask();
 
 /// Every set that best_kernels() chooses from, slowest first; returns how many.
-constexpr int kMaxKernelSets = 4;
+constexpr int kMaxKernelSets = 6;
 int available_kernels(const Kernels* (&sets)[kMaxKernelSets]);
 
 }  // namespace gptq::cpu

@@ -14,7 +14,7 @@ constexpr int64_t kDotRows = 2;
 
 namespace gptq::cpu {
 namespace {
-constexpr Kernels kTable = make_kernels("avx2");
+constexpr Kernels kTable = make_kernels("avx2", &kRoundedAvx2);
 }
 
 const Kernels& kernels_avx2() { return kTable; }

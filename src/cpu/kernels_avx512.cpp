@@ -14,7 +14,7 @@ constexpr int64_t kDotRows = 4;
 
 namespace gptq::cpu {
 namespace {
-constexpr Kernels kTable = make_kernels("avx512");
+constexpr Kernels kTable = make_kernels("avx512", &kRoundedAvx512);
 }
 
 const Kernels& kernels_avx512() { return kTable; }

@@ -57,12 +57,12 @@ void pack(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, f
   }
 }
 
-/// Signed field of input k, column c.
+/// Of input k, column c, less what stands for 0.
 int field(const QPanel& panel, int64_t k, int64_t c) {
   const int per_word = 32 / panel.bits;
   const uint32_t word = panel.words[k / per_word * kPanel + c];
   const int shift = static_cast<int>(k % per_word) * panel.bits;
-  return static_cast<int32_t>(word << (32 - panel.bits - shift)) >> (32 - panel.bits);
+  return static_cast<int>(word >> shift & ((1u << panel.bits) - 1)) - field_middle(panel.bits);
 }
 
 void unpack(const QPanel& panel, int64_t begin, int64_t count, float* out, int64_t ldo) {
@@ -243,6 +243,7 @@ constexpr Kernels kTable{.name = "scalar",
                          .pack = pack,
                          .unpack = unpack,
                          .qdot = qdot,
+                         .rounded = &kRoundedRef,
                          .dot = dot,
                          .widen = widen,
                          .rms_norm = rms_norm,

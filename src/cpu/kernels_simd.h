@@ -3,26 +3,12 @@
 // see kernels.h.
 #pragma once
 
-#include "cpu/kernels.h"
+#include "cpu/unrolled.h"
 
 namespace gptq::cpu {
 namespace {
 
 constexpr int64_t kW = Vec::kWidth;
-
-template <int kN>
-struct Index {
-  static constexpr int value = kN;
-};
-
-/// body(Index<0>), body(Index<1>), ...: loops over registers that must not remain loops.
-template <int kCount, int kFirst = 0, class Body>
-[[gnu::always_inline]] inline void unrolled(const Body& body) {
-  if constexpr (kFirst < kCount) {
-    body(Index<kFirst>{});
-    unrolled<kCount, kFirst + 1>(body);
-  }
-}
 
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "cpu/linear.h"
+#include "cpu/rounded_product.h"
 
 namespace gptq::cpu {
 namespace {
@@ -30,6 +31,10 @@ class QuantizedLinear final : public CpuLinear {
   void sort_inputs(const QTensor& q);
   void pack_panel(const QTensor& q, int64_t panel);
   void by_panels(CpuStream& stream, const float* x, Matrix y) const;
+  void cut_blocks();
+  Blocks blocks() const {
+    return {block_ends_.data(), block_groups_.data(), static_cast<int64_t>(block_ends_.size())};
+  }
 
   int64_t padded() const { return units_ * kUnit; }
   int64_t panels() const { return (outputs_ + kPanel - 1) / kPanel; }
@@ -48,11 +53,12 @@ class QuantizedLinear final : public CpuLinear {
             units_,
             field_bits_};
   }
+  /// Code less middle().
   int field(int64_t row, int64_t place) const {
     const int64_t per_word = 32 / field_bits_;
     const uint32_t word = panel(row / kPanel).words[place / per_word * kPanel + row % kPanel];
     const int shift = static_cast<int>(place % per_word) * field_bits_;
-    return static_cast<int32_t>(word << (32 - field_bits_ - shift)) >> (32 - field_bits_);
+    return static_cast<int>(word >> shift & ((1u << field_bits_) - 1)) - field_middle(field_bits_);
   }
   /// x in packed order with zeros for padding, when that differs from x.
   void gather(const float* x, float* out) const {
@@ -62,7 +68,8 @@ class QuantizedLinear final : public CpuLinear {
   int code_bits_, field_bits_;
   int64_t outputs_, inputs_, groups_, units_ = 0;
   std::vector<int32_t> group_ends_;  // [groups] in units
-  std::vector<int32_t> order_;       // [padded] input of each place; empty when it is the identity
+  std::vector<int32_t> block_ends_, block_groups_;
+  std::vector<int32_t> order_;  // [padded] input of each place; empty when it is the identity
   AlignedBlock words_, scales_, zeros_;
   std::vector<float> bias_;
 };
@@ -75,6 +82,7 @@ QuantizedLinear::QuantizedLinear(Runtime& runtime, const QTensor& q, const Tenso
       groups_(q.groups) {
   bias_ = bias_values(bias, q.rows);
   sort_inputs(q);
+  cut_blocks();
   const auto parameters = static_cast<size_t>(panels() * groups_ * kPanel) * sizeof(float);
   words_ = AlignedBlock(static_cast<size_t>(panels() * panel_words(units_, field_bits_)) * sizeof(uint32_t));
   scales_ = AlignedBlock(parameters);
@@ -105,12 +113,23 @@ void QuantizedLinear::sort_inputs(const QTensor& q) {
   if (identity) std::vector<int32_t>().swap(order_);
 }
 
+void QuantizedLinear::cut_blocks() {
+  int32_t unit = 0;
+  for (int32_t g = 0; g < static_cast<int32_t>(groups_); ++g) {
+    const int32_t end = group_ends_[static_cast<size_t>(g)];
+    while (unit < end) {
+      unit = std::min(end, unit + static_cast<int32_t>(kBlockUnits));
+      block_ends_.push_back(unit);
+      block_groups_.push_back(g);
+    }
+  }
+}
+
 void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
   const int64_t per_word = 32 / field_bits_, words = panel_words(units_, field_bits_) / kPanel;
   uint32_t* out = words_.as<uint32_t>() + index * words * kPanel;
   float* scales = scales_.as<float>() + index * groups_ * kPanel;
   float* zeros = zeros_.bytes() == 0 ? nullptr : zeros_.as<float>() + index * groups_ * kPanel;
-  const uint32_t mask = (1u << field_bits_) - 1;
   for (int64_t c = 0; c < kPanel; ++c) {
     const int64_t n = index * kPanel + c;
     const bool real = n < outputs_;
@@ -120,7 +139,7 @@ void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
       for (int64_t i = 0; real && i < per_word; ++i) {
         const int64_t k = input_at(w * per_word + i);
         const int value = k < 0 ? 0 : int{codes[k]} - middle();
-        word |= (static_cast<uint32_t>(value) & mask) << (i * field_bits_);
+        word |= static_cast<uint32_t>(value + field_middle(field_bits_)) << (i * field_bits_);
       }
       out[w * kPanel + c] = word;
     }
@@ -174,6 +193,9 @@ void QuantizedLinear::apply(CpuStream& stream, Matrix x, Matrix y) const {
       for (int64_t i = begin; i < end; ++i) gather(row(x, i), gathered.floats() + i * padded());
     });
     in = gathered.floats();
+  }
+  if (stream.rounds_inputs() && field_bits_ <= 4 && units_ > 0) {
+    return rounded_product(stream, {panel(0), blocks(), outputs_, bias()}, in, x.rows, row(y, 0));
   }
   if (x.rows <= kFewRows) {
     by_panels(stream, in, y);

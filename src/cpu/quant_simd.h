@@ -132,7 +132,7 @@ void qdot(const QPanel& first, int64_t panels, const QRows& rows) {
   }
 }
 
-constexpr Kernels make_kernels(const char* name) {
+constexpr Kernels make_kernels(const char* name, const RoundedKernels* rounded) {
   return {.name = name,
           .tile_rows = kTileRows,
           .tile = tile,
@@ -141,6 +141,7 @@ constexpr Kernels make_kernels(const char* name) {
           .pack = pack,
           .unpack = unpack,
           .qdot = qdot,
+          .rounded = rounded,
           .dot = dot,
           .widen = widen,
           .rms_norm = rms_norm,

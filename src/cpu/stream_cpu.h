@@ -22,10 +22,12 @@ struct Runtime {
   Runtime(int threads, Compute compute)
       : kernels(best_kernels()),
         gemms(compute == Compute::exact ? Gemms{kernels.gemm, kernels.gemm, kernels.gemm} : kernels.fast),
+        compute(compute),
         pool(threads) {}
 
   const Kernels& kernels;
   const Gemms gemms;
+  const Compute compute;
   ThreadPool pool;
 };
 
@@ -82,6 +84,8 @@ class CpuStream final : public Stream {
   // For the files that define ops
   const Kernels& kernels() const { return runtime_->kernels; }
   const Gemms& gemms() const { return runtime_->gemms; }
+  /// Whether products with weights of few bits may take inputs rounded to 8 bits.
+  bool rounds_inputs() const { return runtime_->compute == Compute::fast; }
   Scratch& scratch() { return scratch_; }
   int threads() const { return runtime_->pool.threads(); }
   /// Throws Error(Status::cancelled) once the stream's flag is set.

@@ -104,13 +104,15 @@ struct Words {
   static Words load(const uint32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
 };
 
-/// Turns fields of words into floats.
+/// Turns fields of words into floats, less what stands for 0: with their highest bits flipped they are signed.
 template <int kBits>
 struct Fields {
+  static constexpr uint32_t kHighest = UINT32_MAX / ((1u << kBits) - 1) << (kBits - 1);
   template <int kIndex>
   Vec get(Words w) const {
+    const __m256i fields = _mm256_xor_si256(w.v, _mm256_set1_epi32(static_cast<int>(kHighest)));
     return {_mm256_cvtepi32_ps(
-        _mm256_srai_epi32(_mm256_slli_epi32(w.v, 32 - kBits - kBits * kIndex), 32 - kBits))};
+        _mm256_srai_epi32(_mm256_slli_epi32(fields, 32 - kBits - kBits * kIndex), 32 - kBits))};
   }
 };
 

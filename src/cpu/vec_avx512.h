@@ -85,7 +85,7 @@ struct Words {
   static Words load(const uint32_t* p) { return {_mm512_loadu_si512(p)}; }
 };
 
-/// Turns fields of words into floats. Fields of up to 4 bits index a table: the permutation looks at 4 bits of the
+/// Turns fields of words into floats, less what stands for 0. Fields of up to 4 bits index a table: the permutation looks at 4 bits of the
 /// shifted word only, and for 2 bits the table repeats.
 template <int kBits>
 struct Fields {
@@ -93,15 +93,16 @@ struct Fields {
   Fields() {
     alignas(64) float values[16];
     for (int i = 0; i < 16; ++i) {
-      const int code = i & ((1 << (kBits < 4 ? kBits : 4)) - 1), half = 1 << (kBits < 4 ? kBits - 1 : 3);
-      values[i] = static_cast<float>(code < half ? code : code - 2 * half);
+      constexpr int kUsed = kBits < 4 ? kBits : 4;
+      values[i] = static_cast<float>((i & ((1 << kUsed) - 1)) - field_middle(kUsed));
     }
     table = _mm512_load_ps(values);
   }
   template <int kIndex>
   Vec get(Words w) const {
     if constexpr (kBits == 8) {
-      return {_mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(w.v, 24 - 8 * kIndex), 24))};
+      const __m512i bytes = _mm512_xor_si512(w.v, _mm512_set1_epi32(static_cast<int>(0x80808080u)));
+      return {_mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 24 - 8 * kIndex), 24))};
     } else {
       return {_mm512_permutexvar_ps(_mm512_srli_epi32(w.v, kBits * kIndex), table)};
     }

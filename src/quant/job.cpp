@@ -53,8 +53,9 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
     throw Error(Status::invalid_argument, cat("option 'calibration_length' is ", options_.calibration_length,
                                               ", but the model's context is ", context));
   }
-  backend_ =
-      create_backend(model.device, {.threads = model.backend.threads, .compute = model.backend.compute});
+  const bool fast = model.backend.compute == Compute::fast;
+  backend_ = create_backend(model.device, {.threads = model.backend.threads,
+                                           .compute = fast ? Compute::calibration : Compute::exact});
   options_.named.emplace_back("device", backend_->description());  // its arithmetic decides the bytes, too
   work_.emplace(loader_, target, options_);
   seconds_ = work_->seconds();

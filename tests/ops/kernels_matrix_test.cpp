@@ -219,8 +219,7 @@ Panels random_panels(Random& random, int bits, int64_t count, std::vector<int32_
     for (int64_t i = 0; i < inputs; ++i) {
       while (p.group_ends[static_cast<size_t>(g)] <= i / kUnit) ++g;
       const auto word = p.words[static_cast<size_t>(n / kPanel * words + i / per_word * kPanel + n % kPanel)];
-      int value = static_cast<int>(word >> (i % per_word * bits)) & ((1 << bits) - 1);
-      if (value >= 1 << (bits - 1)) value -= 1 << bits;
+      const int value = static_cast<int>(word >> (i % per_word * bits) & ((1u << bits) - 1)) - (1 << (bits - 1));
       const auto at = static_cast<size_t>((n / kPanel * groups + g) * kPanel + n % kPanel);
       const float zero = with_zeros ? p.zeros[at] : 0.0f;
       p.weights[static_cast<size_t>(i * count * kPanel + n)] =

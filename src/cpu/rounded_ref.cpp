@@ -1,0 +1,108 @@
+// Products with rounded inputs in plain C++.
+#include <cmath>
+#include <limits>
+
+#include "cpu/kernels.h"
+
+namespace gptq::cpu {
+namespace {
+
+const uint8_t* quad_order(int bits) { return bits == 2 ? kQuadOrder2 : kQuadOrder4; }
+
+void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* scales, int32_t* sums) {
+  const uint8_t* const order = quad_order(bits);
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    const int64_t begin = blocks.begin(b) * kUnit, end = blocks.ends[b] * kUnit;
+    float most = 0.0f;
+    bool finite = true;
+    for (int64_t i = begin; i < end; ++i) {
+      finite = finite && std::isfinite(x[i]);
+      most = std::max(most, std::abs(x[i]));
+    }
+    const bool some = finite && most >= kLeastRounded;
+    const float factor = some ? 127.0f / most : 0.0f;
+    scales[b] = some ? most / 127.0f : finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+    sums[b] = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t from = i / kUnit * kUnit + order[i % kUnit];
+      q[i] = some ? static_cast<int8_t>(std::lrint(x[from] * factor)) : int8_t{0};
+      sums[b] += q[i];
+    }
+  }
+}
+
+/// Field of the input that comes out of its unit as number i % kUnit.
+int field(const QPanel& panel, int64_t i, int64_t column) {
+  const int64_t k = i / kUnit * kUnit + quad_order(panel.bits)[i % kUnit], per_word = 32 / panel.bits;
+  const uint32_t word = panel.words[k / per_word * kPanel + column];
+  return static_cast<int>(word >> (k % per_word * panel.bits) & ((1u << panel.bits) - 1));
+}
+
+/// y with what block b adds, `dot` the sum of products of fields and q.
+float with_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& rows, int64_t row, int64_t b,
+                 int64_t column, int32_t dot, float y) {
+  const int64_t at = blocks.groups[b] * kPanel + column, input = row * blocks.count + b;
+  float sum = static_cast<float>(dot - field_middle(panel.bits) * rows.sums[input]);
+  if (panel.zeros != nullptr) sum -= panel.zeros[at] * static_cast<float>(rows.sums[input]);
+  return std::fma(sum, panel.scales[at] * rows.scales[input], y);
+}
+
+QPanel panel_at(const QPanel& first, int64_t index) {
+  const int64_t parameters = index * first.groups * kPanel;
+  QPanel panel = first;
+  panel.words += index * panel_words(first.units, first.bits);
+  panel.scales += parameters;
+  if (panel.zeros != nullptr) panel.zeros += parameters;
+  return panel;
+}
+
+void dot(const QPanel& first, const Blocks& blocks, int64_t panels, const RoundedRows& rows) {
+  for (int64_t n = 0; n < panels * kPanel; ++n) {
+    const QPanel panel = panel_at(first, n / kPanel);
+    for (int64_t r = 0; r < rows.rows; ++r) {
+      float y = 0.0f;
+      for (int64_t b = 0; b < blocks.count; ++b) {
+        int32_t sum = 0;
+        for (int64_t i = blocks.begin(b) * kUnit; i < blocks.ends[b] * kUnit; ++i)
+          sum += field(panel, i, n % kPanel) * rows.q[r * rows.ldq + i];
+        y = with_block(panel, blocks, rows, r, b, n % kPanel, sum, y);
+      }
+      rows.y[r * rows.ldy + n] = y;
+    }
+  }
+}
+
+void unpack(const QPanel& first, int64_t panels, int64_t begin, int64_t end, uint8_t* fields) {
+  for (int64_t n = 0; n < panels * kPanel; ++n) {
+    const QPanel panel = panel_at(first, n / kPanel);
+    for (int64_t i = 0; i < (end - begin) * kUnit; ++i) {
+      fields[i / 4 * kTileCols * 4 + n * 4 + i % 4] =
+          static_cast<uint8_t>(field(panel, begin * kUnit + i, n % kPanel));
+    }
+  }
+}
+
+void multiply(const RoundedStep& step, const RoundedRows& rows, int64_t cols, bool accumulate) {
+  const Blocks& blocks = step.blocks;
+  for (int64_t n = 0; n < cols; ++n) {
+    const QPanel panel = panel_at(step.first, n / kPanel);
+    for (int64_t r = 0; r < rows.rows; ++r) {
+      float& y = rows.y[r * rows.ldy + n];
+      if (!accumulate) y = 0.0f;
+      for (int64_t b = step.begin; b < step.end; ++b) {
+        int32_t sum = 0;
+        for (int64_t i = blocks.begin(b) * kUnit; i < blocks.ends[b] * kUnit; ++i) {
+          const int64_t at = i - blocks.begin(step.begin) * kUnit;
+          sum += step.fields[at / 4 * kTileCols * 4 + n * 4 + at % 4] * rows.q[r * rows.ldq + i];
+        }
+        y = with_block(panel, blocks, rows, r, b, n % kPanel, sum, y);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const RoundedKernels kRoundedRef{.round = round, .dot = dot, .unpack = unpack, .multiply = multiply};
+
+}  // namespace gptq::cpu
