@@ -17,6 +17,10 @@ constexpr int64_t kInlineInputs = 1 << 14;  // rounded by the calling thread
 
 int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
+struct Item {
+  int64_t first_row, rows, first_pair, pairs;
+};
+
 class RoundedProduct {
  public:
   RoundedProduct(CpuStream& stream, const RoundedWeights& weights, int64_t rows, float* y)
@@ -28,7 +32,8 @@ class RoundedProduct {
   void round(const float* x);
   void few();
   void many();
-  void item(int64_t first_row, int64_t rows, int64_t first_pair, int64_t pairs, uint8_t* fields) const;
+  void multiply(const Item& item, uint8_t* fields, float* sums) const;
+  void store(const Item& item, const float* sums) const;
   void add_bias(float* y, int64_t col, int64_t cols) const {
     if (w_.bias != nullptr) stream_.kernels().add(y, w_.bias + col, cols);
   }
@@ -114,35 +119,46 @@ void RoundedProduct::many() {
   const int64_t item_rows = divide_up(count_, slices);
   stream_.parallel_for(groups * slices, 1, [&](int64_t begin, int64_t end) {
     const Scratch::Lease fields = stream_.scratch().bytes(kStepUnits * kUnit * kTileCols);
+    const Scratch::Lease sums = stream_.scratch().floats(group * item_rows * kTileCols);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first_row = i % slices * item_rows, first_pair = i / slices * group;
-      item(first_row, std::min(item_rows, count_ - first_row), first_pair,
-           std::min(group, pairs - first_pair), fields.as<uint8_t>());
+      const Item item{first_row, std::min(item_rows, count_ - first_row), first_pair,
+                      std::min(group, pairs - first_pair)};
+      multiply(item, fields.as<uint8_t>(), sums.floats());
+      store(item, sums.floats());
     }
   });
 }
 
-/// Steps of the inputs outside, panels inside: the inputs of a step stay in the cache for all panels.
-void RoundedProduct::item(int64_t first_row, int64_t count, int64_t first_pair, int64_t pairs,
-                          uint8_t* fields) const {
+/// Steps of the inputs outside, panels inside: the inputs of a step stay in the cache for all panels, and so do the sums
+/// [pair][row][kTileCols], which would meet in few of its lines if they had the distances of y.
+void RoundedProduct::multiply(const Item& item, uint8_t* fields, float* sums) const {
   const Blocks& blocks = w_.blocks;
+  RoundedRows some = rows(item.first_row, item.rows);
+  some.ldy = kTileCols;
   for (int64_t begin = 0, end = 0; begin < blocks.count; begin = end) {
     const int64_t unit = blocks.begin(begin);
     for (end = begin + 1; end < blocks.count && blocks.ends[end] - unit <= kStepUnits;) ++end;
-    for (int64_t pair = first_pair; pair < first_pair + pairs; ++pair) {
+    for (int64_t pair = 0; pair < item.pairs; ++pair) {
       stream_.check_cancel();
-      const int64_t index = pair * kPairPanels, col = index * kPanel;
-      const RoundedStep step{panel(index), std::min(kPairPanels, panels() - index), blocks, begin, end,
-                             fields};
-      kernels_.unpack(step.first, step.panels, unit, blocks.ends[end - 1], fields);
-      RoundedRows some = rows(first_row, count);
-      some.y = y_ + first_row * w_.outputs + col;
-      some.ldy = w_.outputs;
-      kernels_.multiply(step, some, std::min(kTileCols, w_.outputs - col), begin > 0);
+      const int64_t index = (item.first_pair + pair) * kPairPanels;
+      const int64_t count = std::min(kPairPanels, panels() - index);
+      kernels_.unpack(panel(index), count, unit, blocks.ends[end - 1], fields);
+      some.y = sums + pair * item.rows * kTileCols;
+      kernels_.multiply({panel(index), count, blocks, begin, end, fields}, some, count * kPanel, begin > 0);
     }
   }
-  const int64_t col = first_pair * kTileCols, cols = std::min(pairs * kTileCols, w_.outputs - col);
-  for (int64_t i = 0; i < count; ++i) add_bias(y_ + (first_row + i) * w_.outputs + col, col, cols);
+}
+
+void RoundedProduct::store(const Item& item, const float* sums) const {
+  for (int64_t pair = 0; pair < item.pairs; ++pair) {
+    const int64_t col = (item.first_pair + pair) * kTileCols, cols = std::min(kTileCols, w_.outputs - col);
+    for (int64_t i = 0; i < item.rows; ++i) {
+      float* const y = y_ + (item.first_row + i) * w_.outputs + col;
+      std::copy_n(sums + (pair * item.rows + i) * kTileCols, cols, y);
+      add_bias(y, col, cols);
+    }
+  }
 }
 
 }  // namespace

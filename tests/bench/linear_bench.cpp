@@ -1,6 +1,6 @@
 // Speed of linear layers on the CPU, next to what the machine can do in the same run: multiply-adds of registers for
 // many rows, reads of memory for one row.
-// usage: linear_bench [threads]
+// usage: linear_bench [threads [exact|fast]]
 // With one thread the clock counts the CPU time of that thread, so that a busy machine disturbs less.
 #include <time.h>
 
@@ -74,7 +74,7 @@ double peak_flops(gptq::ThreadPool& pool) {
 #if defined(__x86_64__)
   const std::string set = gptq::cpu::best_kernels().name;
   if (set == "scalar") return 0.0;
-  const bool wide = set == "avx512";
+  const bool wide = set.rfind("avx512", 0) == 0;
   const double seconds = best_seconds([&] {
     pool.parallel_for(pool.threads(), 1,
                       [&](int64_t, int64_t) { wide ? multiply_add_avx512() : multiply_add_avx2(); });
@@ -160,7 +160,9 @@ void run(const gptq::Backend& backend, const Case& c, double flops, double bandw
 
 int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 0;
-  const auto backend = gptq::create_backend("cpu", {.threads = threads});
+  const bool fast = argc > 2 && std::strcmp(argv[2], "fast") == 0;
+  const auto backend = gptq::create_backend(
+      "cpu", {.threads = threads, .compute = fast ? gptq::Compute::fast : gptq::Compute::exact});
   if (backend->threads() == 1) measured_clock = CLOCK_THREAD_CPUTIME_ID;
   gptq::ThreadPool pool(backend->threads());
   const double flops = peak_flops(pool), bandwidth = read_bandwidth(pool);
