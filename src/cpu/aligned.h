@@ -1,6 +1,8 @@
 // A block of memory on a cache line boundary.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -10,17 +12,22 @@
 namespace gptq::cpu {
 
 inline constexpr size_t kCacheLine = 64;
+inline constexpr size_t kHugePage = size_t{2} << 20;
 
-/// Uninitialized bytes, 64-byte aligned; throws std::bad_alloc. Movable, empty by default.
+/// Uninitialized bytes, 64-byte aligned, in huge pages where they are many and the system has such; throws std::bad_alloc. Movable, empty by default.
 class AlignedBlock {
  public:
   AlignedBlock() = default;
   explicit AlignedBlock(size_t bytes) : bytes_(bytes) {
     if (bytes == 0) return;
-    if (bytes > SIZE_MAX - kCacheLine) throw std::bad_alloc();
-    data_ = static_cast<std::byte*>(
-        std::aligned_alloc(kCacheLine, (bytes + kCacheLine - 1) / kCacheLine * kCacheLine));
+    if (bytes > SIZE_MAX - kHugePage) throw std::bad_alloc();
+    const size_t alignment = bytes < kHugePage ? kCacheLine : kHugePage;
+    const size_t whole = (bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
+    data_ = static_cast<std::byte*>(std::aligned_alloc(alignment, whole));
     if (data_ == nullptr) throw std::bad_alloc();
+#if defined(MADV_HUGEPAGE)
+    if (bytes >= kHugePage) (void)::madvise(data_, whole, MADV_HUGEPAGE);  // where not, slower
+#endif
   }
   AlignedBlock(AlignedBlock&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
