@@ -1,4 +1,5 @@
-// One job at a time, offered to all threads through a gate; whoever comes in takes chunks until none is left.
+// One job at a time, offered to all threads through a gate. Each thread has a run of chunks, so that it reads memory in
+// order, and when they are done takes what is left of those of others.
 // Threads that wake late find the gate closed, so the caller never waits for a thread that did no work.
 #include "base/thread_pool.h"
 
@@ -59,11 +60,19 @@ class SignalsBlocked {
 
 using Body = std::function<void(int64_t, int64_t)>;
 
+/// Chunks [next, end) that are left of a thread's run; next may go beyond the end.
+struct alignas(64) Run {
+  std::atomic<int64_t> next{0};
+  int64_t end = 0;
+};
+
 struct Job {
+  explicit Job(int threads) : runs(static_cast<size_t>(threads)) {}
+
   const Body* body = nullptr;
   const std::atomic<bool>* cancel = nullptr;
-  int64_t count = 0, grain = 1, chunks = 0;
-  std::atomic<int64_t> next{0};  // chunk
+  int64_t count = 0, grain = 1;
+  std::vector<Run> runs;  // [thread]
   std::atomic<bool> stopped{false}, failed{false}, cancelled{false};
   std::exception_ptr error;  // written by the one that set `failed`
 
@@ -72,18 +81,30 @@ struct Job {
     cancel = flag;
     count = n;
     grain = std::max<int64_t>(chunk_size, 1);
-    chunks = (count - 1) / grain + 1;
-    next.store(0, std::memory_order_relaxed);
+    const int64_t chunks = (count - 1) / grain + 1;
+    const auto threads = static_cast<int64_t>(runs.size());
+    for (int64_t t = 0; t < threads; ++t) {
+      Run& run = runs[static_cast<size_t>(t)];
+      // like chunks * t / threads, which could overflow
+      const auto first = [&](int64_t i) { return chunks / threads * i + std::min(i, chunks % threads); };
+      run.next.store(first(t), std::memory_order_relaxed);
+      run.end = first(t + 1);
+    }
     stopped.store(false, std::memory_order_relaxed);
     failed.store(false, std::memory_order_relaxed);
     cancelled.store(false, std::memory_order_relaxed);
     error = nullptr;
   }
 
-  void work() noexcept {
+  /// As thread number `own`, 0 the caller.
+  void work(size_t own) noexcept {
+    for (size_t i = 0; i < runs.size(); ++i) take(runs[(own + i) % runs.size()]);
+  }
+
+  void take(Run& run) noexcept {
     while (!stopped.load(std::memory_order_relaxed)) {
-      const int64_t chunk = next.fetch_add(1, std::memory_order_relaxed);
-      if (chunk >= chunks) return;
+      const int64_t chunk = run.next.fetch_add(1, std::memory_order_relaxed);
+      if (chunk >= run.end) return;
       if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
         cancelled.store(true, std::memory_order_relaxed);
         stopped.store(true, std::memory_order_relaxed);
@@ -106,12 +127,22 @@ struct Job {
   }
 };
 
+void work_alone(int64_t count, int64_t grain, const Body& body, const std::atomic<bool>* cancel) {
+  for (int64_t first = 0; first < count;) {
+    if (cancel != nullptr && cancel->load(std::memory_order_relaxed))
+      throw Error(Status::cancelled, "cancelled");
+    const int64_t end = count - first < grain ? count : first + grain;
+    body(first, end);
+    first = end;
+  }
+}
+
 constexpr uint32_t kOpen = 0x80000000u;
 
 }  // namespace
 
 struct ThreadPool::State {
-  explicit State(int n) : threads(std::max(n, 1)) {}
+  explicit State(int n) : threads(std::max(n, 1)), job(threads) {}
 
   const int threads;
   std::atomic<bool> busy{false};
@@ -128,13 +159,13 @@ struct ThreadPool::State {
     const SignalsBlocked blocked;
     try {
       workers.reserve(static_cast<size_t>(threads) - 1);
-      for (int i = 1; i < threads; ++i) workers.emplace_back([this] { serve(); });
+      for (int i = 1; i < threads; ++i) workers.emplace_back([this, i] { serve(static_cast<size_t>(i)); });
     } catch (const std::exception&) {
       // the system gives no more threads, or no memory for them: those there are do the work
     }
   }
 
-  void serve() {
+  void serve(size_t number) {
     pthread_setname_np(pthread_self(), "gptq");
     uint32_t seen = 0;
     while (true) {
@@ -143,7 +174,7 @@ struct ThreadPool::State {
       seen = epoch.load(std::memory_order_acquire);
       if (ending.load(std::memory_order_acquire)) return;
       if (!enter()) continue;
-      job.work();
+      job.work(number);
       gate.fetch_sub(1, std::memory_order_acq_rel);
       gate.notify_one();
     }
@@ -194,11 +225,7 @@ void ThreadPool::parallel_for(int64_t count, int64_t grain, const Body& body,
   State& state = *state_;
   const bool alone = state.threads == 1 || count <= grain;
   if (alone || state.busy.exchange(true, std::memory_order_acquire)) {
-    Job own;
-    own.begin(count, grain, body, cancel);
-    own.work();
-    own.finish();
-    return;
+    return work_alone(count, std::max<int64_t>(grain, 1), body, cancel);
   }
   struct Release {
     std::atomic<bool>& busy;
@@ -207,7 +234,7 @@ void ThreadPool::parallel_for(int64_t count, int64_t grain, const Body& body,
   state.start();
   state.job.begin(count, grain, body, cancel);
   state.open_gate();
-  state.job.work();
+  state.job.work(0);
   state.close_gate();
   state.job.finish();
 }

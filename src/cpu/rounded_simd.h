@@ -42,6 +42,7 @@ void dot_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& row
   const Ints mask = Ints::set(static_cast<int32_t>(UINT32_MAX / 255 * ((1u << kBits) - 1)));
   const int64_t stride = panel_words(panel.units, kBits);
   const uint32_t* words = panel.words;
+  const uint32_t* const turn = words + stride - kPrefetch;  // from where on the next panels are fetched
   const int8_t* q = rows.q;
   Floats total[kX][kColumns];
   unrolled<kX * kColumns>([&](auto i) { total[i.value / kColumns][i.value % kColumns] = Floats::set(0.0f); });
@@ -53,10 +54,11 @@ void dot_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& row
     });
     for (int64_t w = (blocks.ends[b] - blocks.begin(b)) * (kUnit / kPerWord); w > 0;
          --w, words += kPanel, q += kPerWord) {
+      const int64_t ahead = kPrefetch + (words < turn ? 0 : (kPanels - 1) * stride);
       unrolled<kColumns>([&](auto c) {
         const uint32_t* p = words + c.value / kParts * stride + c.value % kParts * kW;
         if constexpr (c.value % kParts == 0)
-          _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetch), _MM_HINT_T0);
+          _mm_prefetch(reinterpret_cast<const char*>(p + ahead), _MM_HINT_T0);
         const Ints word = Ints::load(p);
         unrolled<kPerWord / 8>([&](auto j) {
           const Ints even = word.fields<2 * j.value * kBits>(mask),
