@@ -55,6 +55,12 @@ class Vector {
   virtual int64_t size() const = 0;
 };
 
+/// What one of several Linears makes of the same rows.
+struct Projection {
+  const Linear* w;
+  Matrix y;
+};
+
 /// Where a row belongs: which sequence of the cache, and its place in it.
 struct Row {
   int32_t sequence = 0;
@@ -182,6 +188,10 @@ class Stream {
   virtual void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) = 0;
   /// y = x W^T + b. x [M, in], y [M, out]; they do not overlap.
   virtual void linear(const Linear& w, Matrix x, Matrix y) = 0;
+  /// linear() of each, in one go where the backend gains by it.
+  virtual void linears(Matrix x, std::span<const Projection> projections) {
+    for (const Projection& p : projections) linear(*p.w, x, p.y);
+  }
   /// Rotates q [M, heads * key_dim] in place; rotates k [M, kv_heads * key_dim] in place and stores it, with
   /// v [M, kv_heads * value_dim], at (sequence, position) of `layer`. The cache has room (reserve()).
   virtual void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
@@ -255,8 +265,8 @@ class Stream {
 };
 
 enum class Compute : uint8_t {
-  exact,        // fp32 activations and accumulation
-  fast,         // for running models: whatever the backend finds fastest within its stated error
+  exact,  // fp32 activations and accumulation
+  fast,   // for running models: whatever the backend finds fastest within its stated error
   calibration,  // for quantizing them: as fast, but products near enough to exact ones for the weights to show no trace
 };
 

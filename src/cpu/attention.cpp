@@ -46,6 +46,14 @@ struct Partial {
   float* sum;
 };
 
+/// Of an item.
+struct Workspace {
+  float* queries;  // packed for the tile
+  float* scores;   // [queries][kPagePositions]
+  float* weights;  // the same, packed for the tile
+  float* wide;     // keys or values of a page in fp32
+};
+
 /// To bf16 and back.
 float rounded(float x) { return bf16_to_float(float_to_bf16(x)); }
 
@@ -71,8 +79,9 @@ class Attention {
   void make_blocks();
   void compute(const Item& item, float* partials);
   void load_queries(const Block& block, int64_t kv_head, float* plain, float* packed) const;
-  void visit_page(const Block& block, int64_t kv_head, Range positions, const float* queries, float* scores,
-                  float* weights, const Partial& result) const;
+  void visit_page(const Block& block, int64_t kv_head, Range positions, const Workspace& work,
+                  const Partial& result) const;
+  const float* widened(const std::byte* elements, int64_t count, float* wide) const;
   void bend(const Block& block, int64_t kv_head, Range positions, float* scores) const;
   void soften(const Block& block, Range positions, float* scores, const Partial& result) const;
   void finish(const Block& block, int64_t kv_head, const Partial& result) const;
@@ -163,17 +172,17 @@ void Attention::compute(const Item& item, float* partials) {
   const Block& block = *item.block;
   const int64_t n = queries(block), padded = tiles(n) * k_.tile_rows;
   const int64_t page = padded * kPagePositions;
+  const int64_t widest = std::max(p_.key_dim, p_.value_dim) * kPagePositions + kTileCols;
   const Scratch::Lease lease =
-      stream_.scratch().floats(padded * p_.key_dim * 2 + 2 * page + n * partial_floats_);
-  float* packed = lease.floats();
-  float* plain = packed + padded * p_.key_dim;
-  float* scores = plain + padded * p_.key_dim;
-  float* weights = scores + page;
+      stream_.scratch().floats(padded * p_.key_dim * 2 + 2 * page + widest + n * partial_floats_);
+  float* const plain = lease.floats();
+  const Workspace work{plain + padded * p_.key_dim, plain + 2 * padded * p_.key_dim,
+                       plain + 2 * padded * p_.key_dim + page, plain + 2 * padded * p_.key_dim + 2 * page};
   const bool whole = block.parts == 1;
   const Partial result =
-      partial_at(whole ? weights + page : partial_of(block, item.kv_head, item.part, partials), n);
+      partial_at(whole ? work.wide + widest : partial_of(block, item.kv_head, item.part, partials), n);
 
-  load_queries(block, item.kv_head, plain, packed);
+  load_queries(block, item.kv_head, plain, work.queries);
   std::fill_n(result.out, n * p_.value_dim, 0.0f);
   std::fill_n(result.max, n, kNone);
   std::fill_n(result.sum, n, 0.0f);
@@ -184,7 +193,7 @@ void Attention::compute(const Item& item, float* partials) {
   }
   for (int64_t at = range.begin; at < range.end;) {
     const int64_t next = std::min(range.end, (at / kPagePositions + 1) * kPagePositions);
-    visit_page(block, item.kv_head, {at, next}, packed, scores, weights, result);
+    visit_page(block, item.kv_head, {at, next}, work, result);
     at = next;
   }
   if (whole) finish(block, item.kv_head, result);
@@ -203,11 +212,20 @@ void Attention::load_queries(const Block& block, int64_t kv_head, float* plain, 
   }
 }
 
-/// Positions lie in one page. scores [queries][kPagePositions]; weights holds the same, packed for the tile.
-void Attention::visit_page(const Block& block, int64_t kv_head, Range positions, const float* queries_packed,
-                           float* scores, float* weights, const Partial& result) const {
+/// Elements of the cache in fp32, in `wide` where they are not.
+const float* Attention::widened(const std::byte* elements, int64_t count, float* wide) const {
+  if (cache_.element() == Dense::f32) return reinterpret_cast<const float*>(elements);
+  k_.widen(cache_.element(), elements, count, wide);
+  return wide;
+}
+
+/// Positions lie in one page.
+void Attention::visit_page(const Block& block, int64_t kv_head, Range positions, const Workspace& work,
+                           const Partial& result) const {
+  const auto [queries_packed, scores, weights, wide] = work;
   const int32_t sequence = rows_[static_cast<size_t>(block.first_row)].sequence;
-  const float* keys = cache_.keys(sequence, positions.begin, layer_, kv_head);
+  const float* keys =
+      widened(cache_.keys(sequence, positions.begin, layer_, kv_head), p_.key_dim * kPagePositions, wide);
   const int64_t n = queries(block), dim = p_.key_dim, value_dim = p_.value_dim;
   const int64_t begin = positions.begin % kPagePositions, count = positions.end - positions.begin;
   for (int64_t c = begin / kTileCols * kTileCols; c < begin + count; c += kTileCols) {
@@ -219,7 +237,9 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
   }
   if (p_.softcap > 0 || p_.slopes != nullptr) bend(block, kv_head, positions, scores);
   soften(block, positions, scores, result);
-  const float* values = cache_.values(sequence, positions.begin, layer_, kv_head) + begin * value_dim;
+  const std::byte* const first_value =
+      cache_.values(sequence, positions.begin, layer_, kv_head) + begin * value_dim * cache_.element_bytes();
+  const float* values = widened(first_value, count * value_dim, wide);
   for (int64_t first = 0; first < n; first += k_.tile_rows) {
     const int64_t tile_rows = std::min(k_.tile_rows, n - first);
     k_.pack(Dense::f32, scores + first * kPagePositions + begin, kPagePositions, tile_rows, count, weights,

@@ -250,9 +250,13 @@ void widen(Dense type, const void* in, int64_t n, float* out) {
 /// kX rows of x with kRows rows of weights: as many streams of weights, each widened once.
 template <Dense kType, int kRows, int kX>
 void dot_block(const void* w, int64_t k, const float* x, float* y, int64_t ldy) {
+  constexpr int64_t kAhead = 1024 / element_bytes(kType);  // elements
   Vec sums[kX][kRows];
   unrolled<kX * kRows>([&](auto i) { sums[i.value / kRows][i.value % kRows] = Vec::zero(); });
   const auto step = [&](int64_t i, auto load_w, auto load_x) {
+    // the end of a row fetches the one that comes next instead of its neighbour, which has been read
+    const int64_t ahead = i + kAhead + (i + kAhead < k ? 0 : (kRows - 1) * k);
+    unrolled<kRows>([&](auto r) { _mm_prefetch(at(kType, w, r.value * k + ahead), _MM_HINT_T0); });
     Vec weights[kRows];
     unrolled<kRows>([&](auto r) { weights[r.value] = load_w(at(kType, w, r.value * k + i)); });
     unrolled<kX>([&](auto m) {

@@ -10,7 +10,7 @@
 
 namespace gptq::cpu {
 
-CpuKvCache::CpuKvCache(const CacheShape& shape) : shape_(shape) {
+CpuKvCache::CpuKvCache(const CacheShape& shape, Dense element) : shape_(shape), element_(element) {
   uint64_t page = 0, state = 0;
   for (const CacheLayer& layer : shape.layers) {
     const std::array<int64_t, 5> sizes{layer.kv_heads, layer.key_dim, layer.value_dim, layer.state,
@@ -20,16 +20,16 @@ CpuKvCache::CpuKvCache(const CacheShape& shape) : shape_(shape) {
     }
     first_.push_back(static_cast<int64_t>(page));
     const auto head = checked_product(std::array{layer.key_dim + layer.value_dim, kPagePositions});
-    const auto floats = head ? checked_mul(*head, static_cast<uint64_t>(layer.kv_heads)) : head;
-    if (!floats || *floats > INT64_MAX / 8 - page)
+    const auto elements = head ? checked_mul(*head, static_cast<uint64_t>(layer.kv_heads)) : head;
+    if (!elements || *elements > INT64_MAX / 8 - page)
       throw Error(Status::out_of_memory, "a page of the cache does not fit in memory");
-    page += *floats;
+    page += *elements;
     first_state_.push_back(static_cast<int64_t>(state));
     state += static_cast<uint64_t>(layer.state);
   }
   state_bytes_ = static_cast<size_t>(state) * sizeof(float);
   if (state > 0) states_.resize(static_cast<size_t>(shape.sequences));
-  page_bytes_ = (static_cast<size_t>(page) + kTileCols) * sizeof(float);
+  page_bytes_ = (static_cast<size_t>(page) + kTileCols) * static_cast<size_t>(element_bytes());
   pages_.resize(static_cast<size_t>(shape.sequences));
 }
 
@@ -135,20 +135,20 @@ void CpuKvCache::require(const Row& row) const {
               cat("position ", row.position, " of sequence ", row.sequence, " is not reserved"));
 }
 
-float* CpuKvCache::layer_page(int32_t sequence, int64_t position, int64_t layer) const {
+std::byte* CpuKvCache::element_at(int32_t sequence, int64_t position, int64_t layer, int64_t element) const {
   const AlignedBlock& page =
       pages_[static_cast<size_t>(sequence)][static_cast<size_t>(position / kPagePositions)];
-  return page.as<float>() + first_[static_cast<size_t>(layer)];
+  return page.data() + (first_[static_cast<size_t>(layer)] + element) * element_bytes();
 }
 
-float* CpuKvCache::keys(int32_t sequence, int64_t position, int64_t index, int64_t kv_head) const {
-  return layer_page(sequence, position, index) + kv_head * layer(index).key_dim * kPagePositions;
+std::byte* CpuKvCache::keys(int32_t sequence, int64_t position, int64_t index, int64_t kv_head) const {
+  return element_at(sequence, position, index, kv_head * layer(index).key_dim * kPagePositions);
 }
 
-float* CpuKvCache::values(int32_t sequence, int64_t position, int64_t index, int64_t kv_head) const {
+std::byte* CpuKvCache::values(int32_t sequence, int64_t position, int64_t index, int64_t kv_head) const {
   const CacheLayer& shape = layer(index);
-  return layer_page(sequence, position, index) +
-         (shape.kv_heads * shape.key_dim + kv_head * shape.value_dim) * kPagePositions;
+  return element_at(sequence, position, index,
+                    (shape.kv_heads * shape.key_dim + kv_head * shape.value_dim) * kPagePositions);
 }
 
 float* CpuKvCache::state(int32_t sequence, int64_t layer) const {

@@ -1,9 +1,9 @@
 // Keys and values in pages of kPagePositions positions, so that sequences grow and shrink without moving anything.
 //
-// One page serves all layers of a sequence. Per layer, in fp32:
+// One page serves all layers of a sequence. Per layer, in fp32 or fp16:
 //   keys   [kv_head][dim][position in page]   transposed: q K^T and P V both read rows of positions or of dims
 //   values [kv_head][position in page][dim]
-// Rows of values may be read kTileCols floats wide; the slack at the end of the page allows it.
+// Rows of values may be read kTileCols elements wide; the slack at the end of the page allows it.
 //
 // States have a block for each sequence, layer after layer, and another for what mark() copies.
 #pragma once
@@ -22,7 +22,8 @@ static_assert(kPagePositions % kTileCols == 0);
 
 class CpuKvCache final : public KvCache {
  public:
-  explicit CpuKvCache(const CacheShape& shape);
+  /// Keys and values as Dense::f32 or Dense::f16, which takes what is beyond its range as its largest number.
+  CpuKvCache(const CacheShape& shape, Dense element);
 
   void reserve(int32_t sequence, int64_t length) override;
   void mark(int32_t sequence) override;
@@ -34,10 +35,12 @@ class CpuKvCache final : public KvCache {
   int64_t capacity(int32_t sequence) const;
   /// Status::internal unless there is room for the row.
   void require(const Row& row) const;
-  /// [key_dim][kPagePositions] of the page that holds `position`.
-  float* keys(int32_t sequence, int64_t position, int64_t layer, int64_t kv_head) const;
+  Dense element() const { return element_; }
+  int64_t element_bytes() const { return element_ == Dense::f32 ? 4 : 2; }
+  /// [key_dim][kPagePositions] elements of the page that holds `position`.
+  std::byte* keys(int32_t sequence, int64_t position, int64_t layer, int64_t kv_head) const;
   /// [kPagePositions][value_dim] likewise.
-  float* values(int32_t sequence, int64_t position, int64_t layer, int64_t kv_head) const;
+  std::byte* values(int32_t sequence, int64_t position, int64_t layer, int64_t kv_head) const;
   /// The state of a layer, and how many positions have gone into it, which is for the caller to count.
   float* state(int32_t sequence, int64_t layer) const;
   int64_t& state_positions(int32_t sequence, int64_t layer);
@@ -49,14 +52,15 @@ class CpuKvCache final : public KvCache {
     std::vector<int64_t> positions;  // [layer] that `now` has seen
     int64_t mark = 0;                // that `marked` has
   };
-  float* layer_page(int32_t sequence, int64_t position, int64_t layer) const;
+  std::byte* element_at(int32_t sequence, int64_t position, int64_t layer, int64_t element) const;
   int64_t positions_of(const States& states) const;
   void reserve_state(States& states) const;
   int64_t truncate_state(States& states, int64_t length) const;
 
   CacheShape shape_;
-  std::vector<int64_t> first_;        // of each layer in a page, in floats
-  std::vector<int64_t> first_state_;  // likewise in a block of states
+  Dense element_;
+  std::vector<int64_t> first_;        // of each layer in a page, in elements
+  std::vector<int64_t> first_state_;  // likewise in a block of states, in floats
   size_t state_bytes_ = 0;
   std::vector<States> states_;  // [sequence]; none where no layer has one
   size_t page_bytes_;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "backend/bias.h"
+#include "cpu/rounded_product.h"
 #include "cpu/stream_cpu.h"
 #include "cpu/tiled_product.h"
 
@@ -13,6 +15,8 @@ class CpuLinear : public Linear {
  public:
   /// y = x W^T + b
   virtual void apply(CpuStream& stream, Matrix x, Matrix y) const = 0;
+  /// Its weights for rounded_products(), if they are of the kind; they live as long as the Linear.
+  virtual std::optional<RoundedWeights> rounded() const { return std::nullopt; }
   /// out[0..in_features) = W[index]
   virtual void read_row(const Kernels& kernels, int64_t index, float* out) const = 0;
 };

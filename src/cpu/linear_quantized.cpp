@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "cpu/linear.h"
-#include "cpu/rounded_product.h"
 
 namespace gptq::cpu {
 namespace {
@@ -25,6 +24,11 @@ class QuantizedLinear final : public CpuLinear {
   }
   QTensor unpack() const override;
   void apply(CpuStream& stream, Matrix x, Matrix y) const override;
+  std::optional<RoundedWeights> rounded() const override {
+    if (field_bits_ > 4 || units_ == 0) return std::nullopt;
+    const Blocks blocks{block_ends_.data(), block_groups_.data(), static_cast<int64_t>(block_ends_.size())};
+    return RoundedWeights{panel(0), blocks, inputs_, outputs_, order_, bias()};
+  }
   void read_row(const Kernels& kernels, int64_t index, float* out) const override;
 
  private:
@@ -32,9 +36,6 @@ class QuantizedLinear final : public CpuLinear {
   void pack_panel(const QTensor& q, int64_t panel);
   void by_panels(CpuStream& stream, const float* x, Matrix y) const;
   void cut_blocks();
-  Blocks blocks() const {
-    return {block_ends_.data(), block_groups_.data(), static_cast<int64_t>(block_ends_.size())};
-  }
 
   int64_t padded() const { return units_ * kUnit; }
   int64_t panels() const { return (outputs_ + kPanel - 1) / kPanel; }
@@ -186,6 +187,10 @@ QTensor QuantizedLinear::unpack() const {
 }
 
 void QuantizedLinear::apply(CpuStream& stream, Matrix x, Matrix y) const {
+  if (const auto weights = stream.rounds_inputs() ? rounded() : std::nullopt) {
+    const RoundedTask task{*weights, row(y, 0)};
+    return rounded_products(stream, x, {&task, 1});
+  }
   const float* in = row(x, 0);
   const Scratch::Lease gathered = stream.scratch().floats(order_.empty() ? 0 : x.rows * padded());
   if (!order_.empty()) {
@@ -193,9 +198,6 @@ void QuantizedLinear::apply(CpuStream& stream, Matrix x, Matrix y) const {
       for (int64_t i = begin; i < end; ++i) gather(row(x, i), gathered.floats() + i * padded());
     });
     in = gathered.floats();
-  }
-  if (stream.rounds_inputs() && field_bits_ <= 4 && units_ > 0) {
-    return rounded_product(stream, {panel(0), blocks(), outputs_, bias()}, in, x.rows, row(y, 0));
   }
   if (x.rows <= kFewRows) {
     by_panels(stream, in, y);

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "base/text.h"
 #include "cpu/kv_cache.h"
 #include "cpu/stream_cpu.h"
@@ -30,15 +31,27 @@ void rotate_row(const RopeRows& rope, int64_t i, float* heads, int64_t count, in
   }
 }
 
-void store(CpuKvCache& cache, int64_t layer, Row at, const float* k, const float* v) {
+/// Writes x as an element of the cache.
+void put(Dense type, float x, std::byte* to) {
+  if (type == Dense::f32) {
+    std::memcpy(to, &x, sizeof x);
+    return;
+  }
+  constexpr float kMost = 65504.0f;
+  const uint16_t half = float_to_fp16(x > kMost ? kMost : x < -kMost ? -kMost : x);
+  std::memcpy(to, &half, sizeof half);
+}
+
+void store(const CpuKvCache& cache, int64_t layer, Row at, const float* k, const float* v) {
   const CacheLayer& shape = cache.layer(layer);
-  const int64_t slot = at.position % kPagePositions;
+  const int64_t slot = at.position % kPagePositions, bytes = cache.element_bytes();
   for (int64_t h = 0; h < shape.kv_heads; ++h) {
-    float* keys = cache.keys(at.sequence, at.position, layer, h);
-    for (int64_t d = 0; d < shape.key_dim; ++d) keys[d * kPagePositions + slot] = k[h * shape.key_dim + d];
-    if (shape.value_dim == 0) continue;
-    std::memcpy(cache.values(at.sequence, at.position, layer, h) + slot * shape.value_dim,
-                v + h * shape.value_dim, static_cast<size_t>(shape.value_dim) * sizeof(float));
+    std::byte* const keys = cache.keys(at.sequence, at.position, layer, h);
+    for (int64_t d = 0; d < shape.key_dim; ++d)
+      put(cache.element(), k[h * shape.key_dim + d], keys + (d * kPagePositions + slot) * bytes);
+    std::byte* const values = cache.values(at.sequence, at.position, layer, h);
+    for (int64_t d = 0; d < shape.value_dim; ++d)
+      put(cache.element(), v[h * shape.value_dim + d], values + (slot * shape.value_dim + d) * bytes);
   }
 }
 

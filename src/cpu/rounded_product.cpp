@@ -1,7 +1,9 @@
-// Few rows meet the weights as they lie; for more, the fields of a panel are taken out once for all rows.
+// Few rows meet the weights as they lie, all tasks side by side; for more, the fields of a panel are taken out once for all
+// rows.
 #include "cpu/rounded_product.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace gptq::cpu {
 namespace {
@@ -13,110 +15,155 @@ constexpr int64_t kMostPairs = 4;  // pairs of panels of one item
 constexpr int64_t kLeastItemRows = 48;
 constexpr int64_t kMostItemRows = 528;      // a multiple of what multiply() of every set takes at once
 constexpr int64_t kStepUnits = 32;          // whose fields, 32 columns of bytes, stay in the first cache
-constexpr int64_t kInlineInputs = 1 << 14;  // rounded by the calling thread
+constexpr int64_t kInlineInputs = 1 << 14;  // so many are rounded by the calling thread
 
 int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+int64_t panels_of(const RoundedWeights& w) { return divide_up(w.outputs, kPanel); }
+
+QPanel panel_of(const RoundedWeights& w, int64_t index) {
+  const int64_t parameters = index * w.first.groups * kPanel;
+  QPanel p = w.first;
+  p.words += index * panel_words(p.units, p.bits);
+  p.scales += parameters;
+  if (p.zeros != nullptr) p.zeros += parameters;
+  return p;
+}
+
+/// x as the weights want it.
+class RoundedInputs {
+ public:
+  RoundedInputs(CpuStream& stream, Matrix x, const RoundedWeights& w)
+      : w_(w),
+        inputs_(w.first.units * kUnit),
+        // some bytes more than a power of two: rows should not meet in one line of the cache
+        stride_(divide_up(inputs_, 64) * 64 + 64),
+        q_(stream.scratch().bytes(static_cast<size_t>(x.rows * stride_))),
+        scales_(stream.scratch().floats(x.rows * w.blocks.count)),
+        sums_(stream.scratch().floats(x.rows * w.blocks.count)) {
+    if (x.rows * inputs_ <= kInlineInputs) {
+      round(stream, x, 0, x.rows);
+    } else {
+      stream.parallel_for(x.rows, 4, [&](int64_t begin, int64_t end) { round(stream, x, begin, end); });
+    }
+  }
+
+  bool fit(const RoundedWeights& w) const {
+    return w_.order.empty() && w.order.empty() && w.first.bits == w_.first.bits &&
+           std::equal(w.blocks.ends, w.blocks.ends + w.blocks.count, w_.blocks.ends,
+                      w_.blocks.ends + w_.blocks.count);
+  }
+
+  RoundedRows rows(int64_t first, int64_t count, float* y, int64_t ldy) const {
+    const int64_t block = first * w_.blocks.count;
+    return {count,
+            q_.as<int8_t>() + first * stride_,
+            stride_,
+            scales_.floats() + block,
+            sums_.as<int32_t>() + block,
+            y,
+            ldy};
+  }
+
+ private:
+  void round(CpuStream& stream, Matrix x, int64_t begin, int64_t end) const {
+    const Scratch::Lease sorted = stream.scratch().floats(w_.order.empty() ? 0 : inputs_);
+    for (int64_t i = begin; i < end; ++i) {
+      const float* in = row(x, i);
+      if (!w_.order.empty()) {
+        for (size_t place = 0; place < w_.order.size(); ++place)
+          sorted.floats()[place] = w_.order[place] < 0 ? 0.0f : in[w_.order[place]];
+        in = sorted.floats();
+      }
+      stream.kernels().rounded->round(in, w_.blocks, w_.first.bits, q_.as<int8_t>() + i * stride_,
+                                      scales_.floats() + i * w_.blocks.count,
+                                      sums_.as<int32_t>() + i * w_.blocks.count);
+    }
+  }
+
+  RoundedWeights w_;
+  int64_t inputs_, stride_;
+  Scratch::Lease q_, scales_, sums_;
+};
+
+/// Chunks [first_chunk, first_chunk + chunks of the task) of all.
+struct FewTask {
+  const RoundedTask* task;
+  size_t inputs;  // number of its RoundedInputs
+  int64_t first_chunk;
+};
+
+void few_rows(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
+  std::vector<RoundedInputs> inputs;
+  std::vector<FewTask> all;
+  inputs.reserve(tasks.size());
+  int64_t chunks = 0;
+  for (const RoundedTask& task : tasks) {
+    size_t i = 0;
+    while (i < inputs.size() && !inputs[i].fit(task.weights)) ++i;
+    if (i == inputs.size()) inputs.emplace_back(stream, x, task.weights);
+    all.push_back({&task, i, chunks});
+    chunks += divide_up(panels_of(task.weights), kPanelsPerChunk);
+  }
+  const auto multiply = [&](const FewTask& few, int64_t chunk) {
+    constexpr int64_t kColumns = kPanelsPerChunk * kPanel;
+    alignas(64) float out[kFewRows * kColumns];
+    const RoundedWeights& w = few.task->weights;
+    const int64_t begin = (chunk - few.first_chunk) * kPanelsPerChunk;
+    const int64_t count = std::min(kPanelsPerChunk, panels_of(w) - begin);
+    stream.kernels().rounded->dot(panel_of(w, begin), w.blocks, count,
+                                  inputs[few.inputs].rows(0, x.rows, out, kColumns));
+    const int64_t col = begin * kPanel, cols = std::min(count * kPanel, w.outputs - col);
+    for (int64_t i = 0; i < x.rows; ++i) {
+      if (w.bias != nullptr) stream.kernels().add(out + i * kColumns, w.bias + col, cols);
+      std::copy_n(out + i * kColumns, cols, few.task->y + i * w.outputs + col);
+    }
+  };
+  stream.parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      size_t t = all.size() - 1;
+      while (all[t].first_chunk > chunk) --t;
+      multiply(all[t], chunk);
+    }
+  });
+}
 
 struct Item {
   int64_t first_row, rows, first_pair, pairs;
 };
 
-class RoundedProduct {
+/// One task for many rows.
+class ManyRows {
  public:
-  RoundedProduct(CpuStream& stream, const RoundedWeights& weights, int64_t rows, float* y)
-      : stream_(stream), kernels_(*stream.kernels().rounded), w_(weights), count_(rows), y_(y) {}
+  ManyRows(CpuStream& stream, const RoundedTask& task, Matrix x)
+      : stream_(stream),
+        kernels_(*stream.kernels().rounded),
+        w_(task.weights),
+        y_(task.y),
+        count_(x.rows),
+        inputs_(stream, x, task.weights) {}
 
-  void run(const float* x);
+  void run();
 
  private:
-  void round(const float* x);
-  void few();
-  void many();
   void multiply(const Item& item, uint8_t* fields, float* sums) const;
   void store(const Item& item, const float* sums) const;
-  void add_bias(float* y, int64_t col, int64_t cols) const {
-    if (w_.bias != nullptr) stream_.kernels().add(y, w_.bias + col, cols);
-  }
-
-  int64_t inputs() const { return w_.first.units * kUnit; }
-  int64_t panels() const { return divide_up(w_.outputs, kPanel); }
-  QPanel panel(int64_t index) const {
-    const int64_t parameters = index * w_.first.groups * kPanel;
-    QPanel p = w_.first;
-    p.words += index * panel_words(p.units, p.bits);
-    p.scales += parameters;
-    if (p.zeros != nullptr) p.zeros += parameters;
-    return p;
-  }
-  RoundedRows rows(int64_t first, int64_t count) const {
-    return {count,
-            rows_.q + first * rows_.ldq,
-            rows_.ldq,
-            rows_.scales + first * w_.blocks.count,
-            rows_.sums + first * w_.blocks.count,
-            nullptr,
-            0};
-  }
 
   CpuStream& stream_;
   const RoundedKernels& kernels_;
   const RoundedWeights& w_;
-  int64_t count_;
   float* y_;
-  RoundedRows rows_{};
+  int64_t count_;
+  RoundedInputs inputs_;
 };
 
-void RoundedProduct::run(const float* x) {
-  // some bytes more than a power of two: rows should not meet in one line of the cache
-  const int64_t stride = divide_up(inputs(), 64) * 64 + 64;
-  const Scratch::Lease q = stream_.scratch().bytes(static_cast<size_t>(count_ * stride));
-  const Scratch::Lease parameters = stream_.scratch().floats(2 * count_ * w_.blocks.count);
-  rows_ = {count_,
-           q.as<int8_t>(),
-           stride,
-           parameters.floats(),
-           parameters.as<int32_t>() + count_ * w_.blocks.count,
-           nullptr,
-           0};
-  round(x);
-  count_ <= kFewRows ? few() : many();
-}
-
-void RoundedProduct::round(const float* x) {
-  const auto part = [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      kernels_.round(x + i * inputs(), w_.blocks, w_.first.bits, const_cast<int8_t*>(rows_.q) + i * rows_.ldq,
-                     const_cast<float*>(rows_.scales) + i * w_.blocks.count,
-                     const_cast<int32_t*>(rows_.sums) + i * w_.blocks.count);
-    }
-  };
-  if (count_ * inputs() <= kInlineInputs) return part(0, count_);
-  stream_.parallel_for(count_, 4, part);
-}
-
-void RoundedProduct::few() {
-  stream_.parallel_for(panels(), kPanelsPerChunk, [&](int64_t begin, int64_t end) {
-    constexpr int64_t kColumns = kPanelsPerChunk * kPanel;
-    alignas(64) float out[kFewRows * kColumns];
-    RoundedRows all = rows(0, count_);
-    all.y = out;
-    all.ldy = kColumns;
-    kernels_.dot(panel(begin), w_.blocks, end - begin, all);
-    const int64_t col = begin * kPanel, cols = std::min(end * kPanel, w_.outputs) - col;
-    for (int64_t i = 0; i < count_; ++i) {
-      add_bias(out + i * kColumns, col, cols);
-      std::copy_n(out + i * kColumns, cols, y_ + i * w_.outputs + col);
-    }
-  });
-}
-
 /// An item of work is some pairs of panels by some rows: no result depends on the split.
-void RoundedProduct::many() {
-  const int64_t pairs = divide_up(panels(), kPairPanels), wanted = 4 * stream_.threads();
+void ManyRows::run() {
+  const int64_t pairs = divide_up(panels_of(w_), kPairPanels), wanted = 4 * stream_.threads();
   const int64_t group = std::clamp<int64_t>(pairs / wanted, 1, kMostPairs), groups = divide_up(pairs, group);
   const int64_t cuts = std::max(divide_up(wanted, groups), divide_up(count_, kMostItemRows));
-  const int64_t slices = std::max<int64_t>(1, std::min(cuts, count_ / kLeastItemRows));
-  const int64_t item_rows = divide_up(count_, slices);
+  const int64_t item_rows = divide_up(count_, std::max<int64_t>(1, std::min(cuts, count_ / kLeastItemRows)));
+  const int64_t slices = divide_up(count_, item_rows);
   stream_.parallel_for(groups * slices, 1, [&](int64_t begin, int64_t end) {
     const Scratch::Lease fields = stream_.scratch().bytes(kStepUnits * kUnit * kTileCols);
     const Scratch::Lease sums = stream_.scratch().floats(group * item_rows * kTileCols);
@@ -132,40 +179,42 @@ void RoundedProduct::many() {
 
 /// Steps of the inputs outside, panels inside: the inputs of a step stay in the cache for all panels, and so do the sums
 /// [pair][row][kTileCols], which would meet in few of its lines if they had the distances of y.
-void RoundedProduct::multiply(const Item& item, uint8_t* fields, float* sums) const {
+void ManyRows::multiply(const Item& item, uint8_t* fields, float* sums) const {
   const Blocks& blocks = w_.blocks;
-  RoundedRows some = rows(item.first_row, item.rows);
-  some.ldy = kTileCols;
   for (int64_t begin = 0, end = 0; begin < blocks.count; begin = end) {
     const int64_t unit = blocks.begin(begin);
     for (end = begin + 1; end < blocks.count && blocks.ends[end] - unit <= kStepUnits;) ++end;
     for (int64_t pair = 0; pair < item.pairs; ++pair) {
       stream_.check_cancel();
       const int64_t index = (item.first_pair + pair) * kPairPanels;
-      const int64_t count = std::min(kPairPanels, panels() - index);
-      kernels_.unpack(panel(index), count, unit, blocks.ends[end - 1], fields);
-      some.y = sums + pair * item.rows * kTileCols;
-      kernels_.multiply({panel(index), count, blocks, begin, end, fields}, some, count * kPanel, begin > 0);
+      const int64_t count = std::min(kPairPanels, panels_of(w_) - index);
+      const QPanel panel = panel_of(w_, index);
+      kernels_.unpack(panel, count, unit, blocks.ends[end - 1], fields);
+      kernels_.multiply(
+          {panel, count, blocks, begin, end, fields},
+          inputs_.rows(item.first_row, item.rows, sums + pair * item.rows * kTileCols, kTileCols),
+          count * kPanel, begin > 0);
     }
   }
 }
 
-void RoundedProduct::store(const Item& item, const float* sums) const {
+void ManyRows::store(const Item& item, const float* sums) const {
   for (int64_t pair = 0; pair < item.pairs; ++pair) {
     const int64_t col = (item.first_pair + pair) * kTileCols, cols = std::min(kTileCols, w_.outputs - col);
     for (int64_t i = 0; i < item.rows; ++i) {
       float* const y = y_ + (item.first_row + i) * w_.outputs + col;
       std::copy_n(sums + (pair * item.rows + i) * kTileCols, cols, y);
-      add_bias(y, col, cols);
+      if (w_.bias != nullptr) stream_.kernels().add(y, w_.bias + col, cols);
     }
   }
 }
 
 }  // namespace
 
-void rounded_product(CpuStream& stream, const RoundedWeights& weights, const float* x, int64_t rows,
-                     float* y) {
-  RoundedProduct(stream, weights, rows, y).run(x);
+void rounded_products(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
+  if (tasks.empty()) return;
+  if (x.rows <= kFewRows) return few_rows(stream, x, tasks);
+  for (const RoundedTask& task : tasks) ManyRows(stream, task, x).run();
 }
 
 }  // namespace gptq::cpu

@@ -1,6 +1,8 @@
 // y = x W^T + b with inputs rounded to 8 bits, for weights of at most 4 bits.
 #pragma once
 
+#include <span>
+
 #include "cpu/stream_cpu.h"
 
 namespace gptq::cpu {
@@ -8,12 +10,18 @@ namespace gptq::cpu {
 struct RoundedWeights {
   QPanel first;
   Blocks blocks;
-  int64_t outputs;
+  int64_t inputs, outputs;
+  std::span<const int32_t>
+      order;          // [units * kUnit] input of each packed one, -1 for padding; empty: as they are
   const float* bias;  // [outputs] or null
 };
 
-/// x [rows][units of inputs, packed], y [rows][outputs]. Each row of y is the same whatever the other rows.
-void rounded_product(CpuStream& stream, const RoundedWeights& weights, const float* x, int64_t rows,
-                     float* y);
+struct RoundedTask {
+  RoundedWeights weights;
+  float* y;  // [rows][outputs]
+};
+
+/// y of each task for the same x [rows][inputs]. Each row of y is the same bits whatever the other rows and tasks.
+void rounded_products(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks);
 
 }  // namespace gptq::cpu

@@ -46,6 +46,7 @@ class CpuStream final : public Stream {
   void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) override;
   void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) override;
   void linear(const Linear& w, Matrix x, Matrix y) override;
+  void linears(Matrix x, std::span<const Projection> projections) override;
   void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                   KvCache& cache, int64_t layer) override;
   void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q, const KvCache& cache,

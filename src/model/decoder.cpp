@@ -239,9 +239,12 @@ Matrix Decoder::rows_of(Matrix sorted, int64_t expert) const {
 /// out = act(gate in) * up in, or act(up in) without a gate
 void Decoder::mix(const Activation& act, const Linear* gate, const Linear& up, Matrix in, Matrix beside,
                   Matrix out) {
-  stream_.linear(up, in, beside);
-  if (gate == nullptr) return stream_.activate(act, beside, nullptr, out);
-  stream_.linear(*gate, in, out);
+  if (gate == nullptr) {
+    stream_.linear(up, in, beside);
+    return stream_.activate(act, beside, nullptr, out);
+  }
+  const Projection both[] = {{gate, out}, {&up, beside}};
+  stream_.linears(in, both);
   stream_.activate(act, out, &beside, out);
 }
 

@@ -1,6 +1,5 @@
 // How the tokens of a layer see each other: what Mixer names, between the norm before and the Linear behind.
 #include <cmath>
-#include <utility>
 
 #include "model/decoder.h"
 
@@ -42,9 +41,9 @@ Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache,
 void Decoder::project(const Layer& layer, const LayerSpec& shape, RopeRows& angles, Matrix q, Matrix k,
                       Matrix v) {
   const Traits& traits = spec_.traits;
-  stream_.linear(layer.linear(Role::q), attention_in_, q);
-  stream_.linear(layer.linear(Role::k), attention_in_, k);
-  stream_.linear(layer.linear(Role::v), attention_in_, v);
+  const Projection projections[] = {
+      {&layer.linear(Role::q), q}, {&layer.linear(Role::k), k}, {&layer.linear(Role::v), v}};
+  stream_.linears(attention_in_, projections);
   if (traits.qk_norm_time == QkNormTime::after_rope) {
     stream_.rotate(angles, q, shape.key_dim);
     stream_.rotate(angles, k, shape.key_dim);
@@ -75,8 +74,8 @@ void Decoder::project_latents(const Layer& layer, const LayerSpec& shape, RopeRo
   const bool narrow = layer.has(Role::q_b);
   stream_.linear(layer.linear(narrow ? Role::q_b : Role::q), narrow ? q_latent_ : attention_in_, q);
   stream_.linear(layer.linear(Role::k_rope), attention_in_, k_rope_);
-  stream_.linear(layer.linear(Role::k_b), kv_latent_, k_plain_);
-  stream_.linear(layer.linear(Role::v_b), kv_latent_, v);
+  const Projection latent[] = {{&layer.linear(Role::k_b), k_plain_}, {&layer.linear(Role::v_b), v}};
+  stream_.linears(kv_latent_, latent);
   stream_.rotate(angles, k_rope_, spec_.latent.rope_dim);
   angles.offset = spec_.latent.nope_dim;
   stream_.rotate(angles, q, shape.key_dim);
@@ -87,9 +86,12 @@ void Decoder::project_latents(const Layer& layer, const LayerSpec& shape, RopeRo
 void Decoder::run_delta(const Layer& layer, const LayerSpec& shape, KvCache& cache, int64_t cache_layer,
                         Matrix q, Matrix k, Matrix v, Matrix out) {
   const Matrix beta = with_cols(beta_, shape.heads), decay = with_cols(decay_, shape.heads);
-  const std::pair<Role, Matrix> outputs[] = {
-      {Role::q, q}, {Role::k, k}, {Role::v, v}, {Role::beta, beta}, {Role::decay, decay}};
-  for (const auto& [role, matrix] : outputs) stream_.linear(layer.linear(role), attention_in_, matrix);
+  const Projection projections[] = {{&layer.linear(Role::q), q},
+                                    {&layer.linear(Role::k), k},
+                                    {&layer.linear(Role::v), v},
+                                    {&layer.linear(Role::beta), beta},
+                                    {&layer.linear(Role::decay), decay}};
+  stream_.linears(attention_in_, projections);
   DeltaParams params = delta_params(spec_, shape);
   params.conv = layer.extra(Extra::conv);
   params.a_log = layer.extra(Extra::a_log);
