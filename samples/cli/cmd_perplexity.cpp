@@ -15,7 +15,7 @@ struct Arguments {
   std::string text;
   int64_t context = 512;
   int64_t chunks = 20;
-  std::optional<std::string> reference;
+  std::optional<std::string> reference, reference_compute;
 };
 
 /// Sums over one chunk.
@@ -182,8 +182,12 @@ void run(Arguments arguments) {
   if (arguments.chunks < 1) throw UsageError("--chunks: wanted at least 1");
   const Model model = load_model(arguments.common, arguments.common.model);
   Model reference;
+  if (arguments.reference_compute && !arguments.reference)
+    throw UsageError("--reference-compute: there is no --reference");
   if (arguments.reference) {
-    reference = load_model(arguments.common, *arguments.reference);
+    Common common = arguments.common;
+    if (arguments.reference_compute) common.compute = arguments.reference_compute;
+    reference = load_model(common, *arguments.reference);
     check_reference(arguments, model, reference);
   }
   print(arguments, measure(arguments, model, reference ? &reference : nullptr));
@@ -203,9 +207,12 @@ void add_perplexity(CLI::App& app) {
   command.option("--chunks", "N", arguments->chunks, "Most chunks, from the start of the text; default 20");
   command.option("--reference", "MODEL", arguments->reference,
                  "Model folder to compare with: KL divergence, best token");
+  command.option("--reference-compute", "MODE", arguments->reference_compute,
+                 "How to compute it; default as --compute");
   command.note(
       "Each chunk's mean is taken over its predictions, then the mean over chunks. --compute is exact here\n"
-      "unless it is given.");
+      "unless it is given. What fast arithmetic costs a model is its divergence from itself:\n"
+      "--reference MODEL --compute fast --reference-compute exact.");
   command.run([arguments] { run(*arguments); });
 }
 
