@@ -51,7 +51,6 @@ struct Workspace {
   float* queries;  // packed for the tile
   float* scores;   // [queries][kPagePositions]
   float* weights;  // the same, packed for the tile
-  float* wide;     // keys or values of a page in fp32
 };
 
 /// To bf16 and back.
@@ -81,7 +80,8 @@ class Attention {
   void load_queries(const Block& block, int64_t kv_head, float* plain, float* packed) const;
   void visit_page(const Block& block, int64_t kv_head, Range positions, const Workspace& work,
                   const Partial& result) const;
-  const float* widened(const std::byte* elements, int64_t count, float* wide) const;
+  void tile(int64_t k, const float* left, const std::byte* right, int64_t stride, float* out, int64_t ldc,
+            int64_t rows, int64_t cols, bool accumulate) const;
   void bend(const Block& block, int64_t kv_head, Range positions, float* scores) const;
   void soften(const Block& block, Range positions, float* scores, const Partial& result) const;
   void finish(const Block& block, int64_t kv_head, const Partial& result) const;
@@ -172,15 +172,14 @@ void Attention::compute(const Item& item, float* partials) {
   const Block& block = *item.block;
   const int64_t n = queries(block), padded = tiles(n) * k_.tile_rows;
   const int64_t page = padded * kPagePositions;
-  const int64_t widest = std::max(p_.key_dim, p_.value_dim) * kPagePositions + kTileCols;
   const Scratch::Lease lease =
-      stream_.scratch().floats(padded * p_.key_dim * 2 + 2 * page + widest + n * partial_floats_);
+      stream_.scratch().floats(padded * p_.key_dim * 2 + 2 * page + n * partial_floats_);
   float* const plain = lease.floats();
   const Workspace work{plain + padded * p_.key_dim, plain + 2 * padded * p_.key_dim,
-                       plain + 2 * padded * p_.key_dim + page, plain + 2 * padded * p_.key_dim + 2 * page};
+                       plain + 2 * padded * p_.key_dim + page};
   const bool whole = block.parts == 1;
   const Partial result =
-      partial_at(whole ? work.wide + widest : partial_of(block, item.kv_head, item.part, partials), n);
+      partial_at(whole ? work.weights + page : partial_of(block, item.kv_head, item.part, partials), n);
 
   load_queries(block, item.kv_head, plain, work.queries);
   std::fill_n(result.out, n * p_.value_dim, 0.0f);
@@ -212,41 +211,44 @@ void Attention::load_queries(const Block& block, int64_t kv_head, float* plain, 
   }
 }
 
-/// Elements of the cache in fp32, in `wide` where they are not.
-const float* Attention::widened(const std::byte* elements, int64_t count, float* wide) const {
-  if (cache_.element() == Dense::f32) return reinterpret_cast<const float*>(elements);
-  k_.widen(cache_.element(), elements, count, wide);
-  return wide;
+/// Kernels::tile with elements of the cache, `stride` of them from row to row, on the right.
+void Attention::tile(int64_t k, const float* left, const std::byte* right, int64_t stride, float* out,
+                     int64_t ldc, int64_t rows, int64_t cols, bool accumulate) const {
+  if (cache_.element() == Dense::f16) {
+    k_.tile_f16(k, left, reinterpret_cast<const uint16_t*>(right), stride, out, ldc, rows, cols, 1.0f,
+                accumulate);
+  } else {
+    k_.tile(k, left, reinterpret_cast<const float*>(right), stride, out, ldc, rows, cols, 1.0f, accumulate);
+  }
 }
 
 /// Positions lie in one page.
 void Attention::visit_page(const Block& block, int64_t kv_head, Range positions, const Workspace& work,
                            const Partial& result) const {
-  const auto [queries_packed, scores, weights, wide] = work;
+  const auto [queries_packed, scores, weights] = work;
   const int32_t sequence = rows_[static_cast<size_t>(block.first_row)].sequence;
-  const float* keys =
-      widened(cache_.keys(sequence, positions.begin, layer_, kv_head), p_.key_dim * kPagePositions, wide);
-  const int64_t n = queries(block), dim = p_.key_dim, value_dim = p_.value_dim;
+  const std::byte* const keys = cache_.keys(sequence, positions.begin, layer_, kv_head);
+  const int64_t n = queries(block), dim = p_.key_dim, value_dim = p_.value_dim,
+                bytes = cache_.element_bytes();
   const int64_t begin = positions.begin % kPagePositions, count = positions.end - positions.begin;
   for (int64_t c = begin / kTileCols * kTileCols; c < begin + count; c += kTileCols) {
     for (int64_t first = 0; first < n; first += k_.tile_rows) {
-      k_.tile(dim, queries_packed + first * dim, keys + c, kPagePositions,
-              scores + first * kPagePositions + c, kPagePositions, std::min(k_.tile_rows, n - first),
-              kTileCols, 1.0f, false);
+      tile(dim, queries_packed + first * dim, keys + c * bytes, kPagePositions,
+           scores + first * kPagePositions + c, kPagePositions, std::min(k_.tile_rows, n - first), kTileCols,
+           false);
     }
   }
   if (p_.softcap > 0 || p_.slopes != nullptr) bend(block, kv_head, positions, scores);
   soften(block, positions, scores, result);
-  const std::byte* const first_value =
-      cache_.values(sequence, positions.begin, layer_, kv_head) + begin * value_dim * cache_.element_bytes();
-  const float* values = widened(first_value, count * value_dim, wide);
+  const std::byte* const values =
+      cache_.values(sequence, positions.begin, layer_, kv_head) + begin * value_dim * bytes;
   for (int64_t first = 0; first < n; first += k_.tile_rows) {
     const int64_t tile_rows = std::min(k_.tile_rows, n - first);
     k_.pack(Dense::f32, scores + first * kPagePositions + begin, kPagePositions, tile_rows, count, weights,
             k_.tile_rows);
     for (int64_t c = 0; c < value_dim; c += kTileCols) {
-      k_.tile(count, weights, values + c, value_dim, result.out + first * value_dim + c, value_dim, tile_rows,
-              std::min(kTileCols, value_dim - c), 1.0f, true);
+      tile(count, weights, values + c * bytes, value_dim, result.out + first * value_dim + c, value_dim,
+           tile_rows, std::min(kTileCols, value_dim - c), true);
     }
   }
 }

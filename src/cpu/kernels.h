@@ -166,6 +166,9 @@ struct Kernels {
   /// sign is 1 or -1. accumulate false: C is overwritten.
   void (*tile)(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
                int64_t cols, float sign, bool accumulate);
+  /// The same with B in fp16.
+  void (*tile_f16)(int64_t k, const float* a, const uint16_t* b, int64_t ldb, float* c, int64_t ldc,
+                   int64_t rows, int64_t cols, float sign, bool accumulate);
   Gemm gemm;   // in fp32
   Gemms fast;  // the fastest ones
   /// The transpose, widened: out[i][r] = float(in[r][i]) for i < k, r < rows, and 0 for rows <= r < width.
@@ -186,6 +189,8 @@ struct Kernels {
   /// x has row stride k, y row stride ldy.
   void (*dot)(Dense type, const void* w, int64_t w_rows, int64_t k, const float* x, int64_t x_rows, float* y,
               int64_t ldy);
+  /// out[i] = fp16(in[i]), its largest number for what is beyond them
+  void (*halve)(const float* in, int64_t n, uint16_t* out);
   /// out[i] = float(in[i])
   void (*widen)(Dense type, const void* in, int64_t n, float* out);
 

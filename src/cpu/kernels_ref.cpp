@@ -12,12 +12,16 @@ namespace {
 
 constexpr int64_t kTileRows = 4;
 
-void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
-          int64_t cols, float sign, bool accumulate) {
+float wide(float x) { return x; }
+float wide(uint16_t half) { return fp16_to_float(half); }
+
+template <class Element>
+void tile_as(int64_t k, const float* a, const Element* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
+             int64_t cols, float sign, bool accumulate) {
   float sums[kTileRows][kTileCols] = {};
   for (int64_t i = 0; i < k; ++i, a += kTileRows, b += ldb) {
     for (int64_t r = 0; r < kTileRows; ++r) {
-      for (int64_t j = 0; j < kTileCols; ++j) sums[r][j] += a[r] * b[j];
+      for (int64_t j = 0; j < kTileCols; ++j) sums[r][j] += a[r] * wide(b[j]);
     }
   }
   for (int64_t r = 0; r < rows; ++r) {
@@ -26,6 +30,11 @@ void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int6
       out = (accumulate ? out : 0.0f) + sign * sums[r][j];
     }
   }
+}
+
+void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
+          int64_t cols, float sign, bool accumulate) {
+  tile_as(k, a, b, ldb, c, ldc, rows, cols, sign, accumulate);
 }
 
 /// Element i of an array that may be unaligned.
@@ -114,6 +123,11 @@ void dot_as(const void* w, int64_t rows, int64_t k, const float* x, float* out) 
     for (int64_t j = 0; j < k; ++j) total += double{x[j]} * load<type>(w, i * k + j);
     out[i] = static_cast<float>(total);
   }
+}
+
+void halve(const float* in, int64_t n, uint16_t* out) {
+  for (int64_t i = 0; i < n; ++i)
+    out[i] = float_to_fp16(in[i] > 65504 ? 65504 : in[i] < -65504 ? -65504 : in[i]);
 }
 
 void dot(Dense type, const void* w, int64_t w_rows, int64_t k, const float* x, int64_t x_rows, float* y,
@@ -238,6 +252,7 @@ namespace {
 constexpr Kernels kTable{.name = "scalar",
                          .tile_rows = kTileRows,
                          .tile = tile,
+                         .tile_f16 = tile_as<uint16_t>,
                          .gemm = kPlainGemm,
                          .fast = {kPlainGemm, kPlainGemm, kPlainGemm},
                          .pack = pack,
@@ -245,6 +260,7 @@ constexpr Kernels kTable{.name = "scalar",
                          .qdot = qdot,
                          .rounded = &kRoundedRef,
                          .dot = dot,
+                         .halve = halve,
                          .widen = widen,
                          .rms_norm = rms_norm,
                          .layer_norm = layer_norm,

@@ -247,6 +247,14 @@ void widen(Dense type, const void* in, int64_t n, float* out) {
   if (i < n) Vec::load(type, at(type, in, i), n - i).store(out + i, n - i);
 }
 
+void halve(const float* in, int64_t n, uint16_t* out) {
+  const Vec most = Vec::set(65504.0f), least_number = Vec::set(-65504.0f);
+  for (int64_t i = 0; i < n; i += kW) {
+    const int64_t count = least(kW, n - i);
+    max(least_number, min(most, Vec::load(in + i, count))).store_half(out + i, count);
+  }
+}
+
 /// kX rows of x with kRows rows of weights: as many streams of weights, each widened once.
 template <Dense kType, int kRows, int kX>
 void dot_block(const void* w, int64_t k, const float* x, float* y, int64_t ldy) {
@@ -370,13 +378,13 @@ void pack(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, f
 // ---- the tile -------------------------------------------------------------------------------------------------------
 
 /// kRows x 2 vectors of C, starting at column 0 of b and c; cols <= 2 kW.
-template <int kRows>
-void tile_rows(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t cols,
+template <int kRows, Dense kType>
+void tile_rows(int64_t k, const float* a, const char* b, int64_t ldb, float* c, int64_t ldc, int64_t cols,
                float sign, bool accumulate) {
   Vec sums[kRows][2];
   unrolled<kRows>([&](auto r) { sums[r.value][0] = sums[r.value][1] = Vec::zero(); });
-  for (int64_t i = 0; i < k; ++i, a += kTileRows, b += ldb) {
-    const Vec b0 = Vec::load(b), b1 = Vec::load(b + kW);
+  for (int64_t i = 0; i < k; ++i, a += kTileRows, b += ldb * element_bytes(kType)) {
+    const Vec b0 = Vec::load(kType, b), b1 = Vec::load(kType, at(kType, b, kW));
     unrolled<kRows>([&](auto r) {
       const Vec x = Vec::set(a[r.value]);
       sums[r.value][0] = fma(x, b0, sums[r.value][0]);
@@ -395,30 +403,43 @@ void tile_rows(int64_t k, const float* a, const float* b, int64_t ldb, float* c,
   });
 }
 
-using TileRows = void (*)(int64_t, const float*, const float*, int64_t, float*, int64_t, int64_t, float,
-                          bool);
+using TileRows = void (*)(int64_t, const float*, const char*, int64_t, float*, int64_t, int64_t, float, bool);
 struct TileTable {
   TileRows rows[kTileRows];
 };
 
-template <int kRows = 1>
+template <Dense kType, int kRows = 1>
 constexpr void fill(TileTable& table) {
-  table.rows[kRows - 1] = tile_rows<kRows>;
-  if constexpr (kRows < kTileRows) fill<kRows + 1>(table);
+  table.rows[kRows - 1] = tile_rows<kRows, kType>;
+  if constexpr (kRows < kTileRows) fill<kType, kRows + 1>(table);
 }
+template <Dense kType>
 constexpr TileTable make_tile_table() {
   TileTable table{};
-  fill(table);
+  fill<kType>(table);
   return table;
 }
-constexpr TileTable kTileTable = make_tile_table();
+template <Dense kType>
+constexpr TileTable kTileTable = make_tile_table<kType>();
+
+template <Dense kType>
+void tile_as(int64_t k, const float* a, const void* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
+             int64_t cols, float sign, bool accumulate) {
+  if (rows <= 0) return;
+  for (int64_t j = 0; j < cols; j += 2 * kW) {
+    kTileTable<kType>.rows[rows - 1](k, a, at(kType, b, j), ldb, c + j, ldc, least(2 * kW, cols - j), sign,
+                                     accumulate);
+  }
+}
 
 void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
           int64_t cols, float sign, bool accumulate) {
-  if (rows <= 0) return;
-  for (int64_t j = 0; j < cols; j += 2 * kW) {
-    kTileTable.rows[rows - 1](k, a, b + j, ldb, c + j, ldc, least(2 * kW, cols - j), sign, accumulate);
-  }
+  tile_as<Dense::f32>(k, a, b, ldb, c, ldc, rows, cols, sign, accumulate);
+}
+
+void tile_f16(int64_t k, const float* a, const uint16_t* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
+              int64_t cols, float sign, bool accumulate) {
+  tile_as<Dense::f16>(k, a, b, ldb, c, ldc, rows, cols, sign, accumulate);
 }
 
 }  // namespace

@@ -1,9 +1,7 @@
 // Rotary position embedding, and storing keys and values.
 #include <algorithm>
-#include <cstring>
 
 #include "base/error.h"
-#include "base/half.h"
 #include "base/text.h"
 #include "cpu/kv_cache.h"
 #include "cpu/stream_cpu.h"
@@ -31,28 +29,27 @@ void rotate_row(const RopeRows& rope, int64_t i, float* heads, int64_t count, in
   }
 }
 
-/// Writes x as an element of the cache.
-void put(Dense type, float x, std::byte* to) {
-  if (type == Dense::f32) {
-    std::memcpy(to, &x, sizeof x);
-    return;
+template <class Element>
+void store_heads(const CpuKvCache& cache, int64_t layer, Row at, const Element* k, const Element* v) {
+  const CacheLayer& shape = cache.layer(layer);
+  const int64_t slot = at.position % kPagePositions;
+  for (int64_t h = 0; h < shape.kv_heads; ++h) {
+    auto* const keys = reinterpret_cast<Element*>(cache.keys(at.sequence, at.position, layer, h));
+    for (int64_t d = 0; d < shape.key_dim; ++d) keys[d * kPagePositions + slot] = k[h * shape.key_dim + d];
+    auto* const values = reinterpret_cast<Element*>(cache.values(at.sequence, at.position, layer, h));
+    std::copy_n(v + h * shape.value_dim, shape.value_dim, values + slot * shape.value_dim);
   }
-  constexpr float kMost = 65504.0f;
-  const uint16_t half = float_to_fp16(x > kMost ? kMost : x < -kMost ? -kMost : x);
-  std::memcpy(to, &half, sizeof half);
 }
 
-void store(const CpuKvCache& cache, int64_t layer, Row at, const float* k, const float* v) {
+/// `halves` has room for a row of keys and values.
+void store(const Kernels& kernels, const CpuKvCache& cache, int64_t layer, Row at, const float* k,
+           const float* v, uint16_t* halves) {
+  if (cache.element() == Dense::f32) return store_heads(cache, layer, at, k, v);
   const CacheLayer& shape = cache.layer(layer);
-  const int64_t slot = at.position % kPagePositions, bytes = cache.element_bytes();
-  for (int64_t h = 0; h < shape.kv_heads; ++h) {
-    std::byte* const keys = cache.keys(at.sequence, at.position, layer, h);
-    for (int64_t d = 0; d < shape.key_dim; ++d)
-      put(cache.element(), k[h * shape.key_dim + d], keys + (d * kPagePositions + slot) * bytes);
-    std::byte* const values = cache.values(at.sequence, at.position, layer, h);
-    for (int64_t d = 0; d < shape.value_dim; ++d)
-      put(cache.element(), v[h * shape.value_dim + d], values + (slot * shape.value_dim + d) * bytes);
-  }
+  const int64_t keys = shape.kv_heads * shape.key_dim;
+  kernels.halve(k, keys, halves);
+  kernels.halve(v, shape.kv_heads * shape.value_dim, halves + keys);
+  store_heads(cache, layer, at, halves, halves + keys);
 }
 
 }  // namespace
@@ -64,12 +61,14 @@ void CpuStream::rope_store(const RopeRows& rope, std::span<const Row> rows, Matr
   for (const Row& r : rows) kv.require(r);
   const int64_t heads = shape.key_dim > 0 ? q.cols / shape.key_dim : 0;
   parallel_for(static_cast<int64_t>(rows.size()), 4, [&](int64_t begin, int64_t end) {
+    const Scratch::Lease halves =
+        scratch().bytes(static_cast<size_t>(k.cols + v.cols + 1) * sizeof(uint16_t));
     for (int64_t i = begin; i < end; ++i) {
       if (rope.dim > 0) {
         rotate_row(rope, i, row(q, i), heads, shape.key_dim);
         rotate_row(rope, i, row(k, i), shape.kv_heads, shape.key_dim);
       }
-      store(kv, layer, rows[static_cast<size_t>(i)], row(k, i), row(v, i));
+      store(kernels(), kv, layer, rows[static_cast<size_t>(i)], row(k, i), row(v, i), halves.as<uint16_t>());
     }
   });
 }

@@ -19,6 +19,13 @@ struct Vec {
   /// The first n of kWidth elements; the others read as zero and are not written.
   static Vec load(const float* p, int64_t n) { return {_mm256_maskload_ps(p, first(n))}; }
   void store(float* p, int64_t n) const { _mm256_maskstore_ps(p, first(n), v); }
+  void store_half(uint16_t* p, int64_t n) const {
+    const __m128i halves = _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
+    if (n == kWidth) return _mm_storeu_si128(reinterpret_cast<__m128i*>(p), halves);
+    uint16_t all[kWidth];
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(all), halves);
+    for (int64_t i = 0; i < n; ++i) p[i] = all[i];
+  }
   static __m256i first(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
                               _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -83,7 +90,7 @@ struct Vec {
 };
 
 Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
-/// Of a NaN and a number: b.
+/// Of a NaN and a number: b, also if that is the NaN.
 Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
 Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
 Vec abs(Vec a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }

@@ -24,6 +24,9 @@ struct Vec {
   /// The first n of kWidth elements; the others read as zero and are not written.
   static Vec load(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
   void store(float* p, int64_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
+  void store_half(uint16_t* p, int64_t n) const {
+    _mm256_mask_storeu_epi16(p, first(n), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+  }
   static __mmask16 first(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
   static Vec load(Dense type, const void* p) {
@@ -71,7 +74,7 @@ struct Vec {
 };
 
 Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-/// Of a NaN and a number: b.
+/// Of a NaN and a number: b, also if that is the NaN.
 Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
 Vec min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
 Vec abs(Vec a) { return {_mm512_abs_ps(a.v)}; }

@@ -132,6 +132,49 @@ TEST_P(MatrixKernels, GemmMultipliesItsRowsAndColumnsOnly) {
   }
 }
 
+TEST_P(MatrixKernels, TileOfHalvesIsTheTileOfTheirValues) {
+  for (int64_t depth : {0, 1, 5, 33}) {
+    const int64_t ldb = 37, ldc = 41;
+    const auto a = random_floats(random, depth * k.tile_rows);
+    std::vector<uint16_t> halves;
+    std::vector<float> values;
+    for (float x : random_floats(random, (depth + 1) * ldb)) {
+      halves.push_back(float_to_fp16(x));
+      values.push_back(fp16_to_float(halves.back()));
+    }
+    for (int64_t rows = 1; rows <= k.tile_rows; ++rows) {
+      for (int64_t cols : {1, 8, 15, 17, 32}) {
+        for (bool accumulate : {false, true}) {
+          auto want = random_floats(random, k.tile_rows * ldc);
+          auto got = want;
+          k.tile(depth, a.data(), values.data(), ldb, want.data(), ldc, rows, cols, 1.0f, accumulate);
+          k.tile_f16(depth, a.data(), halves.data(), ldb, got.data(), ldc, rows, cols, 1.0f, accumulate);
+          ASSERT_EQ(got, want) << rows << "x" << cols << " k " << depth;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MatrixKernels, HalvesAreTheNearestAndNeverInfinite) {
+  auto in = random_floats(random, 133, 300.0f);
+  in.insert(in.end(), {65504.0f, 65519.0f, 70000.0f, -1e30f, INFINITY, -INFINITY, 1e-7f, -0.0f});
+  for (int64_t n :
+       {int64_t{0}, int64_t{1}, int64_t{7}, int64_t{16}, int64_t{31}, static_cast<int64_t>(in.size())}) {
+    const auto first = static_cast<int64_t>(in.size()) - n;
+    std::vector<uint16_t> out(in.size() + 1, 0x1234);
+    k.halve(in.data() + first, n, out.data());
+    for (int64_t i = 0; i < n; ++i) {
+      const float x = std::max(-65504.0f, std::min(65504.0f, in[static_cast<size_t>(first + i)]));
+      ASSERT_EQ(out[static_cast<size_t>(i)], float_to_fp16(x)) << x;
+    }
+    ASSERT_EQ(out[static_cast<size_t>(n)], 0x1234);
+  }
+  uint16_t none = 0;
+  k.halve(&in.emplace_back(NAN), 1, &none);
+  EXPECT_TRUE(std::isnan(fp16_to_float(none)));
+}
+
 TEST_P(MatrixKernels, WeightsOfBf16GiveTheSameBitsAsOthers) {
   constexpr int64_t kRows = 40, kDepth = 300, kCols = 32;
   const auto left = random_floats(random, kRows * kDepth);
@@ -219,7 +262,8 @@ Panels random_panels(Random& random, int bits, int64_t count, std::vector<int32_
     for (int64_t i = 0; i < inputs; ++i) {
       while (p.group_ends[static_cast<size_t>(g)] <= i / kUnit) ++g;
       const auto word = p.words[static_cast<size_t>(n / kPanel * words + i / per_word * kPanel + n % kPanel)];
-      const int value = static_cast<int>(word >> (i % per_word * bits) & ((1u << bits) - 1)) - (1 << (bits - 1));
+      const int value =
+          static_cast<int>(word >> (i % per_word * bits) & ((1u << bits) - 1)) - (1 << (bits - 1));
       const auto at = static_cast<size_t>((n / kPanel * groups + g) * kPanel + n % kPanel);
       const float zero = with_zeros ? p.zeros[at] : 0.0f;
       p.weights[static_cast<size_t>(i * count * kPanel + n)] =
