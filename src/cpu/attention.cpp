@@ -231,12 +231,12 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
   const int64_t n = queries(block), dim = p_.key_dim, value_dim = p_.value_dim,
                 bytes = cache_.element_bytes();
   const int64_t begin = positions.begin % kPagePositions, count = positions.end - positions.begin;
-  for (int64_t c = begin / kTileCols * kTileCols; c < begin + count; c += kTileCols) {
-    for (int64_t first = 0; first < n; first += k_.tile_rows) {
-      tile(dim, queries_packed + first * dim, keys + c * bytes, kPagePositions,
-           scores + first * kPagePositions + c, kPagePositions, std::min(k_.tile_rows, n - first), kTileCols,
-           false);
-    }
+  const int64_t first_col = begin / kTileCols * kTileCols;
+  const int64_t cols = (begin + count - first_col + kTileCols - 1) / kTileCols * kTileCols;
+  for (int64_t first = 0; first < n; first += k_.tile_rows) {
+    tile(dim, queries_packed + first * dim, keys + first_col * bytes, kPagePositions,
+         scores + first * kPagePositions + first_col, kPagePositions, std::min(k_.tile_rows, n - first), cols,
+         false);
   }
   if (p_.softcap > 0 || p_.slopes != nullptr) bend(block, kv_head, positions, scores);
   soften(block, positions, scores, result);
@@ -246,10 +246,8 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
     const int64_t tile_rows = std::min(k_.tile_rows, n - first);
     k_.pack(Dense::f32, scores + first * kPagePositions + begin, kPagePositions, tile_rows, count, weights,
             k_.tile_rows);
-    for (int64_t c = 0; c < value_dim; c += kTileCols) {
-      tile(count, weights, values + c * bytes, value_dim, result.out + first * value_dim + c, value_dim,
-           tile_rows, std::min(kTileCols, value_dim - c), true);
-    }
+    tile(count, weights, values, value_dim, result.out + first * value_dim, value_dim, tile_rows, value_dim,
+         true);
   }
 }
 

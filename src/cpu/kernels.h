@@ -162,7 +162,8 @@ struct Kernels {
   /// Rows of a tile, at most kMaxTileRows.
   int64_t tile_rows;
   /// C[r][c] (+)= sign * sum_k A[k][r] * B[k][c] for r < rows, c < cols. A is packed [k][tile_rows]; B has row
-  /// stride ldb and kTileCols readable columns; C has row stride ldc, and only rows x cols of it are touched.
+  /// stride ldb and readable columns up to a multiple of kTileCols; C has row stride ldc, and only rows x cols of it are
+  /// touched.
   /// sign is 1 or -1. accumulate false: C is overwritten.
   void (*tile)(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
                int64_t cols, float sign, bool accumulate);

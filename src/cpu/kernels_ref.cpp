@@ -18,6 +18,10 @@ float wide(uint16_t half) { return fp16_to_float(half); }
 template <class Element>
 void tile_as(int64_t k, const float* a, const Element* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
              int64_t cols, float sign, bool accumulate) {
+  if (cols > kTileCols) {
+    tile_as(k, a, b + kTileCols, ldb, c + kTileCols, ldc, rows, cols - kTileCols, sign, accumulate);
+    cols = kTileCols;
+  }
   float sums[kTileRows][kTileCols] = {};
   for (int64_t i = 0; i < k; ++i, a += kTileRows, b += ldb) {
     for (int64_t r = 0; r < kTileRows; ++r) {

@@ -377,30 +377,48 @@ void pack(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, f
 
 // ---- the tile -------------------------------------------------------------------------------------------------------
 
-/// kRows x 2 vectors of C, starting at column 0 of b and c; cols <= 2 kW.
-template <int kRows, Dense kType>
-void tile_rows(int64_t k, const float* a, const char* b, int64_t ldb, float* c, int64_t ldc, int64_t cols,
-               float sign, bool accumulate) {
-  Vec sums[kRows][2];
-  unrolled<kRows>([&](auto r) { sums[r.value][0] = sums[r.value][1] = Vec::zero(); });
+/// kRows x kVecs vectors of C, starting at column 0 of b and c; cols <= kVecs kW.
+template <Dense kType, int kRows, int kVecs>
+void tile_block(int64_t k, const float* a, const char* b, int64_t ldb, float* c, int64_t ldc, int64_t cols,
+                float sign, bool accumulate) {
+  Vec sums[kRows][kVecs];
+  unrolled<kRows * kVecs>([&](auto i) { sums[i.value / kVecs][i.value % kVecs] = Vec::zero(); });
   for (int64_t i = 0; i < k; ++i, a += kTileRows, b += ldb * element_bytes(kType)) {
-    const Vec b0 = Vec::load(kType, b), b1 = Vec::load(kType, at(kType, b, kW));
+    Vec right[kVecs];
+    unrolled<kVecs>([&](auto v) { right[v.value] = Vec::load(kType, at(kType, b, v.value * kW)); });
     unrolled<kRows>([&](auto r) {
       const Vec x = Vec::set(a[r.value]);
-      sums[r.value][0] = fma(x, b0, sums[r.value][0]);
-      sums[r.value][1] = fma(x, b1, sums[r.value][1]);
+      unrolled<kVecs>(
+          [&](auto v) { sums[r.value][v.value] = fma(x, right[v.value], sums[r.value][v.value]); });
     });
   }
   const Vec by = Vec::set(sign);
-  const auto finish = [&](Vec total, float* out, int64_t n) {
-    const Vec before = accumulate ? Vec::load(out, n) : Vec::zero();
-    fma(total, by, before).store(out, n);
-  };
-  const int64_t low = least(cols, kW), high = cols - low;
-  unrolled<kRows>([&](auto r) {
-    finish(sums[r.value][0], c + r.value * ldc, low);
-    if (high > 0) finish(sums[r.value][1], c + r.value * ldc + kW, high);
+  unrolled<kVecs>([&](auto v) {
+    const int64_t n = least(cols - v.value * kW, kW);
+    if (n <= 0) return;
+    unrolled<kRows>([&](auto r) {
+      float* const out = c + r.value * ldc + v.value * kW;
+      const Vec before = accumulate ? Vec::load(out, n) : Vec::zero();
+      fma(sums[r.value][v.value], by, before).store(out, n);
+    });
   });
+}
+
+/// Few rows take more columns at once: as many chains of sums as hide the latency of their adds.
+template <Dense kType, int kRows>
+void tile_rows(int64_t k, const float* a, const char* b, int64_t ldb, float* c, int64_t ldc, int64_t cols,
+               float sign, bool accumulate) {
+  constexpr int kVecs = kRows <= kTileRows / 3 ? 4 : 2;
+  for (int64_t j = 0; j < cols;) {
+    const int64_t left = cols - j;
+    if (left > 2 * kW) {
+      tile_block<kType, kRows, kVecs>(k, a, at(kType, b, j), ldb, c + j, ldc, left, sign, accumulate);
+      j += kVecs * kW;
+    } else {
+      tile_block<kType, kRows, 2>(k, a, at(kType, b, j), ldb, c + j, ldc, left, sign, accumulate);
+      j += 2 * kW;
+    }
+  }
 }
 
 using TileRows = void (*)(int64_t, const float*, const char*, int64_t, float*, int64_t, int64_t, float, bool);
@@ -410,7 +428,7 @@ struct TileTable {
 
 template <Dense kType, int kRows = 1>
 constexpr void fill(TileTable& table) {
-  table.rows[kRows - 1] = tile_rows<kRows, kType>;
+  table.rows[kRows - 1] = tile_rows<kType, kRows>;
   if constexpr (kRows < kTileRows) fill<kType, kRows + 1>(table);
 }
 template <Dense kType>
@@ -426,10 +444,7 @@ template <Dense kType>
 void tile_as(int64_t k, const float* a, const void* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
              int64_t cols, float sign, bool accumulate) {
   if (rows <= 0) return;
-  for (int64_t j = 0; j < cols; j += 2 * kW) {
-    kTileTable<kType>.rows[rows - 1](k, a, at(kType, b, j), ldb, c + j, ldc, least(2 * kW, cols - j), sign,
-                                     accumulate);
-  }
+  kTileTable<kType>.rows[rows - 1](k, a, at(kType, b, 0), ldb, c, ldc, cols, sign, accumulate);
 }
 
 void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,

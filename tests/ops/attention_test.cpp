@@ -32,10 +32,17 @@ class World {
                                            static_cast<int64_t>(lengths.size())));
     for (size_t s = 0; s < lengths.size(); ++s) {
       cache_->reserve(static_cast<int32_t>(s), lengths[s]);
-      keys_.push_back(random_floats(random_, lengths[s] * shape.kv_heads * shape.key_dim, 2.0f));
-      values_.push_back(random_floats(random_, lengths[s] * shape.kv_heads * shape.value_dim));
+      keys_.push_back(halves(lengths[s] * shape.kv_heads * shape.key_dim, 2.0f));
+      values_.push_back(halves(lengths[s] * shape.kv_heads * shape.value_dim, 1.0f));
       queries_.push_back(random_floats(random_, lengths[s] * shape.heads * shape.key_dim, 2.0f));
     }
+  }
+
+  /// Numbers that a cache in fp16 keeps as they are.
+  std::vector<float> halves(int64_t n, float scale) {
+    std::vector<float> out = random_floats(random_, n, scale);
+    for (float& x : out) x = fp16_to_float(float_to_fp16(x));
+    return out;
   }
 
   /// Stores keys and values of the rows, then attends.
@@ -160,8 +167,13 @@ const Shape kShapes[] = {{4, 4, 16, 16, 0}, {4, 2, 8, 8, 0},   {6, 1, 20, 12, 0}
                          {8, 2, 33, 40, 0}, {2, 1, 64, 64, 5}, {4, 4, 16, 16, 1}, {4, 2, 8, 24, 70},
                          {1, 1, 1, 1, 0},   {60, 1, 4, 4, 0}};
 
-TEST(Attention, WholePromptThenSingleTokens) {
-  const auto backend = backend_with(2);
+class Attentions : public testing::TestWithParam<Compute> {};
+
+INSTANTIATE_TEST_SUITE_P(Compute, Attentions, testing::Values(Compute::exact, Compute::fast),
+                         [](const auto& info) { return info.param == Compute::fast ? "fast" : "exact"; });
+
+TEST_P(Attentions, WholePromptThenSingleTokens) {
+  const auto backend = create_backend("cpu", {.threads = 2, .compute = GetParam()});
   for (const Shape& shape : kShapes) {
     World world(*backend, shape, {150});
     world.expect(span_of(0, 0, 140), world.step(span_of(0, 0, 140)), "prompt");
@@ -184,8 +196,8 @@ TEST(Attention, WithCapsSlopesSinksAndChunks) {
   }
 }
 
-TEST(Attention, LongDecodingIsCutIntoParts) {
-  const auto backend = backend_with(2);
+TEST_P(Attentions, LongDecodingIsCutIntoParts) {
+  const auto backend = create_backend("cpu", {.threads = 2, .compute = GetParam()});
   for (const Shape& shape : {Shape{4, 2, 16, 24, 0}, Shape{2, 2, 8, 8, 700}, Shape{1, 1, 4, 40, 3}}) {
     World world(*backend, shape, {1300});
     world.step(span_of(0, 0, 1298));

@@ -21,10 +21,10 @@ TEST_P(MatrixKernels, TileTouchesItsRowsAndColumnsOnly) {
   ASSERT_LE(k.tile_rows, cpu::kMaxTileRows);
   for (int64_t depth : {0, 1, 2, 5, 33}) {
     const auto a = random_floats(random, depth * k.tile_rows);
-    const int64_t ldb = 37, ldc = 41;
+    const int64_t ldb = 99, ldc = 73;
     const auto b = random_floats(random, (depth + 1) * ldb);
     for (int64_t rows = 1; rows <= k.tile_rows; ++rows) {
-      for (int64_t cols : {1, 7, 8, 9, 15, 16, 17, 24, 25, 31, 32}) {
+      for (int64_t cols : {1, 7, 8, 9, 15, 16, 17, 24, 25, 31, 32, 33, 49, 64, 70}) {
         for (float sign : {1.0f, -1.0f}) {
           for (bool accumulate : {false, true}) {
             const auto before = random_floats(random, k.tile_rows * ldc);
@@ -134,7 +134,7 @@ TEST_P(MatrixKernels, GemmMultipliesItsRowsAndColumnsOnly) {
 
 TEST_P(MatrixKernels, TileOfHalvesIsTheTileOfTheirValues) {
   for (int64_t depth : {0, 1, 5, 33}) {
-    const int64_t ldb = 37, ldc = 41;
+    const int64_t ldb = 99, ldc = 73;
     const auto a = random_floats(random, depth * k.tile_rows);
     std::vector<uint16_t> halves;
     std::vector<float> values;
@@ -143,7 +143,7 @@ TEST_P(MatrixKernels, TileOfHalvesIsTheTileOfTheirValues) {
       values.push_back(fp16_to_float(halves.back()));
     }
     for (int64_t rows = 1; rows <= k.tile_rows; ++rows) {
-      for (int64_t cols : {1, 8, 15, 17, 32}) {
+      for (int64_t cols : {1, 8, 15, 17, 32, 50, 64}) {
         for (bool accumulate : {false, true}) {
           auto want = random_floats(random, k.tile_rows * ldc);
           auto got = want;
