@@ -146,9 +146,11 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       used. gptq_device_check() says why a device can't be used */
 #define GPTQ_KEY_THREADS "threads" /* int >= 0: 0 (default) takes all CPUs the process may use. Sessions of a model
       share them: one call at a time has all of them, calls beside it run on the threads that make them */
-#define GPTQ_KEY_COMPUTE "compute" /* string: "exact" for fp32 throughout, or "fast" (default): where the machine gains
-      by it (AMX), products within 2^-15 of each term, and the quantizer's sums over calibration inputs within 2^-7. On GPUs "fast"
-      is all that there is: bf16 activations, sums in fp32 */
+#define GPTQ_KEY_COMPUTE "compute" /* string: "exact" for fp32 throughout, or "fast" (default): inputs of weights of at
+      most 4 bits are rounded to 8 bits, with a scale for each run of at most 128 of a group, and keys and values are kept in
+      fp16; where the machine gains by it (AMX), other products are within 2^-15 of each term. Of this a quantizer takes the last
+      alone, and there its sums over calibration inputs within 2^-7. On GPUs "fast" is all that there is: bf16 activations, sums
+      in fp32 */
 #define GPTQ_KEY_LOAD_WEIGHTS "load_weights" /* int 0 or 1 (default): 0 reads tokenizer and configuration alone,
                                                 for gptq_model_tokenize() and the like, also of architectures
                                                 that are not known here; it can't make sessions */

@@ -61,7 +61,7 @@ Exit codes:
   130  interrupted
 
 Environment:
-  GPTQ_CPU_MASK  instruction sets not to use, such as "amx" or "avx512,avx2"
+  GPTQ_CPU_MASK  instruction sets not to use, such as "amx", "vnni" or "avx512,avx2"
   NO_COLOR       no colours when set and not empty
 )";
 

@@ -107,6 +107,16 @@ class Scoring(ToolTest):
         self.assertAlmostEqual(shown["top1"], agreements / 24, delta=1e-9)
         self.assertGreater(shown["kl"], 0)
 
+    def test_what_fast_costs(self):
+        quantized = self.folder / "q"
+        self.succeed("quantize", MODEL, quantized, "--samples", "2", "--seq-len", "64")
+        itself = ("--text", STORIES, "--reference", quantized, "--context", "64", "--chunks", "4")
+        shown = self.json("perplexity", quantized, *itself, "--compute", "fast", "--reference-compute", "exact")
+        self.assertGreater(shown["kl"], 0)
+        self.assertLess(shown["kl"], 1e-3)
+        self.assertEqual(self.json("perplexity", quantized, *itself, "--compute", "fast")["kl"], 0)
+        self.fail_with(2, "perplexity", MODEL, "--text", STORIES, "--reference-compute", "exact", says=("--reference",))
+
     def test_model_equals_itself(self):
         shown = self.json("perplexity", MODEL, "--text", STORIES, "--reference", MODEL, "--context", "64")
         self.assertEqual((shown["kl"], shown["top1"]), (0, 1))

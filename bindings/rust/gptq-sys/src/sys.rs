@@ -142,9 +142,11 @@ pub const GPTQ_KEY_DEVICE: &CStr = text(b"device\0");
 /// call at a time has all of them, calls beside it run on the threads that make them.
 pub const GPTQ_KEY_THREADS: &CStr = text(b"threads\0");
 
-/// String: "exact" for fp32 throughout, or "fast" (default): where the machine gains by it (AMX),
-/// products within 2^-15 of each term, and the quantizer's sums over calibration inputs within
-/// 2^-7. On GPUs "fast" is all that there is: bf16 activations, sums in fp32.
+/// String: "exact" for fp32 throughout, or "fast" (default): inputs of weights of at most 4 bits
+/// are rounded to 8 bits, with a scale for each run of at most 128 of a group, and keys and values
+/// are kept in fp16; where the machine gains by it (AMX), other products are within 2^-15 of each
+/// term. Of this a quantizer takes the last alone, and there its sums over calibration inputs
+/// within 2^-7. On GPUs "fast" is all that there is: bf16 activations, sums in fp32.
 pub const GPTQ_KEY_COMPUTE: &CStr = text(b"compute\0");
 
 /// Int 0 or 1 (default): 0 reads tokenizer and configuration alone, for [`gptq_model_tokenize`] and
