@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/fields.h"
 #include "cpu/linear.h"
 
 namespace gptq::cpu {
@@ -126,23 +127,42 @@ void QuantizedLinear::cut_blocks() {
   }
 }
 
+/// Words of fields `bits` wide, each `stride` words from the one before, of codes less their middle.
+void pack_words(const uint8_t* codes, int64_t words, int bits, int middle, uint32_t* out, int64_t stride) {
+  // no byte goes beyond its field
+  const uint64_t add = static_cast<uint64_t>(field_middle(bits) - middle) * 0x0101010101010101u;
+  const auto eight = [&](int64_t i) {
+    uint64_t bytes;
+    std::memcpy(&bytes, codes + i, sizeof bytes);
+    return bytes + add;
+  };
+  for (int64_t w = 0; w < words; ++w) {
+    switch (bits) {
+      case 2:
+        out[w * stride] = gather_fields<2>(eight(16 * w)) | gather_fields<2>(eight(16 * w + 8)) << 16;
+        break;
+      case 4: out[w * stride] = gather_fields<4>(eight(8 * w)); break;
+      default: std::memcpy(out + w * stride, codes + 4 * w, sizeof(uint32_t)); break;
+    }
+  }
+}
+
 void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
-  const int64_t per_word = 32 / field_bits_, words = panel_words(units_, field_bits_) / kPanel;
+  const int64_t words = panel_words(units_, field_bits_) / kPanel;
   uint32_t* out = words_.as<uint32_t>() + index * words * kPanel;
   float* scales = scales_.as<float>() + index * groups_ * kPanel;
   float* zeros = zeros_.bytes() == 0 ? nullptr : zeros_.as<float>() + index * groups_ * kPanel;
+  std::vector<uint8_t> sorted(order_.size());
   for (int64_t c = 0; c < kPanel; ++c) {
     const int64_t n = index * kPanel + c;
     const bool real = n < outputs_;
     const uint8_t* codes = q.codes.data() + (real ? n * inputs_ : 0);
-    for (int64_t w = 0; w < words; ++w) {
-      uint32_t word = 0;
-      for (int64_t i = 0; real && i < per_word; ++i) {
-        const int64_t k = input_at(w * per_word + i);
-        const int value = k < 0 ? 0 : int{codes[k]} - middle();
-        word |= static_cast<uint32_t>(value + field_middle(field_bits_)) << (i * field_bits_);
-      }
-      out[w * kPanel + c] = word;
+    for (size_t place = 0; place < sorted.size(); ++place)
+      sorted[place] = order_[place] < 0 ? static_cast<uint8_t>(middle()) : codes[order_[place]];
+    if (real) {
+      pack_words(order_.empty() ? codes : sorted.data(), words, field_bits_, middle(), out + c, kPanel);
+    } else {
+      for (int64_t w = 0; w < words; ++w) out[w * kPanel + c] = 0;
     }
     for (int64_t g = 0; g < groups_; ++g) {
       const auto at = static_cast<size_t>(g * outputs_ + n);

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/fields.h"
 #include "base/half.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -116,26 +117,46 @@ std::vector<uint16_t> read_zeros(const StoredModule& m, const QuantConfig& confi
   return zeros;
 }
 
+/// Bits [bit, bit + 32) of a column of words [][n], none of them behind the word `last`.
+uint64_t bits_of_column(std::span<const uint32_t> words, int64_t n, int64_t col, int64_t bit, int64_t last) {
+  const int64_t word = bit / 32;
+  const uint64_t high = words[static_cast<size_t>(std::min(word + 1, last) * n + col)];
+  return (high << 32 | words[static_cast<size_t>(word * n + col)]) >> bit % 32;
+}
+
 /// words [ceil(k*bits/32)][n] -> codes [n][k]
-std::vector<uint8_t> unpack_columns(std::span<const uint32_t> words, int64_t k, int64_t n, int bits) {
+template <int kBits>
+std::vector<uint8_t> unpack_columns(std::span<const uint32_t> words, int64_t k, int64_t n) {
   constexpr int64_t kTile = 16;  // columns side by side: a cache line of words
   std::vector<uint8_t> codes(static_cast<size_t>(k * n));
-  const uint32_t mask = (1u << bits) - 1;
+  const int64_t last = word_count(k, kBits) - 1;
   for (int64_t n0 = 0; n0 < n; n0 += kTile) {
     const int64_t n1 = std::min(n, n0 + kTile);
-    for (int64_t row = 0; row < k; ++row) {
-      const int64_t bit = row * bits;
-      const auto shift = static_cast<int>(bit % 32);
-      const uint32_t* low = words.data() + bit / 32 * n;
-      const uint32_t* high = shift + bits > 32 ? low + n : low;  // a 3-bit code may lie in two words
+    for (int64_t row = 0; row < k; row += 8) {
+      const auto count = static_cast<size_t>(std::min<int64_t>(8, k - row));
       for (int64_t col = n0; col < n1; ++col) {
-        const uint64_t pair = (uint64_t{high[col]} << 32) | low[col];
-        codes[static_cast<size_t>(col * k + row)] =
-            static_cast<uint8_t>(static_cast<uint32_t>(pair >> shift) & mask);
+        uint64_t eight;
+        if constexpr (kBits == 8) {
+          const uint64_t low = words[static_cast<size_t>(row / 4 * n + col)];
+          eight = uint64_t{words[static_cast<size_t>(std::min(row / 4 + 1, last) * n + col)]} << 32 | low;
+        } else {
+          eight = spread_fields<kBits>(bits_of_column(words, n, col, row * kBits, last) &
+                                       ((uint64_t{1} << 8 * kBits) - 1));
+        }
+        std::memcpy(codes.data() + col * k + row, &eight, count);
       }
     }
   }
   return codes;
+}
+
+std::vector<uint8_t> unpack_columns(std::span<const uint32_t> words, int64_t k, int64_t n, int bits) {
+  switch (bits) {
+    case 2: return unpack_columns<2>(words, k, n);
+    case 3: return unpack_columns<3>(words, k, n);
+    case 4: return unpack_columns<4>(words, k, n);
+    default: return unpack_columns<8>(words, k, n);
+  }
 }
 
 template <class T>
