@@ -49,7 +49,7 @@ Features detect() {
   constexpr unsigned kAvx512Vnni = 1u << 11;  // of ecx
   found.avx512_vnni = found.avx512 && (c & kAvx512Vnni) != 0;
   constexpr uint64_t kTiles = 0x60000;
-  constexpr unsigned kAmx = 1u << 22 | 1u << 24;  // bf16 and tiles, of edx
+  constexpr unsigned kAmx = 1u << 22 | 1u << 24 | 1u << 25;  // bf16, tiles and int8, of edx
   const bool tiles = (d & kAmx) == kAmx && (state & kTiles) == kTiles;
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0) return found;
   constexpr unsigned kAvxVnni = 1u << 4, kAvx512Bf16 = 1u << 5;  // of eax
@@ -113,7 +113,8 @@ const Kernels& kernels_avx512_vnni() {
 }
 
 const Kernels& kernels_amx() {
-  static const Kernels once = variant("amx", kernels_avx512(), kRoundedAvx512Vnni, gemms_amx());
+  static const RoundedKernels rounded = rounded_amx();
+  static const Kernels once = variant("amx", kernels_avx512(), rounded, gemms_amx());
   return once;
 }
 #endif

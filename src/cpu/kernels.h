@@ -74,7 +74,8 @@ struct Blocks {
 /// Most units of a block, so that its sums of products are exact in fp32, too.
 constexpr int64_t kBlockUnits = 8;
 
-/// Rows whose inputs are rounded to 8 bits, x = scale q, and their product. Rows of q are ldq bytes apart; the inputs of a
+/// Rows whose inputs are rounded to 8 bits, x = scale q, and their product. Rows of q are ldq bytes apart, and may be read
+/// up to a multiple of kMaxTileRows; the inputs of a
 /// unit stand in the order in which fields come out of a word (kQuadOrder). With several blocks scales and sums are
 /// [rows][blocks], sums those of q.
 struct RoundedRows {
@@ -230,6 +231,7 @@ extern const RoundedKernels kRoundedAvx2, kRoundedAvxVnni, kRoundedAvx512, kRoun
 const Kernels& kernels_avx2();    // AVX2, FMA, F16C
 const Kernels& kernels_avx512();  // AVX-512 F, BW, VL, DQ besides
 Gemms gemms_amx();  // AMX tiles of bf16, AVX-512 BF16 besides: with the kernels of kernels_avx512()
+RoundedKernels rounded_amx();  // AMX tiles of int8, AVX-512 VNNI besides
 #endif
 
 /// The fastest set that this CPU and operating system allow. Sets named in the environment variable GPTQ_CPU_MASK

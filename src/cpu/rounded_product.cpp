@@ -38,7 +38,7 @@ class RoundedInputs {
         inputs_(w.first.units * kUnit),
         // some bytes more than a power of two: rows should not meet in one line of the cache
         stride_(divide_up(inputs_, 64) * 64 + 64),
-        q_(stream.scratch().bytes(static_cast<size_t>(x.rows * stride_))),
+        q_(stream.scratch().bytes(static_cast<size_t>((x.rows + kMaxTileRows) * stride_))),
         scales_(stream.scratch().floats(x.rows * w.blocks.count)),
         sums_(stream.scratch().floats(x.rows * w.blocks.count)) {
     if (x.rows * inputs_ <= kInlineInputs) {

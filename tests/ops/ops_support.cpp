@@ -1,9 +1,43 @@
 #include "ops_support.h"
 
+#include <string_view>
+
 #include <cmath>
 #include <numeric>
 
 namespace gptq::test {
+
+#if defined(__x86_64__)
+cpu::RoundedKernels emulated_rounded();
+cpu::Gemms emulated_gemms();
+
+namespace {
+
+const cpu::Kernels& emulated_amx() {
+  static const cpu::RoundedKernels rounded = emulated_rounded();
+  static const cpu::Kernels kernels = [] {
+    cpu::Kernels all = cpu::kernels_avx512();
+    all.name = "amx_emulated";
+    all.rounded = &rounded;
+    all.fast = emulated_gemms();
+    return all;
+  }();
+  return kernels;
+}
+
+}  // namespace
+#endif
+
+std::vector<const cpu::Kernels*> kernel_sets() {
+  const cpu::Kernels* available[cpu::kMaxKernelSets];
+  const int count = cpu::available_kernels(available);
+  std::vector<const cpu::Kernels*> sets(available, available + count);
+#if defined(__x86_64__)
+  const bool vnni = std::string_view(sets.back()->name) == "avx512_vnni";
+  if (vnni && __builtin_cpu_supports("avx512bf16")) sets.push_back(&emulated_amx());
+#endif
+  return sets;
+}
 
 DenseWeights random_dense(Random& random, DType dtype, int64_t rows, int64_t cols, Place place) {
   DenseWeights w;

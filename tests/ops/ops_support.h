@@ -21,12 +21,8 @@ inline std::vector<float> random_floats(Random& random, int64_t n, float scale =
   return out;
 }
 
-/// Every set of kernels that this machine runs, plain first.
-inline std::vector<const cpu::Kernels*> kernel_sets() {
-  const cpu::Kernels* sets[cpu::kMaxKernelSets];
-  const int count = cpu::available_kernels(sets);
-  return {sets, sets + count};
-}
+/// Every set of kernels that this machine runs, plain first; and that of AMX on emulated tiles where it could run otherwise.
+std::vector<const cpu::Kernels*> kernel_sets();
 
 /// Floats with a pattern behind them that no kernel may touch.
 class Guarded {

@@ -144,7 +144,7 @@ struct Packed {
   int64_t stride;
 
   Packed(const cpu::RoundedKernels& kernels, const Case& c, const std::vector<float>& x, int64_t rows)
-      : q(static_cast<size_t>(rows * (c.inputs() + 5)), 99),
+      : q(static_cast<size_t>((rows + cpu::kMaxTileRows) * (c.inputs() + 5)), 99),
         scales(static_cast<size_t>(rows * c.blocks().count)),
         sums(scales.size()),
         stride(c.inputs() + 5) {
