@@ -78,7 +78,7 @@ class Attention {
   void make_blocks();
   void compute(const Item& item, float* partials);
   void load_queries(const Block& block, int64_t kv_head, float* plain, float* packed) const;
-  void visit_page(const Block& block, int64_t kv_head, Range positions, const Workspace& work,
+  void visit_page(const Block& block, int64_t kv_head, Range positions, int64_t end, const Workspace& work,
                   const Partial& result) const;
   void tile(int64_t k, const float* left, const std::byte* right, int64_t stride, float* out, int64_t ldc,
             int64_t rows, int64_t cols, bool accumulate) const;
@@ -192,7 +192,7 @@ void Attention::compute(const Item& item, float* partials) {
   }
   for (int64_t at = range.begin; at < range.end;) {
     const int64_t next = std::min(range.end, (at / kPagePositions + 1) * kPagePositions);
-    visit_page(block, item.kv_head, {at, next}, work, result);
+    visit_page(block, item.kv_head, {at, next}, range.end, work, result);
     at = next;
   }
   if (whole) finish(block, item.kv_head, result);
@@ -222,9 +222,14 @@ void Attention::tile(int64_t k, const float* left, const std::byte* right, int64
   }
 }
 
-/// Positions lie in one page.
-void Attention::visit_page(const Block& block, int64_t kv_head, Range positions, const Workspace& work,
-                           const Partial& result) const {
+/// Few queries are done with a page before its successor has come from memory by itself.
+void fetch(const std::byte* data, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += static_cast<int64_t>(kCacheLine)) __builtin_prefetch(data + i);
+}
+
+/// Positions lie in one page, those after them up to `end` are visited next.
+void Attention::visit_page(const Block& block, int64_t kv_head, Range positions, int64_t end,
+                           const Workspace& work, const Partial& result) const {
   const auto [queries_packed, scores, weights] = work;
   const int32_t sequence = rows_[static_cast<size_t>(block.first_row)].sequence;
   const std::byte* const keys = cache_.keys(sequence, positions.begin, layer_, kv_head);
@@ -233,6 +238,10 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
   const int64_t begin = positions.begin % kPagePositions, count = positions.end - positions.begin;
   const int64_t first_col = begin / kTileCols * kTileCols;
   const int64_t cols = (begin + count - first_col + kTileCols - 1) / kTileCols * kTileCols;
+  const std::byte* const values =
+      cache_.values(sequence, positions.begin, layer_, kv_head) + begin * value_dim * bytes;
+  const bool more = positions.end < end && n <= kSplitQueries;
+  if (more) fetch(cache_.keys(sequence, positions.end, layer_, kv_head), dim * kPagePositions * bytes);
   for (int64_t first = 0; first < n; first += k_.tile_rows) {
     tile(dim, queries_packed + first * dim, keys + first_col * bytes, kPagePositions,
          scores + first * kPagePositions + first_col, kPagePositions, std::min(k_.tile_rows, n - first), cols,
@@ -240,8 +249,8 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
   }
   if (p_.softcap > 0 || p_.slopes != nullptr) bend(block, kv_head, positions, scores);
   soften(block, positions, scores, result);
-  const std::byte* const values =
-      cache_.values(sequence, positions.begin, layer_, kv_head) + begin * value_dim * bytes;
+  if (more)
+    fetch(cache_.values(sequence, positions.end, layer_, kv_head), value_dim * kPagePositions * bytes);
   for (int64_t first = 0; first < n; first += k_.tile_rows) {
     const int64_t tile_rows = std::min(k_.tile_rows, n - first);
     k_.pack(Dense::f32, scores + first * kPagePositions + begin, kPagePositions, tile_rows, count, weights,
