@@ -151,6 +151,8 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       fp16; where the machine gains by it (AMX), other products are within 2^-15 of each term. Of this a quantizer takes the last
       alone, and there its sums over calibration inputs within 2^-7. On GPUs "fast" is all that there is: bf16 activations, sums
       in fp32 */
+#define GPTQ_KEY_HEAD_BITS "head_bits" /* int 0 (default), 4 or 8: an output head of 16 or 32 bits is rounded to nearest, in
+      groups of 128 inputs, as it is loaded. It is what small models of large vocabularies read most of for each token */
 #define GPTQ_KEY_LOAD_WEIGHTS "load_weights" /* int 0 or 1 (default): 0 reads tokenizer and configuration alone,
                                                 for gptq_model_tokenize() and the like, also of architectures
                                                 that are not known here; it can't make sessions */

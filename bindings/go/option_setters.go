@@ -12,9 +12,14 @@ func WithThreads(value int64) Option {
 	return Set("threads", value)
 }
 
-// WithCompute sets compute. Exact: fp32 throughout; fast: within 2^-15 of each term; one of "exact", "fast"; default "fast". Scope: model, quantizer.
+// WithCompute sets compute. Exact: fp32 throughout; fast: inputs of weights of few bits rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.
 func WithCompute(value string) Option {
 	return Set("compute", value)
+}
+
+// WithHeadBits sets head_bits. 4 or 8: round a 16-bit output head to so many bits; from 0 to 8; default 0. Scope: model.
+func WithHeadBits(value int64) Option {
+	return Set("head_bits", value)
 }
 
 // WithLoadWeights sets load_weights. False: tokenizer and configuration alone; default true. Scope: model.

@@ -187,6 +187,7 @@ void run(Arguments arguments) {
   if (arguments.reference) {
     Common common = arguments.common;
     if (arguments.reference_compute) common.compute = arguments.reference_compute;
+    common.head_bits.reset();
     reference = load_model(common, *arguments.reference);
     check_reference(arguments, model, reference);
   }

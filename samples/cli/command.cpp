@@ -46,6 +46,8 @@ void Common::add_to(Command& command, const std::string& model_help, Computes co
     command.option("--threads", "N", threads, "CPU threads; 0 (default) takes all that this process may use");
     command.option("--device", "NAME", device, "cpu (default), cuda or cuda:N");
     command.option("--compute", "MODE", compute, "fast (default) or exact");
+    command.option("--head-bits", "N", head_bits,
+                   "Round a 16-bit output head to 4 or 8 bits; 0 (default): leave it");
   }
   command.group(kCommonGroup);
   command.flag("--json", json, "Print one JSON object as the last line of standard output");
@@ -63,6 +65,7 @@ Options Common::to_options() const {
   set_if_given(options, GPTQ_KEY_THREADS, threads);
   set_if_given(options, GPTQ_KEY_DEVICE, device);
   set_if_given(options, GPTQ_KEY_COMPUTE, compute);
+  set_if_given(options, GPTQ_KEY_HEAD_BITS, head_bits);
   return options;
 }
 

@@ -37,6 +37,7 @@ struct Common {
   std::optional<int64_t> threads;
   std::optional<std::string> device;
   std::optional<std::string> compute;
+  std::optional<int64_t> head_bits;
   bool json = false;
 
   /// Whether the command computes: only then it takes --threads, --device and --compute.

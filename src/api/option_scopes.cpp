@@ -48,6 +48,11 @@ ModelOptions model_options(const gptq_options* given) {
   options.backend.compute = o.text(GPTQ_KEY_COMPUTE) == "exact" ? Compute::exact : Compute::fast;
   options.weights = o.integer(GPTQ_KEY_LOAD_WEIGHTS) != 0 ? LoadWeights::yes : LoadWeights::no;
   options.access = o.integer(GPTQ_KEY_MMAP) != 0 ? Access::map : Access::read;
+  options.head_bits = static_cast<int>(o.integer(GPTQ_KEY_HEAD_BITS));
+  if (options.head_bits != 0 && options.head_bits != 4 && options.head_bits != 8) {
+    throw Error(Status::invalid_argument,
+                cat("option '" GPTQ_KEY_HEAD_BITS "' is ", options.head_bits, ", wanted 0, 4 or 8"));
+  }
   return options;
 }
 

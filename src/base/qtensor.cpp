@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -12,6 +13,37 @@ namespace {
 size_t at(int64_t row, int64_t col, int64_t cols) { return static_cast<size_t>(row * cols + col); }
 
 }  // namespace
+
+QTensor round_to_nearest(const Tensor& weight, int bits, int64_t group_size) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const int middle = 1 << (bits - 1);
+  QTensor q{.bits = bits, .rows = weight.shape[0], .cols = weight.shape[1]};
+  q.groups = std::max<int64_t>(1, (q.cols + group_size - 1) / group_size);
+  q.codes.resize(static_cast<size_t>(q.rows * q.cols));
+  q.scales.resize(static_cast<size_t>(q.groups * q.rows));
+  q.zeros.assign(q.scales.size(), static_cast<uint16_t>(middle));
+  for (int64_t k = 0; k < q.cols; ++k) q.group_of.push_back(static_cast<int32_t>(k / group_size));
+  std::vector<float> row(static_cast<size_t>(q.cols));
+  for (int64_t n = 0; n < q.rows; ++n) {
+    to_float(weight, n * q.cols, q.cols, row.data());
+    for (float& x : row) x = x != x ? 0.0f : std::clamp(x, -kLargest, kLargest);
+    for (int64_t g = 0; g < q.groups; ++g) {
+      const int64_t begin = g * group_size, end = std::min(q.cols, begin + group_size);
+      float most = 0;
+      for (int64_t k = begin; k < end; ++k) most = std::max(most, std::abs(row[static_cast<size_t>(k)]));
+      const bool some = most >= 1e-30f;  // less counts as 0
+      const float scale = some ? most / static_cast<float>(middle - 1) : 0.0f;
+      const float factor = some ? 1.0f / scale : 0.0f;
+      q.scales[static_cast<size_t>(g * q.rows + n)] = scale;
+      for (int64_t k = begin; k < end; ++k) {
+        const auto code = static_cast<int>(std::lrint(row[static_cast<size_t>(k)] * factor)) + middle;
+        q.codes[static_cast<size_t>(n * q.cols + k)] =
+            static_cast<uint8_t>(std::clamp(code, 0, 2 * middle - 1));
+      }
+    }
+  }
+  return q;
+}
 
 void dequantize_row(const QTensor& q, int64_t row, float* out) {
   for (int64_t k = 0; k < q.cols; ++k) {

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/tensor.h"
+
 namespace gptq {
 
 /// W [rows, cols], as nn.Linear.weight: W[n][k] = scale(g, n) * (code(n, k) - zero(g, n)), g = group_of[k].
@@ -30,6 +32,10 @@ constexpr bool is_bit_width(int64_t bits) {
   }
   return false;
 }
+
+/// The matrix [N, K] of f32, f16 or bf16 in groups of so many inputs, symmetric: scales are the largest magnitude of a group
+/// by the largest code, values go to the nearest. NaN counts as 0, infinity as the largest number of fp32.
+QTensor round_to_nearest(const Tensor& weight, int bits, int64_t group_size);
 
 /// out[0..cols) = W[row]
 void dequantize_row(const QTensor& q, int64_t row, float* out);

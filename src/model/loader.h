@@ -48,14 +48,18 @@ class Loader {
   /// Those of all layers, and the output head unless it is tied.
   std::vector<StoredLinear> linears() const;
 
-  /// Embedding, positions, final norm and head, without layers.
-  Weights load_outer(const Backend& backend, Access access) const;
+  /// Embedding, positions, final norm and head, without layers. A head that is not quantized is rounded to `head_bits`
+  /// unless those are 0.
+  Weights load_outer(const Backend& backend, Access access, int head_bits = 0) const;
   /// Of load_outer(), all but the embedding and the head.
   Weights load_around(const Backend& backend, Access access) const;
   NormWeights load_final_norm(const Backend& backend) const;
   /// Row i of the table is that of token ids[i]. Only these are read.
   std::shared_ptr<const Linear> load_embedding(const Backend& backend, std::span<const int32_t> ids) const;
   Layer load_layer(const Backend& backend, int64_t layer, Access access) const;
+
+  /// The output head of 16 or 32 bits in fewer, its values to the nearest.
+  std::shared_ptr<const Linear> rounded_head(const Backend& backend, int bits) const;
 
   /// A module's weight as [out_features, in_features] in its own element type, and its bias if there is one.
   Tensor dense_weight(const StoredLinear& linear, Access access) const;

@@ -132,10 +132,21 @@ Weights Loader::load_around(const Backend& backend, Access access) const {
   return weights;
 }
 
-Weights Loader::load_outer(const Backend& backend, Access access) const {
+std::shared_ptr<const Linear> Loader::rounded_head(const Backend& backend, int bits) const {
+  constexpr int64_t kGroup = 128;
+  const std::string module = tied_ ? name(spec_.family->names->embed) : head_name();
+  std::optional<Tensor> bias;
+  if (has(module + ".bias")) bias = checkpoint_->read(module + ".bias", Access::read);
+  const Tensor weight = checkpoint_->read(module + ".weight", Access::map);
+  return backend.prepare(round_to_nearest(weight, bits, kGroup), bias ? &*bias : nullptr);
+}
+
+Weights Loader::load_outer(const Backend& backend, Access access, int head_bits) const {
   Weights weights = load_around(backend, access);
   weights.embed = load_table(backend, name(spec_.family->names->embed), access);
-  if (tied_) {
+  if (head_bits != 0 && (tied_ || !head().quantized)) {
+    weights.head = rounded_head(backend, head_bits);
+  } else if (tied_) {
     weights.head = weights.embed;
   } else if (const StoredLinear linear = head(); linear.quantized) {
     const std::optional<Tensor> bias_tensor = bias(linear, Access::read);

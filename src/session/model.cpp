@@ -49,7 +49,7 @@ std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOpti
     const Loader loader(folder);
     model->spec_ = loader.spec();
     model->quantization_ = loader.quantization();
-    model->load_weights(loader, options.access, progress);
+    model->load_weights(loader, options, progress);
   } else if (file_exists(join(folder, "config.json"))) {
     model->read_config();
   } else if (model->tokenizer_ == nullptr && model->chat_templates_->empty()) {
@@ -71,16 +71,16 @@ void Model::read_config() {
   }
 }
 
-void Model::load_weights(const Loader& loader, Access access, const Progress& progress) {
+void Model::load_weights(const Loader& loader, const ModelOptions& options, const Progress& progress) {
   const Spec& spec = *spec_;
   progress(0, spec.layers + 1, "load");
-  Weights weights = loader.load_outer(*backend_, access);
+  Weights weights = loader.load_outer(*backend_, options.access, options.head_bits);
   progress(1, spec.layers + 1, "load");
   parameters_ = spec.vocab * spec.hidden * (loader.tied() ? 1 : 2);
-  weight_bytes_ = weights.embed->bytes() + (loader.tied() ? 0 : weights.head->bytes());
+  weight_bytes_ = weights.embed->bytes() + (weights.head == weights.embed ? 0 : weights.head->bytes());
   weight_bytes_per_token_ = weights.head->bytes();
   for (int64_t i = 0; i < spec.layers; ++i) {
-    weights.layers.push_back(loader.load_layer(*backend_, i, access));
+    weights.layers.push_back(loader.load_layer(*backend_, i, options.access));
     const Layer& layer = weights.layers.back();
     const auto count = [&](const auto& linears, uint64_t used, uint64_t of) {
       for (const auto& linear : linears) {

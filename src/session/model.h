@@ -28,6 +28,7 @@ struct ModelOptions {
   BackendOptions backend;
   LoadWeights weights = LoadWeights::yes;
   Access access = Access::map;
+  int head_bits = 0;  // of a head that is stored in 16 or 32; 0: as it is
 };
 
 class Model {
@@ -64,7 +65,7 @@ class Model {
  private:
   Model() = default;
   void read_config();
-  void load_weights(const Loader& loader, Access access, const Progress& progress);
+  void load_weights(const Loader& loader, const ModelOptions& options, const Progress& progress);
 
   fs::path folder_;
   std::optional<Spec> spec_;

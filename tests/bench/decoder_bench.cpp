@@ -1,5 +1,5 @@
 // Speed of a model's forward passes, as llamacpp_bench.c measures those of llama.cpp: no sampling, no text.
-// usage: decoder_bench MODEL THREADS exact|fast
+// usage: decoder_bench MODEL THREADS exact|fast [HEAD_BITS]
 // Answers lines of its input, each with one line:
 //   prefill TOKENS                      tokens per second of a prompt, with the logits of the last token
 //   decode SEQUENCES CONTEXT TOKENS     tokens per second of all sequences, from CONTEXT tokens on, one at a time each
@@ -133,9 +133,10 @@ void answer(Bench& bench, gptq::ThreadPool& pool, const char* line) {
   std::fflush(stdout);
 }
 
-void run(const char* folder, int threads, bool exact) {
+void run(const char* folder, int threads, bool exact, int head_bits) {
   gptq::ModelOptions options;
   options.backend = {.threads = threads, .compute = exact ? gptq::Compute::exact : gptq::Compute::fast};
+  options.head_bits = head_bits;
   const Clock watch(threads);
   const auto model = gptq::Model::load(folder, options, [](int64_t, int64_t, const std::string&) {});
   std::printf("ready %.3f %llu %s\n", watch.seconds(),
@@ -151,12 +152,12 @@ void run(const char* folder, int threads, bool exact) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: decoder_bench MODEL THREADS exact|fast\n");
+  if (argc != 4 && argc != 5) {
+    std::fprintf(stderr, "usage: decoder_bench MODEL THREADS exact|fast [HEAD_BITS]\n");
     return 2;
   }
   try {
-    run(argv[1], std::atoi(argv[2]), std::strcmp(argv[3], "exact") == 0);
+    run(argv[1], std::atoi(argv[2]), std::strcmp(argv[3], "exact") == 0, argc > 4 ? std::atoi(argv[4]) : 0);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "decoder_bench: %s\n", error.what());
     return 1;

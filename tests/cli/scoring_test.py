@@ -117,6 +117,12 @@ class Scoring(ToolTest):
         self.assertEqual(self.json("perplexity", quantized, *itself, "--compute", "fast")["kl"], 0)
         self.fail_with(2, "perplexity", MODEL, "--text", STORIES, "--reference-compute", "exact", says=("--reference",))
 
+    def test_head_in_fewer_bits(self):
+        itself = ("perplexity", MODEL, "--text", STORIES, "--reference", MODEL, "--context", "64", "--chunks", "4")
+        eight, four = (self.json(*itself, "--head-bits", bits)["kl"] for bits in ("8", "4"))
+        self.assertTrue(0 < eight < 1e-3 < four < 0.2, (eight, four))
+        self.fail_with(2, *itself, "--head-bits", "5", says=("--head-bits", "0, 4 or 8"))
+
     def test_model_equals_itself(self):
         shown = self.json("perplexity", MODEL, "--text", STORIES, "--reference", MODEL, "--context", "64")
         self.assertEqual((shown["kl"], shown["top1"]), (0, 1))

@@ -277,6 +277,39 @@ TEST(Loader, RowsThatDoNotDivideIntoTheirBlocks) {
   }
 }
 
+/// Tied and apart: the head is rounded, the embedding is not.
+TEST(Loader, HeadInFewerBits) {
+  for (const char* model : {"llama", "gpt2", "qwen2"}) {
+    const Loader loader(source_dir() / "tests/golden/models" / model);
+    const auto backend = create_backend("cpu", {.threads = 1});
+    const auto stream = backend->create_stream(nullptr);
+    const int64_t hidden = loader.spec().hidden, vocab = loader.spec().vocab;
+    const auto rows_of = [&](const Linear& table) {
+      std::vector<int32_t> ids(static_cast<size_t>(vocab));
+      std::iota(ids.begin(), ids.end(), 0);
+      std::vector<float> values(static_cast<size_t>(vocab * hidden));
+      const Matrix rows{reinterpret_cast<std::byte*>(values.data()), vocab, hidden};
+      stream->embed(table, ids, rows);
+      return values;
+    };
+    const Weights whole = loader.load_outer(*backend, Access::read);
+    const auto head = rows_of(*whole.head), embed = rows_of(*whole.embed);
+    for (const auto& [bits, part] : {std::pair{8, 1.0f / 250}, std::pair{4, 1.0f / 13}}) {
+      const Weights rounded = loader.load_outer(*backend, Access::map, bits);
+      EXPECT_EQ(rows_of(*rounded.embed), embed);
+      const auto got = rows_of(*rounded.head);
+      EXPECT_NE(got, head);
+      for (size_t begin = 0; begin < got.size(); begin += static_cast<size_t>(hidden)) {
+        float most = 0;
+        for (size_t i = begin; i < begin + static_cast<size_t>(hidden); ++i)
+          most = std::max(most, std::abs(head[i]));
+        for (size_t i = begin; i < begin + static_cast<size_t>(hidden); ++i)
+          ASSERT_NEAR(got[i], head[i], most * part) << model << ", " << bits << " bits";
+      }
+    }
+  }
+}
+
 TEST(Loader, EmbeddingOfSomeTokens) {
   for (const char* model : {"llama", "gpt2"}) {
     const Loader loader(source_dir() / "tests/golden/models" / model);

@@ -330,6 +330,7 @@ internal static class GptqApi {
   public const string GPTQ_KEY_DEVICE = "device";
   public const string GPTQ_KEY_THREADS = "threads";
   public const string GPTQ_KEY_COMPUTE = "compute";
+  public const string GPTQ_KEY_HEAD_BITS = "head_bits";
   public const string GPTQ_KEY_LOAD_WEIGHTS = "load_weights";
   public const string GPTQ_KEY_MMAP = "mmap";
   public const string GPTQ_KEY_CONTEXT_LENGTH = "context_length";

@@ -14,10 +14,15 @@ namespace Gptq
         {
             set { Set("threads", value); }
         }
-        /// <summary>Exact: fp32 throughout; fast: within 2^-15 of each term; one of "exact", "fast"; default "fast". Scope: model, quantizer.</summary>
+        /// <summary>Exact: fp32 throughout; fast: inputs of weights of few bits rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.</summary>
         public string Compute
         {
             set { Set("compute", value); }
+        }
+        /// <summary>4 or 8: round a 16-bit output head to so many bits; from 0 to 8; default 0. Scope: model.</summary>
+        public long HeadBits
+        {
+            set { Set("head_bits", value); }
         }
         /// <summary>False: tokenizer and configuration alone; default true. Scope: model.</summary>
         public bool LoadWeights

@@ -380,6 +380,7 @@ func Gptq_set_log_level(arg1 int32) {
 const GPTQ_KEY_DEVICE string = "device"
 const GPTQ_KEY_THREADS string = "threads"
 const GPTQ_KEY_COMPUTE string = "compute"
+const GPTQ_KEY_HEAD_BITS string = "head_bits"
 const GPTQ_KEY_LOAD_WEIGHTS string = "load_weights"
 const GPTQ_KEY_MMAP string = "mmap"
 const GPTQ_KEY_CONTEXT_LENGTH string = "context_length"

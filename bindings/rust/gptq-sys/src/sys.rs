@@ -149,6 +149,11 @@ pub const GPTQ_KEY_THREADS: &CStr = text(b"threads\0");
 /// within 2^-7. On GPUs "fast" is all that there is: bf16 activations, sums in fp32.
 pub const GPTQ_KEY_COMPUTE: &CStr = text(b"compute\0");
 
+/// Int 0 (default), 4 or 8: an output head of 16 or 32 bits is rounded to nearest, in groups of 128
+/// inputs, as it is loaded. It is what small models of large vocabularies read most of for each
+/// token.
+pub const GPTQ_KEY_HEAD_BITS: &CStr = text(b"head_bits\0");
+
 /// Int 0 or 1 (default): 0 reads tokenizer and configuration alone, for [`gptq_model_tokenize`] and
 /// the like, also of architectures that are not known here; it can't make sessions.
 pub const GPTQ_KEY_LOAD_WEIGHTS: &CStr = text(b"load_weights\0");
@@ -1096,6 +1101,7 @@ pub(crate) fn keys() -> Vec<(&'static str, &'static CStr)> {
         ("GPTQ_KEY_DEVICE", GPTQ_KEY_DEVICE),
         ("GPTQ_KEY_THREADS", GPTQ_KEY_THREADS),
         ("GPTQ_KEY_COMPUTE", GPTQ_KEY_COMPUTE),
+        ("GPTQ_KEY_HEAD_BITS", GPTQ_KEY_HEAD_BITS),
         ("GPTQ_KEY_LOAD_WEIGHTS", GPTQ_KEY_LOAD_WEIGHTS),
         ("GPTQ_KEY_MMAP", GPTQ_KEY_MMAP),
         ("GPTQ_KEY_CONTEXT_LENGTH", GPTQ_KEY_CONTEXT_LENGTH),

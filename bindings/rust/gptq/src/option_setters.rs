@@ -15,10 +15,16 @@ impl Options {
         self.set("threads", value)
     }
 
-    /// Exact: fp32 throughout; fast: within 2^-15 of each term; one of "exact", "fast"; default "fast". Scope: model, quantizer.
+    /// Exact: fp32 throughout; fast: inputs of weights of few bits rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.
     #[must_use]
     pub fn compute(self, value: &str) -> Self {
         self.set("compute", value)
+    }
+
+    /// 4 or 8: round a 16-bit output head to so many bits; from 0 to 8; default 0. Scope: model.
+    #[must_use]
+    pub fn head_bits(self, value: i64) -> Self {
+        self.set("head_bits", value)
     }
 
     /// False: tokenizer and configuration alone; default true. Scope: model.

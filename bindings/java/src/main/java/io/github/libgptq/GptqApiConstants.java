@@ -30,6 +30,7 @@ interface GptqApiConstants {
   public final static String GPTQ_KEY_DEVICE = "device";
   public final static String GPTQ_KEY_THREADS = "threads";
   public final static String GPTQ_KEY_COMPUTE = "compute";
+  public final static String GPTQ_KEY_HEAD_BITS = "head_bits";
   public final static String GPTQ_KEY_LOAD_WEIGHTS = "load_weights";
   public final static String GPTQ_KEY_MMAP = "mmap";
   public final static String GPTQ_KEY_CONTEXT_LENGTH = "context_length";

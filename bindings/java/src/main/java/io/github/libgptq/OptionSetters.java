@@ -29,13 +29,23 @@ abstract class OptionSetters {
   }
 
   /**
-   * Exact: fp32 throughout; fast: within 2^-15 of each term; one of "exact", "fast"; default "fast". Scope: model, quantizer.
+   * Exact: fp32 throughout; fast: inputs of weights of few bits rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.
    *
    * @param value the setting
    * @return this
    */
   public Options compute(String value) {
     return setString("compute", value);
+  }
+
+  /**
+   * 4 or 8: round a 16-bit output head to so many bits; from 0 to 8; default 0. Scope: model.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options headBits(long value) {
+    return setInt("head_bits", value);
   }
 
   /**
