@@ -1,4 +1,5 @@
 # The Debian packages libgptq0, libgptq-dev and gptq-tools: cmake --workflow --preset deb
+# With GPTQ_CUDA, libgptq-cuda too.
 set(epoch $ENV{SOURCE_DATE_EPOCH})
 if(NOT epoch)
   execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} log -1 --format=%ct OUTPUT_VARIABLE epoch
@@ -32,10 +33,22 @@ compressed(${PROJECT_BINARY_DIR}/samples/cli/pages/man gptq.1.gz)
 add_custom_target(debian_files ALL DEPENDS ${compressed_files})
 install(FILES ${made}/gptq.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tools)
 
-function(package_files package component)
-  install(FILES ${made}/changelog.Debian.gz ${made}/changelog.gz ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/copyright
+function(package_files package component)  # PACKAGE.copyright: of what that package alone has in it
+  set(folder ${CMAKE_CURRENT_FUNCTION_LIST_DIR})
+  set(copyright "")
+  set(separator "")
+  foreach(part copyright ${package}.copyright)
+    if(EXISTS ${folder}/${part})
+      set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${folder}/${part})
+      file(READ ${folder}/${part} text)
+      string(APPEND copyright "${separator}${text}")
+      set(separator "\n")
+    endif()
+  endforeach()
+  file(CONFIGURE OUTPUT ${made}/${package}/copyright CONTENT "@copyright@" @ONLY)
+  install(FILES ${made}/changelog.Debian.gz ${made}/changelog.gz ${made}/${package}/copyright
     DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${package} COMPONENT ${component})
-  set(overrides ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${package}.lintian-overrides)
+  set(overrides ${folder}/${package}.lintian-overrides)
   if(EXISTS ${overrides})
     install(FILES ${overrides} DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides RENAME ${package}
       COMPONENT ${component})
@@ -44,6 +57,9 @@ endfunction()
 package_files(libgptq0 runtime)
 package_files(libgptq-dev dev)
 package_files(gptq-tools tools)
+if(GPTQ_CUDA)
+  package_files(libgptq-cuda cuda)
+endif()
 
 # ---- symbols: which version a program needs at least, from the @since of each function that it uses
 include(${CMAKE_CURRENT_LIST_DIR}/symbols.cmake)
@@ -58,11 +74,19 @@ add_custom_command(OUTPUT ${made}/symbols
 file(CONFIGURE OUTPUT ${made}/shlibs CONTENT "libgptq @PROJECT_VERSION_MAJOR@ libgptq0 (>= @PROJECT_VERSION@)\n" @ONLY)
 file(CONFIGURE OUTPUT ${made}/triggers CONTENT "activate-noawait ldconfig\n")
 
-# ---- what the library depends on. CPack would find it too, but then adds scripts that run ldconfig, which the trigger does
+# ---- what the libraries depend on. CPack would find it too, but then adds scripts that run ldconfig, which the trigger does
 file(CONFIGURE OUTPUT ${made}/debian/control CONTENT "Source: libgptq\n\nPackage: libgptq0\nArchitecture: any\n")
-add_custom_command(OUTPUT ${made}/depends COMMAND ${DPKG_SHLIBDEPS} -O -e$<TARGET_FILE:gptq> > ${made}/depends
-  DEPENDS gptq WORKING_DIRECTORY ${made} VERBATIM COMMENT "Looking up the packages of the libraries in use")
-add_custom_target(debian_control ALL DEPENDS ${made}/symbols ${made}/depends)
+function(library_depends target component)
+  set(result ${made}/depends-${component})
+  add_custom_command(OUTPUT ${result} COMMAND ${DPKG_SHLIBDEPS} -O -e$<TARGET_FILE:${target}> > ${result}
+    DEPENDS ${target} WORKING_DIRECTORY ${made} VERBATIM COMMENT "Looking up the packages of the libraries in use")
+  add_custom_target(debian_depends_${component} ALL DEPENDS ${result})
+endfunction()
+library_depends(gptq runtime)
+if(GPTQ_CUDA)
+  library_depends(gptq_cuda cuda)
+endif()
+add_custom_target(debian_control ALL DEPENDS ${made}/symbols)
 
 # ---- CPack
 set(CPACK_GENERATOR DEB)
@@ -120,4 +144,22 @@ set(CPACK_DEBIAN_TOOLS_DESCRIPTION "GPTQ of language models - command line tool
 The tool gptq quantizes the language models of Hugging Face folders with GPTQ,
 measures what that costs in quality, and continues texts with them. What it
 writes is a folder that transformers, GPTQModel and vLLM load.")
+
+if(GPTQ_CUDA)
+  list(APPEND CPACK_COMPONENTS_ALL cuda)
+  set(CPACK_DEBIAN_CUDA_PACKAGE_NAME libgptq-cuda)
+  set(CPACK_DEBIAN_CUDA_PACKAGE_SECTION non-free/libs)  # NVIDIA's runtime is in it
+  set(CPACK_DEBIAN_CUDA_PACKAGE_MULTIARCH same)
+  set(CPACK_DEBIAN_CUDA_PACKAGE_DEPENDS "libgptq0 (= ${version})")
+  # Not a recommendation, which would be installed: in a container libcuda.so.1 is the host's, of the version of the kernel's
+  # module, and NVIDIA's own installer is known to no package.
+  set(CPACK_DEBIAN_CUDA_PACKAGE_SUGGESTS "libcuda1 (>= 580)")
+  set(CPACK_DEBIAN_CUDA_DESCRIPTION "GPTQ of language models - plugin for NVIDIA GPUs
+libgptq quantizes the language models of Hugging Face folders with GPTQ and
+runs them, quantized or not, inside any process and without Python.
+
+This package has the plugin that libgptq opens for the devices cuda and
+cuda:N, GPUs from Ampere on. Of NVIDIA's software it needs the driver alone,
+release 580 or newer.")
+endif()
 include(CPack)

@@ -10,8 +10,15 @@ model=$root/samples/model
 prompt="Once upon a time"
 . "$root/tests/support/checks.sh"
 
-count() { ls "$packages"/*.deb && test "$(ls "$packages"/*.deb | wc -l)" = 3; }
-check "there are three packages" count
+wanted="gptq-tools libgptq-dev libgptq0"
+cuda=no
+if grep -qx 'GPTQ_CUDA:BOOL=ON' "$build/CMakeCache.txt"; then cuda=yes wanted="gptq-tools libgptq-cuda libgptq-dev libgptq0"; fi
+names() {
+  local there
+  there=$(for package in "$packages"/*.deb; do basename "${package%%_*}"; done | LC_ALL=C sort | paste -s -d ' ')
+  test "$there" = "$wanted" || { echo "there are '$there', wanted '$wanted'"; return 1; }
+}
+check "there are the packages $wanted" names
 
 # All that lintian warns of counts, but that no bug of Debian's asks for these packages: they are not made for an upload.
 if command -v lintian >/dev/null; then
@@ -53,6 +60,74 @@ hardened() {  # hardened FILE
 }
 check "the library is hardened and stripped" hardened "$lib/libgptq.so.0"
 check "the tool is hardened and stripped" hardened "$unpacked/usr/bin/gptq"
+
+# ---- the plugin for NVIDIA GPUs
+plugin=$lib/gptq/libgptq-cuda.so
+# says PATTERN: what the library, where it was unpacked, says of the device cuda
+says() {
+  local said
+  said=$(env -u GPTQ_PLUGIN_PATH LD_LIBRARY_PATH="$lib" "$scratch/device_check" cuda) && grep -q -e "$1" <<<"$said" ||
+    { echo "it says '$said', wanted '$1'"; return 1; }
+}
+device_check() {
+  # shellcheck disable=SC2046
+  cc -std=c99 -Wall -Wextra -Werror "$root/tests/packages/device_check.c" $(pkg-config --cflags --libs gptq) \
+    -o "$scratch/device_check"
+}
+plugin_contents() {
+  local name files
+  name=$(basename "$packages"/libgptq-cuda_*.deb)
+  files=$(dpkg-deb --fsys-tarfile "$packages/$name" | tar -t | grep -v '/$' | grep -v '^./usr/share/doc/libgptq-cuda/')
+  test "$files" = "./${plugin#"$unpacked/"}" || { echo "$files"; return 1; }
+  zgrep -q . "$unpacked/usr/share/doc/libgptq-cuda/changelog.Debian.gz" &&
+    grep -q '^License: NVIDIA-CUDA' "$unpacked/usr/share/doc/libgptq-cuda/copyright" &&
+    grep -q '^License: Expat' "$unpacked/usr/share/doc/libgptq-cuda/copyright" &&
+    ! grep -q 'NVIDIA' "$unpacked/usr/share/doc/libgptq0/copyright"
+}
+# The library of the same version and no library of CUDA: the driver comes from the machine, and is but suggested.
+plugin_depends() {
+  local depends
+  depends=$(field libgptq-cuda Depends)
+  grep -qF "libgptq0 (= $(field libgptq0 Version))" <<<"$depends" && grep -q 'libstdc++6' <<<"$depends" &&
+    ! grep -qiE 'cuda|nvidia' <<<"$depends" && test -z "$(field libgptq-cuda Recommends)" &&
+    field libgptq-cuda Suggests | grep -q 'libcuda1 (>= 580)' || { dpkg-deb -f "$packages"/libgptq-cuda_*.deb; return 1; }
+}
+# says_so: what the installed plugin has to say of this machine
+says_so() {
+  if [ -e /dev/nvidiactl ]; then says '^0 '; else says '^-8 .*there is no NVIDIA driver: libcuda.so.1 is not found'; fi
+}
+# A plugin whose headers had another hash: its own, but for the first digits.
+other_build() {
+  local hash status
+  hash=$(strings -a "$plugin" | sed -n 's/^\([0-9a-f]\{16\}\) libstdc++.*/\1/p')
+  [ ${#hash} = 16 ] || { echo "no hash in $plugin: '$hash'"; return 1; }
+  cp "$plugin" "$scratch/plugin.so"
+  LC_ALL=C sed -i "s/$hash/0123456789abcdef/g" "$plugin"
+  says "^-6 .*/gptq/libgptq-cuda.so' is of another build: .*0123456789abcdef.*wanted .*$hash"
+  status=$?
+  cp "$scratch/plugin.so" "$plugin"
+  return $status
+}
+not_there() {
+  local status
+  mv "$plugin" "$scratch/plugin.so"
+  says "^-3 .*/gptq/libgptq-cuda.so' is not there"
+  status=$?
+  mv "$scratch/plugin.so" "$plugin"
+  return $status
+}
+check "a program that asks for a device links" device_check
+if [ $cuda = yes ]; then
+  check "the plugin is hardened and stripped" hardened "$plugin"
+  check "libgptq-cuda has the plugin and nothing else" plugin_contents
+  check "libgptq-cuda depends on libgptq0 of its version, and on no driver" plugin_depends
+  check "the plugin is found, and says what this machine has" says_so
+  check "a plugin of another build is refused by name" other_build
+  check "a plugin that is not there is missed by name" not_there
+else
+  skip "libgptq-cuda: the packages were built without GPTQ_CUDA"
+  check "a plugin that is not there is missed by name" says "^-3 .*/gptq/libgptq-cuda.so' is not there"
+fi
 
 links() {
   # shellcheck disable=SC2046
