@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Compiles the kernels with nvcc and looks at what ptxas says of each: nothing in local memory but for what is said
-below, no more registers than its ceiling.
+below, no more registers than its ceiling. Nothing that warns passes, nor in the C++ that only a toolkit compiles.
 
-usage: gates.py NVCC [--arch SM]... [--include FOLDER]...
-Prints one "ok" or "FAIL" line per source file and architecture; fails if any failed. Without --arch: 80, 90 and 120.
+usage: gates.py NVCC [--arch SM]... [--include FOLDER]...     without --arch: 80, 90 and 120
+       gates.py CUOBJDUMP --plugin PLUGIN                      the same numbers of a plugin that is built, for all its GPUs
+Prints one "ok" or "FAIL" line per source file, of kernels and architecture; fails if any failed.
 """
 import argparse
 import pathlib
@@ -25,6 +26,8 @@ LOCAL = {
     "11solve_block": 256,  # the shortlist of ranges that are tried by feedback, once for each group
 }
 MOST = 128  # of the others: two blocks of 256 threads
+HOST = "runtime_cuda.cpp"  # of the other files the shim's tests are made, too
+HOST_FLAGS = ["-std=c++20", "-O1", "-Xcompiler", "-Wall,-Wextra,-Wpedantic,-Werror"]
 FLAGS = ["-std=c++20", "-O3", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra,-Werror", "-Xptxas", "-v,-warn-spills"]
 
 
@@ -40,15 +43,8 @@ def kernels_of(report):
             yield name, int(found.group(1)), local
 
 
-def faults_of(source, arch, nvcc, includes, folder):
-    command = [nvcc, *FLAGS, f"-arch=sm_{arch}", f"-I{ROOT}", f"-I{ROOT / 'src'}", *(f"-I{i}" for i in includes)]
-    command += ["-c", str(source), "-o", f"{folder}/{source.stem}-{arch}.o"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    if run.returncode != 0:
-        return [line for line in (run.stdout + run.stderr).splitlines() if "error" in line or "warning" in line] or [
-            f"nvcc: exit code {run.returncode}"
-        ], 0, 0
-    kernels = list(kernels_of(run.stdout + run.stderr))
+def beyond(kernels):
+    """What is wrong with (name, registers, bytes of local memory) of kernels."""
     faults = [] if kernels else ["no kernel in it"]
     for name, registers, local in kernels:
         ceiling = next((most for part, most in CEILINGS.items() if part in name), MOST)
@@ -56,19 +52,86 @@ def faults_of(source, arch, nvcc, includes, folder):
             faults.append(f"{name}: {registers} registers, at most {ceiling} wanted")
         if local > next((most for part, most in LOCAL.items() if part in name), 0):
             faults.append(f"{name}: {local} bytes of local memory")
-    return faults, len(kernels), max((registers for _, registers, _ in kernels), default=0)
+    return faults
+
+
+def complaints(run):
+    """What a compiler that failed has said."""
+    said = [line for line in (run.stdout + run.stderr).splitlines() if "error" in line or "warning" in line]
+    return said or [f"nvcc: exit code {run.returncode}"]
+
+
+def host_faults(nvcc, includes, folder):
+    command = [nvcc, *HOST_FLAGS, f"-I{ROOT}", f"-I{ROOT / 'src'}", *(f"-I{i}" for i in includes)]
+    command += ["-c", str(ROOT / "cuda" / HOST), "-o", f"{folder}/host.o"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    return complaints(run) if run.returncode != 0 else []
+
+
+def faults_of(source, arch, nvcc, includes, folder):
+    command = [nvcc, *FLAGS, f"-arch=sm_{arch}", f"-I{ROOT}", f"-I{ROOT / 'src'}", *(f"-I{i}" for i in includes)]
+    command += ["-c", str(source), "-o", f"{folder}/{source.stem}-{arch}.o"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        return complaints(run), 0, 0
+    kernels = list(kernels_of(run.stdout + run.stderr))
+    return beyond(kernels), len(kernels), most_registers(kernels)
+
+
+def most_registers(kernels):
+    return max((registers for _, registers, _ in kernels), default=0)
+
+
+def kernels_of_plugin(report):
+    """The same of each architecture in what cuobjdump says of a plugin. A stack frame has what is spilled in it."""
+    found, arch, name = {}, "", ""
+    for line in report.splitlines():
+        if entry := re.match(r"arch = sm_(\w+)", line):
+            arch = entry.group(1)
+        elif entry := re.match(r" *Function (\w+):", line):
+            name = entry.group(1)
+        elif entry := re.match(r" *REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", line):
+            found.setdefault(arch, []).append((name, int(entry.group(1)), int(entry.group(2)) + int(entry.group(3))))
+    return found
+
+
+def gates_of_plugin(cuobjdump, plugin):
+    run = subprocess.run([cuobjdump, "--dump-resource-usage", plugin], capture_output=True, text=True, check=False)
+    found = kernels_of_plugin(run.stdout)
+    most = max(map(len, found.values()), default=0)
+    failed = 0
+    for arch, kernels in found.items():
+        faults = beyond(kernels)
+        if len(kernels) != most:
+            faults.append(f"{len(kernels)} kernels, others have {most}")
+        word = "FAIL" if faults else "ok  "
+        print(f"{word} the plugin for sm_{arch}: {len(kernels)} kernels, at most {most_registers(kernels)} registers")
+        for fault in faults:
+            print("     " + fault)
+        failed += bool(faults)
+    if not found:
+        print(f"FAIL {plugin} has no kernels: {run.stderr.strip() or f'exit code {run.returncode}'}")
+    return 1 if failed or not found else 0
 
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("nvcc")
+    arguments.add_argument("tool")
+    arguments.add_argument("--plugin")
     arguments.add_argument("--arch", action="append")
     arguments.add_argument("--include", action="append", default=[])
     given = arguments.parse_args()
+    if given.plugin:
+        return gates_of_plugin(given.tool, given.plugin)
     jobs = [(s, a) for s in sorted((ROOT / "cuda").glob("*.cu")) for a in given.arch or ["80", "90", "120"]]
     failed = 0
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        results = pool.map(lambda job: faults_of(*job, given.nvcc, given.include, folder), jobs)
+        host = host_faults(given.tool, given.include, folder)
+        print(f"{'FAIL' if host else 'ok  '} {HOST}")
+        for fault in host:
+            print("     " + fault)
+        failed += bool(host)
+        results = pool.map(lambda job: faults_of(*job, given.tool, given.include, folder), jobs)
         for (source, arch), (faults, kernels, registers) in zip(jobs, results):
             print(f"{'FAIL' if faults else 'ok  '} {source.name} for sm_{arch}: {kernels} kernels, at most {registers} registers")
             for fault in faults:
