@@ -16,6 +16,8 @@ if [ "${1:-}" != "--build-only" ]; then
   for pair in $commands; do
     command -v "${pair%%:*}" >/dev/null || wanted="$wanted ${pair#*:}"
   done
+  # fetches what the plugin for GPUs is built with
+  python3 -m pip --version >/dev/null 2>&1 || wanted="$wanted python3-pip"
 fi
 
 if ! command -v dpkg-query >/dev/null; then

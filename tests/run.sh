@@ -1,21 +1,23 @@
 #!/bin/bash
-# Builds and tests everything: run.sh [--quick | --cuda]
-#   --quick  the dev build, its tests and the format alone
-#   --cuda   fetches a CUDA toolkit where there is none; without it the plugin for GPUs is not built there. Its kernels go
-#            through sanitizers, too, which takes long
+# Builds and tests everything: run.sh [--quick] [--cuda] [--cuda-sanitizers]
+#   --quick            the dev build, its tests and the format alone
+#   --cuda             fetches a CUDA toolkit where there is none; without it the plugin for GPUs is not built there
+#   --cuda-sanitizers  the kernels of GPUs, compiled as C++, go through the sanitizers, too, which takes long
 # Every step runs, whatever failed before it. The last line is "N passed, N failed", with ", N skipped" when some were;
-# the exit code is 0 when none failed. Needs no network when tests/install-deps.sh has nothing to install.
+# the exit code is 0 when none failed. Needs no network when tests/install-deps.sh has nothing to install and the toolkit is there.
 set -u
 cd "$(dirname "$0")/.."
 export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 
-quick=no cuda=no
-case "${1:-}" in
-  "") ;;
-  --quick) quick=yes ;;
-  --cuda) cuda=yes ;;
-  *) echo "usage: tests/run.sh [--quick | --cuda]" >&2; exit 2 ;;
-esac
+quick=no cuda=no shim=OFF
+for option in "$@"; do
+  case "$option" in
+    --quick) quick=yes ;;
+    --cuda) cuda=yes ;;
+    --cuda-sanitizers) shim=ON ;;
+    *) echo "usage: tests/run.sh [--quick] [--cuda] [--cuda-sanitizers]" >&2; exit 2 ;;
+  esac
+done
 
 jobs=$(nproc)
 scratch=$(mktemp -d)
@@ -29,10 +31,10 @@ skip() { echo "skip $1"; skipped=$((skipped + 1)); }
 
 # check NAME COMMAND...: one check; its output is shown when it fails.
 check() {
-  local name=$1
+  local name=$1 since=$SECONDS
   shift
   if "$@" >"$scratch/log" 2>&1; then
-    ok "$name"
+    ok "$name ($((SECONDS - since)) s)"
   else
     fail "$name"
     { grep -E 'error:|FAILED' "$scratch/log" | head -n 20; echo ...; tail -n 25 "$scratch/log"; } | cut -c 1-300 | sed 's/^/     /'
@@ -96,21 +98,33 @@ header() {
   done
 }
 
-# The plugin for NVIDIA GPUs, built with the CUDA toolkit that is found or fetched.
-cuda() {
-  local nvcc folder
+# The Debian packages, and among them the plugin for NVIDIA GPUs where there is a CUDA toolkit.
+packages() {
+  local nvcc cuobjdump plugin=OFF
   if [ $cuda = yes ] && ! command -v nvcc >/dev/null && [ ! -x /usr/local/cuda/bin/nvcc ]; then
-    check "the CUDA toolkit is fetched" cuda/get-toolkit.sh || return
+    check "the CUDA toolkit is fetched" cuda/get-toolkit.sh
   fi
-  nvcc=$(PATH=$PATH:/usr/local/cuda/bin:$PWD/build/cuda-toolkit/bin command -v nvcc)
-  if [ -z "$nvcc" ]; then
+  if nvcc=$(PATH=$PATH:/usr/local/cuda/bin:$PWD/build/cuda-toolkit/bin command -v nvcc); then
+    plugin=ON
+    checks "kernels" python3 tests/cuda/gates.py "$nvcc" --arch 90
+  else
     skip "the plugin for GPUs: no nvcc is here, --cuda fetches one"
+  fi
+  if ! command -v dpkg-gensymbols >/dev/null; then
+    skip "dpkg-dev is not here"
     return
   fi
-  folder=$(dirname "$nvcc")
-  checks "kernels" python3 tests/cuda/gates.py "$nvcc"
-  if build cuda "gptq gptq_cuda" -DGPTQ_BUILD_TOOL=OFF; then
-    checks "plugin" python3 tests/cuda/plugin.py build/cuda/src/libgptq.so build/cuda/src/gptq/libgptq-cuda.so "$folder/cuobjdump"
+  rm -rf build/deb/packages  # those of another version, or of another choice of plugin
+  build deb all -DGPTQ_CUDA=$plugin || return
+  if [ $plugin = ON ]; then
+    cuobjdump=$(dirname "$nvcc")/cuobjdump
+    checks "plugin" python3 tests/cuda/plugin.py build/deb/src/libgptq.so build/deb/src/gptq/libgptq-cuda.so "$cuobjdump"
+    if [ -x "$cuobjdump" ]; then
+      checks "kernels of the plugin" python3 tests/cuda/gates.py "$cuobjdump" --plugin build/deb/src/gptq/libgptq-cuda.so
+    fi
+  fi
+  if check "packages" cmake -E chdir build/deb cpack; then
+    checks "packages" bash tests/packages/run.sh build/deb "$scratch/packages"
   fi
 }
 
@@ -131,8 +145,6 @@ fuzz() {
 sanitizers() {
   heading "AddressSanitizer, UndefinedBehaviorSanitizer, fuzzers"
   if command -v clang++ >/dev/null; then
-    local shim=OFF
-    [ $cuda = no ] || shim=ON
     if build asan all -DGPTQ_BUILD_TOOL=OFF -DGPTQ_CUDA_SHIM=$shim; then fuzz; fi
     cases build/asan --jobs 2
   else
@@ -186,15 +198,8 @@ if [ $quick = no ]; then
     checks "bindings" bash tests/bindings/run.sh "$scratch/prefix" "$scratch/bindings"
   fi
 
-  heading "Debian packages"
-  if ! command -v dpkg-gensymbols >/dev/null; then
-    skip "dpkg-dev is not here"
-  elif check "packages" cmake --workflow --preset deb; then
-    checks "packages" bash tests/packages/run.sh build/deb "$scratch/packages"
-  fi
-
-  heading "The plugin for NVIDIA GPUs"
-  cuda
+  heading "Debian packages, the plugin for NVIDIA GPUs"
+  packages
 
   sanitizers
 fi
