@@ -37,7 +37,9 @@ check() {
   local name=$1 since=$SECONDS
   shift
   if "$@" >"$scratch/log" 2>&1; then
-    ok "$name ($((SECONDS - since)) s)"
+    since=$((SECONDS - since))
+    [ $since -eq 0 ] || name="$name ($since s)"
+    ok "$name"
   else
     fail "$name"
     { grep -E 'error:|FAILED' "$scratch/log" | head -n 20; echo ...; tail -n 25 "$scratch/log"; } | cut -c 1-300 | sed 's/^/     /'
@@ -131,25 +133,38 @@ packages() {
   fi
 }
 
+# said NAME: what a command in the background has said, and its status
+said() {
+  cat "$scratch/$1.log"
+  return "$(cat "$scratch/$1.status")"
+}
+
+# One fuzzer on each core.
 fuzz() {
-  local fuzzer name seeds found=0
+  local fuzzer name seeds names=()
   for fuzzer in build/asan/tests/fuzz/*; do
     [ -f "$fuzzer" ] && [ -x "$fuzzer" ] || continue
-    found=1
     name=$(basename "$fuzzer")
+    names+=("$name")
     mkdir -p "$scratch/corpus-$name" "$scratch/artifacts"
     seeds=tests/fuzz/seeds/${name#fuzz_}
-    check "fuzz $name" "$fuzzer" -runs=20000 -seed=1 -timeout=30 -rss_limit_mb=3000 -max_total_time=120 \
-      -artifact_prefix="$scratch/artifacts/" "$scratch/corpus-$name" $([ -d "$seeds" ] && echo "$seeds")
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+    {
+      "$fuzzer" -runs=20000 -seed=1 -timeout=30 -rss_limit_mb=3000 -max_total_time=120 \
+        -artifact_prefix="$scratch/artifacts/" "$scratch/corpus-$name" $([ -d "$seeds" ] && echo "$seeds")
+      echo $? >"$scratch/$name.status"
+    } >"$scratch/$name.log" 2>&1 &
   done
-  [ $found = 1 ] || fail "no fuzzer was built"
+  wait
+  for name in "${names[@]}"; do check "fuzz $name" said "$name"; done
+  [ ${#names[@]} -gt 0 ] || fail "no fuzzer was built"
 }
 
 sanitizers() {
   heading "AddressSanitizer, UndefinedBehaviorSanitizer, fuzzers"
   if command -v clang++ >/dev/null; then
     if build asan all -DGPTQ_BUILD_TOOL=OFF -DGPTQ_CUDA_SHIM=$shim; then fuzz; fi
-    cases build/asan --jobs 2
+    cases build/asan
   else
     skip "clang is not here"
   fi
