@@ -65,6 +65,7 @@ GPTQ_DEVICE uint32_t shared_address(const void* shared) {
 GPTQ_DEVICE void sync_threads() { __syncthreads(); }
 GPTQ_DEVICE void sync_warp() { __syncwarp(); }
 GPTQ_DEVICE float shuffle_xor(float x, int lanes) { return __shfl_xor_sync(~0u, x, lanes); }
+GPTQ_DEVICE double shuffle_xor(double x, int lanes) { return __shfl_xor_sync(~0u, x, lanes); }
 GPTQ_DEVICE uint32_t shuffle_xor(uint32_t x, int lanes) { return __shfl_xor_sync(~0u, x, lanes); }
 GPTQ_DEVICE float shuffle(float x, int from) { return __shfl_sync(~0u, x, from); }
 GPTQ_DEVICE uint32_t shuffle(uint32_t x, int from) { return __shfl_sync(~0u, x, from); }

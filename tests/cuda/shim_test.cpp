@@ -107,6 +107,7 @@ TEST(Shim, Shuffles) {
   run_block(64, 0, [] {
     const int thread = thread_x(), lane = lane_of_thread(), first = thread - lane;
     EXPECT_EQ(shuffle_xor(static_cast<float>(thread), 5), static_cast<float>(first + (lane ^ 5)));
+    EXPECT_EQ(shuffle_xor(1e-12 + thread, 5), 1e-12 + (first + (lane ^ 5)));
     EXPECT_EQ(shuffle(static_cast<uint32_t>(thread), 9), static_cast<uint32_t>(first + 9));
     EXPECT_EQ(shuffle_up(static_cast<uint32_t>(thread), 4),
               static_cast<uint32_t>(lane < 4 ? thread : thread - 4));

@@ -56,6 +56,7 @@ T exchange(T value, int from) {
   return mine.result;
 }
 inline float shuffle_xor(float x, int lanes) { return exchange(x, lane_of_thread() ^ lanes); }
+inline double shuffle_xor(double x, int lanes) { return exchange(x, lane_of_thread() ^ lanes); }
 inline uint32_t shuffle_xor(uint32_t x, int lanes) { return exchange(x, lane_of_thread() ^ lanes); }
 inline float shuffle(float x, int from) { return exchange(x, from & (kWarp - 1)); }
 inline uint32_t shuffle(uint32_t x, int from) { return exchange(x, from & (kWarp - 1)); }
