@@ -6,6 +6,12 @@
 
 namespace gptq::cuda {
 
+Matrix CudaStream::to_cpu(Matrix x, std::vector<float>& values) {
+  values.resize(static_cast<size_t>(x.rows * x.cols));
+  download(x, values.data());
+  return {reinterpret_cast<std::byte*>(values.data()), x.rows, x.cols};
+}
+
 void CudaStream::attention_on_cpu(const AttentionParams& params, std::span<const Row> rows, Matrix q,
                                   const KvCache& cache, int64_t layer, Matrix out) {
   std::map<int32_t, int64_t> lengths;  // of the sequences that are asked for

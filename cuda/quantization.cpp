@@ -1,57 +1,320 @@
-// Quantization: activations come from the GPU, sums and solutions are the CPU backend's.
+// Quantization: sums, factors and solutions are made on the device (kernels.h, solve.h). Problems come from the host's
+// memory and go back to it, some rows of a matrix at a time.
+#include <algorithm>
+#include <functional>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cuda/solve.h"
 #include "cuda/stream_cuda.h"
+#include "cuda/sums_cuda.h"
 
 namespace gptq::cuda {
+namespace {
 
-Matrix CudaStream::to_cpu(Matrix x, std::vector<float>& values) {
-  values.resize(static_cast<size_t>(x.rows * x.cols));
-  download(x, values.data());
-  return {reinterpret_cast<std::byte*>(values.data()), x.rows, x.cols};
+const CudaHessian& on_device(const Hessian& hessian) { return static_cast<const CudaHessian&>(hessian); }
+const CudaFactor& on_device(const Factor& factor) { return static_cast<const CudaFactor&>(factor); }
+const CudaDrift& on_device(const Drift& drift) { return static_cast<const CudaDrift&>(drift); }
+
+size_t floats(int64_t rows, int64_t cols) {
+  return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float);
 }
 
-std::unique_ptr<Hessian> CudaStream::create_hessian(int64_t size) { return cpu_->create_hessian(size); }
+void check(const Factor& factor, const Drift& drift, int64_t rows, std::span<const int32_t> order) {
+  const int64_t cols = factor.size();
+  if (drift.rows() != rows || drift.cols() != cols || static_cast<int64_t>(order.size()) != cols) {
+    throw Error(Status::internal, cat("a drift of ", drift.rows(), " x ", drift.cols(), ", wanted ", rows,
+                                      " x ", cols, " as the factor has them"));
+  }
+}
+
+void check(const Hessian& hessian, std::span<const int32_t> order, std::span<const float> diagonal_add) {
+  const auto size = static_cast<size_t>(hessian.size());
+  if (order.size() != size || diagonal_add.size() != size) {
+    throw Error(Status::internal, cat("a Hessian of ", size, " inputs, an order of ", order.size(),
+                                      " and a diagonal of ", diagonal_add.size()));
+  }
+}
+
+/// Columns by group: those of g are members[begin[g]] to members[begin[g + 1] - 1], in sequence.
+struct Members {
+  std::vector<int32_t> members, begin;
+
+  explicit Members(const SolveProblem& problem) {
+    begin.resize(static_cast<size_t>(problem.groups) + 1);
+    for (int64_t i = 0; i < problem.cols; ++i) ++begin[static_cast<size_t>(problem.group_of[i]) + 1];
+    for (size_t g = 1; g < begin.size(); ++g) begin[g] += begin[g - 1];
+    members.resize(static_cast<size_t>(problem.cols));
+    std::vector<int32_t> next = begin;
+    for (int32_t i = 0; i < problem.cols; ++i)
+      members[static_cast<size_t>(next[static_cast<size_t>(problem.group_of[i])]++)] = i;
+  }
+};
+
+}  // namespace
+
+Block CudaStream::room(size_t bytes) const { return Block(shared_->loader->device(), bytes); }
+
+Block CudaStream::copy_of(const void* host, size_t bytes) {
+  Block block = room(bytes);
+  queue_->upload(block.data(), host, bytes);
+  return block;
+}
+
+std::unique_ptr<Hessian> CudaStream::create_hessian(int64_t size) {
+  if (size > kMostFactor) {
+    throw Error(Status::unsupported, cat("a Hessian of ", size, " inputs, at most ", kMostFactor, " wanted"));
+  }
+  const Turn turn = begin();
+  return std::make_unique<CudaHessian>(FloatSums(shared_->loader->device(), *queue_, size, size), size);
+}
 
 void CudaStream::hessian_add(Matrix x, Hessian& hessian) {
-  std::vector<float> values;
-  cpu_->hessian_add(to_cpu(x, values), hessian);
+  if (x.cols != hessian.size()) {
+    throw Error(Status::internal, cat("hessian of ", hessian.size(), " inputs got rows of ", x.cols));
+  }
+  if (x.rows == 0) return;
+  const Turn turn = begin();
+  queue_->pace();
+  auto& to = static_cast<CudaHessian&>(hessian);
+  const void* const in = beside(x, 0).data;
+  add_products(turn.queue(), kElement, in, x.cols, in, x.cols, x.rows, 1.0f, Wanted::upper, to.data());
+  to.count(x.rows);
 }
 
 std::vector<float> CudaStream::hessian_diagonal(const Hessian& hessian) {
-  return cpu_->hessian_diagonal(hessian);
+  const Turn turn = begin();
+  std::vector<float> diagonal(static_cast<size_t>(hessian.size()));
+  const size_t bytes = diagonal.size() * sizeof(float);
+  auto* const on_gpu = reinterpret_cast<float*>(scratch(bytes));
+  diagonal_of(turn.queue(), on_device(hessian).data(), hessian.size(), on_gpu);
+  queue_->download(diagonal.data(), on_gpu, bytes);
+  return diagonal;
 }
 
 std::unique_ptr<Drift> CudaStream::create_drift(int64_t rows, int64_t cols) {
-  return cpu_->create_drift(rows, cols);
+  const Turn turn = begin();
+  return std::make_unique<CudaDrift>(FloatSums(shared_->loader->device(), *queue_, rows, cols), rows, cols);
 }
 
+/// A0^T X - A^T X: products are exact, and so is their difference but for the rounding of sums.
 void CudaStream::drift_add(Matrix a0, Matrix a, Matrix x, Drift& drift) {
-  std::vector<float> values[3];
-  cpu_->drift_add(to_cpu(a0, values[0]), to_cpu(a, values[1]), to_cpu(x, values[2]), drift);
+  if (a.cols != drift.rows() || a0.cols != a.cols || x.cols != drift.cols() || a0.rows != a.rows ||
+      a.rows != x.rows) {
+    throw Error(Status::internal, cat("drift of ", drift.rows(), " x ", drift.cols(), " got rows of ",
+                                      a0.cols, ", ", a.cols, " and ", x.cols));
+  }
+  if (x.rows == 0) return;
+  const Turn turn = begin();
+  queue_->pace();
+  const void *const inputs = beside(x, 0).data, *const original = beside(a0, 1).data,
+                    *const now = beside(a, 2).data;
+  const auto add = [&](const void* features, float sign) {
+    add_products(turn.queue(), kElement, features, a.cols, inputs, x.cols, x.rows, sign, Wanted::all,
+                 on_device(drift).data());
+  };
+  add(original, 1.0f);
+  add(now, -1.0f);
 }
 
 std::unique_ptr<Factor> CudaStream::factor(const Hessian& hessian, std::span<const int32_t> order,
                                            std::span<const float> diagonal_add) {
-  return cpu_->factor(hessian, order, diagonal_add);
+  check(hessian, order, diagonal_add);
+  const Turn turn = begin();
+  const int64_t n = hessian.size();
+  const Block order_on_gpu = copy_of(order), add = copy_of(diagonal_add), work = room(scratch_of_factor(n)),
+              flag = room(sizeof(uint32_t));
+  Block u = room(floats(n, n));
+  queue_->clear(flag.data(), flag.bytes());
+  cuda::factor(turn.queue(), on_device(hessian).data(), n, order_on_gpu.as<const int32_t>(),
+               add.as<const float>(), work.data(), u.as<float>(), flag.as<uint32_t>());
+  uint32_t failed = 0;
+  queue_->download(&failed, flag.data(), sizeof failed);
+  return failed != 0 ? nullptr : std::make_unique<CudaFactor>(std::move(u), n);
 }
 
 void CudaStream::retarget(const Factor& factor, const Drifts& drifts, const DriftParts& parts,
                           std::span<const int32_t> order, int64_t first_row, int64_t rows, float* weights) {
-  cpu_->retarget(factor, drifts, parts, order, first_row, rows, weights);
+  const auto checked = [&](const Drift* drift, double part, int64_t most) {
+    if (drift != nullptr) check(factor, *drift, most, order);
+    return part == 0 ? nullptr : static_cast<const CudaDrift*>(drift);
+  };
+  const CudaDrift* inputs = checked(drifts.inputs.get(), parts.inputs, factor.size());
+  const CudaDrift* residual =
+      checked(drifts.residual.get(), parts.residual, drifts.residual ? drifts.residual->rows() : 0);
+  if (residual != nullptr && first_row + rows > residual->rows()) {
+    throw Error(Status::internal, cat("rows up to ", first_row + rows, " of a drift of ", residual->rows()));
+  }
+  const int64_t cols = factor.size();
+  if ((inputs == nullptr && residual == nullptr) || rows == 0 || cols == 0) return;
+  const Turn turn = begin();
+  const size_t bytes = floats(rows, cols);
+  const Block w = copy_of(weights, bytes), a = room(bytes), b = room(bytes), list = copy_of(order);
+  const auto* const at = list.as<const int32_t>();
+  const auto multiply = [&](const Block& left, const FloatOperand& right, Triangle right_is, float part,
+                            Onto onto, const Block& out) {
+    multiply_floats(turn.queue(), {.rows = rows,
+                                   .cols = cols,
+                                   .depth = cols,
+                                   .left = {.data = left.as<const float>(), .pitch = cols},
+                                   .right = right,
+                                   .factor = part,
+                                   .out = out.as<float>(),
+                                   .pitch = cols,
+                                   .onto = onto,
+                                   .right_is = right_is});
+  };
+  queue_->clear(b.data(), b.bytes());
+  if (inputs != nullptr) {
+    multiply(w, {.data = inputs->data(), .pitch = cols, .rows = at, .cols = at}, Triangle::all,
+             static_cast<float>(parts.inputs), Onto::nothing, b);
+  }
+  if (residual != nullptr) {
+    add_rows(turn.queue(), residual->data() + first_row * cols, rows, cols, at,
+             static_cast<float>(parts.residual), b.as<float>());
+  }
+  const float* const u = on_device(factor).u();
+  multiply(b, {.data = u, .pitch = cols, .turned = Turned::yes}, Triangle::lower, 1.0f, Onto::nothing, a);
+  multiply(a, {.data = u, .pitch = cols}, Triangle::upper, 1.0f, Onto::what_is_there, w);
+  queue_->download(weights, w.data(), bytes);
 }
 
 void CudaStream::spread_drift(Factor& factor, const Drift& drift, std::span<const int32_t> order,
                               double alpha) {
-  cpu_->spread_drift(factor, drift, order, alpha);
+  check(factor, drift, factor.size(), order);
+  const Turn turn = begin();
+  auto& into = static_cast<CudaFactor&>(factor);
+  const int64_t n = into.size();
+  const Block list = copy_of(order), product = room(floats(n, n));
+  Block p = room(floats(n, n));
+  const auto* const at = list.as<const int32_t>();
+  const auto multiply = [&](const FloatOperand& left, Turned turned, Triangle right_is, float part,
+                            const Block& out) {
+    multiply_floats(turn.queue(), {.rows = n,
+                                   .cols = n,
+                                   .depth = n,
+                                   .left = left,
+                                   .right = {.data = into.u(), .pitch = n, .turned = turned},
+                                   .factor = part,
+                                   .out = out.as<float>(),
+                                   .pitch = n,
+                                   .right_is = right_is,
+                                   .wanted = Triangle::above});
+  };
+  multiply({.data = on_device(drift).data(), .pitch = n, .rows = at, .cols = at}, Turned::yes,
+           Triangle::lower, 1.0f, product);
+  multiply({.data = product.as<const float>(), .pitch = n}, Turned::no, Triangle::upper,
+           static_cast<float>(alpha), p);
+  into.set_spread(std::move(p));
 }
 
 void CudaStream::solve(const Factor* factor, const SolveParams& params, SolveProblem& problem) {
-  cpu_->solve(factor, params, problem);
+  if (factor != nullptr && factor->size() != problem.cols)
+    throw Error(Status::internal, cat("solve: ", problem.cols, " columns, a factor of ", factor->size()));
+  if (problem.rows == 0 || problem.cols == 0) return;
+  const Turn turn = begin();
+  const auto weights = static_cast<size_t>(problem.rows * problem.cols),
+             ranges = static_cast<size_t>(problem.rows * problem.groups),
+             rows = static_cast<size_t>(problem.rows);
+  const std::span group_of(problem.group_of, static_cast<size_t>(problem.cols));
+  const bool fixed = params.static_groups == StaticGroups::yes;
+  const auto* const on_gpu = static_cast<const CudaFactor*>(factor);
+  const size_t of_block = floats(problem.rows, kMostSolvedColumns);
+  const Block w = copy_of(problem.weights, weights * sizeof(float)), groups = copy_of(group_of),
+              codes = room(weights), scales = room(ranges * sizeof(float)),
+              zeros = room(ranges * sizeof(uint16_t)), loss = room(rows * sizeof(double)),
+              errors = room(of_block);
+  Block turns, members, begins;
+  if (fixed) {
+    const Members by_group(problem);
+    members = copy_of(std::span(by_group.members));
+    begins = copy_of(std::span(by_group.begin));
+  }
+  if (on_gpu != nullptr && on_gpu->spread() != nullptr) turns = room(of_block);
+  cuda::solve(turn.queue(),
+              {.params = params,
+               .rows = problem.rows,
+               .cols = problem.cols,
+               .groups = problem.groups,
+               .weights = w.as<float>(),
+               .group_of = groups.as<const int32_t>(),
+               .u = on_gpu != nullptr ? on_gpu->u() : nullptr,
+               .p = on_gpu != nullptr ? on_gpu->spread() : nullptr,
+               .codes = codes.as<uint8_t>(),
+               .scales = scales.as<float>(),
+               .zeros = zeros.as<uint16_t>(),
+               .row_loss = problem.row_loss != nullptr ? loss.as<double>() : nullptr,
+               .errors = errors.as<float>(),
+               .turns = turns.as<float>(),
+               .members = members.as<const int32_t>(),
+               .begin = begins.as<const int32_t>()},
+              group_of);
+  queue_->download(problem.weights, w.data(), weights * sizeof(float));
+  queue_->download(problem.codes, codes.data(), weights);
+  queue_->download(problem.scales, scales.data(), ranges * sizeof(float));
+  queue_->download(problem.zeros, zeros.data(), ranges * sizeof(uint16_t));
+  if (problem.row_loss != nullptr) queue_->download(problem.row_loss, loss.data(), rows * sizeof(double));
 }
 
 void CudaStream::refine(const Hessian& hessian, std::span<const int32_t> order,
                         std::span<const float> diagonal_add, const RefineParams& params,
                         RefineProblem& problem) {
-  cpu_->refine(hessian, order, diagonal_add, params, problem);
+  check(hessian, order, diagonal_add);
+  if (hessian.size() != problem.cols)
+    throw Error(Status::internal, cat("refine: ", problem.cols, " columns, a Hessian of ", hessian.size()));
+  if (problem.rows == 0 || problem.cols == 0) return;
+  const Turn turn = begin();
+  const Queue& queue = turn.queue();
+  const int64_t n = problem.cols;
+  const std::span group_of(problem.group_of, static_cast<size_t>(n));
+  const auto weights = static_cast<size_t>(problem.rows * n), rows = static_cast<size_t>(problem.rows),
+             ranges = rows * (static_cast<size_t>(*std::max_element(group_of.begin(), group_of.end())) + 1);
+  const bool large = fits_large_groups(params, group_of);
+  const size_t of_block = floats(problem.rows, kRefinedBlock);
+
+  const Block h = room(floats(n, n)), groups = copy_of(group_of), list = copy_of(order),
+              add = copy_of(diagonal_add), stored = copy_of(problem.stored, group_of.size_bytes());
+  permute_hessian(queue, on_device(hessian).data(), n, list.as<const int32_t>(), add.as<const float>(),
+                  h.as<float>());
+  const auto* const at = stored.as<const int32_t>();
+  const Block target = room(floats(problem.rows, n)), codes = room(weights), residual = room(target.bytes());
+  queue_->upload(residual.data(), problem.target, residual.bytes());
+  take_columns(queue, residual.as<const float>(), problem.rows, n, at, target.as<float>());
+  const Block stored_codes = copy_of(problem.codes, weights);
+  take_columns(queue, stored_codes.as<const uint8_t>(), problem.rows, n, at, codes.as<uint8_t>());
+  const Block scales = copy_of(problem.scales, ranges * sizeof(float)),
+              zeros = copy_of(problem.zeros, ranges * sizeof(uint16_t)), loss = room(rows * sizeof(double)),
+              product = room(of_block);
+  Block numbers, numbers_product, fits;
+  if (large) {
+    numbers = room(floats(problem.rows, n));
+    numbers_product = room(of_block);
+    fits = room(2 * rows * sizeof(double));
+  }
+  cuda::refine(queue,
+               {.params = params,
+                .rows = problem.rows,
+                .cols = n,
+                .hessian = h.as<const float>(),
+                .target = target.as<const float>(),
+                .group_of = groups.as<const int32_t>(),
+                .codes = codes.as<uint8_t>(),
+                .scales = scales.as<float>(),
+                .zeros = zeros.as<const uint16_t>(),
+                .row_loss = problem.row_loss != nullptr ? loss.as<double>() : nullptr,
+                .residual = residual.as<float>(),
+                .product = product.as<float>(),
+                .numbers = numbers.as<float>(),
+                .numbers_product = numbers_product.as<float>(),
+                .fits = fits.as<double>()},
+               group_of, [&] {
+                 check_cancel();
+                 queue_->pace();
+               });
+  put_columns(queue, codes.as<const uint8_t>(), problem.rows, n, at, stored_codes.as<uint8_t>());
+  queue_->download(problem.codes, stored_codes.data(), weights);
+  queue_->download(problem.scales, scales.data(), ranges * sizeof(float));
+  if (problem.row_loss != nullptr) queue_->download(problem.row_loss, loss.data(), rows * sizeof(double));
 }
 
 }  // namespace gptq::cuda

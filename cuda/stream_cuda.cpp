@@ -44,9 +44,13 @@ CudaStream::CudaStream(std::shared_ptr<const Shared> shared, const std::atomic<b
       queue_(shared_->loader->device()->create_queue()),
       cpu_(shared_->cpu->create_stream(cancel)) {}
 
-Turn CudaStream::begin() {
+void CudaStream::check_cancel() const {
   if (cancel_ != nullptr && cancel_->load(std::memory_order_relaxed))
     throw Error(Status::cancelled, "cancelled");
+}
+
+Turn CudaStream::begin() {
+  check_cancel();
   return Turn(*queue_);
 }
 

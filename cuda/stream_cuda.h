@@ -1,5 +1,5 @@
 // The GPU's Stream: ops on bf16 activations in the device's memory, as kernels.h has them. Methods are defined in
-// stream_cuda.cpp; those of quantization, whose sums and solutions are the CPU backend's so far, in quantization.cpp.
+// stream_cuda.cpp; those of quantization in quantization.cpp.
 //
 // What an op needs of the host's memory goes to `scratch_` of the device, which the next op overwrites: the queue's order
 // keeps them apart.
@@ -75,7 +75,9 @@ class CudaStream final : public Stream {
               const RefineParams& params, RefineProblem& problem) override;
 
  private:
-  /// Begins an op; throws once the flag is set.
+  /// Throws once the flag is set.
+  void check_cancel() const;
+  /// Begins an op; throws likewise.
   Turn begin();
   /// Of at least that size; what was in it is lost.
   std::byte* scratch(size_t bytes);
@@ -85,6 +87,13 @@ class CudaStream final : public Stream {
   /// Copies of the spans in the scratch memory.
   template <class... T>
   std::tuple<const T*...> send(std::span<const T>... spans);
+  /// Memory of the device for one op; a copy of what the host has.
+  Block room(size_t bytes) const;
+  Block copy_of(const void* host, size_t bytes);
+  template <class T>
+  Block copy_of(std::span<const T> values) {
+    return copy_of(values.data(), values.size_bytes());
+  }
   /// For heads that are too large for the kernel.
   void attention_on_cpu(const AttentionParams& params, std::span<const Row> rows, Matrix q,
                         const KvCache& cache, int64_t layer, Matrix out);
