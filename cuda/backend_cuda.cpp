@@ -55,8 +55,7 @@ class CudaBackend final : public Backend {
                                         to_float(values));
   }
   std::unique_ptr<KvCache> create_cache(const CacheShape& shape) const override {
-    return std::make_unique<CudaKvCache>(shared_->loader->device(), shape,
-                                         shared_->cpu->create_cache(states_of(shape)));
+    return std::make_unique<CudaKvCache>(shared_->loader->device(), shape);
   }
   std::unique_ptr<Stream> create_stream(const std::atomic<bool>* cancel) const override {
     return std::make_unique<CudaStream>(shared_, cancel);

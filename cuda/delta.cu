@@ -10,21 +10,32 @@ constexpr int kThreads = 128;
 constexpr int kColumns = kWarp, kParts = kThreads / kWarp;  // of values; of keys, one to a warp
 constexpr float kLengthEps = 1e-6f;                         // on squared lengths of queries and keys
 
-GPTQ_DEVICE int64_t channels_of(const DeltaView& p) {
+GPTQ_BOTH int64_t channels_of(const DeltaView& p) {
   return 2 * p.key_heads * p.key_dim + p.heads * p.value_dim;
 }
 
-/// A thread has a channel of a run: x becomes silu(sum_i conv[i] x_(r - kernel + 1 + i)). What is behind the run's end is
-/// kept in `inputs`, and at its end in the state.
+/// What a delta rule is given, and what the convolution makes of it: y [rows, channels] in fp32, queries, keys and values one
+/// behind the other.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    convolve(DeltaView p, const DeltaRun* runs, T* x, int64_t cols, int64_t first_channel) {
+struct Given {
+  const T *q, *k, *v, *beta, *decay;
+  float* y;
+};
+
+/// A thread has a channel of a run: y = silu(sum_i conv[i] x_(r - kernel + 1 + i)). What is behind the run's end is kept in
+/// `inputs`, and at its end in the state.
+template <class T>
+__global__ void __launch_bounds__(kThreads) convolve(DeltaView p, const DeltaRun* runs, Given<T> given) {
   let_next_kernel_begin();
   wait_for_earlier_kernels();
-  const int64_t column = int64_t{block_x()} * kThreads + thread_x();
-  if (column >= cols) return;
+  const int64_t channel = int64_t{block_x()} * kThreads + thread_x(), channels = channels_of(p);
+  if (channel >= channels) return;
   const DeltaRun run = runs[block_y()];
-  const int64_t channel = first_channel + column, past = p.kernel - 1, channels = channels_of(p);
+  const int64_t past = p.kernel - 1, keys = p.key_heads * p.key_dim;
+  const int64_t cols = channel < 2 * keys ? keys : channels - 2 * keys;
+  const T* const x = channel < keys       ? given.q + channel
+                     : channel < 2 * keys ? given.k + channel - keys
+                                          : given.v + channel - 2 * keys;
   float* const earlier = run.state + p.heads * p.key_dim * p.value_dim + channel;
   constexpr int kTaps = kMostDeltaKernel;
   float weights[kTaps], inputs[kTaps];  // of the last ones kernel are in use
@@ -39,10 +50,10 @@ __global__ void __launch_bounds__(kThreads)
     float sum = 0;
 #pragma unroll
     for (int i = 0; i < kTaps; ++i) {
-      inputs[i] = i + 1 < kTaps ? inputs[i + 1 < kTaps ? i + 1 : i] : to_float(x[r * cols + column]);
+      inputs[i] = i + 1 < kTaps ? inputs[i + 1 < kTaps ? i + 1 : i] : to_float(x[r * cols]);
       sum += weights[i] * inputs[i];
     }
-    x[r * cols + column] = from_float<T>(sum / (1.0f + expf(-sum)));
+    given.y[r * channels + channel] = sum / (1.0f + expf(-sum));
   }
   const int64_t next = run.position + run.rows;
 #pragma unroll
@@ -52,16 +63,17 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// A warp has a head of a row: x = scale x / |x|
-template <class T>
-__global__ void __launch_bounds__(kWarp) normalize(T* x, int64_t dim, float scale) {
+/// A warp has a head of queries or keys of a row: x / |x|, queries also / sqrt(key_dim)
+__global__ void __launch_bounds__(kWarp) normalize(DeltaView p, float* y) {
   let_next_kernel_begin();
   wait_for_earlier_kernels();
-  T* const head = x + int64_t{block_x()} * dim;
+  const int64_t head = block_y(), dim = p.key_dim;
+  float* const x = y + int64_t{block_x()} * channels_of(p) + head * dim;
+  const float scale = head < p.key_heads ? 1.0f / sqrtf(static_cast<float>(dim)) : 1.0f;
   float squares = 0;
-  for (int64_t i = lane_of_thread(); i < dim; i += kWarp) squares += to_float(head[i]) * to_float(head[i]);
+  for (int64_t i = lane_of_thread(); i < dim; i += kWarp) squares += x[i] * x[i];
   const float factor = scale / sqrtf(warp_sum(squares) + kLengthEps);
-  for (int64_t i = lane_of_thread(); i < dim; i += kWarp) head[i] = from_float<T>(to_float(head[i]) * factor);
+  for (int64_t i = lane_of_thread(); i < dim; i += kWarp) x[i] *= factor;
 }
 
 /// Sums of the warps for each column, added in order. `shared` [kParts][kColumns] is free again after the next barrier.
@@ -78,8 +90,7 @@ GPTQ_DEVICE float sum_of_parts(float x, float* shared) {
 /// fourth key.
 template <class T>
 __global__ void __launch_bounds__(kThreads, 4)
-    advance(DeltaView p, const DeltaRun* runs, const T* q, const T* k, const T* v, const T* beta,
-            const T* decay, T* out) {
+    advance(DeltaView p, const DeltaRun* runs, Given<T> given, T* out) {
   let_next_kernel_begin();
   wait_for_earlier_kernels();
   const DeltaRun run = runs[block_z()];
@@ -94,18 +105,19 @@ __global__ void __launch_bounds__(kThreads, 4)
   float* const kept_state = run.state + head * p.key_dim * p.value_dim + column;
   for (int i = part; i < keys; i += kParts)
     state[i * kColumns + lane] = there ? kept_state[i * p.value_dim] : 0.0f;
-  const int64_t key_head = head / (p.heads / p.key_heads);
+  const int64_t key_head = head / (p.heads / p.key_heads), channels = channels_of(p);
   const float rate = expf(p.a_log[head]), bias = p.dt_bias[head];
   for (int64_t r = run.first_row; r < run.first_row + run.rows; ++r) {
     sync_threads();  // the row before is done with k and q
     for (int i = thread_x(); i < keys; i += kThreads) {
-      key[i] = to_float(k[(r * p.key_heads + key_head) * p.key_dim + i]);
-      query[i] = to_float(q[(r * p.key_heads + key_head) * p.key_dim + i]);
+      const float* const of_head = given.y + r * channels + key_head * p.key_dim + i;
+      query[i] = of_head[0];
+      key[i] = of_head[p.key_heads * p.key_dim];
     }
-    const float x = to_float(decay[r * p.heads + head]) + bias;
+    const float x = to_float(given.decay[r * p.heads + head]) + bias;
     const float kept = expf(-rate * (x > 20.0f ? x : log1pf(expf(x))));
-    const float write = 1.0f / (1.0f + expf(-to_float(beta[r * p.heads + head])));
-    const float value = there ? to_float(v[(r * p.heads + head) * p.value_dim + column]) : 0.0f;
+    const float write = 1.0f / (1.0f + expf(-to_float(given.beta[r * p.heads + head])));
+    const float value = there ? given.y[(r + 1) * channels - (p.heads - head) * p.value_dim + column] : 0.0f;
     sync_threads();
     float known = 0;
     for (int i = part; i < keys; i += kParts) known += key[i] * (state[i * kColumns + lane] *= kept);
@@ -121,38 +133,33 @@ __global__ void __launch_bounds__(kThreads, 4)
 
 }  // namespace
 
+size_t scratch_of_delta(const DeltaView& p, int64_t rows) {
+  return static_cast<size_t>(rows * channels_of(p)) * sizeof(float);
+}
+
 void delta_rule(const Queue& queue, Element element, const DeltaView& p, const DeltaRun* runs, int64_t count,
-                int64_t rows, void* q, void* k, void* v, const void* beta, const void* decay, void* out) {
+                int64_t rows, const void* q, const void* k, const void* v, const void* beta,
+                const void* decay, void* scratch, void* out) {
   if (p.kernel > kMostDeltaKernel || p.key_dim > kMostDeltaKeyDim)
     throw Error(Status::unsupported,
                 cat("a delta rule with a convolution of ", p.kernel, " and keys of ", p.key_dim));
   if (rows == 0) return;
-  const int64_t keys = p.key_heads * p.key_dim, values = p.heads * p.value_dim;
   const auto floats = static_cast<size_t>(p.key_dim * (kColumns + 2) + 2 * kThreads);
   with_element(element, [&](auto kind) {
     using T = decltype(kind);
-    int64_t channel = 0;
-    const auto convolve_part = [&](void* x, int64_t cols) {
-      launch(queue, convolve<T>, {.x = divide_up(cols, kThreads), .y = count, .threads = kThreads}, p, runs,
-             static_cast<T*>(x), cols, channel);
-      channel += cols;
-    };
-    convolve_part(q, keys);
-    convolve_part(k, keys);
-    convolve_part(v, values);
-    const float scale = 1.0f / sqrtf(static_cast<float>(p.key_dim));
-    launch(queue, normalize<T>, {.x = rows * p.key_heads, .threads = kWarp}, static_cast<T*>(q), p.key_dim,
-           scale);
-    launch(queue, normalize<T>, {.x = rows * p.key_heads, .threads = kWarp}, static_cast<T*>(k), p.key_dim,
-           1.0f);
+    const auto typed = [](const void* x) { return static_cast<const T*>(x); };
+    const Given<T> given{typed(q),    typed(k),     typed(v),
+                         typed(beta), typed(decay), static_cast<float*>(scratch)};
+    launch(queue, convolve<T>, {.x = divide_up(channels_of(p), kThreads), .y = count, .threads = kThreads}, p,
+           runs, given);
+    launch(queue, normalize, {.x = rows, .y = 2 * p.key_heads, .threads = kWarp}, p, given.y);
     launch(queue, advance<T>,
            {.x = divide_up(p.value_dim, kColumns),
             .y = p.heads,
             .z = count,
             .threads = kThreads,
             .shared_bytes = floats * sizeof(float)},
-           p, runs, static_cast<const T*>(q), static_cast<const T*>(k), static_cast<const T*>(v),
-           static_cast<const T*>(beta), static_cast<const T*>(decay), static_cast<T*>(out));
+           p, runs, given, static_cast<T*>(out));
   });
 }
 

@@ -191,11 +191,12 @@ struct DeltaRun {
   float* state = nullptr;
 };
 constexpr int64_t kMostDeltaKernel = 8, kMostDeltaKeyDim = 512;
-/// q and k [rows, key_heads key_dim], v and out [rows, heads value_dim], beta and decay [rows, heads]. q, k and v are
-/// overwritten. `runs` is in the device's memory.
+/// q and k [rows, key_heads key_dim], v and out [rows, heads value_dim], beta and decay [rows, heads]. `runs` is in the
+/// device's memory; `scratch` has scratch_of_delta() bytes.
 void delta_rule(const Queue& queue, Element element, const DeltaView& params, const DeltaRun* runs,
-                int64_t count, int64_t rows, void* q, void* k, void* v, const void* beta, const void* decay,
-                void* out);
+                int64_t count, int64_t rows, const void* q, const void* k, const void* v, const void* beta,
+                const void* decay, void* scratch, void* out);
+size_t scratch_of_delta(const DeltaView& params, int64_t rows);
 
 // ---- products.cu
 /// C [a_cols, b_cols] += sign A^T B in fp32 over the rows of a [rows, a_cols] and b [rows, b_cols]: products of fp16 and

@@ -19,17 +19,12 @@ size_t pages_for(int64_t length) {
 
 }  // namespace
 
-CacheShape states_of(CacheShape shape) {
-  for (CacheLayer& layer : shape.layers) layer = {.state = layer.state};
-  return shape;
-}
-
-CudaKvCache::CudaKvCache(std::shared_ptr<Device> device, const CacheShape& shape,
-                         std::unique_ptr<KvCache> states)
-    : device_(std::move(device)), shape_(shape), states_(std::move(states)) {
-  uint64_t page = 0;  // elements
+CudaKvCache::CudaKvCache(std::shared_ptr<Device> device, const CacheShape& shape)
+    : device_(std::move(device)), shape_(shape) {
+  uint64_t page = 0, state = 0;  // elements
   for (const CacheLayer& layer : shape.layers) {
-    const std::array<int64_t, 4> sizes{layer.kv_heads, layer.key_dim, layer.value_dim, shape.sequences};
+    const std::array<int64_t, 5> sizes{layer.kv_heads, layer.key_dim, layer.value_dim, layer.state,
+                                       shape.sequences};
     if (std::any_of(sizes.begin(), sizes.end(), [](int64_t n) { return n < 0 || n > INT32_MAX; }))
       throw Error(Status::invalid_argument, cat("a cache of shape ", shape_text(sizes)));
     const auto rows = static_cast<uint64_t>(layer.kv_heads) * kPagePositions;
@@ -43,7 +38,11 @@ CudaKvCache::CudaKvCache(std::shared_ptr<Device> device, const CacheShape& shape
                       .key_dim = layer.key_dim,
                       .value_dim = layer.value_dim});
     page += *keys + *values;
+    first_state_.push_back(static_cast<int64_t>(state));
+    state += static_cast<uint64_t>(layer.state);
   }
+  state_bytes_ = static_cast<size_t>(state) * sizeof(float);
+  if (state > 0) states_.resize(static_cast<size_t>(shape.sequences));
   page_bytes_ = static_cast<size_t>(page) * kElementBytes;
   pages_.resize(static_cast<size_t>(shape.sequences));
 }
@@ -52,9 +51,13 @@ void CudaKvCache::reserve(int32_t sequence, int64_t length) {
   if (sequence < 0 || sequence >= shape_.sequences)
     throw Error(Status::invalid_argument, cat("sequence ", sequence, " of a cache of ", shape_.sequences));
   std::vector<Page>& pages = pages_[static_cast<size_t>(sequence)];
-  const size_t wanted = pages_for(length), before = pages.size();
-  if (wanted <= before) return states_->reserve(sequence, length);
+  const size_t wanted = std::max(pages_for(length), pages.size()), before = pages.size();
+  States* const states = states_.empty() ? nullptr : &states_[static_cast<size_t>(sequence)];
+  const bool wants_state = states != nullptr && states->positions.empty();
+  if (wanted == before && !wants_state) return;
   try {
+    std::vector<int64_t> positions(wants_state ? shape_.layers.size() : 0);
+    Block state = wants_state ? Block(device_, state_bytes_) : Block();
     pages.reserve(std::max(wanted, std::min(2 * before, before + 64)));
     while (pages.size() < wanted) pages.push_back({Block(device_, page_bytes_)});
     if (static_cast<int64_t>(wanted) > most_pages_) {
@@ -62,28 +65,103 @@ void CudaKvCache::reserve(int32_t sequence, int64_t length) {
       table_ = Block(device_, static_cast<size_t>(most * shape_.sequences) * sizeof(void*));
       most_pages_ = most;
     }
-    states_->reserve(sequence, length);
+    if (wants_state) {
+      states->now = std::move(state);
+      states->positions = std::move(positions);
+    }
   } catch (const std::exception& error) {
     pages.resize(before);
     throw Error(Status::out_of_memory,
-                cat("no memory for the keys and values of ", length, " positions: ", wanted - before,
-                    " pages of ", page_bytes_, " bytes: ", error.what()));
+                cat("no memory for ", length, " positions: ", wanted - before, " pages of ", page_bytes_,
+                    " bytes", wants_state ? cat(" and a state of ", state_bytes_) : "", ": ", error.what()));
   }
-  table_is_stale_ = true;
+  if (wanted > before) table_is_stale_ = true;
 }
 
 int64_t CudaKvCache::truncate(int32_t sequence, int64_t length) {
-  length = states_->truncate(sequence, std::max<int64_t>(length, 0));
+  length = std::max<int64_t>(length, 0);
   if (sequence < 0 || sequence >= shape_.sequences) return length;
+  if (!states_.empty()) length = truncate_state(states_[static_cast<size_t>(sequence)], length);
   std::vector<Page>& pages = pages_[static_cast<size_t>(sequence)];
   if (pages_for(length) < pages.size()) pages.resize(pages_for(length));
   return length;
 }
 
+/// Positions that all states of a sequence have seen; -1 where they differ, as behind an op that was given up.
+int64_t CudaKvCache::positions_of(const States& states) const {
+  int64_t all = -1;
+  for (size_t i = 0; i < shape_.layers.size(); ++i) {
+    if (shape_.layers[i].state == 0) continue;
+    if (all >= 0 && all != states.positions[i]) return -1;
+    all = states.positions[i];
+    if (all < 0) return -1;
+  }
+  return all;
+}
+
+void CudaKvCache::mark(int32_t sequence) {
+  if (states_.empty() || sequence < 0 || sequence >= shape_.sequences) return;
+  States& states = states_[static_cast<size_t>(sequence)];
+  const int64_t positions = states.positions.empty() ? 0 : positions_of(states);
+  if (positions <= 0 || positions == states.mark) return;
+  try {
+    if (states.marked.bytes() == 0) states.marked = Block(device_, state_bytes_);
+  } catch (const std::exception&) {
+    return;  // without a copy nothing is wrong, only slower to go back
+  }
+  states.pending = States::Pending::copy_mark;
+  states.mark = positions;
+}
+
+int64_t CudaKvCache::truncate_state(States& states, int64_t length) const {
+  if (states.positions.empty()) return length;
+  const int64_t positions = positions_of(states);
+  if (positions >= 0 && positions <= length && length > 0) return length;
+  if (states.mark == 0 || states.mark > length) {
+    states = {};
+    return 0;
+  }
+  // a copy to `marked` that is pending is of positions that were left as they are above
+  states.pending = States::Pending::copy_back;
+  std::fill(states.positions.begin(), states.positions.end(), states.mark);
+  return states.mark;
+}
+
+/// Behind this `now` is what the positions say, and `marked` what the mark says.
+void CudaKvCache::settle(DeviceQueue& queue, States& states) {
+  switch (states.pending) {
+    case States::Pending::clear: queue.clear(states.now.data(), states.now.bytes()); break;
+    case States::Pending::copy_back:
+      queue.copy(states.now.data(), states.marked.data(), states.now.bytes());
+      break;
+    case States::Pending::copy_mark:
+      queue.copy(states.marked.data(), states.now.data(), states.now.bytes());
+      break;
+    case States::Pending::nothing: break;
+  }
+  states.pending = States::Pending::nothing;
+}
+
+float* CudaKvCache::state(DeviceQueue& queue, const Row& row, int64_t layer) {
+  if (row.position < 0 || row.position >= capacity(row.sequence)) {
+    throw Error(Status::internal,
+                cat("position ", row.position, " of sequence ", row.sequence, " is not reserved"));
+  }
+  States& states = states_[static_cast<size_t>(row.sequence)];
+  settle(queue, states);
+  return states.now.as<float>() + first_state_[static_cast<size_t>(layer)];
+}
+
+int64_t& CudaKvCache::state_positions(int32_t sequence, int64_t layer) {
+  return states_[static_cast<size_t>(sequence)].positions[static_cast<size_t>(layer)];
+}
+
 uint64_t CudaKvCache::bytes() const {
   uint64_t pages = 0;
   for (const auto& sequence : pages_) pages += sequence.size();
-  return pages * page_bytes_ + table_.bytes() + states_->bytes();
+  uint64_t states = 0;
+  for (const States& sequence : states_) states += sequence.now.bytes() + sequence.marked.bytes();
+  return pages * page_bytes_ + table_.bytes() + states;
 }
 
 int64_t CudaKvCache::capacity(int32_t sequence) const {

@@ -1,5 +1,7 @@
 // Keys and values in pages of kPagePositions positions (CacheView in kernels.h), so that sequences grow and shrink without
-// moving anything; one page serves all layers of a sequence. States are the CPU backend's, and stay in host memory.
+// moving anything; one page serves all layers of a sequence. States have a block for each sequence, layer after layer, and
+// another for what mark() copies. Copies are made in the queue of the next op that needs the state: until then nothing
+// changes it.
 #pragma once
 
 #include <memory>
@@ -12,11 +14,10 @@ namespace gptq::cuda {
 
 class CudaKvCache final : public KvCache {
  public:
-  /// `states` is a cache of the same shape without keys and values.
-  CudaKvCache(std::shared_ptr<Device> device, const CacheShape& shape, std::unique_ptr<KvCache> states);
+  CudaKvCache(std::shared_ptr<Device> device, const CacheShape& shape);
 
   void reserve(int32_t sequence, int64_t length) override;
-  void mark(int32_t sequence) override { states_->mark(sequence); }
+  void mark(int32_t sequence) override;
   int64_t truncate(int32_t sequence, int64_t length) override;
   uint64_t bytes() const override;
 
@@ -24,7 +25,10 @@ class CudaKvCache final : public KvCache {
   int64_t capacity(int32_t sequence) const;
   /// Of a layer, for kernels in the queue: what reserve() and truncate() did is told to the device first.
   CacheView view(DeviceQueue& queue, int64_t layer) const;
-  KvCache& states() { return *states_; }
+  /// The state of a layer, for kernels in the queue; Status::internal unless there is room for the row.
+  float* state(DeviceQueue& queue, const Row& row, int64_t layer);
+  /// How many positions have gone into it, which is for the caller to count.
+  int64_t& state_positions(int32_t sequence, int64_t layer);
   /// Keys [length, kv_heads * key_dim] and values of a sequence's first positions, in host memory.
   void read(DeviceQueue& queue, int64_t layer, int32_t sequence, int64_t length, std::vector<float>& keys,
             std::vector<float>& values) const;
@@ -35,20 +39,30 @@ class CudaKvCache final : public KvCache {
     mutable bool cleared = false;  // before that it holds anything
   };
 
+  /// Of one sequence.
+  struct States {
+    Block now, marked;
+    enum class Pending : uint8_t { clear, copy_back, copy_mark, nothing } pending = Pending::clear;
+    std::vector<int64_t> positions;  // [layer] that `now` has seen
+    int64_t mark = 0;                // that `marked` has
+  };
+
   void send_pages(DeviceQueue& queue) const;
+  int64_t positions_of(const States& states) const;
+  int64_t truncate_state(States& states, int64_t length) const;
+  static void settle(DeviceQueue& queue, States& states);
 
   std::shared_ptr<Device> device_;
   CacheShape shape_;
-  std::unique_ptr<KvCache> states_;
-  std::vector<CacheView> views_;  // [layer] but for the pages
+  std::vector<CacheView> views_;      // [layer] but for the pages
+  std::vector<int64_t> first_state_;  // of each layer in a block of states, in floats
+  size_t state_bytes_ = 0;
+  std::vector<States> states_;  // [sequence]; none where no layer has one
   size_t page_bytes_ = 0;
   std::vector<std::vector<Page>> pages_;  // [sequence][page]
   Block table_;                           // [sequences][most_pages_] addresses
   int64_t most_pages_ = 0;
   mutable bool table_is_stale_ = true;
 };
-
-/// A cache without keys and values: its states alone.
-CacheShape states_of(CacheShape shape);
 
 }  // namespace gptq::cuda

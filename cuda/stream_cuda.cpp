@@ -226,20 +226,51 @@ void CudaStream::attention(const AttentionParams& params, std::span<const Row> r
                    .out = data_of(out)});
 }
 
-/// On the CPU, where the states are.
+/// Runs of consecutive rows; the state of a sequence must have seen all positions before its first row.
+std::vector<DeltaRun> CudaStream::delta_runs(std::span<const Row> rows, CudaKvCache& cache, int64_t layer) {
+  std::vector<DeltaRun> runs;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = rows[i];
+    if (i == 0 || rows[i - 1].sequence != row.sequence) {
+      float* const state = cache.state(*queue_, row, layer);
+      runs.push_back({.first_row = static_cast<int32_t>(i),
+                      .position = cache.state_positions(row.sequence, layer),
+                      .state = state});
+    }
+    DeltaRun& run = runs.back();
+    if (row.position != run.position + run.rows || row.position >= cache.capacity(row.sequence)) {
+      throw Error(Status::internal, cat("position ", row.position, " of sequence ", row.sequence, ", wanted ",
+                                        run.position + run.rows, ", the next of its state, and room for it"));
+    }
+    ++run.rows;
+  }
+  return runs;
+}
+
 void CudaStream::delta_rule(const DeltaParams& params, std::span<const Row> rows, Matrix q, Matrix k,
                             Matrix v, Matrix beta, Matrix decay, KvCache& cache, int64_t layer, Matrix out) {
-  DeltaParams p = params;
-  p.conv = on_host(params.conv);
-  p.a_log = on_host(params.a_log);
-  p.dt_bias = on_host(params.dt_bias);
-  std::vector<float> values[5];
-  std::vector<float> result(static_cast<size_t>(elements(out)));
-  cpu_->delta_rule(p, rows, to_cpu(q, values[0]), to_cpu(k, values[1]), to_cpu(v, values[2]),
-                   to_cpu(beta, values[3]), to_cpu(decay, values[4]),
-                   static_cast<CudaKvCache&>(cache).states(), layer,
-                   {reinterpret_cast<std::byte*>(result.data()), out.rows, out.cols});
-  upload(result.data(), out);
+  const Turn turn = begin();
+  auto& kept = static_cast<CudaKvCache&>(cache);
+  const std::vector<DeltaRun> runs = delta_runs(rows, kept, layer);
+  const auto positions = [&](const DeltaRun& run) -> int64_t& {
+    return kept.state_positions(rows[static_cast<size_t>(run.first_row)].sequence, layer);
+  };
+  const DeltaView view{.heads = params.heads,
+                       .key_heads = params.key_heads,
+                       .key_dim = params.key_dim,
+                       .value_dim = params.value_dim,
+                       .kernel = params.kernel,
+                       .conv = values_of(params.conv),
+                       .a_log = values_of(params.a_log),
+                       .dt_bias = values_of(params.dt_bias)};
+  const auto count = static_cast<int64_t>(rows.size());
+  const auto [work, at] = send_behind(scratch_of_delta(view, count), std::span(runs));
+  queue_->pace();
+  // until all is launched no position counts: a state that is given up half-way is no longer that of any
+  for (const DeltaRun& run : runs) positions(run) = -1;
+  cuda::delta_rule(turn.queue(), kElement, view, at, static_cast<int64_t>(runs.size()), count, data_of(q),
+                   data_of(k), data_of(v), data_of(beta), data_of(decay), work, data_of(out));
+  for (const DeltaRun& run : runs) positions(run) = run.position + run.rows;
 }
 
 void CudaStream::activate(const Activation& act, Matrix gate, const Matrix* up, Matrix out) {

@@ -94,6 +94,7 @@ class CudaStream final : public Stream {
   Block copy_of(std::span<const T> values) {
     return copy_of(values.data(), values.size_bytes());
   }
+  std::vector<DeltaRun> delta_runs(std::span<const Row> rows, CudaKvCache& cache, int64_t layer);
   /// For heads that are too large for the kernel.
   void attention_on_cpu(const AttentionParams& params, std::span<const Row> rows, Matrix q,
                         const KvCache& cache, int64_t layer, Matrix out);
