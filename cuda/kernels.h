@@ -87,7 +87,7 @@ void join_heads(const Queue& queue, Element element, const void* a, int64_t m, c
 void embed(const Queue& queue, Element element, const Weights& table, const int32_t* ids, int64_t count,
            void* out);
 
-// ---- matvec.cu, gemm.cu: y [rows, outputs] = x [rows, w.inputs()] W^T + bias
+// ---- matvec.cu, gemm.cu, gemm_parts.cu: y [rows, outputs] = x [rows, w.inputs()] W^T + bias
 /// At most 8 rows.
 void multiply_few(const Queue& queue, Element element, const Weights& w, const void* x, int64_t rows,
                   void* y);
@@ -96,6 +96,23 @@ void multiply(const Queue& queue, Element element, const Weights& w, const void*
               void* scratch);
 constexpr size_t kFlagBytes = 4096;
 size_t scratch_of_product(const Queue& queue);
+/// Rows [first_row, first_row + rows) of a batch, which have weights of their own; the rest is the plan's.
+struct LinearPart {
+  Weights w;
+  int64_t first_row = 0, rows = 0;
+  int output_tiles = 0, tile_stages = 0, first_stage = 0, stages = 0;
+};
+/// What multiply_parts() is asked, made on the host; parts without rows are left out.
+struct LinearPartsPlan {
+  std::vector<LinearPart> parts;
+  int bits = 0, tile_rows = 0;
+  int64_t stages = 0;
+};
+/// The weights are of one width, and have as many inputs() and outputs: Status::internal otherwise.
+LinearPartsPlan plan_linear_parts(std::span<const LinearPart> parts);
+/// As multiply() for each part, in one launch. `parts` are the plan's in the device's memory.
+void multiply_parts(const Queue& queue, Element element, const LinearPartsPlan& plan, const LinearPart* parts,
+                    const void* x, void* y, void* scratch);
 /// out [outputs, w.inputs()] = W
 void dequantize(const Queue& queue, Element element, const Weights& w, void* out);
 
