@@ -46,7 +46,7 @@ struct FloatOperand {
   const int32_t *rows = nullptr, *cols = nullptr;  // null: 0, 1, 2 ...
 };
 
-/// out [rows, cols] (+)= factor left [rows, depth] right [depth, cols]
+/// out [rows, cols] (+)= factor left [rows, depth] right [depth, cols], within 2^-16 of each term.
 struct FloatProduct {
   int64_t rows = 0, cols = 0, depth = 0;
   FloatOperand left, right;

@@ -67,12 +67,16 @@ class FloatsTest : public testing::Test {
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < pitch; ++j) {
         const auto at = static_cast<size_t>(i * pitch + j);
-        double sum = 0;
-        for (int64_t k = 0; j < cols && k < depth; ++k) sum += double{left.at(i, k)} * double{right.at(k, j)};
+        double sum = 0, size = 0;
+        for (int64_t k = 0; j < cols && k < depth; ++k) {
+          const double term = double{left.at(i, k)} * double{right.at(k, j)};
+          sum += term;
+          size += std::abs(term);
+        }
         double want = -0.5 * sum + (onto == Onto::what_is_there ? before[at] : 0.0f);
         if (wanted == Triangle::above && j <= i) want = 0;
         if (j >= cols) want = before[at];
-        ASSERT_NEAR(out[at], want, 2e-6 * static_cast<double>(depth + 1)) << i << ", " << j;
+        ASSERT_NEAR(out[at], want, 0.5 * 0x1p-16 * size + 1e-6) << i << ", " << j;
       }
     }
   }
@@ -87,6 +91,7 @@ TEST_F(FloatsTest, MultipliesEveryShape) {
     }
   }
   expect_product({7, 9, 0}, Turned::no, false);
+  expect_product({20, 30, 2100}, Turned::yes, false);
 }
 
 TEST_F(FloatsTest, AddsToWhatIsThere) {
