@@ -184,6 +184,12 @@ GPTQ_DEVICE int lowest_bit(uint32_t x) { return __ffs(static_cast<int>(x)) - 1; 
 // ---- numbers
 GPTQ_DEVICE float as_float(uint32_t bits) { return __uint_as_float(bits); }
 GPTQ_DEVICE uint32_t as_bits(float x) { return __float_as_uint(x); }
+/// The same number. Of a choice between elements of an array the compiler would make one between addresses, and put the
+/// array into local memory.
+GPTQ_DEVICE float in_register(float x) {
+  asm("" : "+f"(x));
+  return x;
+}
 GPTQ_DEVICE float to_float(Half x) {
   float y;
   asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));

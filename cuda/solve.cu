@@ -46,9 +46,12 @@ struct RowOfBlock {
 
   /// Of column j of the block, from the lane that has it.
   GPTQ_DEVICE static float value_of(const float (&values)[kLaneColumns], int j) {
-    float mine = values[0];
+    float mine = in_register(values[0]);
 #pragma unroll
-    for (int m = 1; m < kLaneColumns; ++m) mine = j / kWarp == m ? values[m] : mine;
+    for (int m = 1; m < kLaneColumns; ++m) {
+      const float other = in_register(values[m]);
+      mine = j / kWarp == m ? other : mine;
+    }
     return shuffle(mine, j % kWarp);
   }
 

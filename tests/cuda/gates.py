@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Compiles the kernels with nvcc and looks at what ptxas says of each: nothing in local memory but for what is said
-below, no more registers than its ceiling. Nothing that warns passes, nor in the C++ that only a toolkit compiles.
+"""Compiles the kernels with nvcc and looks at what ptxas says of each: nothing in local memory, no more registers than its
+ceiling. Nothing that warns passes, nor in the C++ that only a toolkit compiles.
 
 usage: gates.py NVCC [--arch SM]... [--include FOLDER]...     without --arch: 80, 90 and 120
        gates.py CUOBJDUMP --plugin PLUGIN                      the same numbers of a plugin that is built, for all its GPUs
@@ -21,10 +21,6 @@ CEILINGS = {
     "10gemm_parts": 255,  # the same
     "9add_tiles": 255,  # one of 256 threads
     "6attend": 255,  # two of 128 threads, and 68 to 96 KB
-}
-# Bytes of local memory that a kernel may have, likewise.
-LOCAL = {
-    "11solve_block": 256,  # the shortlist of ranges that are tried by feedback, once for each group
 }
 MOST = 128  # of the others: two blocks of 256 threads
 HOST = "runtime_cuda.cpp"  # of the other files the shim's tests are made, too
@@ -51,7 +47,7 @@ def beyond(kernels):
         ceiling = next((most for part, most in CEILINGS.items() if part in name), MOST)
         if registers > ceiling:
             faults.append(f"{name}: {registers} registers, at most {ceiling} wanted")
-        if local > next((most for part, most in LOCAL.items() if part in name), 0):
+        if local > 0:
             faults.append(f"{name}: {local} bytes of local memory")
     return faults
 

@@ -153,6 +153,7 @@ inline int lowest_bit(uint32_t x) { return std::countr_zero(x); }
 // ---- numbers
 inline float as_float(uint32_t bits) { return std::bit_cast<float>(bits); }
 inline uint32_t as_bits(float x) { return std::bit_cast<uint32_t>(x); }
+inline float in_register(float x) { return x; }
 inline float to_float(Half x) { return fp16_to_float(x.bits); }
 inline float to_float(BFloat x) { return bf16_to_float(x.bits); }
 inline float to_float(float x) { return x; }
