@@ -146,13 +146,15 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       used. gptq_device_check() says why a device can't be used */
 #define GPTQ_KEY_THREADS "threads" /* int >= 0: 0 (default) takes all CPUs the process may use. Sessions of a model
       share them: one call at a time has all of them, calls beside it run on the threads that make them */
-#define GPTQ_KEY_COMPUTE "compute" /* string: "exact" for fp32 throughout, or "fast" (default): inputs of weights of at
-      most 4 bits are rounded to 8 bits, with a scale for each run of at most 128 of a group, and keys and values are kept in
-      fp16; where the machine gains by it (AMX), other products are within 2^-15 of each term. Of this a quantizer takes the last
-      alone, and there its sums over calibration inputs within 2^-7. On GPUs "fast" is all that there is: bf16 activations, sums
-      in fp32 */
-#define GPTQ_KEY_HEAD_BITS "head_bits" /* int 0 (default), 4 or 8: an output head of 16 or 32 bits is rounded to nearest, in
-      groups of 128 inputs, as it is loaded. It is what small models of large vocabularies read most of for each token */
+#define GPTQ_KEY_COMPUTE "compute" /* string: "exact" for fp32 throughout, or "fast" (default). On CPUs "fast" rounds the
+      inputs of weights of at most 4 bits to 8 bits, at most 128 inputs of a group to a scale, and keeps keys and values in
+      fp16 (beyond 65504: its largest number); with AMX other products of many tokens are within 2^-15 of each term. A
+      quantizer does only what AMX changes: products likewise, and sums over calibration inputs within 2^-7. On GPUs "fast"
+      is all that there is: bf16 activations, sums in fp32 */
+#define GPTQ_KEY_HEAD_BITS "head_bits" /* int 0 (default), 4 or 8, of gptq_model_load() alone: an unquantized output head is
+      rounded to nearest, in groups of 128 inputs, as it is loaded. 8 costs next to nothing, 4 may cost more than quantizing
+      the rest to 4 bits has. Where embedding and head are one tensor, the embedding stays beside it as it is: more memory,
+      but fewer bytes that are read for each token */
 #define GPTQ_KEY_LOAD_WEIGHTS "load_weights" /* int 0 or 1 (default): 0 reads tokenizer and configuration alone,
                                                 for gptq_model_tokenize() and the like, also of architectures
                                                 that are not known here; it can't make sessions */

@@ -112,11 +112,13 @@ packages() {
   if nvcc=$(PATH=$PATH:/usr/local/cuda/bin:$PWD/build/cuda-toolkit/bin command -v nvcc); then
     plugin=ON
     checks "kernels" python3 tests/cuda/gates.py "$nvcc" --arch 90
+  elif [ $cuda = yes ]; then
+    skip "the plugin for GPUs: no nvcc is here"
   else
     skip "the plugin for GPUs: no nvcc is here, --cuda fetches one"
   fi
   if ! command -v dpkg-gensymbols >/dev/null; then
-    skip "dpkg-dev is not here"
+    skip "the packages, and the plugin in them: dpkg-dev is not here"
     return
   fi
   rm -rf build/deb/packages  # those of another version, or of another choice of plugin
@@ -126,6 +128,8 @@ packages() {
     checks "plugin" python3 tests/cuda/plugin.py build/deb/src/libgptq.so build/deb/src/gptq/libgptq-cuda.so "$cuobjdump"
     if [ -x "$cuobjdump" ]; then
       checks "kernels of the plugin" python3 tests/cuda/gates.py "$cuobjdump" --plugin build/deb/src/gptq/libgptq-cuda.so
+    else
+      skip "the kernels of the plugin: no cuobjdump is here"
     fi
   fi
   if check "packages" cmake -E chdir build/deb cpack; then

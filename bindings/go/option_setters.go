@@ -17,7 +17,7 @@ func WithCompute(value string) Option {
 	return Set("compute", value)
 }
 
-// WithHeadBits sets head_bits. 4 or 8: round a 16-bit output head to so many bits; from 0 to 8; default 0. Scope: model.
+// WithHeadBits sets head_bits. 4 or 8: round an unquantized output head to so many bits; from 0 to 8; default 0. Scope: model.
 func WithHeadBits(value int64) Option {
 	return Set("head_bits", value)
 }

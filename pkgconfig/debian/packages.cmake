@@ -1,5 +1,4 @@
-# The Debian packages libgptq0, libgptq-dev and gptq-tools: cmake --workflow --preset deb
-# With GPTQ_CUDA, libgptq-cuda too.
+# The Debian packages libgptq0, libgptq-dev, gptq-tools and, with GPTQ_CUDA, libgptq-cuda: cmake --workflow --preset deb
 set(epoch $ENV{SOURCE_DATE_EPOCH})
 if(NOT epoch)
   execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} log -1 --format=%ct OUTPUT_VARIABLE epoch

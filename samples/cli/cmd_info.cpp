@@ -36,7 +36,7 @@ void add_info(CLI::App& app) {
   auto common = std::make_shared<Common>();
   Command command(app, "info", "Print what a model folder holds, without loading its weights.",
                   {"gptq info Llama-3.2-1B-gptq", "gptq info Llama-3.2-1B-gptq --json"});
-  common->add_to(command, "Model folder, quantized or not");
+  common->add_to(command, "Model folder, quantized or not", Common::Computes::yes);
   command.run([common] { run(*common); });
 }
 

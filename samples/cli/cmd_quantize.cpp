@@ -283,7 +283,8 @@ void add_quantize(CLI::App& app) {
                   {"gptq quantize Llama-3.2-1B Llama-3.2-1B-gptq",
                    "gptq quantize Llama-3.2-1B out --bits 3 --group-size 64 --calibration wiki.txt",
                    "gptq quantize Llama-3.2-1B out --asym --order act --samples 256 --seq-len 1024"});
-  arguments->common.add_to(command, "Model folder: config.json, tokenizer files, safetensors");
+  arguments->common.add_to(command, "Model folder: config.json, tokenizer files, safetensors",
+                           Common::Computes::yes);
   command.argument("OUT", arguments->out, "Folder to make");
   add_method_options(command, *arguments);
   add_accuracy_options(command, *arguments);

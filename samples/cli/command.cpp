@@ -41,13 +41,14 @@ class InputFile {
 
 void Common::add_to(Command& command, const std::string& model_help, Computes computes) {
   command.argument("MODEL", model, model_help);
-  if (computes == Computes::yes) {
+  if (computes != Computes::no) {
     command.group("Machine");
     command.option("--threads", "N", threads, "CPU threads; 0 (default) takes all that this process may use");
     command.option("--device", "NAME", device, "cpu (default), cuda or cuda:N");
     command.option("--compute", "MODE", compute, "fast (default) or exact");
-    command.option("--head-bits", "N", head_bits,
-                   "Round a 16-bit output head to 4 or 8 bits; 0 (default): leave it");
+    if (computes == Computes::runs)
+      command.option("--head-bits", "N", head_bits,
+                     "Round an unquantized output head to 4 or 8 bits; default 0: no");
   }
   command.group(kCommonGroup);
   command.flag("--json", json, "Print one JSON object as the last line of standard output");

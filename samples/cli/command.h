@@ -40,11 +40,12 @@ struct Common {
   std::optional<int64_t> head_bits;
   bool json = false;
 
-  /// Whether the command computes: only then it takes --threads, --device and --compute.
-  enum class Computes { no, yes };
+  /// Whether the command computes: only then it takes --threads, --device and --compute, and, where it runs the model as it
+  /// loads it, --head-bits.
+  enum class Computes { no, yes, runs };
 
   /// Adds the MODEL argument and the options to a command.
-  void add_to(Command& command, const std::string& model_help, Computes computes = Computes::yes);
+  void add_to(Command& command, const std::string& model_help, Computes computes = Computes::runs);
   /// The part of them that the library takes.
   Options to_options() const;
 };

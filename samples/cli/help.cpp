@@ -40,6 +40,7 @@ Options of every command:
   --threads N     CPU threads; 0 (default) takes all that this process may use
   --device NAME   cpu (default), cuda or cuda:N
   --compute MODE  fast (default) or exact
+  --head-bits N   4 or 8: round an unquantized output head so (of commands that run the model)
   --json          the last line of standard output is one JSON object, and the only one; on
                   failure there is none
   -v, --verbose   say more on standard error; twice for debugging

@@ -102,6 +102,8 @@ struct Job {
   }
 
   void take(Run& run) noexcept {
+    if (run.next.load(std::memory_order_relaxed) >= run.end)
+      return;  // without a write that all others would see
     while (!stopped.load(std::memory_order_relaxed)) {
       const int64_t chunk = run.next.fetch_add(1, std::memory_order_relaxed);
       if (chunk >= run.end) return;

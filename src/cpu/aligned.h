@@ -14,19 +14,23 @@ namespace gptq::cpu {
 inline constexpr size_t kCacheLine = 64;
 inline constexpr size_t kHugePage = size_t{2} << 20;
 
-/// Uninitialized bytes, 64-byte aligned, in huge pages where they are many and the system has such; throws std::bad_alloc. Movable, empty by default.
+/// Whether memory that is written from end to end may come in huge pages.
+enum class Pages : uint8_t { usual, huge };
+
+/// Uninitialized bytes, 64-byte aligned; throws std::bad_alloc. Movable, empty by default.
 class AlignedBlock {
  public:
   AlignedBlock() = default;
-  explicit AlignedBlock(size_t bytes) : bytes_(bytes) {
+  explicit AlignedBlock(size_t bytes, Pages pages = Pages::usual) : bytes_(bytes) {
     if (bytes == 0) return;
     if (bytes > SIZE_MAX - kHugePage) throw std::bad_alloc();
-    const size_t alignment = bytes < kHugePage ? kCacheLine : kHugePage;
+    const bool huge = pages == Pages::huge && bytes >= kHugePage;
+    const size_t alignment = huge ? kHugePage : kCacheLine;
     const size_t whole = (bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
     data_ = static_cast<std::byte*>(std::aligned_alloc(alignment, whole));
     if (data_ == nullptr) throw std::bad_alloc();
 #if defined(MADV_HUGEPAGE)
-    if (bytes >= kHugePage) (void)::madvise(data_, whole, MADV_HUGEPAGE);  // where not, slower
+    if (huge) (void)::madvise(data_, whole, MADV_HUGEPAGE);  // where not, slower
 #endif
   }
   AlignedBlock(AlignedBlock&& other) noexcept

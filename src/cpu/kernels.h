@@ -51,6 +51,15 @@ static inline constexpr int64_t panel_words(int64_t units, int bits) {
   return units * (kUnit * bits / 32) * kPanel;
 }
 
+/// Panel number `index` of those behind the first.
+static inline QPanel panel_at(const QPanel& first, int64_t index) {
+  QPanel panel = first;
+  panel.words += index * panel_words(first.units, first.bits);
+  panel.scales += index * first.groups * kPanel;
+  if (panel.zeros != nullptr) panel.zeros += index * first.groups * kPanel;
+  return panel;
+}
+
 /// Rows of a product with packed panels, row strides in elements: x [rows][ldx], y [rows][ldy] and
 /// group_sums [rows][groups].
 struct QRows {
@@ -67,17 +76,19 @@ struct Blocks {
   const int32_t* ends;    // [count] first unit after each block, ascending, the last one = units
   const int32_t* groups;  // [count]
   int64_t count;
-
-  constexpr int64_t begin(int64_t block) const { return block == 0 ? 0 : ends[block - 1]; }
 };
+
+/// First unit of a block.
+static inline constexpr int64_t block_begin(const Blocks& blocks, int64_t block) {
+  return block == 0 ? 0 : blocks.ends[block - 1];
+}
 
 /// Most units of a block, so that its sums of products are exact in fp32, too.
 constexpr int64_t kBlockUnits = 8;
 
 /// Rows whose inputs are rounded to 8 bits, x = scale q, and their product. Rows of q are ldq bytes apart, and may be read
-/// up to a multiple of kMaxTileRows; the inputs of a
-/// unit stand in the order in which fields come out of a word (kQuadOrder). With several blocks scales and sums are
-/// [rows][blocks], sums those of q.
+/// up to a multiple of kMaxTileRows; the inputs of a unit stand in the order in which fields come out of a word
+/// (kQuadOrder). scales and sums, those of q, are [rows][blocks].
 struct RoundedRows {
   int64_t rows;
   const int8_t* q;
@@ -163,8 +174,7 @@ struct Kernels {
   /// Rows of a tile, at most kMaxTileRows.
   int64_t tile_rows;
   /// C[r][c] (+)= sign * sum_k A[k][r] * B[k][c] for r < rows, c < cols. A is packed [k][tile_rows]; B has row
-  /// stride ldb and readable columns up to a multiple of kTileCols; C has row stride ldc, and only rows x cols of it are
-  /// touched.
+  /// stride ldb and readable columns up to a multiple of kTileCols; C has row stride ldc, only rows x cols of it are touched.
   /// sign is 1 or -1. accumulate false: C is overwritten.
   void (*tile)(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
                int64_t cols, float sign, bool accumulate);
@@ -185,13 +195,13 @@ struct Kernels {
   /// were padded. group_sums_r[g] = sum of x_r over group g; not read when zeros is null.
   void (*qdot)(const QPanel& first, int64_t panels, const QRows& rows);
 
-  const RoundedKernels* rounded;
+  const RoundedKernels* rounded;  // never null
 
   /// y[r][i] = sum_k x[r][k] * w[i][k] for r < x_rows and w_rows consecutive rows of a dense matrix with k columns;
   /// x has row stride k, y row stride ldy.
   void (*dot)(Dense type, const void* w, int64_t w_rows, int64_t k, const float* x, int64_t x_rows, float* y,
               int64_t ldy);
-  /// out[i] = fp16(in[i]), its largest number for what is beyond them
+  /// out[i] = fp16(in[i]), the largest finite one beyond its range; NaN stays
   void (*halve)(const float* in, int64_t n, uint16_t* out);
   /// out[i] = float(in[i])
   void (*widen)(Dense type, const void* in, int64_t n, float* out);
@@ -235,7 +245,8 @@ RoundedKernels rounded_amx();  // AMX tiles of int8, AVX-512 VNNI besides
 #endif
 
 /// The fastest set that this CPU and operating system allow. Sets named in the environment variable GPTQ_CPU_MASK
-/// ("avx512", "amx,avx2") are hidden, and with a set those that need it, "vnni" hides both that have it; it is read once.
+/// ("avx512", "amx,avx2") are hidden, and with a set those that need it; "vnni" hides avx_vnni and avx512_vnni, and so
+/// AMX. It is read once.
 const Kernels& best_kernels();
 
 /// Says by the log what in GPTQ_CPU_MASK is the name of no set.

@@ -248,10 +248,10 @@ void widen(Dense type, const void* in, int64_t n, float* out) {
 }
 
 void halve(const float* in, int64_t n, uint16_t* out) {
-  const Vec most = Vec::set(65504.0f), least_number = Vec::set(-65504.0f);
+  const Vec most = Vec::set(65504.0f), lowest = Vec::set(-65504.0f);
   for (int64_t i = 0; i < n; i += kW) {
     const int64_t count = least(kW, n - i);
-    max(least_number, min(most, Vec::load(in + i, count))).store_half(out + i, count);
+    max(lowest, min(most, Vec::load(in + i, count))).store_half(out + i, count);
   }
 }
 

@@ -26,7 +26,7 @@ class QuantizedLinear final : public CpuLinear {
   QTensor unpack() const override;
   void apply(CpuStream& stream, Matrix x, Matrix y) const override;
   std::optional<RoundedWeights> rounded() const override {
-    if (field_bits_ > 4 || units_ == 0) return std::nullopt;
+    if (field_bits_ > 4 || units_ == 0 || outputs_ == 0) return std::nullopt;
     const Blocks blocks{block_ends_.data(), block_groups_.data(), static_cast<int64_t>(block_ends_.size())};
     return RoundedWeights{panel(0), blocks, inputs_, outputs_, order_, bias()};
   }
@@ -86,7 +86,8 @@ QuantizedLinear::QuantizedLinear(Runtime& runtime, const QTensor& q, const Tenso
   sort_inputs(q);
   cut_blocks();
   const auto parameters = static_cast<size_t>(panels() * groups_ * kPanel) * sizeof(float);
-  words_ = AlignedBlock(static_cast<size_t>(panels() * panel_words(units_, field_bits_)) * sizeof(uint32_t));
+  words_ = AlignedBlock(static_cast<size_t>(panels() * panel_words(units_, field_bits_)) * sizeof(uint32_t),
+                        Pages::huge);
   scales_ = AlignedBlock(parameters);
   const auto shifted = [&](uint16_t zero) { return zero != middle(); };
   if (std::any_of(q.zeros.begin(), q.zeros.end(), shifted)) zeros_ = AlignedBlock(parameters);

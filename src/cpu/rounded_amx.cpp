@@ -27,7 +27,7 @@ const TileConfig kConfig;
 
 bool fills_tiles(const RoundedStep& step) {
   for (int64_t b = step.begin; b < step.end; ++b) {
-    if ((step.blocks.ends[b] - step.blocks.begin(b)) * kUnit % kDepth != 0) return false;
+    if ((step.blocks.ends[b] - block_begin(step.blocks, b)) * kUnit % kDepth != 0) return false;
   }
   return true;
 }
@@ -91,11 +91,11 @@ void multiply(const RoundedStep& step, const RoundedRows& rows, int64_t cols, bo
   if (!fills_tiles(step)) return kRoundedAvx512Vnni.multiply(step, rows, cols, accumulate);
   alignas(64) int32_t sums[4 * kTile];
   _tile_loadconfig(&kConfig);
-  const int64_t start = step.blocks.begin(step.begin);
+  const int64_t start = block_begin(step.blocks, step.begin);
   for (int64_t r = 0; r < rows.rows; r += 2 * kRows) {
     const int64_t second = r + kRows < rows.rows ? r + kRows : r;
     for (int64_t b = step.begin; b < step.end; ++b) {
-      const int64_t unit = step.blocks.begin(b), inputs = (step.blocks.ends[b] - unit) * kUnit;
+      const int64_t unit = block_begin(step.blocks, b), inputs = (step.blocks.ends[b] - unit) * kUnit;
       multiply_block(inputs, rows.q + r * rows.ldq + unit * kUnit, rows.q + second * rows.ldq + unit * kUnit,
                      rows.ldq, step.fields + (unit - start) * kUnit / 4 * kFieldRow, sums);
       for (int64_t tile = 0; tile < 4; ++tile) {

@@ -8,27 +8,19 @@
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kFewRows = 8;         // up to which weights are multiplied as they lie
+constexpr int64_t kFewRoundedRows = 8;  // up to which weights are multiplied as they lie
 constexpr int64_t kPanelsPerChunk = 4;  // then
 constexpr int64_t kPairPanels = kTileCols / kPanel;
 constexpr int64_t kMostPairs = 4;  // pairs of panels of one item
 constexpr int64_t kLeastItemRows = 48;
-constexpr int64_t kMostItemRows = 528;      // a multiple of what multiply() of every set takes at once
+constexpr int64_t kMostItemRows = 512;
+constexpr int64_t kRowsAtOnce = 32;         // that multiply() takes at most
 constexpr int64_t kStepUnits = 32;          // whose fields, 32 columns of bytes, stay in the first cache
 constexpr int64_t kInlineInputs = 1 << 14;  // so many are rounded by the calling thread
 
 int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 int64_t panels_of(const RoundedWeights& w) { return divide_up(w.outputs, kPanel); }
-
-QPanel panel_of(const RoundedWeights& w, int64_t index) {
-  const int64_t parameters = index * w.first.groups * kPanel;
-  QPanel p = w.first;
-  p.words += index * panel_words(p.units, p.bits);
-  p.scales += parameters;
-  if (p.zeros != nullptr) p.zeros += parameters;
-  return p;
-}
 
 /// x as the weights want it.
 class RoundedInputs {
@@ -107,11 +99,11 @@ void few_rows(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
   }
   const auto multiply = [&](const FewTask& few, int64_t chunk) {
     constexpr int64_t kColumns = kPanelsPerChunk * kPanel;
-    alignas(64) float out[kFewRows * kColumns];
+    alignas(64) float out[kFewRoundedRows * kColumns];
     const RoundedWeights& w = few.task->weights;
     const int64_t begin = (chunk - few.first_chunk) * kPanelsPerChunk;
     const int64_t count = std::min(kPanelsPerChunk, panels_of(w) - begin);
-    stream.kernels().rounded->dot(panel_of(w, begin), w.blocks, count,
+    stream.kernels().rounded->dot(panel_at(w.first, begin), w.blocks, count,
                                   inputs[few.inputs].rows(0, x.rows, out, kColumns));
     const int64_t col = begin * kPanel, cols = std::min(count * kPanel, w.outputs - col);
     for (int64_t i = 0; i < x.rows; ++i) {
@@ -182,13 +174,13 @@ void ManyRows::run() {
 void ManyRows::multiply(const Item& item, uint8_t* fields, float* sums) const {
   const Blocks& blocks = w_.blocks;
   for (int64_t begin = 0, end = 0; begin < blocks.count; begin = end) {
-    const int64_t unit = blocks.begin(begin);
+    const int64_t unit = block_begin(blocks, begin);
     for (end = begin + 1; end < blocks.count && blocks.ends[end] - unit <= kStepUnits;) ++end;
     for (int64_t pair = 0; pair < item.pairs; ++pair) {
       stream_.check_cancel();
       const int64_t index = (item.first_pair + pair) * kPairPanels;
       const int64_t count = std::min(kPairPanels, panels_of(w_) - index);
-      const QPanel panel = panel_of(w_, index);
+      const QPanel panel = panel_at(w_.first, index);
       kernels_.unpack(panel, count, unit, blocks.ends[end - 1], fields);
       kernels_.multiply(
           {panel, count, blocks, begin, end, fields},
@@ -213,7 +205,7 @@ void ManyRows::store(const Item& item, const float* sums) const {
 
 void rounded_products(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
   if (tasks.empty()) return;
-  if (x.rows <= kFewRows) return few_rows(stream, x, tasks);
+  if (x.rows <= kFewRoundedRows) return few_rows(stream, x, tasks);
   for (const RoundedTask& task : tasks) ManyRows(stream, task, x).run();
 }
 

@@ -11,8 +11,8 @@ struct RoundedWeights {
   QPanel first;
   Blocks blocks;
   int64_t inputs, outputs;
-  std::span<const int32_t>
-      order;          // [units * kUnit] input of each packed one, -1 for padding; empty: as they are
+  /// [units * kUnit] input of each packed one, -1 for padding; empty: as they are
+  std::span<const int32_t> order;
   const float* bias;  // [outputs] or null
 };
 

@@ -1,4 +1,5 @@
 // Products with rounded inputs in plain C++.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -12,7 +13,7 @@ const uint8_t* quad_order(int bits) { return bits == 2 ? kQuadOrder2 : kQuadOrde
 void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* scales, int32_t* sums) {
   const uint8_t* const order = quad_order(bits);
   for (int64_t b = 0; b < blocks.count; ++b) {
-    const int64_t begin = blocks.begin(b) * kUnit, end = blocks.ends[b] * kUnit;
+    const int64_t begin = block_begin(blocks, b) * kUnit, end = blocks.ends[b] * kUnit;
     float most = 0.0f;
     bool finite = true;
     for (int64_t i = begin; i < end; ++i) {
@@ -47,15 +48,6 @@ float with_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& r
   return std::fma(sum, panel.scales[at] * rows.scales[input], y);
 }
 
-QPanel panel_at(const QPanel& first, int64_t index) {
-  const int64_t parameters = index * first.groups * kPanel;
-  QPanel panel = first;
-  panel.words += index * panel_words(first.units, first.bits);
-  panel.scales += parameters;
-  if (panel.zeros != nullptr) panel.zeros += parameters;
-  return panel;
-}
-
 void dot(const QPanel& first, const Blocks& blocks, int64_t panels, const RoundedRows& rows) {
   for (int64_t n = 0; n < panels * kPanel; ++n) {
     const QPanel panel = panel_at(first, n / kPanel);
@@ -63,7 +55,7 @@ void dot(const QPanel& first, const Blocks& blocks, int64_t panels, const Rounde
       float y = 0.0f;
       for (int64_t b = 0; b < blocks.count; ++b) {
         int32_t sum = 0;
-        for (int64_t i = blocks.begin(b) * kUnit; i < blocks.ends[b] * kUnit; ++i)
+        for (int64_t i = block_begin(blocks, b) * kUnit; i < blocks.ends[b] * kUnit; ++i)
           sum += field(panel, i, n % kPanel) * rows.q[r * rows.ldq + i];
         y = with_block(panel, blocks, rows, r, b, n % kPanel, sum, y);
       }
@@ -84,19 +76,19 @@ void unpack(const QPanel& first, int64_t panels, int64_t begin, int64_t end, uin
 
 void multiply(const RoundedStep& step, const RoundedRows& rows, int64_t cols, bool accumulate) {
   const Blocks& blocks = step.blocks;
-  for (int64_t n = 0; n < cols; ++n) {
-    const QPanel panel = panel_at(step.first, n / kPanel);
-    for (int64_t r = 0; r < rows.rows; ++r) {
-      float& y = rows.y[r * rows.ldy + n];
-      if (!accumulate) y = 0.0f;
-      for (int64_t b = step.begin; b < step.end; ++b) {
-        int32_t sum = 0;
-        for (int64_t i = blocks.begin(b) * kUnit; i < blocks.ends[b] * kUnit; ++i) {
-          const int64_t at = i - blocks.begin(step.begin) * kUnit;
-          sum += step.fields[at / 4 * kTileCols * 4 + n * 4 + at % 4] * rows.q[r * rows.ldq + i];
-        }
-        y = with_block(panel, blocks, rows, r, b, n % kPanel, sum, y);
+  const int64_t start = block_begin(blocks, step.begin) * kUnit;
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    float* const y = rows.y + r * rows.ldy;
+    if (!accumulate) std::fill_n(y, cols, 0.0f);
+    for (int64_t b = step.begin; b < step.end; ++b) {
+      int32_t sums[kTileCols] = {};
+      for (int64_t i = block_begin(blocks, b) * kUnit; i < blocks.ends[b] * kUnit; ++i) {
+        const uint8_t* const fields = step.fields + (i - start) / 4 * kTileCols * 4 + (i - start) % 4;
+        const int32_t q = rows.q[r * rows.ldq + i];
+        for (int64_t n = 0; n < kTileCols; ++n) sums[n] += q * fields[4 * n];
       }
+      for (int64_t n = 0; n < cols; ++n)
+        y[n] = with_block(panel_at(step.first, n / kPanel), blocks, rows, r, b, n % kPanel, sums[n], y[n]);
     }
   }
 }

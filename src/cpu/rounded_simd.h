@@ -1,5 +1,8 @@
 // RoundedKernels, written once over Floats, Ints and Unit (ints_avx2.h, ints_avx512.h), which are included first, as is
 // kTileRows, the rows that multiply() takes at once. Only for the kernel files of instruction sets: see kernels.h.
+//
+//   dot                for few rows: fields are taken out of their words as they are multiplied
+//   unpack, multiply   for many: once for all rows, as bytes (RoundedStep)
 #pragma once
 
 #include "cpu/unrolled.h"
@@ -8,6 +11,8 @@ namespace gptq::cpu {
 namespace {
 
 constexpr int64_t kW = Floats::kWidth;
+/// Words that are fetched ahead, also beyond the end.
+constexpr int64_t kPrefetch = 1024 / 4;
 /// Vectors that the columns of a panel take.
 constexpr int kParts = static_cast<int>(kPanel / kW);
 
@@ -15,7 +20,7 @@ void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* sca
   const __m128i order =
       _mm_loadu_si128(reinterpret_cast<const __m128i*>(bits == 2 ? kQuadOrder2 : kQuadOrder4));
   for (int64_t b = 0; b < blocks.count; ++b) {
-    const int64_t begin = blocks.begin(b) * kUnit, end = blocks.ends[b] * kUnit;
+    const int64_t begin = block_begin(blocks, b) * kUnit, end = blocks.ends[b] * kUnit;
     Ints bits_of_most = Ints::set(0), total = Ints::set(0);
     for (int64_t i = begin; i < end; i += kUnit) bits_of_most = Unit::larger(bits_of_most, Unit::load(x + i));
     const int32_t largest = Unit::largest(bits_of_most);
@@ -38,7 +43,6 @@ void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* sca
 template <int kBits, int kPanels, int kX>
 void dot_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& rows) {
   constexpr int kPerWord = 32 / kBits, kColumns = kPanels * kParts;  // vectors
-  constexpr int64_t kPrefetch = 1024 / 4;                            // words ahead
   const Ints mask = Ints::set(static_cast<int32_t>(UINT32_MAX / 255 * ((1u << kBits) - 1)));
   const int64_t stride = panel_words(panel.units, kBits);
   const uint32_t* words = panel.words;
@@ -52,7 +56,7 @@ void dot_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& row
       const Ints start = Ints::set(-field_middle(kBits) * rows.sums[m.value * blocks.count + b]);
       unrolled<kColumns>([&](auto c) { sums[m.value][c.value] = start; });
     });
-    for (int64_t w = (blocks.ends[b] - blocks.begin(b)) * (kUnit / kPerWord); w > 0;
+    for (int64_t w = (blocks.ends[b] - block_begin(blocks, b)) * (kUnit / kPerWord); w > 0;
          --w, words += kPanel, q += kPerWord) {
       const int64_t ahead = kPrefetch + (words < turn ? 0 : (kPanels - 1) * stride);
       unrolled<kColumns>([&](auto c) {
@@ -130,7 +134,7 @@ void unpack_panel(const uint32_t* words, int64_t count, uint8_t* out) {
   for (; count > 0; --count, words += kPanel, out += kQuads * kTileCols * 4) {
     unrolled<kParts>([&](auto h) {
       const Ints word = Ints::load(words + h.value * kW);
-      _mm_prefetch(reinterpret_cast<const char*>(words + 1024 / 4), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(words + kPrefetch), _MM_HINT_T0);
       unrolled<kQuads>([&](auto j) {
         word.fields<j.value * kBits>(mask).store(out + j.value * kTileCols * 4 + h.value * kBytes);
       });
@@ -172,8 +176,8 @@ void multiply_rows(const RoundedStep& step, const RoundedRows& rows, int64_t col
       const Ints start = Ints::set(static_cast<int32_t>(-middle * rows.sums[r.value * count + b]));
       unrolled<kPassVecs>([&](auto v) { dots[r.value][v.value] = start; });
     });
-    const int8_t* q = rows.q + step.blocks.begin(b) * kUnit;
-    for (int64_t i = (step.blocks.ends[b] - step.blocks.begin(b)) * kUnit / 8; i > 0;
+    const int8_t* q = rows.q + block_begin(step.blocks, b) * kUnit;
+    for (int64_t i = (step.blocks.ends[b] - block_begin(step.blocks, b)) * kUnit / 8; i > 0;
          --i, q += 8, fields += 2 * 4 * kTileCols) {
       Ints even[kPassVecs], odd[kPassVecs];
       unrolled<kPassVecs>([&](auto v) {

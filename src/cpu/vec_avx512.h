@@ -88,8 +88,8 @@ struct Words {
   static Words load(const uint32_t* p) { return {_mm512_loadu_si512(p)}; }
 };
 
-/// Turns fields of words into floats, less what stands for 0. Fields of up to 4 bits index a table: the permutation looks at 4 bits of the
-/// shifted word only, and for 2 bits the table repeats.
+/// Turns fields of words into floats, less what stands for 0. Fields of up to 4 bits index a table: the permutation looks at
+/// 4 bits of the shifted word only, and for 2 bits the table repeats.
 template <int kBits>
 struct Fields {
   __m512 table;

@@ -58,9 +58,6 @@ class Loader {
   std::shared_ptr<const Linear> load_embedding(const Backend& backend, std::span<const int32_t> ids) const;
   Layer load_layer(const Backend& backend, int64_t layer, Access access) const;
 
-  /// The output head of 16 or 32 bits in fewer, its values to the nearest.
-  std::shared_ptr<const Linear> rounded_head(const Backend& backend, int bits) const;
-
   /// A module's weight as [out_features, in_features] in its own element type, and its bias if there is one.
   Tensor dense_weight(const StoredLinear& linear, Access access) const;
   std::optional<Tensor> bias(const StoredLinear& linear, Access access) const;
@@ -84,6 +81,8 @@ class Loader {
   void ignore_all(Claims& claims, std::string_view prefix) const;
   std::vector<int64_t> extra_shape(Extra extra, int64_t index) const;
   void claim_head(Claims& claims) const;
+  /// The output head of 16 or 32 bits in fewer, its values to the nearest.
+  std::shared_ptr<const Linear> rounded_head(const Backend& backend, int bits, Access access) const;
   /// The tensors of one norm, without ".weight", each of the same shape.
   struct NormTensors {
     std::vector<std::string> stems;

@@ -132,12 +132,12 @@ Weights Loader::load_around(const Backend& backend, Access access) const {
   return weights;
 }
 
-std::shared_ptr<const Linear> Loader::rounded_head(const Backend& backend, int bits) const {
+std::shared_ptr<const Linear> Loader::rounded_head(const Backend& backend, int bits, Access access) const {
   constexpr int64_t kGroup = 128;
   const std::string module = tied_ ? name(spec_.family->names->embed) : head_name();
   std::optional<Tensor> bias;
   if (has(module + ".bias")) bias = checkpoint_->read(module + ".bias", Access::read);
-  const Tensor weight = checkpoint_->read(module + ".weight", Access::map);
+  const Tensor weight = checkpoint_->read(module + ".weight", access);
   return backend.prepare(round_to_nearest(weight, bits, kGroup), bias ? &*bias : nullptr);
 }
 
@@ -145,7 +145,7 @@ Weights Loader::load_outer(const Backend& backend, Access access, int head_bits)
   Weights weights = load_around(backend, access);
   weights.embed = load_table(backend, name(spec_.family->names->embed), access);
   if (head_bits != 0 && (tied_ || !head().quantized)) {
-    weights.head = rounded_head(backend, head_bits);
+    weights.head = rounded_head(backend, head_bits, access);
   } else if (tied_) {
     weights.head = weights.embed;
   } else if (const StoredLinear linear = head(); linear.quantized) {

@@ -74,7 +74,7 @@ double peak_flops(gptq::ThreadPool& pool) {
 #if defined(__x86_64__)
   const std::string set = gptq::cpu::best_kernels().name;
   if (set == "scalar") return 0.0;
-  const bool wide = set.rfind("avx512", 0) == 0;
+  const bool wide = set != "avx2" && set != "avx_vnni";
   const double seconds = best_seconds([&] {
     pool.parallel_for(pool.threads(), 1,
                       [&](int64_t, int64_t) { wide ? multiply_add_avx512() : multiply_add_avx2(); });

@@ -1,4 +1,4 @@
-// The kernels of AMX on emulated tiles.
+// The int8 kernels of AMX on emulated tiles.
 #if defined(__x86_64__)
 
 #include "emulated_tiles.h"

@@ -1,9 +1,8 @@
 #include "ops_support.h"
 
-#include <string_view>
-
 #include <cmath>
 #include <numeric>
+#include <string_view>
 
 namespace gptq::test {
 

@@ -21,7 +21,8 @@ inline std::vector<float> random_floats(Random& random, int64_t n, float scale =
   return out;
 }
 
-/// Every set of kernels that this machine runs, plain first; and that of AMX on emulated tiles where it could run otherwise.
+/// Every set of kernels that this machine runs, plain first; on machines that have all that AMX needs but its tiles, AMX on
+/// emulated ones, too.
 std::vector<const cpu::Kernels*> kernel_sets();
 
 /// Floats with a pattern behind them that no kernel may touch.

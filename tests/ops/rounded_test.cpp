@@ -260,9 +260,9 @@ TEST_P(RoundedProducts, ManyRowsAreTheSameBits) {
               const Blocks blocks = c.blocks();
               for (int64_t b = 0; b < blocks.count; b += blocks_at_once) {
                 const int64_t end = std::min(blocks.count, b + blocks_at_once);
-                const int64_t units = blocks.ends[end - 1] - blocks.begin(b);
+                const int64_t units = blocks.ends[end - 1] - cpu::block_begin(blocks, b);
                 std::vector<uint8_t> fields(static_cast<size_t>(units * kUnit * kTileCols), 255);
-                k.unpack(c.first(), panels, blocks.begin(b), blocks.ends[end - 1], fields.data());
+                k.unpack(c.first(), panels, cpu::block_begin(blocks, b), blocks.ends[end - 1], fields.data());
                 k.multiply({c.first(), panels, blocks, b, end, fields.data()},
                            packed.rows(rows, y.data(), ldy), cols, b > 0);
               }

@@ -19,7 +19,7 @@ namespace Gptq
         {
             set { Set("compute", value); }
         }
-        /// <summary>4 or 8: round a 16-bit output head to so many bits; from 0 to 8; default 0. Scope: model.</summary>
+        /// <summary>4 or 8: round an unquantized output head to so many bits; from 0 to 8; default 0. Scope: model.</summary>
         public long HeadBits
         {
             set { Set("head_bits", value); }

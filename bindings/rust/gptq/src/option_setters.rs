@@ -21,7 +21,7 @@ impl Options {
         self.set("compute", value)
     }
 
-    /// 4 or 8: round a 16-bit output head to so many bits; from 0 to 8; default 0. Scope: model.
+    /// 4 or 8: round an unquantized output head to so many bits; from 0 to 8; default 0. Scope: model.
     #[must_use]
     pub fn head_bits(self, value: i64) -> Self {
         self.set("head_bits", value)

@@ -39,7 +39,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * 4 or 8: round a 16-bit output head to so many bits; from 0 to 8; default 0. Scope: model.
+   * 4 or 8: round an unquantized output head to so many bits; from 0 to 8; default 0. Scope: model.
    *
    * @param value the setting
    * @return this
