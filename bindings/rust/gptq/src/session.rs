@@ -161,12 +161,13 @@ impl Session {
     ///     thread::sleep(Duration::from_millis(10));
     ///     canceller.cancel();
     /// });
-    /// for chunk in session.generate("Once upon a time")? {
-    ///     match chunk {
-    ///         Ok(chunk) => print!("{}", chunk.text),
-    ///         Err(error) if error.is_cancelled() => println!("... enough."),
-    ///         Err(error) => return Err(error),
-    ///     }
+    /// let story: Result<String, gptq::Error> = session
+    ///     .generate("Once upon a time")
+    ///     .and_then(|chunks| chunks.map(|chunk| Ok(chunk?.text)).collect());
+    /// match story {
+    ///     Ok(text) => println!("{text}"),
+    ///     Err(error) if error.is_cancelled() => println!("... enough."),
+    ///     Err(error) => return Err(error),
     /// }
     /// # watch.join().unwrap();
     /// # Ok::<(), gptq::Error>(())
