@@ -46,7 +46,7 @@ void CpuKvCache::reserve(int32_t sequence, int64_t length) {
   try {
     pages.reserve(std::max(wanted, std::min(2 * before, before + 64)));
     while (pages.size() < wanted) {
-      pages.emplace_back(page_bytes_);
+      pages.emplace_back(page_bytes_, Pages::huge);
       std::memset(pages.back().data(), 0, page_bytes_);  // whole tiles are read: no NaN may lie in them
     }
   } catch (const std::exception&) {
