@@ -23,14 +23,12 @@ class AlignedBlock {
   AlignedBlock() = default;
   explicit AlignedBlock(size_t bytes, Pages pages = Pages::usual) : bytes_(bytes) {
     if (bytes == 0) return;
-    if (bytes > SIZE_MAX - kHugePage) throw std::bad_alloc();
     const bool huge = pages == Pages::huge && bytes >= kHugePage;
-    const size_t alignment = huge ? kHugePage : kCacheLine;
-    const size_t whole = (bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
-    data_ = static_cast<std::byte*>(std::aligned_alloc(alignment, whole));
-    if (data_ == nullptr) throw std::bad_alloc();
+    void* data = nullptr;
+    if (::posix_memalign(&data, huge ? kHugePage : kCacheLine, bytes) != 0) throw std::bad_alloc();
+    data_ = static_cast<std::byte*>(data);
 #if defined(MADV_HUGEPAGE)
-    if (huge) (void)::madvise(data_, whole, MADV_HUGEPAGE);  // where not, slower
+    if (huge) (void)::madvise(data_, bytes, MADV_HUGEPAGE);  // where not, slower
 #endif
   }
   AlignedBlock(AlignedBlock&& other) noexcept

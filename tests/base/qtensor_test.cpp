@@ -12,7 +12,7 @@ namespace {
 Tensor matrix_of(const std::vector<float>& values, int64_t rows) {
   std::byte* bytes = nullptr;
   const Tensor t = make_tensor(DType::f32, {rows, static_cast<int64_t>(values.size()) / rows}, &bytes);
-  std::memcpy(bytes, values.data(), values.size() * sizeof(float));
+  if (!values.empty()) std::memcpy(bytes, values.data(), values.size() * sizeof(float));
   return t;
 }
 
