@@ -14,7 +14,6 @@ constexpr int64_t kPairPanels = kTileCols / kPanel;
 constexpr int64_t kMostPairs = 4;  // pairs of panels of one item
 constexpr int64_t kLeastItemRows = 48;
 constexpr int64_t kMostItemRows = 512;
-constexpr int64_t kRowsAtOnce = 32;         // that multiply() takes at most
 constexpr int64_t kStepUnits = 32;          // whose fields, 32 columns of bytes, stay in the first cache
 constexpr int64_t kInlineInputs = 1 << 14;  // so many are rounded by the calling thread
 
