@@ -14,6 +14,8 @@ if [ -z "${PKG_CONFIG_PATH:-}" ]; then
 fi
 # Nothing is fetched, and no workspace or toolchain of the caller's takes part.
 export GOPROXY=off GOTOOLCHAIN=local GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=1
+# Go's cache does not see that pkg-config says something else than for an earlier library in another folder.
+export CGO_LDFLAGS="-O2 -g -L${PKG_CONFIG_PATH%/pkgconfig}"
 export HOME=${HOME:-$scratch}
 . "$root/tests/support/checks.sh"
 prefix_of_names="go: "
