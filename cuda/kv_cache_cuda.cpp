@@ -11,8 +11,6 @@
 namespace gptq::cuda {
 namespace {
 
-constexpr size_t kElementBytes = 2;
-
 size_t pages_for(int64_t length) {
   return static_cast<size_t>((std::max<int64_t>(length, 0) + kPagePositions - 1) / kPagePositions);
 }

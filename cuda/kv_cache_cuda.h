@@ -12,6 +12,8 @@
 
 namespace gptq::cuda {
 
+inline constexpr size_t kElementBytes = 2;  // of activations, keys and values
+
 class CudaKvCache final : public KvCache {
  public:
   CudaKvCache(std::shared_ptr<Device> device, const CacheShape& shape);
@@ -20,6 +22,7 @@ class CudaKvCache final : public KvCache {
   void mark(int32_t sequence) override;
   int64_t truncate(int32_t sequence, int64_t length) override;
   uint64_t bytes() const override;
+  size_t element_bytes() const override { return kElementBytes; }
 
   /// Positions that `sequence` has room for; 0 for a sequence that the cache does not have.
   int64_t capacity(int32_t sequence) const;

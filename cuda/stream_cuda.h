@@ -19,7 +19,6 @@
 namespace gptq::cuda {
 
 inline constexpr Element kElement = Element::bf16;
-inline constexpr size_t kElementBytes = 2;
 
 /// What all streams of a backend share.
 struct Shared {

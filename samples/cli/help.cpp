@@ -63,6 +63,7 @@ Exit codes:
 
 Environment:
   GPTQ_CPU_MASK  instruction sets not to use, such as "amx", "vnni" or "avx512,avx2"
+  GPTQ_TRACE     a file for what is computed when, in the Trace Event Format (Perfetto)
   NO_COLOR       no colours when set and not empty
 )";
 

@@ -95,6 +95,8 @@ class KvCache {
   /// model again. Also for after an op that threw, which leaves a state that belongs to no position.
   [[nodiscard]] virtual int64_t truncate(int32_t sequence, int64_t length) = 0;
   virtual uint64_t bytes() const = 0;
+  /// Of an element of keys and values.
+  virtual size_t element_bytes() const = 0;
 };
 
 enum class Norm : uint8_t { rms, layer };

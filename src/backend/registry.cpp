@@ -3,6 +3,7 @@
 
 #include "backend/backend.h"
 #include "backend/plugin.h"
+#include "backend/trace.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -33,7 +34,10 @@ int device_number(std::string_view device) {
 
 std::shared_ptr<const Backend> create_backend(std::string_view device, const BackendOptions& options) {
   const int number = device_number(device);
-  return number == kCpu ? create_cpu_backend(options) : cuda_plugin().create(number, options);
+  // first, so that nothing is loaded where it can't be written
+  std::shared_ptr<TraceFile> file = TraceFile::of_environment();
+  auto backend = number == kCpu ? create_cpu_backend(options) : cuda_plugin().create(number, options);
+  return file ? trace(std::move(backend), std::move(file)) : backend;
 }
 
 void check_device(std::string_view device) {

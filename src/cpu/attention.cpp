@@ -234,7 +234,7 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
   const int32_t sequence = rows_[static_cast<size_t>(block.first_row)].sequence;
   const std::byte* const keys = cache_.keys(sequence, positions.begin, layer_, kv_head);
   const int64_t n = queries(block), dim = p_.key_dim, value_dim = p_.value_dim,
-                bytes = cache_.element_bytes();
+                bytes = static_cast<int64_t>(cache_.element_bytes());
   const int64_t begin = positions.begin % kPagePositions, count = positions.end - positions.begin;
   const int64_t first_col = begin / kTileCols * kTileCols;
   const int64_t cols = (begin + count - first_col + kTileCols - 1) / kTileCols * kTileCols;

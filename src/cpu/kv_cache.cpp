@@ -29,7 +29,7 @@ CpuKvCache::CpuKvCache(const CacheShape& shape, Dense element) : shape_(shape), 
   }
   state_bytes_ = static_cast<size_t>(state) * sizeof(float);
   if (state > 0) states_.resize(static_cast<size_t>(shape.sequences));
-  page_bytes_ = (static_cast<size_t>(page) + kTileCols) * static_cast<size_t>(element_bytes());
+  page_bytes_ = (static_cast<size_t>(page) + kTileCols) * element_bytes();
   pages_.resize(static_cast<size_t>(shape.sequences));
 }
 
@@ -138,7 +138,7 @@ void CpuKvCache::require(const Row& row) const {
 std::byte* CpuKvCache::element_at(int32_t sequence, int64_t position, int64_t layer, int64_t element) const {
   const AlignedBlock& page =
       pages_[static_cast<size_t>(sequence)][static_cast<size_t>(position / kPagePositions)];
-  return page.data() + (first_[static_cast<size_t>(layer)] + element) * element_bytes();
+  return page.data() + static_cast<size_t>(first_[static_cast<size_t>(layer)] + element) * element_bytes();
 }
 
 std::byte* CpuKvCache::keys(int32_t sequence, int64_t position, int64_t index, int64_t kv_head) const {

@@ -29,6 +29,7 @@ class CpuKvCache final : public KvCache {
   void mark(int32_t sequence) override;
   int64_t truncate(int32_t sequence, int64_t length) override;
   uint64_t bytes() const override;
+  size_t element_bytes() const override { return element_ == Dense::f32 ? 4 : 2; }
 
   const CacheLayer& layer(int64_t layer) const { return shape_.layers[static_cast<size_t>(layer)]; }
   /// Positions that `sequence` has room for; 0 for a sequence the cache does not have.
@@ -36,7 +37,6 @@ class CpuKvCache final : public KvCache {
   /// Status::internal unless there is room for the row.
   void require(const Row& row) const;
   Dense element() const { return element_; }
-  int64_t element_bytes() const { return element_ == Dense::f32 ? 4 : 2; }
   /// [key_dim][kPagePositions] elements of the page that holds `position`.
   std::byte* keys(int32_t sequence, int64_t position, int64_t layer, int64_t kv_head) const;
   /// [kPagePositions][value_dim] likewise.

@@ -3,9 +3,11 @@ import json
 import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import harness
-from harness import MODEL, ToolTest, run
+from harness import MODEL, ROOT, ToolTest, run
 
 COMMANDS = ("quantize", "generate", "perplexity", "logits", "tokenize", "detokenize", "bench", "info")
 
@@ -15,7 +17,7 @@ class Usage(ToolTest):
         alone = self.succeed()
         self.assertEqual(alone.stdout, self.succeed("--help").stdout)
         self.assertEqual(alone.stderr, "")
-        for word in (*COMMANDS, "Examples:", "Exit codes:", "130", "GPTQ_CPU_MASK"):
+        for word in (*COMMANDS, "Examples:", "Exit codes:", "130", "GPTQ_CPU_MASK", "GPTQ_TRACE"):
             self.assertIn(word, alone.stdout)
         self.assertLess(alone.stdout.index("Examples:"), alone.stdout.index("Commands:"))
 
@@ -143,6 +145,22 @@ class Usage(ToolTest):
                 self.assertIn("known are avx2, avx512, vnni and amx", said)
             else:
                 self.assertEqual(said, "")
+
+    def test_trace(self):
+        trace = self.folder / "trace.json"
+        plain = self.succeed("generate", MODEL, "--prompt", "Once upon", "--max-tokens", "3").stdout
+        traced = self.succeed(
+            "generate", MODEL, "--prompt", "Once upon", "--max-tokens", "3", env={"GPTQ_TRACE": str(trace)}
+        ).stdout
+        self.assertEqual(traced, plain)
+        table = subprocess.run(
+            [sys.executable, ROOT / "tests/bench/trace.py", trace, "--rows", "1"], capture_output=True, text=True, check=True
+        ).stdout
+        self.assertRegex(table, r"linear \d+ x \d+ +\d+ ")
+        self.assertIn("attention", table)
+        self.fail_with(
+            1, "generate", MODEL, "--prompt", "a", env={"GPTQ_TRACE": str(self.folder / "no/where")}, says=("GPTQ_TRACE", "no/where")
+        )
 
     def test_unknown_device(self):
         self.fail_with(1, "generate", MODEL, "--prompt", "a", "--device", "abacus", says=("abacus",))
