@@ -15,19 +15,12 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/pause_cpu.h"
 
 namespace gptq {
 namespace {
 
 constexpr auto kSpinTime = std::chrono::microseconds(30);  // about what a futex wake costs
-
-void pause_cpu() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 /// Spins until `ready()` for a bounded time; says whether it became so.
 template <class Ready>

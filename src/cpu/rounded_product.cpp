@@ -3,6 +3,7 @@
 #include "cpu/rounded_product.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 namespace gptq::cpu {
@@ -15,7 +16,7 @@ constexpr int64_t kMostPairs = 4;  // pairs of panels of one item
 constexpr int64_t kLeastItemRows = 48;
 constexpr int64_t kMostItemRows = 512;
 constexpr int64_t kStepUnits = 32;          // whose fields, 32 columns of bytes, stay in the first cache
-constexpr int64_t kInlineInputs = 1 << 14;  // so many are rounded by the calling thread
+constexpr int64_t kInlineInputs = 1 << 14;  // rounded at a time; so few by the calling thread
 
 int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
@@ -35,7 +36,8 @@ class RoundedInputs {
     if (x.rows * inputs_ <= kInlineInputs) {
       round(stream, x, 0, x.rows);
     } else {
-      stream.parallel_for(x.rows, 4, [&](int64_t begin, int64_t end) { round(stream, x, begin, end); });
+      stream.parallel_for(x.rows, std::max<int64_t>(1, kInlineInputs / inputs_),
+                          [&](int64_t begin, int64_t end) { round(stream, x, begin, end); });
     }
   }
 
@@ -58,13 +60,14 @@ class RoundedInputs {
 
  private:
   void round(CpuStream& stream, Matrix x, int64_t begin, int64_t end) const {
-    const Scratch::Lease sorted = stream.scratch().floats(w_.order.empty() ? 0 : inputs_);
+    std::optional<Scratch::Lease> sorted;
+    if (!w_.order.empty()) sorted.emplace(stream.scratch().floats(inputs_));
     for (int64_t i = begin; i < end; ++i) {
       const float* in = row(x, i);
-      if (!w_.order.empty()) {
+      if (sorted) {
         for (size_t place = 0; place < w_.order.size(); ++place)
-          sorted.floats()[place] = w_.order[place] < 0 ? 0.0f : in[w_.order[place]];
-        in = sorted.floats();
+          sorted->floats()[place] = w_.order[place] < 0 ? 0.0f : in[w_.order[place]];
+        in = sorted->floats();
       }
       stream.kernels().rounded->round(in, w_.blocks, w_.first.bits, q_.as<int8_t>() + i * stride_,
                                       scales_.floats() + i * w_.blocks.count,
@@ -77,44 +80,67 @@ class RoundedInputs {
   Scratch::Lease q_, scales_, sums_;
 };
 
-/// Chunks [first_chunk, first_chunk + chunks of the task) of all.
-struct FewTask {
-  const RoundedTask* task;
-  size_t inputs;  // number of its RoundedInputs
-  int64_t first_chunk;
+/// The inputs of all tasks: rounded once for those that want them alike.
+class SharedInputs {
+ public:
+  SharedInputs(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
+    inputs_.reserve(tasks.size());
+    for (const RoundedTask& task : tasks) {
+      size_t i = 0;
+      while (i < inputs_.size() && !inputs_[i].fit(task.weights)) ++i;
+      if (i == inputs_.size()) inputs_.emplace_back(stream, x, task.weights);
+      of_task_.push_back(i);
+    }
+  }
+  const RoundedInputs& of(size_t task) const { return inputs_[of_task_[task]]; }
+
+ private:
+  std::vector<RoundedInputs> inputs_;
+  std::vector<size_t> of_task_;
+};
+
+/// Work of several tasks, numbered through.
+class WorkList {
+ public:
+  void add(int64_t count) {
+    first_.push_back(total_);
+    total_ += count;
+  }
+  int64_t total() const { return total_; }
+  size_t task(int64_t number) const {
+    size_t t = first_.size() - 1;
+    while (first_[t] > number) --t;
+    return t;
+  }
+  int64_t first(size_t task) const { return first_[task]; }
+
+ private:
+  std::vector<int64_t> first_;  // of each task
+  int64_t total_ = 0;
 };
 
 void few_rows(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
-  std::vector<RoundedInputs> inputs;
-  std::vector<FewTask> all;
-  inputs.reserve(tasks.size());
-  int64_t chunks = 0;
-  for (const RoundedTask& task : tasks) {
-    size_t i = 0;
-    while (i < inputs.size() && !inputs[i].fit(task.weights)) ++i;
-    if (i == inputs.size()) inputs.emplace_back(stream, x, task.weights);
-    all.push_back({&task, i, chunks});
-    chunks += divide_up(panels_of(task.weights), kPanelsPerChunk);
-  }
-  const auto multiply = [&](const FewTask& few, int64_t chunk) {
+  const SharedInputs inputs(stream, x, tasks);
+  WorkList chunks;
+  for (const RoundedTask& task : tasks) chunks.add(divide_up(panels_of(task.weights), kPanelsPerChunk));
+  const auto multiply = [&](size_t t, int64_t chunk) {
     constexpr int64_t kColumns = kPanelsPerChunk * kPanel;
     alignas(64) float out[kFewRoundedRows * kColumns];
-    const RoundedWeights& w = few.task->weights;
-    const int64_t begin = (chunk - few.first_chunk) * kPanelsPerChunk;
+    const RoundedWeights& w = tasks[t].weights;
+    const int64_t begin = chunk * kPanelsPerChunk;
     const int64_t count = std::min(kPanelsPerChunk, panels_of(w) - begin);
     stream.kernels().rounded->dot(panel_at(w.first, begin), w.blocks, count,
-                                  inputs[few.inputs].rows(0, x.rows, out, kColumns));
+                                  inputs.of(t).rows(0, x.rows, out, kColumns));
     const int64_t col = begin * kPanel, cols = std::min(count * kPanel, w.outputs - col);
     for (int64_t i = 0; i < x.rows; ++i) {
       if (w.bias != nullptr) stream.kernels().add(out + i * kColumns, w.bias + col, cols);
-      std::copy_n(out + i * kColumns, cols, few.task->y + i * w.outputs + col);
+      std::copy_n(out + i * kColumns, cols, tasks[t].y + i * w.outputs + col);
     }
   };
-  stream.parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
-      size_t t = all.size() - 1;
-      while (all[t].first_chunk > chunk) --t;
-      multiply(all[t], chunk);
+  stream.parallel_for(chunks.total(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const size_t t = chunks.task(i);
+      multiply(t, i - chunks.first(t));
     }
   });
 }
@@ -123,18 +149,35 @@ struct Item {
   int64_t first_row, rows, first_pair, pairs;
 };
 
-/// One task for many rows.
+/// One task for many rows, cut into items of some pairs of panels by some rows: no result depends on the cuts.
 class ManyRows {
  public:
-  ManyRows(CpuStream& stream, const RoundedTask& task, Matrix x)
+  ManyRows(CpuStream& stream, const RoundedTask& task, int64_t rows, const RoundedInputs& inputs)
       : stream_(stream),
         kernels_(*stream.kernels().rounded),
         w_(task.weights),
         y_(task.y),
-        count_(x.rows),
-        inputs_(stream, x, task.weights) {}
+        count_(rows),
+        pairs_(divide_up(panels_of(w_), kPairPanels)),
+        inputs_(inputs) {
+    const int64_t wanted = 4 * stream.threads();
+    group_ = std::clamp<int64_t>(pairs_ / wanted, 1, kMostPairs);
+    const int64_t groups = divide_up(pairs_, group_);
+    const int64_t cuts = std::max(divide_up(wanted, groups), divide_up(count_, kMostItemRows));
+    item_rows_ = divide_up(count_, std::max<int64_t>(1, std::min(cuts, count_ / kLeastItemRows)));
+    slices_ = divide_up(count_, item_rows_);
+  }
 
-  void run();
+  int64_t items() const { return divide_up(pairs_, group_) * slices_; }
+  /// That work() needs.
+  int64_t sums() const { return group_ * item_rows_ * kTileCols; }
+  void work(int64_t number, uint8_t* fields, float* sums) const {
+    const int64_t first_row = number % slices_ * item_rows_, first_pair = number / slices_ * group_;
+    const Item item{first_row, std::min(item_rows_, count_ - first_row), first_pair,
+                    std::min(group_, pairs_ - first_pair)};
+    multiply(item, fields, sums);
+    store(item, sums);
+  }
 
  private:
   void multiply(const Item& item, uint8_t* fields, float* sums) const;
@@ -144,29 +187,10 @@ class ManyRows {
   const RoundedKernels& kernels_;
   const RoundedWeights& w_;
   float* y_;
-  int64_t count_;
-  RoundedInputs inputs_;
+  int64_t count_, pairs_;
+  int64_t group_ = 0, item_rows_ = 0, slices_ = 0;  // pairs and rows of an item, items of a group
+  const RoundedInputs& inputs_;
 };
-
-/// An item of work is some pairs of panels by some rows: no result depends on the split.
-void ManyRows::run() {
-  const int64_t pairs = divide_up(panels_of(w_), kPairPanels), wanted = 4 * stream_.threads();
-  const int64_t group = std::clamp<int64_t>(pairs / wanted, 1, kMostPairs), groups = divide_up(pairs, group);
-  const int64_t cuts = std::max(divide_up(wanted, groups), divide_up(count_, kMostItemRows));
-  const int64_t item_rows = divide_up(count_, std::max<int64_t>(1, std::min(cuts, count_ / kLeastItemRows)));
-  const int64_t slices = divide_up(count_, item_rows);
-  stream_.parallel_for(groups * slices, 1, [&](int64_t begin, int64_t end) {
-    const Scratch::Lease fields = stream_.scratch().bytes(kStepUnits * kUnit * kTileCols);
-    const Scratch::Lease sums = stream_.scratch().floats(group * item_rows * kTileCols);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first_row = i % slices * item_rows, first_pair = i / slices * group;
-      const Item item{first_row, std::min(item_rows, count_ - first_row), first_pair,
-                      std::min(group, pairs - first_pair)};
-      multiply(item, fields.as<uint8_t>(), sums.floats());
-      store(item, sums.floats());
-    }
-  });
-}
 
 /// Steps of the inputs outside, panels inside: the inputs of a step stay in the cache for all panels, and so do the sums
 /// [pair][row][kTileCols], which would meet in few of its lines if they had the distances of y.
@@ -200,12 +224,32 @@ void ManyRows::store(const Item& item, const float* sums) const {
   }
 }
 
+void many_rows(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
+  const SharedInputs inputs(stream, x, tasks);
+  std::vector<ManyRows> all;
+  WorkList items;
+  int64_t most_sums = 0;
+  for (size_t t = 0; t < tasks.size(); ++t) {
+    all.emplace_back(stream, tasks[t], x.rows, inputs.of(t));
+    items.add(all.back().items());
+    most_sums = std::max(most_sums, all.back().sums());
+  }
+  stream.parallel_for(items.total(), 1, [&](int64_t begin, int64_t end) {
+    const Scratch::Lease fields = stream.scratch().bytes(kStepUnits * kUnit * kTileCols);
+    const Scratch::Lease sums = stream.scratch().floats(most_sums);
+    for (int64_t i = begin; i < end; ++i) {
+      const size_t t = items.task(i);
+      all[t].work(i - items.first(t), fields.as<uint8_t>(), sums.floats());
+    }
+  });
+}
+
 }  // namespace
 
 void rounded_products(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
   if (tasks.empty()) return;
   if (x.rows <= kFewRoundedRows) return few_rows(stream, x, tasks);
-  for (const RoundedTask& task : tasks) ManyRows(stream, task, x).run();
+  many_rows(stream, x, tasks);
 }
 
 }  // namespace gptq::cpu

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/pause_cpu.h"
 #include "cpu/aligned.h"
 
 namespace gptq::cpu {
@@ -46,7 +47,7 @@ class Scratch {
   Lease bytes(size_t size) {
     AlignedBlock block;
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const std::unique_lock<std::mutex> lock = locked();
       if (free_.capacity() < free_.size() + lent_ + 1) free_.reserve(2 * (free_.size() + lent_ + 1));
       ++lent_;
       block = take(size);
@@ -56,13 +57,25 @@ class Scratch {
     try {
       return Lease(this, AlignedBlock(size));
     } catch (...) {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const std::unique_lock<std::mutex> lock = locked();
       --lent_;
       throw;
     }
   }
 
  private:
+  /// All threads of a pool come at once, each for a moment: to sleep would cost many times what the others take.
+  std::unique_lock<std::mutex> locked() {
+    constexpr int kTries = 1000;
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    for (int i = 0; i < kTries && !lock.owns_lock(); ++i) {
+      pause_cpu();
+      lock.try_lock();
+    }
+    if (!lock.owns_lock()) lock.lock();
+    return lock;
+  }
+
   /// The smallest block that is large enough, else the largest, else none.
   AlignedBlock take(size_t size) {
     if (free_.empty()) return {};
@@ -78,7 +91,7 @@ class Scratch {
   }
 
   void give_back(AlignedBlock block) noexcept {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::unique_lock<std::mutex> lock = locked();
     --lent_;
     free_.push_back(std::move(block));  // has room: see bytes()
   }

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Sums up a trace that the library wrote ($GPTQ_TRACE): a line per op and shape, those that took longest first.
+"""Sums up a trace that the library wrote ($GPTQ_TRACE): a line per op and shape, those that took longest first; times
+and rates are medians.
 
 usage: trace.py TRACE [--rows N]      --rows: ops of N rows alone, as 1 for the decoding of one sequence
 """
 import argparse
 import collections
 import json
+import statistics
 
 
 def events(path):
@@ -20,24 +22,23 @@ def main():
     parser.add_argument("trace")
     parser.add_argument("--rows", type=int)
     options = parser.parse_args()
-    sums = collections.defaultdict(lambda: [0, 0.0, 0, 0])
+    ops = collections.defaultdict(list)
     for event in events(options.trace):
         args = event["args"]
         if options.rows is not None and args["rows"] != options.rows:
             continue
         name = " ".join(filter(None, (event["name"], args.get("shape"))))
-        entry = sums[name]
-        entry[0] += 1
-        entry[1] += event["dur"]
-        entry[2] += args["bytes"]
-        entry[3] += args["flops"]
-    total = sum(entry[1] for entry in sums.values())
+        ops[name].append((event["dur"], args["bytes"], args["flops"]))
+    total = sum(us for calls in ops.values() for us, _, _ in calls)
     if total == 0:
         raise SystemExit(f"{options.trace}: no op" + (f" of {options.rows} rows" if options.rows is not None else ""))
     print(f"{'op':<32} {'calls':>8} {'us each':>10} {'share':>6} {'GB/s':>8} {'GFLOP/s':>9}")
-    for name, (calls, us, nbytes, flops) in sorted(sums.items(), key=lambda item: -item[1][1]):
-        rate = 1e3 * us if us else float("inf")
-        print(f"{name:<32} {calls:>8} {us / calls:>10.1f} {100 * us / total:>5.1f}% {nbytes / rate:>8.1f} {flops / rate:>9.1f}")
+    for name, calls in sorted(ops.items(), key=lambda item: -sum(call[0] for call in item[1])):
+        # medians, since the first calls may fetch weights from a disk
+        median = statistics.median(us for us, _, _ in calls)
+        gbytes, gflops = (statistics.median(1e-3 * call[i] / max(call[0], 1e-3) for call in calls) for i in (1, 2))
+        share = 100 * sum(us for us, _, _ in calls) / total
+        print(f"{name:<32} {len(calls):>8} {median:>10.1f} {share:>5.1f}% {gbytes:>8.1f} {gflops:>9.1f}")
     print(f"{'all':<32} {'':>8} {total / 1e3:>7.1f} ms")
 
 
