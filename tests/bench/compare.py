@@ -9,6 +9,7 @@ import pathlib
 import re
 import statistics
 import subprocess
+import time
 
 CASES = {  # name: (question, tokens)
     "prompt of 512": "prefill 512",
@@ -16,6 +17,7 @@ CASES = {  # name: (question, tokens)
     "generation, 4,096 tokens of context": "decode 1 4096 32",
     "8 sequences, 128 tokens of context each": "decode 8 128 32",
 }
+REST = 0.05  # seconds between two turns: threads of the other program may spin for milliseconds after its own
 
 
 class Program:
@@ -25,6 +27,7 @@ class Program:
         self.load_seconds, self.bytes, self.name = float(seconds), int(size), " ".join(name)
 
     def ask(self, question):
+        time.sleep(REST)
         print(question, file=self.process.stdin, flush=True)
         return float(self.process.stdout.readline())
 
