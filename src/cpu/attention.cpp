@@ -81,7 +81,7 @@ class Attention {
   void visit_page(const Block& block, int64_t kv_head, Range positions, int64_t end, const Workspace& work,
                   const Partial& result) const;
   void tile(int64_t k, const float* left, const std::byte* right, int64_t stride, float* out, int64_t ldc,
-            int64_t rows, int64_t cols, bool accumulate) const;
+            int64_t rows, int64_t cols, bool accumulate, int64_t ahead) const;
   void bend(const Block& block, int64_t kv_head, Range positions, float* scores) const;
   void soften(const Block& block, Range positions, float* scores, const Partial& result) const;
   void finish(const Block& block, int64_t kv_head, const Partial& result) const;
@@ -211,20 +211,15 @@ void Attention::load_queries(const Block& block, int64_t kv_head, float* plain, 
   }
 }
 
-/// Kernels::tile with elements of the cache, `stride` of them from row to row, on the right.
+/// Kernels::tile with elements of the cache, `stride` of them from row to row, on the right; `ahead` as of tile_f16.
 void Attention::tile(int64_t k, const float* left, const std::byte* right, int64_t stride, float* out,
-                     int64_t ldc, int64_t rows, int64_t cols, bool accumulate) const {
+                     int64_t ldc, int64_t rows, int64_t cols, bool accumulate, int64_t ahead) const {
   if (cache_.element() == Dense::f16) {
-    k_.tile_f16(k, left, reinterpret_cast<const uint16_t*>(right), stride, out, ldc, rows, cols, 1.0f,
-                accumulate);
+    k_.tile_f16(k, left, reinterpret_cast<const uint16_t*>(right), stride, out, ldc, rows, cols, accumulate,
+                ahead);
   } else {
     k_.tile(k, left, reinterpret_cast<const float*>(right), stride, out, ldc, rows, cols, 1.0f, accumulate);
   }
-}
-
-/// Few queries are done with a page before its successor has come from memory by itself.
-void fetch(const std::byte* data, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += static_cast<int64_t>(kCacheLine)) __builtin_prefetch(data + i);
 }
 
 /// Positions lie in one page, those after them up to `end` are visited next.
@@ -240,23 +235,23 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
   const int64_t cols = (begin + count - first_col + kTileCols - 1) / kTileCols * kTileCols;
   const std::byte* const values =
       cache_.values(sequence, positions.begin, layer_, kv_head) + begin * value_dim * bytes;
+  // few queries are done with a page before its successor has come from memory by itself
   const bool more = positions.end < end && n <= kSplitQueries;
-  if (more) fetch(cache_.keys(sequence, positions.end, layer_, kv_head), dim * kPagePositions * bytes);
+  const int64_t next_keys = more ? cache_.keys(sequence, positions.end, layer_, kv_head) - keys : 0,
+                next_values = more ? cache_.values(sequence, positions.end, layer_, kv_head) - values : 0;
   for (int64_t first = 0; first < n; first += k_.tile_rows) {
     tile(dim, queries_packed + first * dim, keys + first_col * bytes, kPagePositions,
          scores + first * kPagePositions + first_col, kPagePositions, std::min(k_.tile_rows, n - first), cols,
-         false);
+         false, next_keys);
   }
   if (p_.softcap > 0 || p_.slopes != nullptr) bend(block, kv_head, positions, scores);
   soften(block, positions, scores, result);
-  if (more)
-    fetch(cache_.values(sequence, positions.end, layer_, kv_head), value_dim * kPagePositions * bytes);
   for (int64_t first = 0; first < n; first += k_.tile_rows) {
     const int64_t tile_rows = std::min(k_.tile_rows, n - first);
     k_.pack(Dense::f32, scores + first * kPagePositions + begin, kPagePositions, tile_rows, count, weights,
             k_.tile_rows);
     tile(count, weights, values, value_dim, result.out + first * value_dim, value_dim, tile_rows, value_dim,
-         true);
+         true, next_values);
   }
 }
 

@@ -178,9 +178,10 @@ struct Kernels {
   /// sign is 1 or -1. accumulate false: C is overwritten.
   void (*tile)(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
                int64_t cols, float sign, bool accumulate);
-  /// The same with B in fp16.
+  /// The same with B in fp16 and sign 1. What lies `ahead` bytes behind B, and has its shape, is fetched into the cache by the
+  /// way, for the next call; 0: nothing.
   void (*tile_f16)(int64_t k, const float* a, const uint16_t* b, int64_t ldb, float* c, int64_t ldc,
-                   int64_t rows, int64_t cols, float sign, bool accumulate);
+                   int64_t rows, int64_t cols, bool accumulate, int64_t ahead);
   Gemm gemm;   // in fp32
   Gemms fast;  // the fastest ones
   /// The transpose, widened: out[i][r] = float(in[r][i]) for i < k, r < rows, and 0 for rows <= r < width.

@@ -41,6 +41,11 @@ void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int6
   tile_as(k, a, b, ldb, c, ldc, rows, cols, sign, accumulate);
 }
 
+void tile_f16(int64_t k, const float* a, const uint16_t* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
+              int64_t cols, bool accumulate, int64_t) {
+  tile_as(k, a, b, ldb, c, ldc, rows, cols, 1.0f, accumulate);
+}
+
 /// Element i of an array that may be unaligned.
 template <Dense type>
 float load(const void* in, int64_t i) {
@@ -256,7 +261,7 @@ namespace {
 constexpr Kernels kTable{.name = "scalar",
                          .tile_rows = kTileRows,
                          .tile = tile,
-                         .tile_f16 = tile_as<uint16_t>,
+                         .tile_f16 = tile_f16,
                          .gemm = kPlainGemm,
                          .fast = {kPlainGemm, kPlainGemm, kPlainGemm},
                          .pack = pack,

@@ -377,13 +377,18 @@ void pack(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, f
 
 // ---- the tile -------------------------------------------------------------------------------------------------------
 
-/// kRows x kVecs vectors of C, starting at column 0 of b and c; cols <= kVecs kW.
+/// kRows x kVecs vectors of C, starting at column 0 of b and c; cols <= kVecs kW. Of what lies `ahead` bytes behind b a
+/// line is fetched for each of b that is read: all at once they would be waited for.
 template <Dense kType, int kRows, int kVecs>
 void tile_block(int64_t k, const float* a, const char* b, int64_t ldb, float* c, int64_t ldc, int64_t cols,
-                float sign, bool accumulate) {
+                float sign, bool accumulate, int64_t ahead) {
+  constexpr int64_t kLine = 64;  // bytes
+  constexpr auto kLines = static_cast<int>((kVecs * kW * element_bytes(kType) + kLine - 1) / kLine);
   Vec sums[kRows][kVecs];
   unrolled<kRows * kVecs>([&](auto i) { sums[i.value / kVecs][i.value % kVecs] = Vec::zero(); });
   for (int64_t i = 0; i < k; ++i, a += kTileRows, b += ldb * element_bytes(kType)) {
+    if constexpr (kType != Dense::f32)
+      unrolled<kLines>([&](auto line) { __builtin_prefetch(b + ahead + line.value * kLine); });
     Vec right[kVecs];
     unrolled<kVecs>([&](auto v) { right[v.value] = Vec::load(kType, at(kType, b, v.value * kW)); });
     unrolled<kRows>([&](auto r) {
@@ -407,21 +412,22 @@ void tile_block(int64_t k, const float* a, const char* b, int64_t ldb, float* c,
 /// Few rows take more columns at once: as many chains of sums as hide the latency of their adds.
 template <Dense kType, int kRows>
 void tile_rows(int64_t k, const float* a, const char* b, int64_t ldb, float* c, int64_t ldc, int64_t cols,
-               float sign, bool accumulate) {
+               float sign, bool accumulate, int64_t ahead) {
   constexpr int kVecs = kRows <= kTileRows / 3 ? 4 : 2;
   for (int64_t j = 0; j < cols;) {
     const int64_t left = cols - j;
     if (left > 2 * kW) {
-      tile_block<kType, kRows, kVecs>(k, a, at(kType, b, j), ldb, c + j, ldc, left, sign, accumulate);
+      tile_block<kType, kRows, kVecs>(k, a, at(kType, b, j), ldb, c + j, ldc, left, sign, accumulate, ahead);
       j += kVecs * kW;
     } else {
-      tile_block<kType, kRows, 2>(k, a, at(kType, b, j), ldb, c + j, ldc, left, sign, accumulate);
+      tile_block<kType, kRows, 2>(k, a, at(kType, b, j), ldb, c + j, ldc, left, sign, accumulate, ahead);
       j += 2 * kW;
     }
   }
 }
 
-using TileRows = void (*)(int64_t, const float*, const char*, int64_t, float*, int64_t, int64_t, float, bool);
+using TileRows = void (*)(int64_t, const float*, const char*, int64_t, float*, int64_t, int64_t, float, bool,
+                          int64_t);
 struct TileTable {
   TileRows rows[kTileRows];
 };
@@ -442,19 +448,19 @@ constexpr TileTable kTileTable = make_tile_table<kType>();
 
 template <Dense kType>
 void tile_as(int64_t k, const float* a, const void* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
-             int64_t cols, float sign, bool accumulate) {
+             int64_t cols, float sign, bool accumulate, int64_t ahead) {
   if (rows <= 0) return;
-  kTileTable<kType>.rows[rows - 1](k, a, at(kType, b, 0), ldb, c, ldc, cols, sign, accumulate);
+  kTileTable<kType>.rows[rows - 1](k, a, at(kType, b, 0), ldb, c, ldc, cols, sign, accumulate, ahead);
 }
 
 void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
           int64_t cols, float sign, bool accumulate) {
-  tile_as<Dense::f32>(k, a, b, ldb, c, ldc, rows, cols, sign, accumulate);
+  tile_as<Dense::f32>(k, a, b, ldb, c, ldc, rows, cols, sign, accumulate, 0);
 }
 
 void tile_f16(int64_t k, const float* a, const uint16_t* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
-              int64_t cols, float sign, bool accumulate) {
-  tile_as<Dense::f16>(k, a, b, ldb, c, ldc, rows, cols, sign, accumulate);
+              int64_t cols, bool accumulate, int64_t ahead) {
+  tile_as<Dense::f16>(k, a, b, ldb, c, ldc, rows, cols, 1.0f, accumulate, ahead);
 }
 
 }  // namespace

@@ -148,7 +148,8 @@ TEST_P(MatrixKernels, TileOfHalvesIsTheTileOfTheirValues) {
           auto want = random_floats(random, k.tile_rows * ldc);
           auto got = want;
           k.tile(depth, a.data(), values.data(), ldb, want.data(), ldc, rows, cols, 1.0f, accumulate);
-          k.tile_f16(depth, a.data(), halves.data(), ldb, got.data(), ldc, rows, cols, 1.0f, accumulate);
+          k.tile_f16(depth, a.data(), halves.data(), ldb, got.data(), ldc, rows, cols, accumulate,
+                     static_cast<int64_t>(2 * ldb));
           ASSERT_EQ(got, want) << rows << "x" << cols << " k " << depth;
         }
       }
