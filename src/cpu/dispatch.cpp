@@ -16,11 +16,28 @@
 namespace gptq::cpu {
 namespace {
 
+#if defined(__x86_64__)
 struct Features {
   bool avx2 = false, avx_vnni = false, avx512 = false, avx512_vnni = false, amx = false;
 };
+constexpr const char* kMaskNames = "avx2, avx512, vnni and amx";
 
-#if defined(__x86_64__)
+/// Takes what is known by a name of GPTQ_CPU_MASK out of `found`, and what needs it. False: nothing is.
+bool hide(std::string_view name, Features& found) {
+  if (name == "avx2") {
+    found = {};
+  } else if (name == "avx512") {
+    found.avx512 = found.avx512_vnni = found.amx = false;
+  } else if (name == "vnni") {
+    found.avx_vnni = found.avx512_vnni = found.amx = false;
+  } else if (name == "amx") {
+    found.amx = false;
+  } else {
+    return false;
+  }
+  return true;
+}
+
 uint64_t enabled_state() {
   uint32_t low, high;
   asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -58,6 +75,9 @@ Features detect() {
   return found;
 }
 #else
+struct Features {};
+constexpr const char* kMaskNames = "none";
+bool hide(std::string_view, Features&) { return false; }
 Features detect() { return {}; }
 #endif
 
@@ -75,19 +95,14 @@ void each_masked(const Visit& visit) {
 
 Features allowed() {
   Features found = detect();
-  each_masked([&](std::string_view name) {
-    if (name == "avx2") found = {};
-    if (name == "avx512") found.avx512 = found.avx512_vnni = found.amx = false;
-    if (name == "vnni") found.avx_vnni = found.avx512_vnni = found.amx = false;
-    if (name == "amx") found.amx = false;
-  });
+  each_masked([&](std::string_view name) { hide(name, found); });
 #if defined(__x86_64__)
   found.amx = found.amx && may_use_tiles();
 #endif
   return found;
 }
 
-const Features& features() {
+[[maybe_unused]] const Features& features() {
   static const Features once = allowed();
   return once;
 }
@@ -123,9 +138,10 @@ const Kernels& kernels_amx() {
 
 void warn_of_unknown_mask() {
   each_masked([](std::string_view name) {
-    if (name == "avx2" || name == "avx512" || name == "vnni" || name == "amx") return;
-    log(LogLevel::warning, cat("GPTQ_CPU_MASK names ", quoted(name),
-                               ", which hides nothing; known are avx2, avx512, vnni and amx"));
+    Features any;
+    if (hide(name, any)) return;
+    log(LogLevel::warning,
+        cat("GPTQ_CPU_MASK names ", quoted(name), ", which hides nothing; known are ", kMaskNames));
   });
 }
 
