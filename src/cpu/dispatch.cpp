@@ -74,6 +74,19 @@ Features detect() {
   found.amx = tiles && found.avx512_vnni && (a & kAvx512Bf16) != 0;
   return found;
 }
+#elif defined(__aarch64__)
+struct Features {
+  bool neon = false;
+};
+constexpr const char* kMaskNames = "neon";
+
+bool hide(std::string_view name, Features& found) {
+  if (name != "neon") return false;
+  found = {};
+  return true;
+}
+
+Features detect() { return {.neon = true}; }
 #else
 struct Features {};
 constexpr const char* kMaskNames = "none";
@@ -154,6 +167,8 @@ int available_kernels(const Kernels* (&sets)[kMaxKernelSets]) {
   if (features().avx512) sets[count++] = &kernels_avx512();
   if (features().avx512_vnni) sets[count++] = &kernels_avx512_vnni();
   if (features().amx) sets[count++] = &kernels_amx();
+#elif defined(__aarch64__)
+  if (features().neon) sets[count++] = &kernels_neon();
 #endif
   return count;
 }

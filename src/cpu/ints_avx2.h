@@ -50,11 +50,15 @@ struct Ints {
   }
 };
 
+/// Places of a unit's inputs.
+using Order = __m128i;
+
 /// 16 inputs at a time.
 struct Unit {
   __m256 low, high;
 
   static Unit load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+  static Order order(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
   /// Bits of the magnitudes, whose order is that of the magnitudes, NaN above all.
   static Ints larger(Ints most, Unit u) {
     const __m256i mask = _mm256_set1_epi32(0x7FFFFFFF);
@@ -73,7 +77,7 @@ struct Unit {
     return _mm_cvtsi128_si32(_mm_add_epi32(b, _mm_shuffle_epi32(b, 0xB1)));
   }
   /// Stores the bytes, adds them to `sums`.
-  static void round(Unit u, Floats factor, __m128i order, int8_t* q, Ints& sums) {
+  static void round(Unit u, Floats factor, Order order, int8_t* q, Ints& sums) {
     const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(u.low, factor.v)),
                   b = _mm256_cvtps_epi32(_mm256_mul_ps(u.high, factor.v));
     sums.v = _mm256_add_epi32(sums.v, _mm256_add_epi32(a, b));

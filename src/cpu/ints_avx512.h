@@ -55,11 +55,15 @@ struct Ints {
   }
 };
 
+/// Places of a unit's inputs.
+using Order = __m128i;
+
 /// 16 inputs at a time.
 struct Unit {
   __m512 x;
 
   static Unit load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static Order order(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
   /// Bits of the magnitudes, whose order is that of the magnitudes, NaN above all.
   static Ints larger(Ints most, Unit u) {
     const __m512i bits =
@@ -69,7 +73,7 @@ struct Unit {
   static int32_t largest(Ints most) { return _mm512_reduce_max_epi32(most.v); }
   static int32_t total(Ints sums) { return _mm512_reduce_add_epi32(sums.v); }
   /// Stores the bytes, adds them to `sums`.
-  static void round(Unit u, Floats factor, __m128i order, int8_t* q, Ints& sums) {
+  static void round(Unit u, Floats factor, Order order, int8_t* q, Ints& sums) {
     const __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(u.x, factor.v));
     sums.v = _mm512_add_epi32(sums.v, whole);
     const __m128i bytes = _mm_shuffle_epi8(_mm512_cvtepi32_epi8(whole), order);

@@ -1,5 +1,5 @@
-// The vector kernels, written once over Vec, Words and Fields (vec_avx2.h, vec_avx512.h), which are included first,
-// as are kTileRows and kDotRows (rows of x that dot() takes at once). Only for the kernel files of instruction sets:
+// The vector kernels, written once over Vec, Words and Fields (vec_avx2.h, vec_avx512.h, vec_neon.h), which are included
+// first, as are kTileRows and kDotRows (rows of x that dot() takes at once). Only for the kernel files of instruction sets:
 // see kernels.h.
 #pragma once
 
@@ -257,14 +257,14 @@ void halve(const float* in, int64_t n, uint16_t* out) {
 
 /// kX rows of x with kRows rows of weights: as many streams of weights, each widened once.
 template <Dense kType, int kRows, int kX>
-void dot_block(const void* w, int64_t k, const float* x, float* y, int64_t ldy) {
+[[gnu::flatten]] void dot_block(const void* w, int64_t k, const float* x, float* y, int64_t ldy) {
   constexpr int64_t kAhead = 1024 / element_bytes(kType);  // elements
   Vec sums[kX][kRows];
   unrolled<kX * kRows>([&](auto i) { sums[i.value / kRows][i.value % kRows] = Vec::zero(); });
   const auto step = [&](int64_t i, auto load_w, auto load_x) {
     // the end of a row fetches the one that comes next instead of its neighbour, which has been read
     const int64_t ahead = i + kAhead + (i + kAhead < k ? 0 : (kRows - 1) * k);
-    unrolled<kRows>([&](auto r) { _mm_prefetch(at(kType, w, r.value * k + ahead), _MM_HINT_T0); });
+    unrolled<kRows>([&](auto r) { __builtin_prefetch(at(kType, w, r.value * k + ahead)); });
     Vec weights[kRows];
     unrolled<kRows>([&](auto r) { weights[r.value] = load_w(at(kType, w, r.value * k + i)); });
     unrolled<kX>([&](auto m) {
@@ -380,8 +380,8 @@ void pack(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, f
 /// kRows x kVecs vectors of C, starting at column 0 of b and c; cols <= kVecs kW. Of what lies `ahead` bytes behind b a
 /// line is fetched for each of b that is read: all at once they would be waited for.
 template <Dense kType, int kRows, int kVecs>
-void tile_block(int64_t k, const float* a, const char* b, int64_t ldb, float* c, int64_t ldc, int64_t cols,
-                float sign, bool accumulate, int64_t ahead) {
+[[gnu::flatten]] void tile_block(int64_t k, const float* a, const char* b, int64_t ldb, float* c, int64_t ldc,
+                                 int64_t cols, float sign, bool accumulate, int64_t ahead) {
   constexpr int64_t kLine = 64;  // bytes
   constexpr auto kLines = static_cast<int>((kVecs * kW * element_bytes(kType) + kLine - 1) / kLine);
   Vec sums[kRows][kVecs];

@@ -13,7 +13,8 @@ constexpr int kParts = static_cast<int>(kPanel / kW);
 constexpr bool kWide = kParts == 1;
 
 template <int kBits>
-void unpack_bits(const QPanel& panel, int64_t begin, int64_t count, float* out, int64_t ldo) {
+[[gnu::flatten]] void unpack_bits(const QPanel& panel, int64_t begin, int64_t count, float* out,
+                                  int64_t ldo) {
   constexpr int kPerWord = 32 / kBits;
   const Fields<kBits> fields;
   const uint32_t* words = panel.words + begin / kPerWord * kPanel;
@@ -53,7 +54,7 @@ void unpack(const QPanel& panel, int64_t begin, int64_t count, float* out, int64
 /// kPanels panels and kX rows at once: as many streams of weights, each field decoded once, and as many chains of sums
 /// as hide the latency of their adds.
 template <int kBits, int kPanels, int kX>
-void qdot_block(const QPanel& panel, const QRows& rows) {
+[[gnu::flatten]] void qdot_block(const QPanel& panel, const QRows& rows) {
   constexpr int kPerWord = 32 / kBits, kColumns = kPanels * kParts;  // vectors
   constexpr int64_t kPrefetch = 1024 / 4;                            // words ahead
   const Fields<kBits> fields;
@@ -70,8 +71,7 @@ void qdot_block(const QPanel& panel, const QRows& rows) {
          --w, words += kPanel, x += kPerWord) {
       unrolled<kColumns>([&](auto c) {
         const uint32_t* p = words + c.value / kParts * stride + c.value % kParts * kW;
-        if constexpr (c.value % kParts == 0)
-          _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetch), _MM_HINT_T0);
+        if constexpr (c.value % kParts == 0) __builtin_prefetch(p + kPrefetch);
         const Words word = Words::load(p);
         unrolled<kPerWord>([&](auto j) {
           const Vec weights = fields.template get<j.value>(word);

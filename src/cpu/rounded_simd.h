@@ -17,8 +17,7 @@ constexpr int64_t kPrefetch = 1024 / 4;
 constexpr int kParts = static_cast<int>(kPanel / kW);
 
 void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* scales, int32_t* sums) {
-  const __m128i order =
-      _mm_loadu_si128(reinterpret_cast<const __m128i*>(bits == 2 ? kQuadOrder2 : kQuadOrder4));
+  const Order order = Unit::order(bits == 2 ? kQuadOrder2 : kQuadOrder4);
   for (int64_t b = 0; b < blocks.count; ++b) {
     const int64_t begin = block_begin(blocks, b) * kUnit, end = blocks.ends[b] * kUnit;
     Ints bits_of_most = Ints::set(0), total = Ints::set(0);
@@ -41,7 +40,7 @@ void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* sca
 
 /// kPanels panels and kX rows at once: as many streams of weights, fields taken out of their words once.
 template <int kBits, int kPanels, int kX>
-void dot_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& rows) {
+[[gnu::flatten]] void dot_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& rows) {
   constexpr int kPerWord = 32 / kBits, kColumns = kPanels * kParts;  // vectors
   const Ints mask = Ints::set(static_cast<int32_t>(UINT32_MAX / 255 * ((1u << kBits) - 1)));
   const int64_t stride = panel_words(panel.units, kBits);
@@ -61,8 +60,7 @@ void dot_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& row
       const int64_t ahead = kPrefetch + (words < turn ? 0 : (kPanels - 1) * stride);
       unrolled<kColumns>([&](auto c) {
         const uint32_t* p = words + c.value / kParts * stride + c.value % kParts * kW;
-        if constexpr (c.value % kParts == 0)
-          _mm_prefetch(reinterpret_cast<const char*>(p + ahead), _MM_HINT_T0);
+        if constexpr (c.value % kParts == 0) __builtin_prefetch(p + ahead);
         const Ints word = Ints::load(p);
         unrolled<kPerWord / 8>([&](auto j) {
           const Ints even = word.fields<2 * j.value * kBits>(mask),
@@ -127,14 +125,14 @@ void dot(const QPanel& first, const Blocks& blocks, int64_t panels, const Rounde
 }
 
 template <int kBits>
-void unpack_panel(const uint32_t* words, int64_t count, uint8_t* out) {
+[[gnu::flatten]] void unpack_panel(const uint32_t* words, int64_t count, uint8_t* out) {
   constexpr int kQuads = 8 / kBits;  // of a word
   constexpr int64_t kBytes = 4 * kW;
   const Ints mask = Ints::set(static_cast<int32_t>(UINT32_MAX / 255 * ((1u << kBits) - 1)));
   for (; count > 0; --count, words += kPanel, out += kQuads * kTileCols * 4) {
     unrolled<kParts>([&](auto h) {
       const Ints word = Ints::load(words + h.value * kW);
-      _mm_prefetch(reinterpret_cast<const char*>(words + kPrefetch), _MM_HINT_T0);
+      __builtin_prefetch(words + kPrefetch);
       unrolled<kQuads>([&](auto j) {
         word.fields<j.value * kBits>(mask).store(out + j.value * kTileCols * 4 + h.value * kBytes);
       });
@@ -158,8 +156,8 @@ constexpr int64_t kPassCols = kPassVecs * kW;
 
 /// kRows rows, columns [col, col + kPassCols).
 template <int kRows>
-void multiply_rows(const RoundedStep& step, const RoundedRows& rows, int64_t col, int64_t cols,
-                   bool accumulate) {
+[[gnu::flatten]] void multiply_rows(const RoundedStep& step, const RoundedRows& rows, int64_t col,
+                                    int64_t cols, bool accumulate) {
   alignas(64) float sums[kRows][kPassCols] = {};
   const bool whole = cols >= kPassCols;
   for (int64_t r = 0; accumulate && r < kRows; ++r) {
