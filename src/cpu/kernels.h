@@ -244,6 +244,7 @@ const Kernels& kernels_avx512();  // AVX-512 F, BW, VL, DQ besides
 Gemms gemms_amx();  // AMX tiles of bf16, AVX-512 BF16 besides: with the kernels of kernels_avx512()
 RoundedKernels rounded_amx();  // AMX tiles of int8, AVX-512 VNNI besides
 #elif defined(__aarch64__)
+extern const RoundedKernels kRoundedNeon;
 const Kernels& kernels_neon();  // of every arm64 machine
 #endif
 

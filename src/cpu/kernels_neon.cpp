@@ -14,7 +14,7 @@ constexpr int64_t kDotRows = 2;
 
 namespace gptq::cpu {
 namespace {
-constexpr Kernels kTable = make_kernels("neon", &kRoundedRef);
+constexpr Kernels kTable = make_kernels("neon", &kRoundedNeon);
 }
 
 const Kernels& kernels_neon() { return kTable; }

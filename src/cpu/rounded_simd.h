@@ -1,5 +1,5 @@
-// RoundedKernels, written once over Floats, Ints and Unit (ints_avx2.h, ints_avx512.h), which are included first, as is
-// kTileRows, the rows that multiply() takes at once. Only for the kernel files of instruction sets: see kernels.h.
+// RoundedKernels, written once over Floats, Ints and Unit (ints_avx2.h, ints_avx512.h, ints_neon.h), which are included first,
+// as is kTileRows, the rows that multiply() takes at once. Only for the kernel files of instruction sets: see kernels.h.
 //
 //   dot                for few rows: fields are taken out of their words as they are multiplied
 //   unpack, multiply   for many: once for all rows, as bytes (RoundedStep)
