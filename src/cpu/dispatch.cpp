@@ -11,6 +11,10 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace gptq::cpu {
@@ -76,17 +80,39 @@ Features detect() {
 }
 #elif defined(__aarch64__)
 struct Features {
-  bool neon = false;
+  bool neon = false, dotprod = false;
 };
-constexpr const char* kMaskNames = "neon";
+constexpr const char* kMaskNames = "neon and dotprod";
 
 bool hide(std::string_view name, Features& found) {
-  if (name != "neon") return false;
-  found = {};
+  if (name == "neon") {
+    found = {};
+  } else if (name == "dotprod") {
+    found.dotprod = false;
+  } else {
+    return false;
+  }
   return true;
 }
 
-Features detect() { return {.neon = true}; }
+#if defined(__APPLE__)
+bool has(const char* feature) {
+  int value = 0;
+  size_t size = sizeof value;
+  return ::sysctlbyname(feature, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+#endif
+
+Features detect() {
+  Features found{.neon = true};
+#if defined(__linux__)
+  constexpr unsigned long kDotProd = 1ul << 20;  // of AT_HWCAP
+  found.dotprod = (::getauxval(AT_HWCAP) & kDotProd) != 0;
+#elif defined(__APPLE__)
+  found.dotprod = has("hw.optional.arm.FEAT_DotProd");
+#endif
+  return found;
+}
 #else
 struct Features {};
 constexpr const char* kMaskNames = "none";
@@ -120,7 +146,7 @@ Features allowed() {
   return once;
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 Kernels variant(const char* name, const Kernels& base, const RoundedKernels& rounded, const Gemms& fast) {
   Kernels kernels = base;
   kernels.name = name;
@@ -128,7 +154,9 @@ Kernels variant(const char* name, const Kernels& base, const RoundedKernels& rou
   kernels.fast = fast;
   return kernels;
 }
+#endif
 
+#if defined(__x86_64__)
 const Kernels& kernels_avx_vnni() {
   static const Kernels once = variant("avx_vnni", kernels_avx2(), kRoundedAvxVnni, kernels_avx2().fast);
   return once;
@@ -143,6 +171,12 @@ const Kernels& kernels_avx512_vnni() {
 const Kernels& kernels_amx() {
   static const RoundedKernels rounded = rounded_amx();
   static const Kernels once = variant("amx", kernels_avx512(), rounded, gemms_amx());
+  return once;
+}
+#elif defined(__aarch64__)
+const Kernels& kernels_neon_dotprod() {
+  static const Kernels once =
+      variant("neon_dotprod", kernels_neon(), kRoundedNeonDotprod, kernels_neon().fast);
   return once;
 }
 #endif
@@ -169,6 +203,7 @@ int available_kernels(const Kernels* (&sets)[kMaxKernelSets]) {
   if (features().amx) sets[count++] = &kernels_amx();
 #elif defined(__aarch64__)
   if (features().neon) sets[count++] = &kernels_neon();
+  if (features().dotprod) sets[count++] = &kernels_neon_dotprod();
 #endif
   return count;
 }

@@ -169,7 +169,7 @@ struct DeltaStep {
 };
 
 struct Kernels {
-  const char* name;  // "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "amx", "neon"
+  const char* name;  // "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "amx"; "neon", "neon_dotprod"
 
   /// Rows of a tile, at most kMaxTileRows.
   int64_t tile_rows;
@@ -244,13 +244,14 @@ const Kernels& kernels_avx512();  // AVX-512 F, BW, VL, DQ besides
 Gemms gemms_amx();  // AMX tiles of bf16, AVX-512 BF16 besides: with the kernels of kernels_avx512()
 RoundedKernels rounded_amx();  // AMX tiles of int8, AVX-512 VNNI besides
 #elif defined(__aarch64__)
-extern const RoundedKernels kRoundedNeon;
-const Kernels& kernels_neon();  // of every arm64 machine
+extern const RoundedKernels kRoundedNeon;         // of every arm64 machine
+extern const RoundedKernels kRoundedNeonDotprod;  // FEAT_DotProd besides
+const Kernels& kernels_neon();
 #endif
 
 /// The fastest set that this CPU and operating system allow. Sets named in the environment variable GPTQ_CPU_MASK
 /// ("avx512", "amx,avx2") are hidden, and with a set those that need it; "vnni" hides avx_vnni and avx512_vnni, and so
-/// AMX; "neon" hides all of arm64. It is read once.
+/// AMX; "neon" hides all that arm64 has, "dotprod" neon_dotprod. It is read once.
 const Kernels& best_kernels();
 
 /// Says by the log what in GPTQ_CPU_MASK is the name of no set.

@@ -1,0 +1,18 @@
+// Products with rounded inputs in NEON with the dot product of bytes.
+#if defined(__aarch64__)
+
+#include "cpu/ints_neon.h"
+
+namespace gptq::cpu {
+namespace {
+constexpr int64_t kTileRows = 4;
+}
+}  // namespace gptq::cpu
+
+#include "cpu/rounded_simd.h"
+
+namespace gptq::cpu {
+const RoundedKernels kRoundedNeonDotprod = kTable;
+}
+
+#endif
