@@ -80,15 +80,17 @@ Features detect() {
 }
 #elif defined(__aarch64__)
 struct Features {
-  bool neon = false, dotprod = false;
+  bool neon = false, dotprod = false, i8mm = false;
 };
-constexpr const char* kMaskNames = "neon and dotprod";
+constexpr const char* kMaskNames = "neon, dotprod and i8mm";
 
 bool hide(std::string_view name, Features& found) {
   if (name == "neon") {
     found = {};
   } else if (name == "dotprod") {
-    found.dotprod = false;
+    found.dotprod = found.i8mm = false;
+  } else if (name == "i8mm") {
+    found.i8mm = false;
   } else {
     return false;
   }
@@ -106,10 +108,12 @@ bool has(const char* feature) {
 Features detect() {
   Features found{.neon = true};
 #if defined(__linux__)
-  constexpr unsigned long kDotProd = 1ul << 20;  // of AT_HWCAP
+  constexpr unsigned long kDotProd = 1ul << 20, kI8mm = 1ul << 13;  // of AT_HWCAP, of AT_HWCAP2
   found.dotprod = (::getauxval(AT_HWCAP) & kDotProd) != 0;
+  found.i8mm = found.dotprod && (::getauxval(AT_HWCAP2) & kI8mm) != 0;
 #elif defined(__APPLE__)
   found.dotprod = has("hw.optional.arm.FEAT_DotProd");
+  found.i8mm = found.dotprod && has("hw.optional.arm.FEAT_I8MM");
 #endif
   return found;
 }
@@ -179,6 +183,12 @@ const Kernels& kernels_neon_dotprod() {
       variant("neon_dotprod", kernels_neon(), kRoundedNeonDotprod, kernels_neon().fast);
   return once;
 }
+
+const Kernels& kernels_neon_i8mm() {
+  static const RoundedKernels rounded = rounded_neon_i8mm();
+  static const Kernels once = variant("neon_i8mm", kernels_neon(), rounded, kernels_neon().fast);
+  return once;
+}
 #endif
 
 }  // namespace
@@ -204,6 +214,7 @@ int available_kernels(const Kernels* (&sets)[kMaxKernelSets]) {
 #elif defined(__aarch64__)
   if (features().neon) sets[count++] = &kernels_neon();
   if (features().dotprod) sets[count++] = &kernels_neon_dotprod();
+  if (features().i8mm) sets[count++] = &kernels_neon_i8mm();
 #endif
   return count;
 }

@@ -106,8 +106,8 @@ constexpr float kLeastRounded = 1e-30f;
 constexpr uint8_t kQuadOrder2[kUnit] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
 constexpr uint8_t kQuadOrder4[kUnit] = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
 
-/// Some blocks of one or two panels, their fields as bytes: [quads of inputs][kTileCols][4], those of a second panel that is
-/// not there anything.
+/// Some blocks of one or two panels, their fields as unpack() has left them, those of a second panel that is not there
+/// anything: bytes [quads of inputs][kTileCols][4], unless the set says otherwise.
 struct RoundedStep {
   QPanel first;
   int64_t panels;
@@ -169,7 +169,8 @@ struct DeltaStep {
 };
 
 struct Kernels {
-  const char* name;  // "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "amx"; "neon", "neon_dotprod"
+  /// "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "amx", "neon", "neon_dotprod", "neon_i8mm"
+  const char* name;
 
   /// Rows of a tile, at most kMaxTileRows.
   int64_t tile_rows;
@@ -246,12 +247,13 @@ RoundedKernels rounded_amx();  // AMX tiles of int8, AVX-512 VNNI besides
 #elif defined(__aarch64__)
 extern const RoundedKernels kRoundedNeon;         // of every arm64 machine
 extern const RoundedKernels kRoundedNeonDotprod;  // FEAT_DotProd besides
+RoundedKernels rounded_neon_i8mm();               // FEAT_I8MM besides
 const Kernels& kernels_neon();
 #endif
 
 /// The fastest set that this CPU and operating system allow. Sets named in the environment variable GPTQ_CPU_MASK
 /// ("avx512", "amx,avx2") are hidden, and with a set those that need it; "vnni" hides avx_vnni and avx512_vnni, and so
-/// AMX; "neon" hides all that arm64 has, "dotprod" neon_dotprod. It is read once.
+/// AMX; "neon" hides all that arm64 has, "dotprod" neon_dotprod and neon_i8mm, "i8mm" the latter. It is read once.
 const Kernels& best_kernels();
 
 /// Says by the log what in GPTQ_CPU_MASK is the name of no set.

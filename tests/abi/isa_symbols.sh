@@ -7,7 +7,7 @@ shift
 [ $# -gt 0 ] || { echo "no object files given"; exit 2; }
 status=0
 # a function that gives its table, or the table itself
-wanted=' (T gptq::cpu::(kernels|gemms|rounded)_[a-z0-9]+\(\)|[DR] gptq::cpu::kRounded[A-Za-z0-9]+)$'
+wanted=' (T gptq::cpu::(kernels|gemms|rounded)_[a-z0-9_]+\(\)|[DR] gptq::cpu::kRounded[A-Za-z0-9]+)$'
 for object; do
   symbols=$("$nm" -C --defined-only "$object") || exit 2
   bad=$(printf '%s\n' "$symbols" | grep -E '^[0-9a-f]+ [A-Zuvw] ' | grep -vE "$wanted")
