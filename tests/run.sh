@@ -79,6 +79,16 @@ build() {
     check "build $preset" cmake --build "build/$preset" --parallel "$jobs" --target $targets -- -k 0
 }
 
+# What the layers base and cpu are on arm64, by a cross compiler and an emulator.
+arm64() {
+  local tool
+  for tool in aarch64-linux-gnu-g++ qemu-aarch64; do
+    if ! command -v $tool >/dev/null; then skip "arm64: $tool is not here"; return; fi
+  done
+  if [ ! -d /usr/src/googletest ]; then skip "arm64: the source of GoogleTest is not in /usr/src/googletest"; return; fi
+  if build arm64 "base_test ops_test"; then cases build/arm64 --match '^(base|ops.*|isa_symbols)$'; fi
+}
+
 format() {
   if ! clang-format --version 2>/dev/null | grep -q 'version 14\.'; then
     skip "clang-format 14 is not here"
@@ -203,6 +213,9 @@ if [ $quick = no ]; then
   else
     skip "doxygen is not here"
   fi
+
+  heading "arm64"
+  arm64
 
   heading "The gptq tool"
   checks "tool" python3 tests/cli/run.py build/dev/samples/cli/gptq

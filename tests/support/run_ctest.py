@@ -28,7 +28,7 @@ def entries(build, match, label):
     for test in json.loads(listing)["tests"]:
         properties = {p["name"]: p["value"] for p in test.get("properties", [])}
         if re.search(match, test["name"]) and (not label or label in properties.get("LABELS", [])):
-            yield test["name"], bool(test.get("command")) and test["command"][0].endswith("_test")
+            yield test["name"], any(word.endswith("_test") for word in test.get("command", ()))
 
 
 def case_counts(report):
