@@ -8,7 +8,7 @@ tests="libgtest-dev gcc clang libclang-rt-14-dev clang-format ccache python3 bin
 # COMMAND:PACKAGE, wanted where there is no such command: toolchains may have come from elsewhere
 commands="go:golang-go cargo:cargo rustc:rustc mcs:mono-mcs mono:mono-runtime javac:default-jdk-headless mvn:maven
   swig:swig doxygen:doxygen abidiff:abigail-tools lintian:lintian dpkg-gensymbols:dpkg-dev groff:groff-base
-  valgrind:valgrind"
+  valgrind:valgrind aarch64-linux-gnu-g++:g++-aarch64-linux-gnu qemu-aarch64:qemu-user"
 
 wanted=$build
 if [ "${1:-}" != "--build-only" ]; then

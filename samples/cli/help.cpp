@@ -62,7 +62,7 @@ Exit codes:
   130  interrupted
 
 Environment:
-  GPTQ_CPU_MASK  instruction sets not to use, such as "amx", "vnni" or "avx512,avx2"
+  GPTQ_CPU_MASK  instruction sets not to use, such as "amx", "avx512,avx2" or, on arm64, "i8mm"
   GPTQ_TRACE     a file for what is computed when, in the Trace Event Format (Perfetto)
   NO_COLOR       no colours when set and not empty
 )";
