@@ -1,6 +1,5 @@
 // Rows in parts, each with weights of its own, as those of the experts of a layer: one line of stages goes through all of
 // them, so that one launch keeps every processor busy however rows are spread (gemm.cuh says what a stage is).
-// No op of Stream asks for it yet: the Linears of experts are still multiplied one by one.
 #include <algorithm>
 
 #include "cuda/gemm.cuh"

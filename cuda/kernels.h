@@ -110,6 +110,10 @@ struct LinearPartsPlan {
 };
 /// The weights are of one width, and have as many inputs() and outputs: Status::internal otherwise.
 LinearPartsPlan plan_linear_parts(std::span<const LinearPart> parts);
+/// gather_columns() for the rows of each part, of x [rows, cols], by the part's order, which all have: rows.cu
+void gather_columns_of_parts(const Queue& queue, Element element, const void* x, int64_t cols,
+                             const LinearPart* parts, int64_t count, int64_t columns, int64_t rows,
+                             void* out);
 /// As multiply() for each part, in one launch. `parts` are the plan's in the device's memory.
 void multiply_parts(const Queue& queue, Element element, const LinearPartsPlan& plan, const LinearPart* parts,
                     const void* x, void* y, void* scratch);

@@ -111,6 +111,31 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+/// Parts are in the order of their rows, some of which may be of none.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    gather_by_part(const T* x, int64_t cols, const LinearPart* parts, int count, int64_t columns, T* out) {
+  let_next_kernel_begin();
+  wait_for_earlier_kernels();
+  const int64_t row = block_x();
+  int low = 0, high = count;  // the last part that begins at the row or before is in [low, high)
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    if (parts[middle].first_row <= row) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  const LinearPart& part = parts[low];
+  if (row < part.first_row || row >= part.first_row + part.rows) return;
+  const int32_t* const order = part.w.order;
+  for (int64_t c = thread_x(); c < columns; c += kThreads) {
+    const int64_t from = order[c];
+    out[row * columns + c] = from >= 0 ? x[row * cols + from] : from_float<T>(0.0f);
+  }
+}
+
 /// A block has kVector columns for each thread of one row of x, and looks for those rows of y that go there.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
@@ -192,6 +217,17 @@ void gather_columns(const Queue& queue, Element element, const void* x, int64_t 
     using T = decltype(kind);
     launch(queue, gather_each_column<T>, {.x = rows, .threads = kThreads}, static_cast<const T*>(x), cols,
            order, columns, static_cast<T*>(out));
+  });
+}
+
+void gather_columns_of_parts(const Queue& queue, Element element, const void* x, int64_t cols,
+                             const LinearPart* parts, int64_t count, int64_t columns, int64_t rows,
+                             void* out) {
+  if (count == 0) return;
+  with_element(element, [&](auto kind) {
+    using T = decltype(kind);
+    launch(queue, gather_by_part<T>, {.x = rows, .threads = kThreads}, static_cast<const T*>(x), cols, parts,
+           static_cast<int>(count), columns, static_cast<T*>(out));
   });
 }
 

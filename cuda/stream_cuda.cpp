@@ -156,12 +156,57 @@ void CudaStream::multiply_by(const Queue& queue, const Weights& w, Matrix x, Mat
     multiply_few(queue, kElement, w, in, x.rows, data_of(y));
     return;
   }
+  queue_->pace();
+  multiply(queue, kElement, w, in, x.rows, data_of(y), product_scratch(queue));
+}
+
+void* CudaStream::product_scratch(const Queue& queue) {
   if (product_.bytes() == 0) {
     product_ = Block(shared_->loader->device(), scratch_of_product(queue));
     queue_->clear(product_.data(), kFlagBytes);
   }
+  return product_.data();
+}
+
+/// Parts in as few launches as there are kinds of weights among them.
+void CudaStream::linear_parts(Matrix x, std::span<const int64_t> begin,
+                              std::span<const PartsProjection> projections) {
+  std::vector<LinearPart> parts, kind;
+  for (const PartsProjection& p : projections) {
+    parts.clear();
+    for (size_t i = 0; i + 1 < begin.size(); ++i) {
+      const int64_t rows = begin[i + 1] - begin[i];
+      if (rows > 0) parts.push_back({.w = weights_of(*p.w[i]), .first_row = begin[i], .rows = rows});
+    }
+    while (!parts.empty()) {
+      const Weights first = parts.front().w;
+      const auto rest = std::stable_partition(parts.begin(), parts.end(), [&](const LinearPart& part) {
+        return part.w.shape.bits == first.shape.bits && part.w.inputs() == first.inputs() &&
+               (part.w.order == nullptr) == (first.order == nullptr);
+      });
+      kind.assign(parts.begin(), rest);
+      parts.erase(parts.begin(), rest);
+      const Turn turn = this->begin();
+      multiply_by_parts(turn.queue(), kind, x, p.y);
+    }
+  }
+}
+
+void CudaStream::multiply_by_parts(const Queue& queue, std::span<const LinearPart> parts, Matrix x,
+                                   Matrix y) {
+  const LinearPartsPlan plan = plan_linear_parts(parts);
+  const Weights& first = parts.front().w;
+  const bool sorts = first.order != nullptr;
+  const auto [sorted, at] =
+      send_behind(sorts ? static_cast<size_t>(x.rows * first.inputs()) * kElementBytes : 0,
+                  std::span<const LinearPart>(plan.parts));
+  const void* const in = data_of(x);
+  if (sorts) {
+    gather_columns_of_parts(queue, kElement, in, x.cols, at, static_cast<int64_t>(plan.parts.size()),
+                            first.inputs(), x.rows, sorted);
+  }
   queue_->pace();
-  multiply(queue, kElement, w, in, x.rows, data_of(y), product_.data());
+  multiply_parts(queue, kElement, plan, at, sorts ? sorted : in, data_of(y), product_scratch(queue));
 }
 
 void CudaStream::rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,

@@ -38,6 +38,8 @@ class CudaStream final : public Stream {
   void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) override;
   void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) override;
   void linear(const Linear& w, Matrix x, Matrix y) override;
+  void linear_parts(Matrix x, std::span<const int64_t> begin,
+                    std::span<const PartsProjection> projections) override;
   void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                   KvCache& cache, int64_t layer) override;
   void rotate(const RopeRows& rope, Matrix x, int64_t head_dim) override;
@@ -102,6 +104,9 @@ class CudaStream final : public Stream {
   Matrix beside(Matrix x, size_t place);
   void put_back(Matrix copy, Matrix x);
   void multiply_by(const Queue& queue, const Weights& w, Matrix x, Matrix y);
+  void multiply_by_parts(const Queue& queue, std::span<const LinearPart> parts, Matrix x, Matrix y);
+  /// scratch_of_product() bytes, as multiply() wants them.
+  void* product_scratch(const Queue& queue);
   /// A matrix in the CPU backend's memory, `values`; and back.
   Matrix to_cpu(Matrix x, std::vector<float>& values);
 

@@ -61,6 +61,12 @@ struct Projection {
   Matrix y;
 };
 
+/// What Linears of one shape make of parts of a matrix's rows, each of its own part.
+struct PartsProjection {
+  std::span<const Linear* const> w;  // of a part without rows it may be null
+  Matrix y;
+};
+
 /// Where a row belongs: which sequence of the cache, and its place in it.
 struct Row {
   int32_t sequence = 0;
@@ -194,6 +200,9 @@ class Stream {
   virtual void linears(Matrix x, std::span<const Projection> projections) {
     for (const Projection& p : projections) linear(*p.w, x, p.y);
   }
+  /// For each projection: rows [begin[i], begin[i + 1]) of y are linear() of w[i] and the same rows of x.
+  virtual void linear_parts(Matrix x, std::span<const int64_t> begin,
+                            std::span<const PartsProjection> projections) = 0;
   /// Rotates q [M, heads * key_dim] in place; rotates k [M, kv_heads * key_dim] in place and stores it, with
   /// v [M, kv_heads * value_dim], at (sequence, position) of `layer`. The cache has room (reserve()).
   virtual void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,

@@ -40,6 +40,11 @@ class TracedStream final : public Stream {
     const Op op(*this, "linear", cost_.linears(x, projections));
     stream_->linears(x, projections);
   }
+  void linear_parts(Matrix x, std::span<const int64_t> begin,
+                    std::span<const PartsProjection> projections) override {
+    const Op op(*this, "linear_parts", cost_.linear_parts(x, begin, projections));
+    stream_->linear_parts(x, begin, projections);
+  }
   void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                   KvCache& cache, int64_t layer) override {
     const Op op(*this, "rope_store", cost_.elementwise({q, q, k, k, v, v}));

@@ -58,6 +58,19 @@ OpCost CostModel::linears(Matrix x, std::span<const Projection> projections) con
   return cost;
 }
 
+OpCost CostModel::linear_parts(Matrix x, std::span<const int64_t> begin,
+                               std::span<const PartsProjection> projections) const {
+  OpCost cost{.rows = begin.back() - begin.front(), .inputs = x.cols};
+  cost.bytes = bytes_of({x.data, cost.rows, x.cols});
+  for (const PartsProjection& p : projections) {
+    cost.outputs += p.y.cols;
+    cost.bytes += bytes_of({p.y.data, cost.rows, p.y.cols});
+    cost.flops += 2 * product({cost.rows, x.cols, p.y.cols});
+    for (size_t i = 0; i + 1 < begin.size(); ++i) cost.bytes += begin[i] < begin[i + 1] ? p.w[i]->bytes() : 0;
+  }
+  return cost;
+}
+
 OpCost CostModel::attention(const AttentionParams& params, std::span<const Row> rows, Matrix q,
                             size_t cache_element_bytes, Matrix out) const {
   OpCost cost{.rows = q.rows, .bytes = bytes_of(q) + bytes_of(out)};

@@ -9,15 +9,26 @@ void CpuStream::linear(const Linear& w, Matrix x, Matrix y) {
 
 void CpuStream::linears(Matrix x, std::span<const Projection> projections) {
   std::vector<RoundedTask> tasks;
-  for (const Projection& p : projections) {
-    const auto weights = rounds_inputs() ? static_cast<const CpuLinear*>(p.w)->rounded() : std::nullopt;
-    if (weights) {
-      tasks.push_back({*weights, row(p.y, 0)});
-    } else {
-      linear(*p.w, x, p.y);
-    }
+  for (const Projection& p : projections) add_task(tasks, *p.w, x, p.y);
+  rounded_products(*this, tasks);
+}
+
+void CpuStream::linear_parts(Matrix x, std::span<const int64_t> begin,
+                             std::span<const PartsProjection> projections) {
+  std::vector<RoundedTask> tasks;
+  for (size_t i = 0; i + 1 < begin.size(); ++i) {
+    if (begin[i] == begin[i + 1]) continue;
+    for (const PartsProjection& p : projections)
+      add_task(tasks, *p.w[i], rows_of(x, begin[i], begin[i + 1]), rows_of(p.y, begin[i], begin[i + 1]));
   }
-  if (x.rows > 0) rounded_products(*this, x, tasks);
+  rounded_products(*this, tasks);
+}
+
+/// linear() now, or by rounded_products() with others.
+void CpuStream::add_task(std::vector<RoundedTask>& tasks, const Linear& w, Matrix x, Matrix y) {
+  const auto weights = rounds_inputs() ? static_cast<const CpuLinear&>(w).rounded() : std::nullopt;
+  if (!weights) return linear(w, x, y);
+  if (x.rows > 0) tasks.push_back({*weights, x, row(y, 0)});
 }
 
 void CpuStream::embed(const Linear& table, std::span<const int32_t> ids, Matrix out) {

@@ -209,8 +209,8 @@ QTensor QuantizedLinear::unpack() const {
 
 void QuantizedLinear::apply(CpuStream& stream, Matrix x, Matrix y) const {
   if (const auto weights = stream.rounds_inputs() ? rounded() : std::nullopt) {
-    const RoundedTask task{*weights, row(y, 0)};
-    return rounded_products(stream, x, {&task, 1});
+    const RoundedTask task{*weights, x, row(y, 0)};
+    return rounded_products(stream, {&task, 1});
   }
   const float* in = row(x, 0);
   const Scratch::Lease gathered = stream.scratch().floats(order_.empty() ? 0 : x.rows * padded());

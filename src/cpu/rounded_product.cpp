@@ -27,6 +27,7 @@ class RoundedInputs {
  public:
   RoundedInputs(CpuStream& stream, Matrix x, const RoundedWeights& w)
       : w_(w),
+        x_(x.data),
         inputs_(w.first.units * kUnit),
         // some bytes more than a power of two: rows should not meet in one line of the cache
         stride_(divide_up(inputs_, 64) * 64 + 64),
@@ -41,8 +42,10 @@ class RoundedInputs {
     }
   }
 
-  bool fit(const RoundedWeights& w) const {
-    return w_.order.empty() && w.order.empty() && w.first.bits == w_.first.bits &&
+  /// Whether they are those of the task, too.
+  bool fit(const RoundedTask& task) const {
+    const RoundedWeights& w = task.weights;
+    return task.x.data == x_ && w_.order.empty() && w.order.empty() && w.first.bits == w_.first.bits &&
            std::equal(w.blocks.ends, w.blocks.ends + w.blocks.count, w_.blocks.ends,
                       w_.blocks.ends + w_.blocks.count);
   }
@@ -76,19 +79,24 @@ class RoundedInputs {
   }
 
   RoundedWeights w_;
+  const std::byte* x_;
   int64_t inputs_, stride_;
   Scratch::Lease q_, scales_, sums_;
 };
 
-/// The inputs of all tasks: rounded once for those that want them alike.
+/// The inputs of all tasks: rounded once for those of the same rows, one behind the other, that want them alike.
 class SharedInputs {
  public:
-  SharedInputs(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
+  SharedInputs(CpuStream& stream, std::span<const RoundedTask> tasks) {
     inputs_.reserve(tasks.size());
+    const std::byte* x = nullptr;
+    size_t first = 0;  // of those of x
     for (const RoundedTask& task : tasks) {
-      size_t i = 0;
-      while (i < inputs_.size() && !inputs_[i].fit(task.weights)) ++i;
-      if (i == inputs_.size()) inputs_.emplace_back(stream, x, task.weights);
+      if (task.x.data != x) first = inputs_.size();
+      x = task.x.data;
+      size_t i = first;
+      while (i < inputs_.size() && !inputs_[i].fit(task)) ++i;
+      if (i == inputs_.size()) inputs_.emplace_back(stream, task.x, task.weights);
       of_task_.push_back(i);
     }
   }
@@ -108,9 +116,7 @@ class WorkList {
   }
   int64_t total() const { return total_; }
   size_t task(int64_t number) const {
-    size_t t = first_.size() - 1;
-    while (first_[t] > number) --t;
-    return t;
+    return static_cast<size_t>(std::upper_bound(first_.begin(), first_.end(), number) - first_.begin()) - 1;
   }
   int64_t first(size_t task) const { return first_[task]; }
 
@@ -119,20 +125,21 @@ class WorkList {
   int64_t total_ = 0;
 };
 
-void few_rows(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
-  const SharedInputs inputs(stream, x, tasks);
+void few_rows(CpuStream& stream, std::span<const RoundedTask> tasks) {
+  const SharedInputs inputs(stream, tasks);
   WorkList chunks;
   for (const RoundedTask& task : tasks) chunks.add(divide_up(panels_of(task.weights), kPanelsPerChunk));
   const auto multiply = [&](size_t t, int64_t chunk) {
     constexpr int64_t kColumns = kPanelsPerChunk * kPanel;
     alignas(64) float out[kFewRoundedRows * kColumns];
     const RoundedWeights& w = tasks[t].weights;
+    const int64_t rows = tasks[t].x.rows;
     const int64_t begin = chunk * kPanelsPerChunk;
     const int64_t count = std::min(kPanelsPerChunk, panels_of(w) - begin);
     stream.kernels().rounded->dot(panel_at(w.first, begin), w.blocks, count,
-                                  inputs.of(t).rows(0, x.rows, out, kColumns));
+                                  inputs.of(t).rows(0, rows, out, kColumns));
     const int64_t col = begin * kPanel, cols = std::min(count * kPanel, w.outputs - col);
-    for (int64_t i = 0; i < x.rows; ++i) {
+    for (int64_t i = 0; i < rows; ++i) {
       if (w.bias != nullptr) stream.kernels().add(out + i * kColumns, w.bias + col, cols);
       std::copy_n(out + i * kColumns, cols, tasks[t].y + i * w.outputs + col);
     }
@@ -152,12 +159,12 @@ struct Item {
 /// One task for many rows, cut into items of some pairs of panels by some rows: no result depends on the cuts.
 class ManyRows {
  public:
-  ManyRows(CpuStream& stream, const RoundedTask& task, int64_t rows, const RoundedInputs& inputs)
+  ManyRows(CpuStream& stream, const RoundedTask& task, const RoundedInputs& inputs)
       : stream_(stream),
         kernels_(*stream.kernels().rounded),
         w_(task.weights),
         y_(task.y),
-        count_(rows),
+        count_(task.x.rows),
         pairs_(divide_up(panels_of(w_), kPairPanels)),
         inputs_(inputs) {
     const int64_t wanted = 4 * stream.threads();
@@ -224,13 +231,13 @@ void ManyRows::store(const Item& item, const float* sums) const {
   }
 }
 
-void many_rows(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
-  const SharedInputs inputs(stream, x, tasks);
+void many_rows(CpuStream& stream, std::span<const RoundedTask> tasks) {
+  const SharedInputs inputs(stream, tasks);
   std::vector<ManyRows> all;
   WorkList items;
   int64_t most_sums = 0;
   for (size_t t = 0; t < tasks.size(); ++t) {
-    all.emplace_back(stream, tasks[t], x.rows, inputs.of(t));
+    all.emplace_back(stream, tasks[t], inputs.of(t));
     items.add(all.back().items());
     most_sums = std::max(most_sums, all.back().sums());
   }
@@ -246,10 +253,11 @@ void many_rows(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) 
 
 }  // namespace
 
-void rounded_products(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks) {
-  if (tasks.empty()) return;
-  if (x.rows <= kFewRoundedRows) return few_rows(stream, x, tasks);
-  many_rows(stream, x, tasks);
+void rounded_products(CpuStream& stream, std::span<const RoundedTask> tasks) {
+  std::vector<RoundedTask> few, many;
+  for (const RoundedTask& task : tasks) (task.x.rows <= kFewRoundedRows ? few : many).push_back(task);
+  if (!few.empty()) few_rows(stream, few);
+  if (!many.empty()) many_rows(stream, many);
 }
 
 }  // namespace gptq::cpu

@@ -18,10 +18,11 @@ struct RoundedWeights {
 
 struct RoundedTask {
   RoundedWeights weights;
+  Matrix x;  // at least a row
   float* y;  // [rows][outputs]
 };
 
-/// y of each task for the same x [rows][inputs]. Each row of y is the same bits whatever the other rows and tasks.
-void rounded_products(CpuStream& stream, Matrix x, std::span<const RoundedTask> tasks);
+/// y of each task. Each row of it is the same bits whatever the other rows and tasks.
+void rounded_products(CpuStream& stream, std::span<const RoundedTask> tasks);
 
 }  // namespace gptq::cpu

@@ -17,6 +17,8 @@
 
 namespace gptq::cpu {
 
+struct RoundedTask;
+
 /// What all streams of a backend share.
 struct Runtime {
   Runtime(int threads, Compute compute)
@@ -32,6 +34,9 @@ struct Runtime {
 };
 
 inline float* row(Matrix x, int64_t i) { return reinterpret_cast<float*>(x.data) + i * x.cols; }
+inline Matrix rows_of(Matrix x, int64_t begin, int64_t end) {
+  return {reinterpret_cast<std::byte*>(row(x, begin)), end - begin, x.cols};
+}
 
 class CpuStream final : public Stream {
  public:
@@ -47,6 +52,8 @@ class CpuStream final : public Stream {
   void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) override;
   void linear(const Linear& w, Matrix x, Matrix y) override;
   void linears(Matrix x, std::span<const Projection> projections) override;
+  void linear_parts(Matrix x, std::span<const int64_t> begin,
+                    std::span<const PartsProjection> projections) override;
   void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                   KvCache& cache, int64_t layer) override;
   void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q, const KvCache& cache,
@@ -99,6 +106,8 @@ class CpuStream final : public Stream {
   }
 
  private:
+  void add_task(std::vector<RoundedTask>& tasks, const Linear& w, Matrix x, Matrix y);
+
   std::shared_ptr<Runtime> runtime_;
   const std::atomic<bool>* cancel_;
   Scratch scratch_;

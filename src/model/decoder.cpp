@@ -254,15 +254,26 @@ Matrix Decoder::mlp_mix(const Layer& layer, int64_t index) {
   const auto gate = static_cast<size_t>(Role::gate), up = static_cast<size_t>(Role::up);
   if (layer.linears[up])
     mix(layer.act, layer.linears[gate].get(), *layer.linears[up], mlp_in_, with_cols(up_, mixed.cols), mixed);
-  expert_gate_ = with(expert_gate_, routed_.rows, shape.expert_intermediate);
-  expert_up_ = with(expert_up_, routed_.rows, shape.expert_intermediate);
-  for (int64_t e = 0; e < shape.experts; ++e) {
-    const auto& linears = layer.experts[static_cast<size_t>(e)];
-    mix(layer.act, linears[static_cast<size_t>(Role::expert_gate)].get(),
-        *linears[static_cast<size_t>(Role::expert_up)], expert_input(e), rows_of(expert_up_, e),
-        expert_mixed(e));
-  }
+  if (shape.experts > 0) mix_experts(layer, shape.expert_intermediate);
   return mixed;
+}
+
+std::vector<const Linear*> Decoder::of_experts(const Layer& layer, Role role) {
+  std::vector<const Linear*> linears;
+  linears.reserve(layer.experts.size());
+  for (const auto& expert : layer.experts) linears.push_back(expert[static_cast<size_t>(role)].get());
+  return linears;
+}
+
+/// As mix(), each expert for its rows.
+void Decoder::mix_experts(const Layer& layer, int64_t intermediate) {
+  expert_gate_ = with(expert_gate_, routed_.rows, intermediate);
+  expert_up_ = with(expert_up_, routed_.rows, intermediate);
+  const auto gates = of_experts(layer, Role::expert_gate), ups = of_experts(layer, Role::expert_up);
+  const PartsProjection both[] = {{gates, expert_gate_}, {ups, expert_up_}};
+  const bool gated = gates.front() != nullptr;
+  stream_.linear_parts(routed_, routing_.begin, std::span(both).subspan(gated ? 0 : 1));
+  stream_.activate(layer.act, gated ? expert_gate_ : expert_up_, gated ? &expert_up_ : nullptr, expert_gate_);
 }
 
 void Decoder::mlp_output(const Layer& layer, int64_t index) {
@@ -285,10 +296,9 @@ void Decoder::add_experts(const Layer& layer) {
     stream_.download(weight, weights.data());
     stream_.scale_rows(out_, weights);
   }
-  for (int64_t e = 0; e < scores_.cols; ++e) {
-    const auto& down = layer.experts[static_cast<size_t>(e)][static_cast<size_t>(Role::expert_down)];
-    stream_.linear(*down, expert_mixed(e), expert_input(e));
-  }
+  const auto downs = of_experts(layer, Role::expert_down);
+  const PartsProjection down{downs, routed_};
+  stream_.linear_parts(expert_gate_, routing_.begin, {&down, 1});
   stream_.scatter_add(out_, routing_.rows, routing_.weights, routed_);
 }
 

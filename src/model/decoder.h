@@ -101,6 +101,8 @@ class Decoder {
               int64_t cache_layer, Matrix q, Matrix k, Matrix v, Matrix out);
   void send_to_experts(const Layer& layer);
   void mix(const Activation& act, const Linear* gate, const Linear& up, Matrix in, Matrix beside, Matrix out);
+  static std::vector<const Linear*> of_experts(const Layer& layer, Role role);
+  void mix_experts(const Layer& layer, int64_t intermediate);
   void add_experts(const Layer& layer);
   Matrix rows_of(Matrix sorted, int64_t expert) const;
   Matrix expert_input(int64_t expert) const { return rows_of(routed_, expert); }

@@ -102,6 +102,31 @@ TEST(Trace, HasEachOpWithWhatItReadsAndComputes) {
   EXPECT_EQ(all[5]["args"]["bytes"], (2 * 8 + 2 * 8) * 4 + (4 + 1) * 8 * 4);
 }
 
+/// Of weights those of parts that have rows, of the matrices the rows of all parts.
+TEST(Trace, HasPartsWithTheirWeights) {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder / "trace.json";
+  {
+    const auto traced = trace(create_cpu_backend({.threads = 1}), std::make_shared<TraceFile>(path));
+    const auto stream = traced->create_stream(nullptr);
+    std::vector<float> weights(12 * 8), x, y, want;
+    const auto linear = traced->prepare(dense(weights, 12, 8), nullptr);
+    const std::vector<const Linear*> parts{linear.get(), nullptr, linear.get()};
+    const std::vector<int64_t> begin{1, 3, 3, 4};
+    const PartsProjection projection{parts, matrix(y, 5, 12)};
+    stream->linear_parts(matrix(x, 5, 8), begin, {&projection, 1});
+    stream->linear(*linear, matrix(x, 5, 8), matrix(want, 5, 12));
+    EXPECT_EQ(std::vector<float>(y.begin() + 12, y.begin() + 48),
+              std::vector<float>(want.begin() + 12, want.begin() + 48));
+  }
+  const json all = events(path);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0]["name"], "linear_parts");
+  EXPECT_EQ(all[0]["args"]["rows"], 3);
+  EXPECT_EQ(all[0]["args"]["bytes"], (2 * 12 * 8 + 3 * 8 + 3 * 12) * 4);
+  EXPECT_EQ(all[0]["args"]["flops"], 2 * 3 * 12 * 8);
+}
+
 /// By the definition: every pair of a row and a position that it sees.
 TEST(Trace, CostsOfWindowsAndChunks) {
   const CostModel cost(2);

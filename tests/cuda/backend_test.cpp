@@ -154,6 +154,39 @@ TEST_F(BackendTest, DenseLinears) {
   EXPECT_EQ(gpu->out_features(), 21);
 }
 
+/// One launch for all experts of a kind, and one more for those whose inputs have an order.
+TEST_F(BackendTest, LinearsOfExperts) {
+  const std::vector<int64_t> begin{1, 4, 4, 5, 23, 25};
+  struct Case {
+    std::vector<int> bits;
+    bool sorted;
+    uint64_t launches;
+  };
+  for (const Case& c : {Case{{4, 4, 4, 4, 4}, true, 1}, Case{{4, 4, 4, 4, 4}, false, 2},
+                        Case{{4, 4, 8, 4, 8}, true, 2}, Case{{2, 2, 3, 8, 4}, false, 8}}) {
+    std::vector<std::unique_ptr<Linear>> cpu, gpu;
+    std::vector<const Linear*> at_cpu, at_gpu;
+    for (int bits : c.bits) {
+      const QTensor q = random_weights(random_, bits, 36, 192, 3, c.sorted);
+      cpu.push_back(cpu_->prepare(q, nullptr));
+      gpu.push_back(backend_->prepare(q, nullptr));
+      const bool unused = at_cpu.size() == 1;  // has no rows
+      at_cpu.push_back(unused ? nullptr : cpu.back().get());
+      at_gpu.push_back(unused ? nullptr : gpu.back().get());
+    }
+    Pair x = make(26, 192), y = make(26, 36);
+    const PartsProjection on_cpu{at_cpu, y.cpu}, on_gpu{at_gpu, y.gpu};
+    reference_->linear_parts(x.cpu, begin, {&on_cpu, 1});
+    shim::reset_counts();
+    stream_->linear_parts(x.gpu, begin, {&on_gpu, 1});
+    EXPECT_EQ(shim::counts().launches, c.launches);
+    expect_same(y, "linear_parts", 4 * kRounding, 0.5f);
+    const PartsProjection none{{at_gpu.data(), 0}, y.gpu};
+    stream_->linear_parts(x.gpu, std::vector<int64_t>{0}, {&none, 1});
+    expect_same(y, "no parts", 4 * kRounding, 0.5f);
+  }
+}
+
 /// Heads of a kernel, and heads that are too large for it.
 TEST_F(BackendTest, AttendsToWhatIsStored) {
   for (const int64_t dim : {int64_t{12}, kMostHeadDim + 2}) {

@@ -163,6 +163,63 @@ TEST(Experts, WhatIsNoNumberIsChosenLast) {
   }
 }
 
+/// The same bits as one expert after the other, in both levels of precision: rows that are none, few and many, weights of
+/// several widths and orders, and those that nothing was quantized of.
+TEST(Experts, LinearsOfAllAtOnce) {
+  Random random(29);
+  const int64_t inputs = 160, outputs = 70;
+  const std::vector<int64_t> begin{2, 2, 3, 11, 50, 53, 62, 62};
+  const auto parts = begin.size() - 1;
+  const auto rows = begin.back() + 1;  // the first and the last one belong to nobody
+  for (Compute compute : {Compute::exact, Compute::fast}) {
+    const auto backend = create_backend("cpu", {.threads = 3, .compute = compute});
+    const auto stream = backend->create_stream(nullptr);
+    const std::vector<float> bias = random_floats(random, outputs);
+    const Tensor bias_tensor = float_tensor(bias);
+    std::vector<std::unique_ptr<Linear>> linears;
+    std::vector<DenseWeights> dense;
+    dense.reserve(2 * parts);
+    for (size_t i = 0; i < 2 * parts; ++i) {
+      if (i % 5 == 4) {
+        dense.push_back(random_dense(random, DType::bf16, outputs, inputs));
+        linears.push_back(backend->prepare(dense.back().tensor, nullptr));
+      } else {
+        const auto order = i % 3 == 0 ? QuantShape::Order::shuffled : QuantShape::Order::sequential;
+        const QTensor q = random_quantized(random, {.bits = i % 4 == 3 ? 8 : 4,
+                                                    .rows = outputs,
+                                                    .cols = inputs,
+                                                    .group_size = 32,
+                                                    .order = order,
+                                                    .zeros = QuantShape::Zeros::any});
+        linears.push_back(backend->prepare(q, i % 2 == 0 ? &bias_tensor : nullptr));
+      }
+    }
+    std::vector<const Linear*> gates, ups;
+    for (size_t i = 0; i < parts; ++i) {
+      gates.push_back(linears[2 * i].get());
+      ups.push_back(begin[i] < begin[i + 1] ? linears[2 * i + 1].get() : nullptr);
+    }
+    auto x = random_floats(random, rows * inputs);
+    std::vector<float> gate(static_cast<size_t>(rows * outputs), 7.0f), up = gate, want_gate = gate,
+                                                                        want_up = gate;
+    const PartsProjection both[] = {{gates, matrix(gate, rows, outputs)}, {ups, matrix(up, rows, outputs)}};
+    stream->linear_parts(matrix(x, rows, inputs), begin, both);
+    for (size_t i = 0; i < parts; ++i) {
+      const auto part = [&](std::vector<float>& values, int64_t cols) {
+        return Matrix{reinterpret_cast<std::byte*>(values.data() + begin[i] * cols), begin[i + 1] - begin[i],
+                      cols};
+      };
+      stream->linear(*gates[i], part(x, inputs), part(want_gate, outputs));
+      if (ups[i] != nullptr) stream->linear(*ups[i], part(x, inputs), part(want_up, outputs));
+    }
+    EXPECT_EQ(gate, want_gate);
+    EXPECT_EQ(up, want_up);
+    EXPECT_EQ(gate[0], 7.0f);
+    EXPECT_EQ(gate.back(), 7.0f);
+    EXPECT_NE(gate[static_cast<size_t>(2 * outputs)], 7.0f);
+  }
+}
+
 TEST(Experts, ClearLeavesNothing) {
   std::vector<float> x(20'000, std::nanf(""));
   backend_with(3)->create_stream(nullptr)->clear(matrix(x, 100, 199));
