@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -42,7 +42,7 @@ class Activations {
   /// Rounds `values` to the element.
   Activations(Element element, const std::vector<float>& values) : element_(element), n_(values.size()) {
     const size_t bytes = (n_ * 2 + kGuard + 15) / 16 * 16;
-    data_.reset(static_cast<uint16_t*>(std::aligned_alloc(16, bytes)));
+    data_.reset(static_cast<uint16_t*>(::operator new(bytes, kAlignment)));
     for (size_t i = 0; i < n_; ++i) data_.get()[i] = bits_of(element, values[i]);
     std::memset(data_.get() + n_, kPattern, kGuard);
   }
@@ -60,10 +60,11 @@ class Activations {
   }
 
  private:
+  static constexpr std::align_val_t kAlignment{16};
   static constexpr size_t kGuard = 64;
   static constexpr unsigned char kPattern = 0xA5;
   struct Free {
-    void operator()(uint16_t* p) const { std::free(p); }
+    void operator()(uint16_t* p) const { ::operator delete(p, kAlignment); }
   };
   Element element_;
   size_t n_;
@@ -82,6 +83,18 @@ inline void expect_near(const std::vector<float>& got, const std::vector<float>&
     if (std::isnan(want[i]) && std::isnan(got[i])) continue;
     ASSERT_LE(std::abs(got[i] - want[i]), tolerance * (std::abs(want[i]) + scale))
         << what << ": element " << i << " is " << got[i] << ", wanted " << want[i];
+  }
+}
+
+/// Of the accesses to shared memory since reset_counts(), of which there are more than `least`.
+inline void expect_no_conflicts(uint64_t least, const std::string& what = {}) {
+  if (!shim::kCounts) return;
+  EXPECT_GT(shim::counts().accesses, least) << what;
+  EXPECT_EQ(shim::counts().conflicts, 0u) << what;
+}
+inline void expect_launches(uint64_t wanted) {
+  if (shim::kCounts) {
+    EXPECT_EQ(shim::counts().launches, wanted);
   }
 }
 

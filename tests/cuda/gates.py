@@ -23,7 +23,10 @@ CEILINGS = {
     "6attend": 255,  # two of 128 threads, and 68 to 96 KB
 }
 MOST = 128  # of the others: two blocks of 256 threads
-HOST = "runtime_cuda.cpp"  # of the other files the shim's tests are made, too
+KERNELS = [*sorted((ROOT / "cuda").glob("*.cu")), ROOT / "tests/cuda/wrappers.cu", ROOT / "tests/gpu/read.cu"]
+# of the other files the shim's tests are made, too
+HOST = [ROOT / "cuda/runtime_cuda.cpp", *sorted((ROOT / "tests/gpu").glob("*.cpp"))]
+FOLDERS = ["", "src", "include", "tests", "tests/gpu", "tests/cuda"]
 HOST_FLAGS = ["-std=c++20", "-O1", "-Xcompiler", "-Wall,-Wextra,-Wpedantic,-Werror"]
 FLAGS = ["-std=c++20", "-O3", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra,-Werror", "-Xptxas", "-v,-warn-spills"]
 
@@ -58,15 +61,18 @@ def complaints(run):
     return said or [f"nvcc: exit code {run.returncode}"]
 
 
-def host_faults(nvcc, includes, folder):
-    command = [nvcc, *HOST_FLAGS, f"-I{ROOT}", f"-I{ROOT / 'src'}", *(f"-I{i}" for i in includes)]
-    command += ["-c", str(ROOT / "cuda" / HOST), "-o", f"{folder}/host.o"]
+def includes_of(includes):
+    return [f"-I{folder}" for folder in [*(ROOT / f for f in FOLDERS), *includes]]
+
+
+def host_faults(source, nvcc, includes, folder):
+    command = [nvcc, *HOST_FLAGS, *includes_of(includes), "-c", str(source), "-o", f"{folder}/{source.stem}.o"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     return complaints(run) if run.returncode != 0 else []
 
 
 def faults_of(source, arch, nvcc, includes, folder):
-    command = [nvcc, *FLAGS, f"-arch=sm_{arch}", f"-I{ROOT}", f"-I{ROOT / 'src'}", *(f"-I{i}" for i in includes)]
+    command = [nvcc, *FLAGS, f"-arch=sm_{arch}", *includes_of(includes)]
     command += ["-c", str(source), "-o", f"{folder}/{source.stem}-{arch}.o"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
@@ -120,14 +126,14 @@ def main():
     given = arguments.parse_args()
     if given.plugin:
         return gates_of_plugin(given.tool, given.plugin)
-    jobs = [(s, a) for s in sorted((ROOT / "cuda").glob("*.cu")) for a in given.arch or ["80", "90", "120"]]
+    jobs = [(s, a) for s in KERNELS for a in given.arch or ["80", "90", "120"]]
     failed = 0
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        host = host_faults(given.tool, given.include, folder)
-        print(f"{'FAIL' if host else 'ok  '} {HOST}")
-        for fault in host:
-            print("     " + fault)
-        failed += bool(host)
+        for source, faults in zip(HOST, pool.map(lambda s: host_faults(s, given.tool, given.include, folder), HOST)):
+            print(f"{'FAIL' if faults else 'ok  '} {source.relative_to(ROOT)}")
+            for fault in faults:
+                print("     " + fault)
+            failed += bool(faults)
         results = pool.map(lambda job: faults_of(*job, given.tool, given.include, folder), jobs)
         for (source, arch), (faults, kernels, registers) in zip(jobs, results):
             print(f"{'FAIL' if faults else 'ok  '} {source.name} for sm_{arch}: {kernels} kernels, at most {registers} registers")

@@ -126,7 +126,7 @@ Quantized quantize(const std::string& folder, const std::string& output, const c
 
 /// Folders of small models, once the plugin is open.
 std::vector<std::string> model_folders() {
-  EXPECT_EQ(setenv("GPTQ_PLUGIN_PATH", GPTQ_SHIM_PLUGIN, 1), 0);
+  EXPECT_EQ(setenv("GPTQ_PLUGIN_PATH", GPTQ_TEST_PLUGIN, 0), 0);
   EXPECT_EQ(gptq_device_check("cuda"), GPTQ_OK) << gptq_last_error_message();
   std::vector<std::string> folders;
   for (const auto& entry : std::filesystem::directory_iterator(source_dir() / "tests/golden/models"))

@@ -9,7 +9,10 @@
 
 namespace gptq::test {
 
-fs::path source_dir() { return GPTQ_SOURCE_DIR; }
+fs::path source_dir() {
+  const char* const moved = std::getenv("GPTQ_SOURCE_DIR");
+  return moved != nullptr ? moved : GPTQ_SOURCE_DIR;
+}
 
 std::optional<fs::path> extra_data(std::string_view relative) {
   const char* root = std::getenv("GPTQ_TEST_DATA");

@@ -34,6 +34,9 @@ struct Behaviour {
 };
 void behave(const Behaviour& behaviour);
 
+/// Whether counts() has anything: not where the same tests run on a GPU (tests/gpu/machine.h).
+inline constexpr bool kCounts = true;
+
 /// Accesses of 8 and 16 bytes to shared memory by warps, counted until the next reset_counts().
 struct Counts {
   uint64_t accesses = 0;   // cycles that they take when no two lanes want the same bank

@@ -1,0 +1,290 @@
+// How fast the plugin's kernels are on this GPU, as parts of what its memory gives and of what cuBLAS does:
+//   gpu_bench [--quick] [--json FILE]
+// Products are measured as graphs of launches with weights in turn, of more bytes than its caches have; attention through
+// the backend's ops, as models ask for it. Exit code 77 where there is no GPU.
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "base/stopwatch.h"
+#include "base/text.h"
+#include "cublas.h"
+#include "cuda/backend_cuda.h"
+#include "cuda/linear_cuda.h"
+#include "cuda/runtime.h"
+#include "read.h"
+
+namespace gptq::cuda {
+namespace {
+
+constexpr int kNoDevice = 77, kRounds = 7;
+constexpr size_t kBeyondCaches = size_t{160} << 20;
+
+void check(cudaError_t error, const char* what) {
+  if (error != cudaSuccess) throw Error(Status::device, cat(what, ": ", cudaGetErrorString(error)));
+}
+
+class Bench {
+ public:
+  Bench(bool quick, nlohmann::ordered_json& results)
+      : quick_(quick),
+        results_(results),
+        device_(open_device(0)),
+        loader_(std::make_shared<Loader>(device_)),
+        queue_(device_->create_queue()) {}
+
+  void run() {
+    measure_memory();
+    for (int64_t size : {4096, 8192}) {
+      for (int64_t rows : {1, 2, 4, 8, 16, 32, 64, 128, 512, 4096}) {
+        if (quick_ && (size > 4096 || rows > 128)) continue;
+        measure_product(size, rows);
+      }
+    }
+    for (const auto& [sequences, length, rows] :
+         {std::array<int32_t, 3>{1, 2048, 1}, {1, 16384, 1}, {32, 2048, 1}, {1, 2048, 512}})
+      measure_attention(sequences, length, rows);
+  }
+
+  const std::string& device() const { return device_->description(); }
+
+ private:
+  /// Seconds of one of `count` calls, the median of some rounds of a graph that has all of them.
+  double seconds(int count, const std::function<void(int)>& call) {
+    const Turn turn(*queue_);
+    auto* const stream = static_cast<cudaStream_t>(queue_->queue().stream);
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t runnable = nullptr;
+    cudaEvent_t begin = nullptr, end = nullptr;
+    check(cudaEventCreate(&begin), "cudaEventCreate");
+    check(cudaEventCreate(&end), "cudaEventCreate");
+    check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    for (int i = 0; i < count; ++i) call(i);
+    check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
+    check(cudaGraphInstantiate(&runnable, graph, 0), "cudaGraphInstantiate");
+    std::vector<double> times;
+    for (int round = 0; round <= kRounds; ++round) {
+      check(cudaEventRecord(begin, stream), "cudaEventRecord");
+      check(cudaGraphLaunch(runnable, stream), "cudaGraphLaunch");
+      check(cudaEventRecord(end, stream), "cudaEventRecord");
+      check(cudaEventSynchronize(end), "work of the GPU");
+      float milliseconds = 0;
+      check(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
+      if (round > 0) times.push_back(milliseconds / 1e3 / count);
+    }
+    cudaGraphExecDestroy(runnable);
+    cudaGraphDestroy(graph);
+    cudaEventDestroy(begin);
+    cudaEventDestroy(end);
+    std::nth_element(times.begin(), times.begin() + kRounds / 2, times.end());
+    return times[kRounds / 2];
+  }
+
+  void measure_memory() {
+    const size_t bytes = size_t{quick_ ? 1u : 4u} << 30;
+    const Block memory(device_, bytes), sink(device_, 16);
+    queue_->clear(memory.data(), bytes);
+    queue_->wait();
+    const double time =
+        seconds(4, [&](int) { read_all(queue_->queue(), memory.data(), bytes, sink.as<uint32_t>()); });
+    bandwidth_ = static_cast<double>(bytes) / time;
+    results_.push_back({{"name", "memory read"}, {"bytes_per_second", bandwidth_}});
+    std::printf("memory: %.0f GB/s read\n", bandwidth_ / 1e9);
+  }
+
+  static QTensor random_weights(int64_t rows, int64_t cols) {
+    constexpr int64_t kGroup = 128;
+    QTensor q{.bits = 4, .rows = rows, .cols = cols, .groups = cols / kGroup};
+    Random random(5);
+    q.codes.resize(static_cast<size_t>(rows * cols));
+    for (uint8_t& code : q.codes) code = static_cast<uint8_t>(random.below(16));
+    q.scales.assign(static_cast<size_t>(rows * q.groups), 0.015625f);
+    q.zeros.assign(q.scales.size(), 8);
+    for (int64_t k = 0; k < cols; ++k) q.group_of.push_back(static_cast<int32_t>(k / kGroup));
+    return q;
+  }
+
+  void measure_product(int64_t size, int64_t rows) {
+    if (size != size_) {
+      size_ = size;
+      linears_.clear();
+      dense_.clear();
+      const PackedWeights packed = pack(random_weights(size, size));
+      const size_t dense_bytes = static_cast<size_t>(size * size) * 2;
+      do {
+        linears_.push_back(std::make_unique<CudaLinear>(loader_, packed, std::span<const float>()));
+      } while (linears_.size() * linears_[0]->bytes() < kBeyondCaches);
+      while (cublas_.is_there() && dense_.size() * dense_bytes < kBeyondCaches) {
+        dense_.emplace_back(device_, dense_bytes);
+        queue_->clear(dense_.back().data(), dense_bytes);
+      }
+    }
+    const size_t bytes = static_cast<size_t>(rows * size) * 2;
+    const Block x(device_, bytes), y(device_, bytes), scratch(device_, scratch_of_product(queue_->queue()));
+    queue_->clear(x.data(), bytes);
+    queue_->clear(scratch.data(), kFlagBytes);
+    queue_->wait();
+    const auto count = static_cast<int>(std::max<size_t>(linears_.size(), rows > 128 ? 4 : 16));
+    const double time = seconds(count, [&](int i) {
+      const Weights w = linears_[static_cast<size_t>(i) % linears_.size()]->weights();
+      if (rows <= 8) {
+        multiply_few(queue_->queue(), Element::bf16, w, x.data(), rows, y.data());
+      } else {
+        multiply(queue_->queue(), Element::bf16, w, x.data(), rows, y.data(), scratch.data());
+      }
+    });
+    const double moved = static_cast<double>(linears_[0]->bytes()) + 2.0 * static_cast<double>(bytes);
+    const double flops = 2.0 * static_cast<double>(rows * size * size) / time;
+    nlohmann::ordered_json result{{"name", "product, int4 g128"},
+                                  {"size", size},
+                                  {"rows", rows},
+                                  {"seconds", time},
+                                  {"part_of_bandwidth", moved / time / bandwidth_},
+                                  {"flops", flops}};
+    std::printf("int4 %ld x %ld, %4ld rows: %8.2f us, %5.1f %% of bandwidth, %6.1f TFLOP/s",
+                static_cast<long>(size), static_cast<long>(size), static_cast<long>(rows), time * 1e6,
+                100 * moved / time / bandwidth_, flops / 1e12);
+    if (cublas_.is_there()) {
+      const auto multiply_dense = [&](int i) {
+        return cublas_.multiply(queue_->queue(), dense_[static_cast<size_t>(i) % dense_.size()].data(),
+                                x.data(), y.data(), static_cast<int>(rows), static_cast<int>(size),
+                                static_cast<int>(size));
+      };
+      bool worked = multiply_dense(0);  // it prepares itself outside of a graph
+      queue_->wait();
+      const double dense = seconds(count, [&](int i) { worked = multiply_dense(i) && worked; });
+      if (worked) {
+        result["cublas_bf16_seconds"] = dense;
+        result["times_as_fast_as_cublas"] = dense / time;
+        std::printf(", %.2f times cuBLAS in bf16", dense / time);
+      }
+    }
+    std::printf("\n");
+    results_.push_back(std::move(result));
+  }
+
+  /// `rows` more of each sequence, which has `length` positions then; heads of Llama 2 7B.
+  void measure_attention(int32_t sequences, int32_t length, int32_t rows) {
+    constexpr int64_t kHeads = 32, kDim = 128;
+    const auto backend = create_cuda_backend(device_, {.threads = 1, .compute = Compute::fast});
+    const auto stream = backend->create_stream(nullptr);
+    const auto cache = backend->create_cache(
+        {.layers = {{.kv_heads = kHeads, .key_dim = kDim, .value_dim = kDim}}, .sequences = sequences});
+    const AttentionParams params{
+        .heads = kHeads, .kv_heads = kHeads, .key_dim = kDim, .value_dim = kDim, .scale = 0.088f};
+    constexpr int64_t kPiece = 2048;
+    const int64_t most = std::max<int64_t>(kPiece, int64_t{sequences} * rows);
+    const auto bytes = static_cast<size_t>(most * kHeads * kDim) * stream->element_bytes();
+    const auto q = stream->allocate(bytes), k = stream->allocate(bytes), v = stream->allocate(bytes),
+               out = stream->allocate(bytes);
+    const auto of = [&](const std::unique_ptr<Memory>& memory, int64_t n) {
+      return Matrix{memory->data(), n, kHeads * kDim};
+    };
+    for (const auto* memory : {&q, &k, &v}) stream->clear(of(*memory, most));
+    for (int32_t s = 0; s < sequences; ++s) {
+      cache->reserve(s, length);
+      for (int32_t at = 0; at < length; at += static_cast<int32_t>(kPiece)) {
+        std::vector<Row> piece;
+        for (int32_t p = at; p < std::min<int32_t>(length, at + static_cast<int32_t>(kPiece)); ++p)
+          piece.push_back({s, p});
+        const auto n = static_cast<int64_t>(piece.size());
+        stream->rope_store({}, piece, of(q, n), of(k, n), of(v, n), *cache, 0);
+      }
+    }
+    std::vector<Row> last;
+    for (int32_t s = 0; s < sequences; ++s) {
+      for (int32_t i = 0; i < rows; ++i) last.push_back({s, length - rows + i});
+    }
+    const auto n = static_cast<int64_t>(last.size());
+    std::vector<float> one(static_cast<size_t>(kHeads * kDim));
+    const int calls = rows > 1 ? 20 : 200;
+    double best = 1e30;
+    for (int round = 0; round < 4; ++round) {
+      stream->download(of(out, 1), one.data());
+      const Stopwatch watch;
+      for (int i = 0; i < calls; ++i) stream->attention(params, last, of(q, n), *cache, 0, of(out, n));
+      stream->download(of(out, 1), one.data());
+      best = std::min(best, watch.seconds() / calls);
+    }
+    const double moved = 2.0 * 2 * sequences * static_cast<double>(length * kHeads * kDim);
+    const double seen = static_cast<double>(n) * (length - (rows - 1) / 2.0);
+    const double flops = 4.0 * seen * kHeads * kDim / best;
+    results_.push_back({{"name", "attention"},
+                        {"sequences", sequences},
+                        {"positions", length},
+                        {"rows", rows},
+                        {"seconds", best},
+                        {"part_of_bandwidth", moved / best / bandwidth_},
+                        {"flops", flops}});
+    std::printf(
+        "attention, %2d x %5d positions, %3d rows each: %8.2f us, %5.1f %% of bandwidth, %6.1f TFLOP/s\n",
+        sequences, length, rows, best * 1e6, 100 * moved / best / bandwidth_, flops / 1e12);
+  }
+
+  bool quick_;
+  nlohmann::ordered_json& results_;
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<Loader> loader_;
+  std::unique_ptr<DeviceQueue> queue_;
+  Cublas cublas_;
+  double bandwidth_ = 1;
+  int64_t size_ = 0;
+  std::vector<std::unique_ptr<CudaLinear>> linears_;
+  std::vector<Block> dense_;
+};
+
+}  // namespace
+
+int run_bench(int argc, char** argv) {
+  bool quick = false;
+  std::string json;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--quick") == 0) {
+      quick = true;
+    } else if (std::strcmp(argv[i], "--json") == 0 && i + 1 < argc) {
+      json = argv[++i];
+    } else {
+      std::fprintf(stderr, "usage: gpu_bench [--quick] [--json FILE]\n");
+      return 2;
+    }
+  }
+  try {
+    check_device(0);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "no GPU to measure: %s\n", error.what());
+    return kNoDevice;
+  }
+  nlohmann::ordered_json results = nlohmann::ordered_json::array(), all;
+  try {
+    Bench bench(quick, results);
+    std::printf("on %s\n", bench.device().c_str());
+    all["device"] = bench.device();
+    bench.run();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "gpu_bench: %s\n", error.what());
+    return 1;
+  }
+  all["results"] = std::move(results);
+  if (!json.empty()) {
+    std::ofstream out(json);
+    out << all.dump(2) << '\n';
+    if (!out.flush()) {
+      std::fprintf(stderr, "gpu_bench: can't write %s\n", json.c_str());
+      return 1;
+    }
+  }
+  return 0;
+}
+
+}  // namespace gptq::cuda
+
+int main(int argc, char** argv) { return gptq::cuda::run_bench(argc, argv); }
