@@ -5,6 +5,7 @@
 // 16 bytes, as all arrays do. Arithmetic is in fp32. Any size may be 0. What ops mean is said in backend/backend.h.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -234,6 +235,19 @@ size_t scratch_of_factor(int64_t n);
 constexpr int64_t kMostFactor = 65535;
 void factor(const Queue& queue, const float* h, int64_t n, const int32_t* order, const float* diagonal_add,
             void* scratch, float* u, uint32_t* failed);
+
+// ---- largest.cu
+/// Keys [rows, count], in the scratch memory of scratch_of_largest() bytes, of the `count` largest elements of each row of x
+/// [rows, cols], in the order that Stream::largest() says. count <= cols, kMostLargest.
+const uint64_t* largest(const Queue& queue, Element element, const void* x, int64_t rows, int64_t cols,
+                        int64_t count, void* scratch);
+size_t scratch_of_largest(int64_t rows, int64_t cols, int64_t count);
+/// What a key stands for.
+inline Ranked largest_of_key(uint64_t key) {
+  const auto place = static_cast<uint32_t>(key >> 32);
+  return {.column = static_cast<int32_t>(~static_cast<uint32_t>(key)),
+          .value = std::bit_cast<float>((place >> 31) != 0 ? place ^ 1u << 31 : ~place)};
+}
 
 // ---- route.cu
 /// As RouterParams, with its bias in the device's memory.

@@ -357,6 +357,17 @@ void CudaStream::softcap(Matrix x, float cap) {
   cuda::softcap(turn.queue(), kElement, data_of(x), cap, elements(x));
 }
 
+void CudaStream::largest(Matrix x, int64_t count, std::span<Ranked> out) {
+  if (x.rows == 0 || count == 0) return;
+  const Turn turn = begin();
+  std::byte* const memory = scratch(scratch_of_largest(x.rows, x.cols, count));
+  const uint64_t* const found =
+      cuda::largest(turn.queue(), kElement, data_of(x), x.rows, x.cols, count, memory);
+  std::vector<uint64_t> keys(static_cast<size_t>(x.rows * count));
+  queue_->download(keys.data(), found, keys.size() * sizeof(uint64_t));
+  std::transform(keys.begin(), keys.end(), out.begin(), largest_of_key);
+}
+
 void CudaStream::route(const RouterParams& params, Matrix scores, Routing& routing) {
   const Turn turn = begin();
   if (scores.cols > kMostExperts) {

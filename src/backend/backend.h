@@ -67,6 +67,14 @@ struct PartsProjection {
   Matrix y;
 };
 
+/// An element of a row.
+struct Ranked {
+  int32_t column = 0;
+  float value = 0;
+};
+/// Most of them that Stream::largest() finds.
+inline constexpr int64_t kMostLargest = 1024;
+
 /// Where a row belongs: which sequence of the cache, and its place in it.
 struct Row {
   int32_t sequence = 0;
@@ -234,6 +242,9 @@ class Stream {
   virtual void clamp(Matrix x, float limit) = 0;
   /// x = cap tanh(x / cap)
   virtual void softcap(Matrix x, float cap) = 0;
+  /// The `count` <= x.cols, kMostLargest largest elements of each row, out [rows, count]: of equals, as -0 and 0 are, the one
+  /// of the lower column comes first, and what is no number before all numbers.
+  virtual void largest(Matrix x, int64_t count, std::span<Ranked> out) = 0;
 
   // Mixtures of experts
   /// From what a router gives, scores [M, experts]. Ties go to the lower number; chosen <= experts.

@@ -96,6 +96,10 @@ class TracedStream final : public Stream {
     const Op op(*this, "softcap", cost_.elementwise({x, x}));
     stream_->softcap(x, cap);
   }
+  void largest(Matrix x, int64_t count, std::span<Ranked> out) override {
+    const Op op(*this, "largest", cost_.elementwise({x}));
+    stream_->largest(x, count, out);
+  }
   void route(const RouterParams& params, Matrix scores, Routing& routing) override {
     const Op op(*this, "route", cost_.elementwise({scores}));
     stream_->route(params, scores, routing);

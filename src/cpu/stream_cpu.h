@@ -1,5 +1,5 @@
 // The CPU's Stream: ops on fp32 activations in host memory. Each method is defined in the file of its subject:
-// stream.cpp, elementwise.cpp, experts.cpp, linear.cpp, rope.cpp, attention.cpp, delta.cpp, hessian.cpp,
+// stream.cpp, elementwise.cpp, largest.cpp, experts.cpp, linear.cpp, rope.cpp, attention.cpp, delta.cpp, hessian.cpp,
 // drift.cpp, factor.cpp, solve.cpp, refine.cpp.
 #pragma once
 
@@ -69,6 +69,7 @@ class CpuStream final : public Stream {
   void scale_rows(Matrix x, std::span<const float> factors) override;
   void clamp(Matrix x, float limit) override;
   void softcap(Matrix x, float cap) override;
+  void largest(Matrix x, int64_t count, std::span<Ranked> out) override;
   void route(const RouterParams& params, Matrix scores, Routing& routing) override;
   void gather(Matrix x, std::span<const int32_t> rows, Matrix out) override;
   void scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,

@@ -130,6 +130,7 @@ CacheShape Decoder::cache_shape(int64_t sequences) const {
 }
 
 void Decoder::begin(const Batch& batch) {
+  logits_of_ = -1;
   rows_.assign(batch.rows.begin(), batch.rows.end());
   angles_.clear();
   for (Rope& rope : ropes_) angles_.push_back(rope.rows(rows_, batch.lengths));
@@ -348,26 +349,35 @@ void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache
   for (int64_t i = 0; i < spec_.layers; ++i) run_layer(weights.layers[static_cast<size_t>(i)], i, cache, i);
 }
 
+/// Logits of hidden rows [begin, begin + count), which stay there until the next of them are computed.
+Matrix Decoder::head(const Weights& weights, int64_t begin, int64_t count) {
+  if (logits_rows_ < count) {
+    logits_ = stream_.allocate(static_cast<size_t>(count * spec_.vocab) * element_bytes_);
+    logits_rows_ = count;
+  }
+  const Matrix y{.data = logits_->data(), .rows = count, .cols = spec_.vocab};
+  if (count == 1 && logits_of_ == begin) return y;
+  logits_of_ = -1;
+  const Matrix x{.data = x_.data + static_cast<size_t>(begin * spec_.hidden) * element_bytes_,
+                 .rows = count,
+                 .cols = spec_.hidden};
+  stream_.linear(*weights.head, head_rows(weights, x), y);
+  if (spec_.logit_scale != 1.0) stream_.scale(y, static_cast<float>(spec_.logit_scale));
+  if (spec_.logit_softcap > 0) stream_.softcap(y, static_cast<float>(spec_.logit_softcap));
+  if (count == 1) logits_of_ = begin;
+  return y;
+}
+
 void Decoder::logits(const Weights& weights, int64_t begin, int64_t count, float* host) {
   constexpr size_t kSliceBytes = size_t{16} << 20;
   const size_t row_bytes = static_cast<size_t>(spec_.vocab) * element_bytes_;
   const auto slice = std::min(count, std::max<int64_t>(1, static_cast<int64_t>(kSliceBytes / row_bytes)));
-  if (logits_rows_ < slice) {
-    logits_ = stream_.allocate(static_cast<size_t>(slice) * row_bytes);
-    logits_rows_ = slice;
-  }
-  const size_t hidden_bytes = static_cast<size_t>(spec_.hidden) * element_bytes_;
-  for (int64_t done = 0; done < count; done += slice) {
-    const int64_t rows = std::min(slice, count - done);
-    const Matrix x{.data = x_.data + static_cast<size_t>(begin + done) * hidden_bytes,
-                   .rows = rows,
-                   .cols = spec_.hidden};
-    const Matrix y{.data = logits_->data(), .rows = rows, .cols = spec_.vocab};
-    stream_.linear(*weights.head, head_rows(weights, x), y);
-    if (spec_.logit_scale != 1.0) stream_.scale(y, static_cast<float>(spec_.logit_scale));
-    if (spec_.logit_softcap > 0) stream_.softcap(y, static_cast<float>(spec_.logit_softcap));
-    stream_.download(y, host + done * spec_.vocab);
-  }
+  for (int64_t done = 0; done < count; done += slice)
+    stream_.download(head(weights, begin + done, std::min(slice, count - done)), host + done * spec_.vocab);
+}
+
+void Decoder::largest_logits(const Weights& weights, int64_t row, std::span<Ranked> out) {
+  stream_.largest(head(weights, row, 1), static_cast<int64_t>(out.size()), out);
 }
 
 }  // namespace gptq

@@ -56,6 +56,8 @@ class Decoder {
   Matrix hidden() const { return x_; }
   /// Logits of hidden rows [begin, begin + count) into host memory [count, vocab].
   void logits(const Weights& weights, int64_t begin, int64_t count, float* host);
+  /// The largest of those of one row, as many as `out` has (Stream::largest()). They are not computed again for the same row.
+  void largest_logits(const Weights& weights, int64_t row, std::span<Ranked> out);
 
   // The steps. begin() sets the batch's size and positions; rows of other matrices follow.
   void begin(const Batch& batch);
@@ -108,6 +110,7 @@ class Decoder {
   Matrix expert_input(int64_t expert) const { return rows_of(routed_, expert); }
   Matrix expert_mixed(int64_t expert) const { return rows_of(expert_gate_, expert); }
   Matrix head_rows(const Weights& outer, Matrix x);
+  Matrix head(const Weights& weights, int64_t begin, int64_t count);
   const Spec& spec_;
   Stream& stream_;
   std::vector<Rope> ropes_;
@@ -127,6 +130,7 @@ class Decoder {
   Matrix attention_in_, mlp_in_;  // what their Linears read: h, g, or x itself
   std::unique_ptr<Memory> logits_;
   int64_t logits_rows_ = 0;
+  int64_t logits_of_ = -1;  // the hidden row whose logits are there; -1: of none, or of several
 };
 
 }  // namespace gptq

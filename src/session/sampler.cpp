@@ -12,31 +12,46 @@ int32_t argmax(std::span<const float> values) {
   return static_cast<int32_t>(std::max_element(values.begin(), values.end()) - values.begin());
 }
 
-void Sampler::penalize(std::span<const int32_t> history) {
-  if (options_.repetition_penalty == 1) return;
-  std::vector<int32_t> seen(history.begin(), history.end());
-  std::sort(seen.begin(), seen.end());
-  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
-  for (int32_t id : seen) {
-    double& logit = candidates_[static_cast<size_t>(id)].weight;
-    logit = logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;
-  }
-}
-
 namespace {
 
 constexpr auto kLikelier = [](const auto& a, const auto& b) {
   return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
 };
 
+std::vector<int32_t> distinct(std::span<const int32_t> history) {
+  std::vector<int32_t> seen(history.begin(), history.end());
+  std::sort(seen.begin(), seen.end());
+  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+  return seen;
+}
+
 }  // namespace
 
-void Sampler::keep_top_k() {
+void Sampler::penalize(Given given, std::span<const int32_t> history) {
+  if (options_.repetition_penalty == 1) return;
+  const auto lower = [&](Candidate& c) {
+    c.weight = c.weight > 0 ? c.weight / options_.repetition_penalty : c.weight * options_.repetition_penalty;
+  };
+  const std::vector<int32_t> seen = distinct(history);
+  if (given == Given::all) {
+    for (int32_t id : seen) lower(candidates_[static_cast<size_t>(id)]);
+  } else {
+    for (Candidate& c : candidates_) {
+      if (std::binary_search(seen.begin(), seen.end(), c.id)) lower(c);
+    }
+  }
+}
+
+/// Those that are kept stand in their order then, wherever they came from.
+void Sampler::keep_top_k(Given given) {
   const auto k = static_cast<size_t>(options_.top_k);
-  if (k == 0 || k >= candidates_.size()) return;
-  std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<int64_t>(k) - 1, candidates_.end(),
-                   kLikelier);
-  candidates_.resize(k);
+  if (k == 0 || (given == Given::all && k >= candidates_.size())) return;
+  if (k < candidates_.size()) {
+    std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<int64_t>(k) - 1,
+                     candidates_.end(), kLikelier);
+    candidates_.resize(k);
+  }
+  std::sort(candidates_.begin(), candidates_.end(), kLikelier);
 }
 
 /// Sorts only as many candidates as it takes to reach top_p.
@@ -60,23 +75,36 @@ void Sampler::keep_top_p() {
   }
 }
 
+/// A penalty above 1 lets only tokens of the history fall behind others, so that as many more are enough.
+int64_t Sampler::enough(std::span<const int32_t> history) const {
+  const int64_t k = options_.temperature == 0 ? 1 : options_.top_k;
+  if (k == 0 || options_.repetition_penalty < 1) return 0;
+  if (options_.repetition_penalty == 1) return k;
+  return k + static_cast<int64_t>(distinct(history).size());
+}
+
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
   candidates_.resize(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (std::isnan(logits[i])) throw Error(Fault::numeric, cat("the logit of token ", i, " is NaN"));
+  for (size_t i = 0; i < logits.size(); ++i)
     candidates_[i] = {static_cast<int32_t>(i), static_cast<double>(logits[i])};
+  return draw(Given::all, history);
+}
+
+int32_t Sampler::sample(std::span<const Ranked> largest, std::span<const int32_t> history) {
+  candidates_.clear();
+  for (const Ranked& r : largest) candidates_.push_back({r.column, static_cast<double>(r.value)});
+  return draw(Given::largest, history);
+}
+
+int32_t Sampler::draw(Given given, std::span<const int32_t> history) {
+  for (const Candidate& c : candidates_) {
+    if (std::isnan(c.weight)) throw Error(Fault::numeric, cat("the logit of token ", c.id, " is NaN"));
   }
-  penalize(history);
-  const double best =
-      std::max_element(candidates_.begin(), candidates_.end(), [](const auto& a, const auto& b) {
-        return a.weight < b.weight;
-      })->weight;
-  if (options_.temperature == 0 || !std::isfinite(best)) {
-    return std::find_if(candidates_.begin(), candidates_.end(),
-                        [&](const auto& c) { return c.weight == best; })
-        ->id;
-  }
-  keep_top_k();
+  penalize(given, history);
+  const Candidate first = *std::min_element(candidates_.begin(), candidates_.end(), kLikelier);
+  const double best = first.weight;
+  if (options_.temperature == 0 || !std::isfinite(best)) return first.id;
+  keep_top_k(given);
   for (Candidate& c : candidates_) c.weight = std::exp((c.weight - best) / options_.temperature);
   keep_top_p();
   if (options_.min_p > 0) {  // the best has weight 1

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "backend/backend.h"
 #include "base/random.h"
 
 namespace gptq {
@@ -25,14 +26,20 @@ class Sampler {
   /// The next token. `history` is what the repetition penalty looks at. Ties go to the smaller id.
   /// Fault::numeric when a logit is NaN.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> history);
+  /// How many of the largest logits say as much as all of them do; 0: there is no such number.
+  int64_t enough(std::span<const int32_t> history) const;
+  /// The same token from so many of them, or more, in the order of Stream::largest().
+  int32_t sample(std::span<const Ranked> largest, std::span<const int32_t> history);
 
  private:
   struct Candidate {
     int32_t id;
     double weight;  // logit, then unnormalized probability
   };
-  void penalize(std::span<const int32_t> history);
-  void keep_top_k();
+  enum class Given : uint8_t { all, largest };
+  int32_t draw(Given given, std::span<const int32_t> history);
+  void penalize(Given given, std::span<const int32_t> history);
+  void keep_top_k(Given given);
   void keep_top_p();
 
   SamplerOptions options_;

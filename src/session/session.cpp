@@ -72,6 +72,7 @@ void Session::reset() {
   processed_ = done_ = marked_ = 0;
   (void)cache_->truncate(0, 0);
   logits_.clear();
+  largest_.clear();
   stats_ = {};
   generating_ = false;
   text_.clear();
@@ -79,12 +80,45 @@ void Session::reset() {
   finish_ = FinishReason::none;
 }
 
-void Session::process_pending(Logits keep, const Progress& progress) {
+/// Of the row of the last token, what the sampler wants of them, or all.
+Session::LastLogits Session::last_logits(int64_t row, const Sampler* sampler) {
+  LastLogits last;
+  const int64_t vocab = model_->spec().vocab, enough = sampler != nullptr ? sampler->enough(history_) : 0;
+  if (enough > 0 && enough <= std::min(vocab - 1, kMostLargest)) {
+    last.largest.resize(static_cast<size_t>(enough));
+    decoder_.largest_logits(model_->weights(), row, last.largest);
+  } else {
+    last.all.resize(static_cast<size_t>(vocab));
+    decoder_.logits(model_->weights(), row, 1, last.all.data());
+  }
+  return last;
+}
+
+/// The others wait in the decoder until somebody asks for them.
+std::span<const float> Session::logits() const {
+  const std::lock_guard lock(logits_mutex_);
+  if (logits_.empty() && !largest_.empty()) {
+    std::vector<float> logits(static_cast<size_t>(model_->spec().vocab));
+    // a cancel is for the next call that has more to do
+    const bool cancelled = cancel_.exchange(false);
+    try {
+      decoder_.logits(model_->weights(), last_row_, 1, logits.data());
+    } catch (...) {
+      if (cancelled) cancel_ = true;
+      throw;
+    }
+    if (cancelled) cancel_ = true;
+    logits_ = std::move(logits);
+  }
+  return logits_;
+}
+
+void Session::process_pending(Logits keep, const Progress& progress, const Sampler* sampler) {
   const int64_t total = static_cast<int64_t>(history_.size()), start = processed_;
   const auto vocab = static_cast<size_t>(model_->spec().vocab);
-  std::vector<float> logits;
-  if (keep != Logits::none)
-    logits.reserve((keep == Logits::all ? static_cast<size_t>(pending()) : 1) * vocab);
+  LastLogits last;
+  std::vector<float>& logits = last.all;
+  if (keep == Logits::all) logits.reserve(static_cast<size_t>(pending()) * vocab);
   std::vector<Row> rows;
   const std::vector<int64_t> lengths(static_cast<size_t>(std::min(decoder_.max_rows(), total - start)),
                                      total);
@@ -106,8 +140,8 @@ void Session::process_pending(Logits keep, const Progress& progress) {
           .rows = rows,
           .lengths = std::span(lengths).first(static_cast<size_t>(count))};
       decoder_.forward(model_->weights(), batch, *cache_);
-      int64_t wanted = keep == Logits::all ? std::min(count, at + count - done_) : 0;
-      if (keep == Logits::last && at + count == total) wanted = 1;
+      if (keep == Logits::last && at + count == total) last = last_logits(count - 1, sampler);
+      const int64_t wanted = keep == Logits::all ? std::min(count, at + count - done_) : 0;
       if (wanted > 0) {
         const size_t before = logits.size();
         logits.resize(before + static_cast<size_t>(wanted) * vocab);
@@ -116,31 +150,37 @@ void Session::process_pending(Logits keep, const Progress& progress) {
       last_row_ = count - 1;
     }
   } catch (...) {
+    largest_.clear();  // the decoder no longer has what logits() would take
     processed_ = cache_->truncate(0, start);
     cancel_ = false;
     throw;
   }
   processed_ = done_ = total;
-  logits_ = std::move(logits);
+  keep_logits(std::move(last));
+}
+
+void Session::keep_logits(LastLogits&& last) {
+  logits_ = std::move(last.all);
+  largest_ = std::move(last.largest);
 }
 
 /// Of the last token, which the decoder still has.
-void Session::repeat_logits() {
-  std::vector<float> logits(static_cast<size_t>(model_->spec().vocab));
+void Session::repeat_logits(const Sampler* sampler) {
   try {
-    decoder_.logits(model_->weights(), last_row_, 1, logits.data());
+    keep_logits(last_logits(last_row_, sampler));
   } catch (...) {
     cancel_ = false;
     throw;
   }
-  logits_ = std::move(logits);
 }
 
-void Session::prefill(Logits keep, const Progress& progress) {
+void Session::prefill(Logits keep, const Progress& progress) { prefill(keep, progress, nullptr); }
+
+void Session::prefill(Logits keep, const Progress& progress, const Sampler* sampler) {
   if (pending() == 0) throw Error(Status::bad_state, "no appended tokens to process");
   const Stopwatch watch;
   const int64_t count = pending();
-  process_pending(keep, progress);
+  process_pending(keep, progress, sampler);
   generating_ = false;  // its next step would sample from logits that may not be there
   stats_.prefill_tokens += count;
   stats_.prefill_seconds += watch.seconds();
@@ -154,9 +194,9 @@ void Session::begin(const GenerationOptions& options, const Progress& progress) 
   finish_ = FinishReason::none;
   generating_ = false;
   sampled_.reset();
-  pending() > 0 ? prefill(Logits::last, progress) : repeat_logits();
-  generation_ = options;
   sampler_.emplace(options.sampler);
+  pending() > 0 ? prefill(Logits::last, progress, &*sampler_) : repeat_logits(&*sampler_);
+  generation_ = options;
   generated_ = 0;
   open_text_stream();
   generating_ = true;
@@ -225,12 +265,15 @@ StepResult Session::step() {
   if (static_cast<int64_t>(history_.size()) >= context_) return finish(FinishReason::context);
   try {
     if (cancel_.exchange(false)) throw Error(Status::cancelled, "cancelled");
-    if (pending() > 0) process_pending(Logits::last, [](int64_t, int64_t, const std::string&) {});
+    if (pending() > 0)
+      process_pending(
+          Logits::last, [](int64_t, int64_t, const std::string&) {}, &*sampler_);
   } catch (const Error& error) {
     if (error.status() == Status::cancelled) finish_ = FinishReason::cancelled;
     throw;
   }
-  if (!sampled_) sampled_ = sampler_->sample(logits_, history_);
+  if (!sampled_)
+    sampled_ = largest_.empty() ? sampler_->sample(logits_, history_) : sampler_->sample(largest_, history_);
   if (generation_.ignore_eos == IgnoreEos::no && model_->ends_text(*sampled_)) {
     return finish(FinishReason::stop);
   }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -55,33 +56,45 @@ class Session {
   int32_t token() const { return token_; }
   FinishReason finish_reason() const { return finish_; }
   /// [rows, vocab] of the last prefill or step; empty if none were kept.
-  std::span<const float> logits() const { return logits_; }
+  std::span<const float> logits() const;
   std::span<const int32_t> history() const { return history_; }
   const SessionStats& stats() const { return stats_; }
   uint64_t cache_bytes() const { return cache_->bytes(); }
 
  private:
-  void process_pending(Logits keep, const Progress& progress);
+  /// What is known of the last token's logits: all of them, or as many of the largest as the sampler wants.
+  struct LastLogits {
+    std::vector<float> all;
+    std::vector<Ranked> largest;
+  };
+
+  /// Where there is a sampler, of the last logits what it wants is enough.
+  void prefill(Logits keep, const Progress& progress, const Sampler* sampler);
+  void process_pending(Logits keep, const Progress& progress, const Sampler* sampler);
+  LastLogits last_logits(int64_t row, const Sampler* sampler);
+  void keep_logits(LastLogits&& last);
   void open_text_stream();
   template <class Write>
   std::string next_text(const Write& write);
   void emit(int32_t token);
   StepResult finish(FinishReason reason);
-  void repeat_logits();
+  void repeat_logits(const Sampler* sampler);
   int64_t pending() const { return static_cast<int64_t>(history_.size()) - done_; }
 
   std::shared_ptr<const Model> model_;
   int64_t context_;
   mutable std::atomic<bool> cancel_{false};
   std::unique_ptr<Stream> stream_;
-  Decoder decoder_;
+  mutable Decoder decoder_;  // logits() may ask it for some
   std::unique_ptr<KvCache> cache_;
   std::vector<int32_t> history_;
   int64_t done_ = 0;       // history_[0 .. done_) has been through the model
   int64_t processed_ = 0;  // and so much of it is in the cache: all, but behind a step that failed on a state
   int64_t marked_ = 0;     // of them, at the last KvCache::mark()
   int64_t last_row_ = 0;   // of the decoder's, the last token of them, while none is pending
-  std::vector<float> logits_;
+  std::vector<Ranked> largest_;  // of the last logits; empty: all of them are in logits_, if any are kept
+  mutable std::mutex logits_mutex_;
+  mutable std::vector<float> logits_;
   SessionStats stats_;
 
   bool generating_ = false;

@@ -127,6 +127,23 @@ TEST(Trace, HasPartsWithTheirWeights) {
   EXPECT_EQ(all[0]["args"]["flops"], 2 * 3 * 12 * 8);
 }
 
+TEST(Trace, HasWhatASamplerAsksFor) {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder / "trace.json";
+  {
+    const auto traced = trace(create_cpu_backend({.threads = 1}), std::make_shared<TraceFile>(path));
+    std::vector<float> x{1, 3, 2, 5, 4, 6};
+    std::vector<Ranked> out(2);
+    traced->create_stream(nullptr)->largest(matrix(x, 2, 3), 1, out);
+    EXPECT_EQ(out[0].column, 1);
+    EXPECT_EQ(out[1].column, 2);
+  }
+  const json all = events(path);
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0]["name"], "largest");
+  EXPECT_EQ(all[0]["args"]["bytes"], 6 * 4);
+}
+
 /// By the definition: every pair of a row and a position that it sees.
 TEST(Trace, CostsOfWindowsAndChunks) {
   const CostModel cost(2);

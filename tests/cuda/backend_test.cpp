@@ -218,6 +218,35 @@ TEST_F(BackendTest, AttendsToWhatIsStored) {
   }
 }
 
+/// One piece of a row, several, so many that those of the second round are several, too; ties, which bf16 has many of.
+TEST_F(BackendTest, Largest) {
+  for (const auto& [rows, cols] : {std::array<int64_t, 2>{2, 1}, {1, 300}, {3, 2048}, {2, 2049}, {1, 9000}}) {
+    Pair x = make(rows, cols, 4);
+    if (cols == 300) {
+      for (size_t i : {200u, 100u}) x.cpu_values[i] = NAN;
+      for (size_t i : {30u, 20u}) x.cpu_values[i] = INFINITY;
+      for (size_t i = 40; i < 60; ++i) x.cpu_values[i] = i % 2 == 0 ? -0.0f : 0.0f;
+      x.cpu_values[299] = -INFINITY;
+      stream_->upload(x.cpu_values.data(), x.gpu);
+    }
+    for (const int64_t count : {int64_t{1}, int64_t{2}, int64_t{50}, int64_t{300}, kMostLargest}) {
+      if (count > cols) continue;
+      std::vector<Ranked> want(static_cast<size_t>(rows * count)), got(want.size());
+      reference_->largest(x.cpu, count, want);
+      stream_->largest(x.gpu, count, got);
+      for (size_t i = 0; i < want.size(); ++i) {
+        ASSERT_EQ(got[i].column, want[i].column) << cols << " columns, place " << i << " of " << count;
+        ASSERT_EQ(std::isnan(got[i].value), std::isnan(want[i].value));
+        if (!std::isnan(want[i].value)) {
+          ASSERT_EQ(got[i].value, want[i].value);
+        }
+      }
+    }
+    EXPECT_THROW(stream_->largest(x.gpu, cols + 1, {}), Error);
+  }
+  stream_->largest({nullptr, 0, 5}, 2, {});
+}
+
 TEST_F(BackendTest, Routes) {
   Pair scores = make(9, 12);
   RouterParams params{.chosen = 3, .renormalize = Renormalize::yes};

@@ -29,6 +29,69 @@ TEST(Sampler, GreedyTakesTheFirstOfEqualBest) {
   EXPECT_EQ(argmax(std::vector<float>{-5, -5}), 0);
 }
 
+/// The largest logits as a backend finds them.
+std::vector<Ranked> largest_of(const std::vector<float>& logits, int64_t count) {
+  const auto backend = create_backend("cpu", {.threads = 1});
+  std::vector<float> row = logits;
+  std::vector<Ranked> out(static_cast<size_t>(count));
+  backend->create_stream(nullptr)->largest(
+      {reinterpret_cast<std::byte*>(row.data()), 1, static_cast<int64_t>(row.size())}, count, out);
+  return out;
+}
+
+/// Ties, tokens of the history among the best, infinities: with every set of options the same tokens, draw by draw.
+TEST(Sampler, TheLargestAreEnough) {
+  Random random(9);
+  std::vector<float> logits(500);
+  for (float& v : logits) v = static_cast<float>(random.below(41)) / 4 - 5;
+  const std::vector<int32_t> history{3, 7, 7, 100, 450, 451, 452, 453, 12};
+  for (size_t i : {7u, 100u, 450u, 200u}) logits[i] = 6;
+  for (const float special : {0.0f, -INFINITY, INFINITY}) {
+    if (special != 0) logits[33] = logits[12] = special;
+    for (double temperature : {0.0, 0.7, 30.0}) {
+      for (int64_t top_k : {1, 2, 40}) {
+        for (double top_p : {1.0, 0.6}) {
+          for (double penalty : {1.0, 1.3, 100.0}) {
+            const SamplerOptions options{.temperature = temperature,
+                                         .top_k = top_k,
+                                         .top_p = top_p,
+                                         .min_p = top_p < 1 ? 0.2 : 0.0,
+                                         .repetition_penalty = penalty,
+                                         .seed = 4};
+            Sampler all(options), some(options);
+            const int64_t enough = some.enough(history);
+            ASSERT_EQ(enough, (temperature == 0 ? 1 : top_k) + (penalty == 1 ? 0 : 8));
+            const std::vector<Ranked> largest = largest_of(logits, enough);
+            for (int i = 0; i < 30; ++i)
+              ASSERT_EQ(some.sample(largest, history), all.sample(logits, history))
+                  << temperature << ' ' << top_k << ' ' << top_p << ' ' << penalty;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Sampler, SaysWhenAllLogitsAreWanted) {
+  const std::vector<int32_t> history{1, 2};
+  EXPECT_EQ(Sampler({.temperature = 1}).enough(history), 0);
+  EXPECT_EQ(Sampler({.temperature = 1, .top_p = 0.5}).enough(history), 0);
+  EXPECT_EQ(Sampler({.repetition_penalty = 0.9}).enough(history), 0);
+  EXPECT_EQ(Sampler({}).enough(history), 1);
+}
+
+TEST(Sampler, TheLargestSayWhatIsNoNumber) {
+  std::vector<float> logits(20, 1.0f);
+  logits[15] = logits[11] = NAN;
+  Sampler sampler({});
+  try {
+    sampler.sample(largest_of(logits, 1), {});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("token 11 is NaN"), std::string::npos) << error.what();
+  }
+}
+
 TEST(Sampler, DrawsFromTheDistribution) {
   const auto s = shares({.temperature = 1, .seed = 7}, kLogits);
   EXPECT_NEAR(s.at(0), 0.5, 0.005);

@@ -67,6 +67,33 @@ TEST(Session, LastLogitsAreTheLastRowOfAll) {
   EXPECT_TRUE(session.logits().empty());
 }
 
+/// A sampler is mostly given a few of a row's logits; who asks gets all of them, as a pass of its own has them.
+TEST(Session, LogitsOfAStepAreThereForWhoAsks) {
+  for (const SamplerOptions& options :
+       {SamplerOptions{}, SamplerOptions{.temperature = 1, .top_k = 5, .repetition_penalty = 1.2},
+        SamplerOptions{.temperature = 1}}) {
+    Session session(sample(), 0);
+    session.append_tokens(story_ids(9));
+    session.begin({.sampler = options}, quiet);
+    for (int64_t tokens : {9, 9, 10, 11}) {  // behind begin(), and behind steps
+      Session other(sample(), 0);
+      other.append_tokens(session.history().first(static_cast<size_t>(tokens)));
+      other.prefill(Logits::last, quiet);
+      const auto of = [](const Session& s) {
+        return std::vector<float>(s.logits().begin(), s.logits().end());
+      };
+      ASSERT_EQ(session.logits().size(), static_cast<size_t>(sample()->spec().vocab));
+      EXPECT_LE(relative_difference(of(session), of(other)), 1e-5) << tokens;
+      EXPECT_EQ(session.step(), StepResult::chunk);
+    }
+    const std::vector<float> before(session.logits().begin(), session.logits().end());
+    session.cancel();
+    EXPECT_EQ(std::vector<float>(session.logits().begin(), session.logits().end()), before);
+    EXPECT_THROW(session.step(), Error);  // the cancel was meant for it
+    EXPECT_EQ(session.step(), StepResult::chunk);
+  }
+}
+
 TEST(Session, ThreadsDoNotChangeABit) {
   const auto ids = story_ids(200);
   const auto one = causal_logits(load_model(source_dir() / "samples/model", 1), ids, 200);
