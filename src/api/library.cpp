@@ -36,7 +36,7 @@ const char* gptq_build_info(void) {
   static char text[256];
   try {
     static const size_t size = cat("libgptq " GPTQ_VERSION_TEXT ", compiler " __VERSION__ ", ",
-                                   create_backend("cpu", {.threads = 1})->description())
+                                   create_cpu_backend({.threads = 1})->description())
                                    .copy(text, sizeof text - 1);
     static_cast<void>(size);
     return text;

@@ -11,6 +11,9 @@ class TracedStream final : public Stream {
  public:
   TracedStream(std::unique_ptr<Stream> stream, std::shared_ptr<TraceFile> file)
       : stream_(std::move(stream)), file_(std::move(file)), cost_(stream_->element_bytes()) {}
+  TracedStream(const TracedStream&) = delete;
+  TracedStream& operator=(const TracedStream&) = delete;
+  ~TracedStream() override { file_->flush(); }
 
   size_t element_bytes() const override { return stream_->element_bytes(); }
   std::unique_ptr<Memory> allocate(size_t bytes) override { return stream_->allocate(bytes); }

@@ -1,6 +1,7 @@
 #include "base/trace_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -20,6 +21,7 @@ namespace gptq {
 namespace {
 
 constexpr size_t kBufferedBytes = 1 << 18;
+constexpr int64_t kBufferedNs = 500'000'000;
 
 /// Numbers of threads in the order in which they are seen: those of the system differ from run to run.
 int64_t thread_number() {
@@ -38,16 +40,23 @@ std::shared_ptr<TraceFile> TraceFile::of_environment() {
   static auto* const file = new std::shared_ptr<TraceFile>;
   const std::lock_guard lock(mutex);
   if (*file) return *file;
-  const char* const path = std::getenv("GPTQ_TRACE");
+  const char* const path = ::secure_getenv("GPTQ_TRACE");
   if (path && *path) *file = std::make_shared<TraceFile>(path);
   return *file;
 }
 
 TraceFile::TraceFile(const fs::path& path)
     : path_(path),
-      file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)),
-      buffer_("[\n") {
-  if (file_.get() < 0) fail_at(path, "write the trace that GPTQ_TRACE asks for", errno);
+      process_(::getpid()),
+      file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644)),
+      buffer_("[\n"),
+      last_write_ns_(now()) {
+  const auto fail = [&](int error) { fail_at(path_, "write the trace that GPTQ_TRACE asks for", error); };
+  if (file_.get() < 0) fail(errno);
+  if (::lseek(file_.get(), 0, SEEK_SET) < 0) fail(errno);
+  if (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) fail(errno == EWOULDBLOCK ? EBUSY : errno);
+  // what is no file, such as /dev/null, has no length
+  if (::ftruncate(file_.get(), 0) != 0 && errno != EINVAL) fail(errno);
 }
 
 TraceFile::~TraceFile() { flush(); }
@@ -70,28 +79,33 @@ void TraceFile::add(std::string_view name, int64_t begin_ns, int64_t end_ns, std
   event.key("args");
   event.json(args);
   event.end_object();
-  const std::string text = event.take();
-  const std::lock_guard lock(mutex_);
-  if (file_.get() < 0) return;
-  buffer_.append(text).append(",\n");
-  if (buffer_.size() >= kBufferedBytes) write_out();
+  const std::string text = event.take().append(",\n");
+  Lock lock(mutex_);
+  if (file_.get() < 0 || ::getpid() != process_) return;
+  buffer_ += text;
+  if (buffer_.size() >= kBufferedBytes || end_ns - last_write_ns_ >= kBufferedNs) write_out(std::move(lock));
 }
 
-void TraceFile::flush() {
-  const std::lock_guard lock(mutex_);
-  write_out();
+void TraceFile::flush() noexcept {
+  Lock lock(mutex_);
+  if (::getpid() == process_) write_out(std::move(lock));
 }
 
-void TraceFile::write_out() {
+void TraceFile::write_out(Lock lock) noexcept {
   if (file_.get() < 0 || buffer_.empty()) return;
+  last_write_ns_ = now();
   try {
     write_all(path_, file_, written_, std::as_bytes(std::span(buffer_)));
     written_ += buffer_.size();
     buffer_.clear();
-  } catch (const Error& error) {
-    log(LogLevel::warning, cat("no more is traced: ", error.what()));
+  } catch (const std::exception& error) {
     file_ = Descriptor();
-    buffer_ = {};
+    buffer_.clear();
+    lock.unlock();  // the host's function may come back here
+    try {
+      log(LogLevel::warning, cat("no more is traced: ", error.what()));
+    } catch (...) {  // no memory for a message
+    }
   }
 }
 

@@ -211,6 +211,11 @@ void Attention::load_queries(const Block& block, int64_t kv_head, float* plain, 
   }
 }
 
+/// Into the cache.
+void fetch(const std::byte* data, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += static_cast<int64_t>(kCacheLine)) __builtin_prefetch(data + i);
+}
+
 /// Kernels::tile with elements of the cache, `stride` of them from row to row, on the right; `ahead` as of tile_f16.
 void Attention::tile(int64_t k, const float* left, const std::byte* right, int64_t stride, float* out,
                      int64_t ldc, int64_t rows, int64_t cols, bool accumulate, int64_t ahead) const {
@@ -218,6 +223,7 @@ void Attention::tile(int64_t k, const float* left, const std::byte* right, int64
     k_.tile_f16(k, left, reinterpret_cast<const uint16_t*>(right), stride, out, ldc, rows, cols, accumulate,
                 ahead);
   } else {
+    if (ahead != 0) fetch(right + ahead, k * stride * static_cast<int64_t>(sizeof(float)));
     k_.tile(k, left, reinterpret_cast<const float*>(right), stride, out, ldc, rows, cols, 1.0f, accumulate);
   }
 }

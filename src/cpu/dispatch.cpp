@@ -11,10 +11,8 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#elif defined(__aarch64__) && defined(__linux__)
+#elif defined(__aarch64__)
 #include <sys/auxv.h>
-#elif defined(__aarch64__) && defined(__APPLE__)
-#include <sys/sysctl.h>
 #endif
 
 namespace gptq::cpu {
@@ -97,24 +95,11 @@ bool hide(std::string_view name, Features& found) {
   return true;
 }
 
-#if defined(__APPLE__)
-bool has(const char* feature) {
-  int value = 0;
-  size_t size = sizeof value;
-  return ::sysctlbyname(feature, &value, &size, nullptr, 0) == 0 && value != 0;
-}
-#endif
-
 Features detect() {
   Features found{.neon = true};
-#if defined(__linux__)
   constexpr unsigned long kDotProd = 1ul << 20, kI8mm = 1ul << 13;  // of AT_HWCAP, of AT_HWCAP2
   found.dotprod = (::getauxval(AT_HWCAP) & kDotProd) != 0;
   found.i8mm = found.dotprod && (::getauxval(AT_HWCAP2) & kI8mm) != 0;
-#elif defined(__APPLE__)
-  found.dotprod = has("hw.optional.arm.FEAT_DotProd");
-  found.i8mm = found.dotprod && has("hw.optional.arm.FEAT_I8MM");
-#endif
   return found;
 }
 #else

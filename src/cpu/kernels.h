@@ -180,7 +180,7 @@ struct Kernels {
   void (*tile)(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
                int64_t cols, float sign, bool accumulate);
   /// The same with B in fp16 and sign 1. What lies `ahead` bytes behind B, and has its shape, is fetched into the cache by the
-  /// way, for the next call; 0: nothing.
+  /// way, for a later call; 0: B itself, which is free.
   void (*tile_f16)(int64_t k, const float* a, const uint16_t* b, int64_t ldb, float* c, int64_t ldc,
                    int64_t rows, int64_t cols, bool accumulate, int64_t ahead);
   Gemm gemm;   // in fp32

@@ -76,11 +76,12 @@ void Sampler::keep_top_p() {
 }
 
 /// A penalty above 1 lets only tokens of the history fall behind others, so that as many more are enough.
-int64_t Sampler::enough(std::span<const int32_t> history) const {
+int64_t Sampler::enough(std::span<const int32_t> history, int64_t limit) const {
   const int64_t k = options_.temperature == 0 ? 1 : options_.top_k;
-  if (k == 0 || options_.repetition_penalty < 1) return 0;
+  if (k == 0 || k > limit || options_.repetition_penalty < 1) return 0;
   if (options_.repetition_penalty == 1) return k;
-  return k + static_cast<int64_t>(distinct(history).size());
+  const int64_t all = k + static_cast<int64_t>(distinct(history).size());
+  return all <= limit ? all : 0;
 }
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {

@@ -26,8 +26,8 @@ class Sampler {
   /// The next token. `history` is what the repetition penalty looks at. Ties go to the smaller id.
   /// Fault::numeric when a logit is NaN.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> history);
-  /// How many of the largest logits say as much as all of them do; 0: there is no such number.
-  int64_t enough(std::span<const int32_t> history) const;
+  /// How many of the largest logits say as much as all of them do; 0: more than `limit`.
+  int64_t enough(std::span<const int32_t> history, int64_t limit) const;
   /// The same token from so many of them, or more, in the order of Stream::largest().
   int32_t sample(std::span<const Ranked> largest, std::span<const int32_t> history);
 

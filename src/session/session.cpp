@@ -83,8 +83,10 @@ void Session::reset() {
 /// Of the row of the last token, what the sampler wants of them, or all.
 Session::LastLogits Session::last_logits(int64_t row, const Sampler* sampler) {
   LastLogits last;
-  const int64_t vocab = model_->spec().vocab, enough = sampler != nullptr ? sampler->enough(history_) : 0;
-  if (enough > 0 && enough <= std::min(vocab - 1, kMostLargest)) {
+  const int64_t vocab = model_->spec().vocab,
+                enough =
+                    sampler != nullptr ? sampler->enough(history_, std::min(vocab - 1, kMostLargest)) : 0;
+  if (enough > 0) {
     last.largest.resize(static_cast<size_t>(enough));
     decoder_.largest_logits(model_->weights(), row, last.largest);
   } else {
@@ -99,13 +101,18 @@ std::span<const float> Session::logits() const {
   const std::lock_guard lock(logits_mutex_);
   if (logits_.empty() && !largest_.empty()) {
     std::vector<float> logits(static_cast<size_t>(model_->spec().vocab));
-    // a cancel is for the next call that has more to do
-    const bool cancelled = cancel_.exchange(false);
-    try {
-      decoder_.logits(model_->weights(), last_row_, 1, logits.data());
-    } catch (...) {
-      if (cancelled) cancel_ = true;
-      throw;
+    // a cancel is for the next call that has more to do: it waits, also if it comes meanwhile
+    bool cancelled = false;
+    for (bool done = false; !done;) {
+      cancelled |= cancel_.exchange(false);
+      try {
+        decoder_.logits(model_->weights(), last_row_, 1, logits.data());
+        done = true;
+      } catch (const Error& error) {
+        if (error.status() == Status::cancelled) continue;
+        if (cancelled) cancel_ = true;
+        throw;
+      }
     }
     if (cancelled) cancel_ = true;
     logits_ = std::move(logits);
@@ -119,6 +126,7 @@ void Session::process_pending(Logits keep, const Progress& progress, const Sampl
   LastLogits last;
   std::vector<float>& logits = last.all;
   if (keep == Logits::all) logits.reserve(static_cast<size_t>(pending()) * vocab);
+  bool overwritten = false;  // what logits() takes from the decoder
   std::vector<Row> rows;
   const std::vector<int64_t> lengths(static_cast<size_t>(std::min(decoder_.max_rows(), total - start)),
                                      total);
@@ -139,6 +147,7 @@ void Session::process_pending(Logits keep, const Progress& progress, const Sampl
           .tokens = std::span(history_).subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
           .rows = rows,
           .lengths = std::span(lengths).first(static_cast<size_t>(count))};
+      overwritten = true;
       decoder_.forward(model_->weights(), batch, *cache_);
       if (keep == Logits::last && at + count == total) last = last_logits(count - 1, sampler);
       const int64_t wanted = keep == Logits::all ? std::min(count, at + count - done_) : 0;
@@ -150,7 +159,7 @@ void Session::process_pending(Logits keep, const Progress& progress, const Sampl
       last_row_ = count - 1;
     }
   } catch (...) {
-    largest_.clear();  // the decoder no longer has what logits() would take
+    if (overwritten) keep_logits({});  // whether somebody asked for them before or not
     processed_ = cache_->truncate(0, start);
     cancel_ = false;
     throw;

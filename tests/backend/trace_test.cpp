@@ -2,6 +2,9 @@
 #include "backend/trace.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -12,6 +15,7 @@
 
 #include "backend/trace_cost.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "support/test_data.h"
 
 namespace gptq {
@@ -203,12 +207,54 @@ TEST(Trace, PlacesThatCannotBeWritten) {
     EXPECT_NE(std::string(error.what()).find(missing.string()), std::string::npos) << error.what();
     EXPECT_NE(std::string(error.what()).find("GPTQ_TRACE"), std::string::npos) << error.what();
   }
+  // a pipe, and a file that another is writing
+  const fs::path pipe = folder / "pipe", busy = folder / "busy";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THROW(TraceFile{pipe}, Error);
+  TraceFile first(busy);
+  first.add("kept", 1, 2, "{}");
+  EXPECT_THROW(TraceFile{busy}, Error);
+  first.flush();
+  EXPECT_EQ(events(busy).size(), 1u);
   // a disk that is full ends the trace, not the work
   const auto full = std::make_shared<TraceFile>("/dev/full");
   const auto plain = create_cpu_backend({.threads = 1});
   EXPECT_EQ(two_steps(*trace(plain, full)), two_steps(*plain));
   full->flush();
   EXPECT_EQ(two_steps(*trace(plain, full)), two_steps(*plain));
+}
+
+TEST(Trace, AWarningThatComesBack) {
+  TraceFile file("/dev/full");
+  set_log_sink(
+      [](void* user_data, int32_t, const char*, int64_t) {
+        auto& traced = *static_cast<TraceFile*>(user_data);
+        traced.add("within", 0, 1, "{}");
+        traced.flush();
+      },
+      &file);
+  file.add("lost", 0, 1, "{}");
+  file.flush();
+  set_log_sink(nullptr, nullptr);
+}
+
+TEST(Trace, ForkedChildrenWriteNothing) {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder / "trace.json";
+  TraceFile file(path);
+  file.add("parent", 0, 1, "{}");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    file.add("child", 0, 1, "{}");
+    file.flush();
+    ::_exit(0);
+  }
+  ASSERT_GT(child, 0);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(test::read_file(path), "");
+  file.add("parent", 1, 2, "{}");
+  file.flush();
+  EXPECT_EQ(events(path).size(), 2u);
 }
 
 }  // namespace

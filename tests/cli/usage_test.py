@@ -153,6 +153,9 @@ class Usage(ToolTest):
             "generate", MODEL, "--prompt", "Once upon", "--max-tokens", "3", env={"GPTQ_TRACE": str(trace)}
         ).stdout
         self.assertEqual(traced, plain)
+        written = trace.read_bytes()
+        self.succeed("--version", env={"GPTQ_TRACE": str(trace)})
+        self.assertEqual(trace.read_bytes(), written)
         table = subprocess.run(
             [sys.executable, ROOT / "tests/bench/trace.py", trace, "--rows", "1"], capture_output=True, text=True, check=True
         ).stdout

@@ -59,7 +59,7 @@ TEST(Sampler, TheLargestAreEnough) {
                                          .repetition_penalty = penalty,
                                          .seed = 4};
             Sampler all(options), some(options);
-            const int64_t enough = some.enough(history);
+            const int64_t enough = some.enough(history, 1024);
             ASSERT_EQ(enough, (temperature == 0 ? 1 : top_k) + (penalty == 1 ? 0 : 8));
             const std::vector<Ranked> largest = largest_of(logits, enough);
             for (int i = 0; i < 30; ++i)
@@ -74,10 +74,13 @@ TEST(Sampler, TheLargestAreEnough) {
 
 TEST(Sampler, SaysWhenAllLogitsAreWanted) {
   const std::vector<int32_t> history{1, 2};
-  EXPECT_EQ(Sampler({.temperature = 1}).enough(history), 0);
-  EXPECT_EQ(Sampler({.temperature = 1, .top_p = 0.5}).enough(history), 0);
-  EXPECT_EQ(Sampler({.repetition_penalty = 0.9}).enough(history), 0);
-  EXPECT_EQ(Sampler({}).enough(history), 1);
+  EXPECT_EQ(Sampler({.temperature = 1}).enough(history, 1024), 0);
+  EXPECT_EQ(Sampler({.temperature = 1, .top_p = 0.5}).enough(history, 1024), 0);
+  EXPECT_EQ(Sampler({.repetition_penalty = 0.9}).enough(history, 1024), 0);
+  EXPECT_EQ(Sampler({}).enough(history, 1024), 1);
+  EXPECT_EQ(Sampler({.temperature = 1, .top_k = 1024}).enough(history, 1024), 1024);
+  EXPECT_EQ(Sampler({.temperature = 1, .top_k = 1025}).enough(history, 1024), 0);
+  EXPECT_EQ(Sampler({.temperature = 1, .top_k = 1024, .repetition_penalty = 1.5}).enough(history, 1024), 0);
 }
 
 TEST(Sampler, TheLargestSayWhatIsNoNumber) {

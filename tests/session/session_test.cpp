@@ -86,11 +86,39 @@ TEST(Session, LogitsOfAStepAreThereForWhoAsks) {
       EXPECT_LE(relative_difference(of(session), of(other)), 1e-5) << tokens;
       EXPECT_EQ(session.step(), StepResult::chunk);
     }
-    const std::vector<float> before(session.logits().begin(), session.logits().end());
+    // but for the token of the last chunk, which the next step asks the model about
+    const std::vector<int32_t> history(session.history().begin(), session.history().end() - 1);
     session.cancel();
-    EXPECT_EQ(std::vector<float>(session.logits().begin(), session.logits().end()), before);
+    const std::vector<float> logits(session.logits().begin(), session.logits().end());
+    Session other(sample(), 0);
+    other.append_tokens(history);
+    other.prefill(Logits::last, quiet);
+    EXPECT_LE(relative_difference(logits, std::vector<float>(other.logits().begin(), other.logits().end())),
+              1e-5);
     EXPECT_THROW(session.step(), Error);  // the cancel was meant for it
     EXPECT_EQ(session.step(), StepResult::chunk);
+  }
+}
+
+/// The same answer whether somebody looked before the failure or not.
+TEST(Session, LogitsOfACallThatFailed) {
+  for (bool looked : {false, true}) {
+    Session session(sample(), 0);
+    session.append_tokens(story_ids(9));
+    session.begin({}, quiet);
+    const size_t row = static_cast<size_t>(sample()->spec().vocab);
+    if (looked) {
+      EXPECT_EQ(session.logits().size(), row);
+    }
+    session.append_tokens(story_ids(3));
+    const auto cancel = [](int64_t, int64_t, const std::string&) {
+      throw Error(Status::cancelled, "by the host");
+    };
+    EXPECT_THROW(session.begin({}, cancel), Error);  // before the model was asked anything
+    EXPECT_EQ(session.logits().size(), row) << looked;
+    session.cancel();  // in the first pass
+    EXPECT_THROW(session.begin({}, quiet), Error);
+    EXPECT_EQ(session.logits().size(), 0u) << looked;
   }
 }
 
