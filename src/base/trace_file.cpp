@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -54,9 +55,11 @@ TraceFile::TraceFile(const fs::path& path)
   const auto fail = [&](int error) { fail_at(path_, "write the trace that GPTQ_TRACE asks for", error); };
   if (file_.get() < 0) fail(errno);
   if (::lseek(file_.get(), 0, SEEK_SET) < 0) fail(errno);
+  struct stat about {};
+  if (::fstat(file_.get(), &about) != 0) fail(errno);
+  if (!S_ISREG(about.st_mode)) return;  // /dev/null
   if (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) fail(errno == EWOULDBLOCK ? EBUSY : errno);
-  // what is no file, such as /dev/null, has no length
-  if (::ftruncate(file_.get(), 0) != 0 && errno != EINVAL) fail(errno);
+  if (::ftruncate(file_.get(), 0) != 0) fail(errno);
 }
 
 TraceFile::~TraceFile() { flush(); }
