@@ -49,12 +49,12 @@ TEST_P(RopeTest, StoresKeysAndValues) {
   const int64_t page = shape.values_at + kKvHeads * kPagePositions * cache_pitch(kValueDim);
   std::vector<Activations> pages;
   for (int i = 0; i < 6; ++i) pages.emplace_back(GetParam(), page);
-  void* table[2 * kMostPages];
-  for (size_t i = 0; i < std::size(table); ++i) table[i] = pages[(i * 5 + 2) % std::size(table)].data();
+  std::vector<void*> table(2 * kMostPages);
+  for (size_t i = 0; i < table.size(); ++i) table[i] = pages[(i * 5 + 2) % table.size()].data();
   CacheView cache = shape;
-  cache.pages = table;
+  cache.pages = table.data();
   cache.most_pages = kMostPages;
-  const Row rows[kCount] = {{1, 0}, {1, 1}, {0, 63}, {0, 64}, {1, 191}};
+  const std::vector<Row> rows{{1, 0}, {1, 1}, {0, 63}, {0, 64}, {1, 191}};
   Random random(5);
   const Angles angles(kCount, 8);
   Activations q(GetParam(), random_floats(random, kCount * kHeads * kKeyDim));
@@ -62,7 +62,7 @@ TEST_P(RopeTest, StoresKeysAndValues) {
   Activations v(GetParam(), random_floats(random, kCount * kKvHeads * kValueDim));
   Activations q0(GetParam(), q.floats()), k0(GetParam(), k.floats());
   const RopeView rope{angles.cos.data(), angles.sin.data(), 8, RopeLayout::half, 2};
-  rope_store(kQueue, GetParam(), rope, rows, kCount, kHeads, q.data(), k.data(), v.data(), cache);
+  rope_store(kQueue, GetParam(), rope, rows.data(), kCount, kHeads, q.data(), k.data(), v.data(), cache);
   rotate(kQueue, GetParam(), rope, q0.data(), kCount, kHeads, kKeyDim);
   rotate(kQueue, GetParam(), rope, k0.data(), kCount, kKvHeads, kKeyDim);
   EXPECT_EQ(q.floats(), q0.floats());
@@ -70,7 +70,7 @@ TEST_P(RopeTest, StoresKeysAndValues) {
   const std::vector<float> keys = k.floats(), values = v.floats();
   const auto expect_stored = [&](Row at, int64_t from, const std::vector<float>& x, int64_t i, int64_t dim) {
     const auto* const stored =
-        static_cast<const uint16_t*>(table[at.sequence * kMostPages + at.position / 64]);
+        static_cast<const uint16_t*>(table[static_cast<size_t>(at.sequence * kMostPages + at.position / 64)]);
     for (int64_t h = 0; h < kKvHeads; ++h) {
       for (int64_t c = 0; c < cache_pitch(dim); ++c) {
         EXPECT_EQ(value_of(GetParam(), stored[from + (h * 64 + at.position % 64) * cache_pitch(dim) + c]),
@@ -79,8 +79,8 @@ TEST_P(RopeTest, StoresKeysAndValues) {
     }
   };
   for (int64_t i = 0; i < kCount; ++i) {
-    expect_stored(rows[i], shape.keys_at, keys, i, kKeyDim);
-    expect_stored(rows[i], shape.values_at, values, i, kValueDim);
+    expect_stored(rows[static_cast<size_t>(i)], shape.keys_at, keys, i, kKeyDim);
+    expect_stored(rows[static_cast<size_t>(i)], shape.values_at, values, i, kValueDim);
   }
   int64_t written = 0;
   for (const Activations& p : pages) {
