@@ -1,19 +1,20 @@
 // How fast the plugin's kernels are on this GPU, as parts of what its memory gives and of what cuBLAS does:
 //   gpu_bench [--quick] [--json FILE]
 // Products are measured as graphs of launches with weights in turn, of more bytes than its caches have; attention through
-// the backend's ops, as models ask for it. Exit code 77 where there is no GPU.
+// the backend's ops, as models ask for it, in layers in turn for the same reason. Exit code 77 where there is no GPU.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "base/random.h"
 #include "base/stopwatch.h"
 #include "base/text.h"
@@ -22,12 +23,16 @@
 #include "cuda/linear_cuda.h"
 #include "cuda/runtime.h"
 #include "read.h"
+#include "report.h"
 
 namespace gptq::cuda {
 namespace {
 
 constexpr int kNoDevice = 77, kRounds = 7;
 constexpr size_t kBeyondCaches = size_t{160} << 20;
+constexpr size_t kWorkspace = size_t{32} << 20;  // what cuBLAS asks for on Hopper
+using Json = nlohmann::ordered_json;
+using test::Report;
 
 void check(cudaError_t error, const char* what) {
   if (error != cudaSuccess) throw Error(Status::device, cat(what, ": ", cudaGetErrorString(error)));
@@ -35,14 +40,27 @@ void check(cudaError_t error, const char* what) {
 
 class Bench {
  public:
-  Bench(bool quick, nlohmann::ordered_json& results)
+  Bench(bool quick, Report& report)
       : quick_(quick),
-        results_(results),
+        report_(report),
         device_(open_device(0)),
         loader_(std::make_shared<Loader>(device_)),
-        queue_(device_->create_queue()) {}
+        queue_(device_->create_queue()),
+        workspace_(device_, kWorkspace),
+        cublas_(workspace_.data(), workspace_.bytes()) {
+    for (uint16_t& x : noise_) x = float_to_bf16(noise());
+  }
 
   void run() {
+    std::printf("on %s\n", device_->description().c_str());
+    report_.set("device", device_->description());
+    report_.set("quick", quick_);
+    report_.set("cublas", cublas_.is_there() ? Json(cublas_.name()) : Json());
+    if (cublas_.is_there()) {
+      std::printf("beside %s\n", cublas_.name());
+    } else {
+      std::printf("no cuBLAS is here to compare with\n");
+    }
     measure_memory();
     for (int64_t size : {4096, 8192}) {
       for (int64_t rows : {1, 2, 4, 8, 16, 32, 64, 128, 512, 4096}) {
@@ -55,9 +73,15 @@ class Bench {
       measure_attention(sequences, length, rows);
   }
 
-  const std::string& device() const { return device_->description(); }
-
  private:
+  float noise() { return static_cast<float>(2 * random_.uniform() - 1); }
+  /// Numbers in bf16 such as models have: of zeros a GPU multiplies more in a second than of others.
+  void fill(const Block& memory) {
+    for (size_t at = 0; at < memory.bytes(); at += noise_.size() * 2)
+      queue_->upload(memory.as<std::byte>() + at, noise_.data(),
+                     std::min(noise_.size() * 2, memory.bytes() - at));
+  }
+
   /// Seconds of one of `count` calls, the median of some rounds of a graph that has all of them.
   double seconds(int count, const std::function<void(int)>& call) {
     const Turn turn(*queue_);
@@ -97,7 +121,7 @@ class Bench {
     const double time =
         seconds(4, [&](int) { read_all(queue_->queue(), memory.data(), bytes, sink.as<uint32_t>()); });
     bandwidth_ = static_cast<double>(bytes) / time;
-    results_.push_back({{"name", "memory read"}, {"bytes_per_second", bandwidth_}});
+    report_.add({{"name", "memory read"}, {"bytes_per_second", bandwidth_}});
     std::printf("memory: %.0f GB/s read\n", bandwidth_ / 1e9);
   }
 
@@ -125,12 +149,12 @@ class Bench {
       } while (linears_.size() * linears_[0]->bytes() < kBeyondCaches);
       while (cublas_.is_there() && dense_.size() * dense_bytes < kBeyondCaches) {
         dense_.emplace_back(device_, dense_bytes);
-        queue_->clear(dense_.back().data(), dense_bytes);
+        fill(dense_.back());
       }
     }
     const size_t bytes = static_cast<size_t>(rows * size) * 2;
     const Block x(device_, bytes), y(device_, bytes), scratch(device_, scratch_of_product(queue_->queue()));
-    queue_->clear(x.data(), bytes);
+    fill(x);
     queue_->clear(scratch.data(), kFlagBytes);
     queue_->wait();
     const auto count = static_cast<int>(std::max<size_t>(linears_.size(), rows > 128 ? 4 : 16));
@@ -144,12 +168,12 @@ class Bench {
     });
     const double moved = static_cast<double>(linears_[0]->bytes()) + 2.0 * static_cast<double>(bytes);
     const double flops = 2.0 * static_cast<double>(rows * size * size) / time;
-    nlohmann::ordered_json result{{"name", "product, int4 g128"},
-                                  {"size", size},
-                                  {"rows", rows},
-                                  {"seconds", time},
-                                  {"part_of_bandwidth", moved / time / bandwidth_},
-                                  {"flops", flops}};
+    Json result{{"name", "product, int4 g128"},
+                {"size", size},
+                {"rows", rows},
+                {"seconds", time},
+                {"part_of_bandwidth", moved / time / bandwidth_},
+                {"flops", flops}};
     std::printf("int4 %ld x %ld, %4ld rows: %8.2f us, %5.1f %% of bandwidth, %6.1f TFLOP/s",
                 static_cast<long>(size), static_cast<long>(size), static_cast<long>(rows), time * 1e6,
                 100 * moved / time / bandwidth_, flops / 1e12);
@@ -169,7 +193,7 @@ class Bench {
       }
     }
     std::printf("\n");
-    results_.push_back(std::move(result));
+    report_.add(std::move(result));
   }
 
   /// `rows` more of each sequence, which has `length` positions then; heads of Llama 2 7B.
@@ -177,8 +201,12 @@ class Bench {
     constexpr int64_t kHeads = 32, kDim = 128;
     const auto backend = create_cuda_backend(device_, {.threads = 1, .compute = Compute::fast});
     const auto stream = backend->create_stream(nullptr);
-    const auto cache = backend->create_cache(
-        {.layers = {{.kv_heads = kHeads, .key_dim = kDim, .value_dim = kDim}}, .sequences = sequences});
+    const size_t layer_bytes = 2 * static_cast<size_t>(sequences) *
+                               static_cast<size_t>(length * kHeads * kDim) * stream->element_bytes();
+    const size_t layers = (kBeyondCaches + layer_bytes - 1) / layer_bytes;
+    const CacheLayer shape{.kv_heads = kHeads, .key_dim = kDim, .value_dim = kDim};
+    const auto cache =
+        backend->create_cache({.layers = std::vector<CacheLayer>(layers, shape), .sequences = sequences});
     const AttentionParams params{
         .heads = kHeads, .kv_heads = kHeads, .key_dim = kDim, .value_dim = kDim, .scale = 0.088f};
     constexpr int64_t kPiece = 2048;
@@ -189,7 +217,11 @@ class Bench {
     const auto of = [&](const std::unique_ptr<Memory>& memory, int64_t n) {
       return Matrix{memory->data(), n, kHeads * kDim};
     };
-    for (const auto* memory : {&q, &k, &v}) stream->clear(of(*memory, most));
+    std::vector<float> numbers(static_cast<size_t>(most * kHeads * kDim));
+    for (const auto* memory : {&q, &k, &v}) {
+      for (float& x : numbers) x = noise();
+      stream->upload(numbers.data(), of(*memory, most));
+    }
     for (int32_t s = 0; s < sequences; ++s) {
       cache->reserve(s, length);
       for (int32_t at = 0; at < length; at += static_cast<int32_t>(kPiece)) {
@@ -197,7 +229,8 @@ class Bench {
         for (int32_t p = at; p < std::min<int32_t>(length, at + static_cast<int32_t>(kPiece)); ++p)
           piece.push_back({s, p});
         const auto n = static_cast<int64_t>(piece.size());
-        stream->rope_store({}, piece, of(q, n), of(k, n), of(v, n), *cache, 0);
+        for (size_t layer = 0; layer < layers; ++layer)
+          stream->rope_store({}, piece, of(q, n), of(k, n), of(v, n), *cache, static_cast<int64_t>(layer));
       }
     }
     std::vector<Row> last;
@@ -211,31 +244,35 @@ class Bench {
     for (int round = 0; round < 4; ++round) {
       stream->download(of(out, 1), one.data());
       const Stopwatch watch;
-      for (int i = 0; i < calls; ++i) stream->attention(params, last, of(q, n), *cache, 0, of(out, n));
+      for (int i = 0; i < calls; ++i)
+        stream->attention(params, last, of(q, n), *cache, i % static_cast<int64_t>(layers), of(out, n));
       stream->download(of(out, 1), one.data());
       best = std::min(best, watch.seconds() / calls);
     }
-    const double moved = 2.0 * 2 * sequences * static_cast<double>(length * kHeads * kDim);
+    const auto moved = static_cast<double>(layer_bytes);
     const double seen = static_cast<double>(n) * (length - (rows - 1) / 2.0);
     const double flops = 4.0 * seen * kHeads * kDim / best;
-    results_.push_back({{"name", "attention"},
-                        {"sequences", sequences},
-                        {"positions", length},
-                        {"rows", rows},
-                        {"seconds", best},
-                        {"part_of_bandwidth", moved / best / bandwidth_},
-                        {"flops", flops}});
+    report_.add({{"name", "attention"},
+                 {"sequences", sequences},
+                 {"positions", length},
+                 {"rows", rows},
+                 {"seconds", best},
+                 {"part_of_bandwidth", moved / best / bandwidth_},
+                 {"flops", flops}});
     std::printf(
         "attention, %2d x %5d positions, %3d rows each: %8.2f us, %5.1f %% of bandwidth, %6.1f TFLOP/s\n",
         sequences, length, rows, best * 1e6, 100 * moved / best / bandwidth_, flops / 1e12);
   }
 
   bool quick_;
-  nlohmann::ordered_json& results_;
+  Report& report_;
   std::shared_ptr<Device> device_;
   std::shared_ptr<Loader> loader_;
   std::unique_ptr<DeviceQueue> queue_;
+  Block workspace_;
   Cublas cublas_;
+  Random random_{5};
+  std::vector<uint16_t> noise_ = std::vector<uint16_t>(size_t{2} << 20);
   double bandwidth_ = 1;
   int64_t size_ = 0;
   std::vector<std::unique_ptr<CudaLinear>> linears_;
@@ -245,6 +282,7 @@ class Bench {
 }  // namespace
 
 int run_bench(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // what is said is there, also if time runs out
   bool quick = false;
   std::string json;
   for (int i = 1; i < argc; ++i) {
@@ -263,24 +301,13 @@ int run_bench(int argc, char** argv) {
     std::fprintf(stderr, "no GPU to measure: %s\n", error.what());
     return kNoDevice;
   }
-  nlohmann::ordered_json results = nlohmann::ordered_json::array(), all;
   try {
-    Bench bench(quick, results);
-    std::printf("on %s\n", bench.device().c_str());
-    all["device"] = bench.device();
-    bench.run();
+    Report report(json);
+    Bench(quick, report).run();
+    report.complete();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gpu_bench: %s\n", error.what());
     return 1;
-  }
-  all["results"] = std::move(results);
-  if (!json.empty()) {
-    std::ofstream out(json);
-    out << all.dump(2) << '\n';
-    if (!out.flush()) {
-      std::fprintf(stderr, "gpu_bench: can't write %s\n", json.c_str());
-      return 1;
-    }
   }
   return 0;
 }

@@ -17,10 +17,13 @@
 #include <string>
 #include <vector>
 
+#include "report.h"
+
 namespace {
 
 constexpr int kNoDevice = 77;
 using Json = nlohmann::ordered_json;
+using gptq::test::Report;
 
 struct Shape {
   const char* name;
@@ -133,7 +136,7 @@ std::vector<int32_t> tokens_of(const Shape& shape, int64_t count, uint64_t seed)
   return ids;
 }
 
-void quantize(const Arguments& a, const std::string& model, const std::string& output, Json& results) {
+void quantize(const Arguments& a, const std::string& model, const std::string& output, Report& report) {
   gptq_options* options = nullptr;
   gptq_quantizer* quantizer = nullptr;
   check(gptq_options_create(&options), "options");
@@ -151,20 +154,19 @@ void quantize(const Arguments& a, const std::string& model, const std::string& o
   const double seconds = now() - begin;
   gptq_quantizer_free(quantizer);
   gptq_options_free(options);
-  results.push_back(
-      {{"name", "quantize"}, {"samples", a.samples}, {"length", a.length}, {"seconds", seconds}});
+  report.add({{"name", "quantize"}, {"samples", a.samples}, {"length", a.length}, {"seconds", seconds}});
   std::printf("quantized by %ld x %ld tokens in %.1f s\n", static_cast<long>(a.samples),
               static_cast<long>(a.length), seconds);
 }
 
-void generate(const Arguments& a, const std::string& folder, Json& results) {
+void generate(const Arguments& a, const std::string& folder, Report& report) {
   gptq_options* options = nullptr;
   gptq_model* model = nullptr;
   check(gptq_options_create(&options), "options");
   check(gptq_options_set_string(options, GPTQ_KEY_DEVICE, a.device.c_str()), "device");
   const double begin = now();
   check(gptq_model_load(folder.c_str(), options, &model), "the quantized model");
-  results.push_back({{"name", "load"}, {"seconds", now() - begin}});
+  report.add({{"name", "load"}, {"seconds", now() - begin}});
   const int64_t tokens = std::min<int64_t>(256, a.shape->context / 4);
   for (const int64_t prompt : {a.shape->context / 32, a.shape->context / 2}) {
     double prefill = 1e30, decode = 1e30;
@@ -187,10 +189,10 @@ void generate(const Arguments& a, const std::string& folder, Json& results) {
       gptq_options_free(generation);
       gptq_session_free(session);
     }
-    results.push_back({{"name", "prefill"},
-                       {"tokens", prompt},
-                       {"tokens_per_second", static_cast<double>(prompt) / prefill}});
-    results.push_back({{"name", "decode"}, {"behind", prompt}, {"tokens_per_second", 1 / decode}});
+    report.add({{"name", "prefill"},
+                {"tokens", prompt},
+                {"tokens_per_second", static_cast<double>(prompt) / prefill}});
+    report.add({{"name", "decode"}, {"behind", prompt}, {"tokens_per_second", 1 / decode}});
     std::printf("behind %ld tokens: prefill %.0f tokens/s, decode %.1f tokens/s\n", static_cast<long>(prompt),
                 static_cast<double>(prompt) / prefill, 1 / decode);
   }
@@ -241,33 +243,27 @@ int run(const Arguments& a) {
     std::fprintf(stderr, "gpu_pipeline: %s is there already\n", a.folder.c_str());
     return 2;
   }
-  Json all{{"shape", a.shape->name}}, results = Json::array();
   int code = 0;
   try {
+    Report report(a.json);
+    report.set("shape", a.shape->name);
     write_model(*a.shape, folder / "model");
-    quantize(a, (folder / "model").string(), (folder / "quantized").string(), results);
-    generate(a, (folder / "quantized").string(), results);
+    quantize(a, (folder / "model").string(), (folder / "quantized").string(), report);
+    generate(a, (folder / "quantized").string(), report);
+    report.complete();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gpu_pipeline: %s\n", error.what());
     code = 1;
   }
   std::error_code ignored;
   std::filesystem::remove_all(folder, ignored);
-  all["results"] = results;
-  if (!a.json.empty()) {
-    std::ofstream out(a.json);
-    out << all.dump(2) << '\n';
-    if (!out.flush()) {
-      std::fprintf(stderr, "gpu_pipeline: can't write %s\n", a.json.c_str());
-      code = 1;
-    }
-  }
   return code;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // what is said is there, also if time runs out
   try {
     return run(arguments_of(argc, argv));
   } catch (const std::exception& error) {
