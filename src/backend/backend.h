@@ -162,6 +162,13 @@ struct AttentionParams {
       nullptr;  // [heads] a score that takes part in the softmax and has no value; null: none
   SlopeKind slope_kind = SlopeKind::relative;
   float slope_factor = 1.0f;
+
+  /// The first position that `position` sees.
+  int64_t first_seen(int64_t position) const {
+    const int64_t in_window = window > 0 ? position - window + 1 : 0;
+    const int64_t in_chunk = chunk > 0 ? position / chunk * chunk : 0;
+    return in_window > in_chunk ? in_window : in_chunk;
+  }
 };
 
 /// The gated delta rule (arXiv 2412.06464) behind a short convolution. For each row, c running over the channels, those of

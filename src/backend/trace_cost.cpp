@@ -11,14 +11,6 @@ uint64_t product(std::initializer_list<int64_t> factors) {
   return all;
 }
 
-/// The first position that p sees.
-int64_t first_seen(const AttentionParams& params, int64_t p) {
-  int64_t first = 0;
-  if (params.window > 0) first = std::max(first, p - params.window + 1);
-  if (params.chunk > 0) first = std::max(first, p / params.chunk * params.chunk);
-  return first;
-}
-
 /// Calls visit(rows) for each run of rows that belong to one sequence.
 template <class Visit>
 void for_each_sequence(std::span<const Row> rows, Visit visit) {
@@ -78,7 +70,7 @@ OpCost CostModel::attention(const AttentionParams& params, std::span<const Row> 
   for_each_sequence(rows, [&](std::span<const Row> sequence) {
     int64_t first = sequence.front().position, last = 0;
     for (const Row& row : sequence) {
-      const int64_t seen = first_seen(params, row.position);
+      const int64_t seen = params.first_seen(row.position);
       cost.flops += 2 * product({row.position + 1 - seen, params.heads, dims});
       first = std::min(first, seen);
       last = std::max<int64_t>(last, row.position);

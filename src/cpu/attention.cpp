@@ -113,9 +113,7 @@ class Attention {
 
 Range Attention::seen_by(int64_t row) const {
   const int64_t position = rows_[static_cast<size_t>(row)].position;
-  int64_t first = p_.window > 0 ? std::max<int64_t>(0, position - p_.window + 1) : 0;
-  if (p_.chunk > 0) first = std::max(first, position / p_.chunk * p_.chunk);
-  return {first, position + 1};
+  return {p_.first_seen(position), position + 1};
 }
 
 void Attention::make_blocks() {
