@@ -20,18 +20,20 @@ namespace {
 
 #if defined(__x86_64__)
 struct Features {
-  bool avx2 = false, avx_vnni = false, avx512 = false, avx512_vnni = false, amx = false;
+  bool avx2 = false, avx_vnni = false, avx512 = false, avx512_vnni = false, avx512_bf16 = false, amx = false;
 };
-constexpr const char* kMaskNames = "avx2, avx512, vnni and amx";
+constexpr const char* kMaskNames = "avx2, avx512, vnni, bf16 and amx";
 
 /// Takes what is known by a name of GPTQ_CPU_MASK out of `found`, and what needs it. False: nothing is.
 bool hide(std::string_view name, Features& found) {
   if (name == "avx2") {
     found = {};
   } else if (name == "avx512") {
-    found.avx512 = found.avx512_vnni = found.amx = false;
+    found.avx512 = found.avx512_vnni = found.avx512_bf16 = found.amx = false;
   } else if (name == "vnni") {
-    found.avx_vnni = found.avx512_vnni = found.amx = false;
+    found.avx_vnni = found.avx512_vnni = found.avx512_bf16 = found.amx = false;
+  } else if (name == "bf16") {
+    found.avx512_bf16 = found.amx = false;
   } else if (name == "amx") {
     found.amx = false;
   } else {
@@ -73,7 +75,8 @@ Features detect() {
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0) return found;
   constexpr unsigned kAvxVnni = 1u << 4, kAvx512Bf16 = 1u << 5;  // of eax
   found.avx_vnni = found.avx2 && (a & kAvxVnni) != 0;
-  found.amx = tiles && found.avx512_vnni && (a & kAvx512Bf16) != 0;
+  found.avx512_bf16 = found.avx512_vnni && (a & kAvx512Bf16) != 0;
+  found.amx = tiles && found.avx512_bf16;
   return found;
 }
 #elif defined(__aarch64__)
@@ -157,6 +160,12 @@ const Kernels& kernels_avx512_vnni() {
   return once;
 }
 
+const Kernels& kernels_avx512_bf16() {
+  static const Kernels once =
+      variant("avx512_bf16", kernels_avx512(), kRoundedAvx512Vnni, gemms_avx512_bf16());
+  return once;
+}
+
 const Kernels& kernels_amx() {
   static const RoundedKernels rounded = rounded_amx();
   static const Kernels once = variant("amx", kernels_avx512(), rounded, gemms_amx());
@@ -195,6 +204,7 @@ int available_kernels(const Kernels* (&sets)[kMaxKernelSets]) {
   if (features().avx_vnni) sets[count++] = &kernels_avx_vnni();
   if (features().avx512) sets[count++] = &kernels_avx512();
   if (features().avx512_vnni) sets[count++] = &kernels_avx512_vnni();
+  if (features().avx512_bf16) sets[count++] = &kernels_avx512_bf16();
   if (features().amx) sets[count++] = &kernels_amx();
 #elif defined(__aarch64__)
   if (features().neon) sets[count++] = &kernels_neon();

@@ -169,7 +169,7 @@ struct DeltaStep {
 };
 
 struct Kernels {
-  /// "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "amx", "neon", "neon_dotprod", "neon_i8mm"
+  /// "scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx", "neon", "neon_dotprod", "neon_i8mm"
   const char* name;
 
   /// Rows of a tile, at most kMaxTileRows.
@@ -242,6 +242,7 @@ const Kernels& kernels_ref();
 extern const RoundedKernels kRoundedAvx2, kRoundedAvxVnni, kRoundedAvx512, kRoundedAvx512Vnni;
 const Kernels& kernels_avx2();    // AVX2, FMA, F16C
 const Kernels& kernels_avx512();  // AVX-512 F, BW, VL, DQ besides
+Gemms gemms_avx512_bf16();        // AVX-512 BF16: with the kernels of kernels_avx512()
 Gemms gemms_amx();  // AMX tiles of bf16, AVX-512 BF16 besides: with the kernels of kernels_avx512()
 RoundedKernels rounded_amx();  // AMX tiles of int8, AVX-512 VNNI besides
 #elif defined(__aarch64__)
@@ -253,14 +254,14 @@ const Kernels& kernels_neon();
 
 /// The fastest set that this CPU and operating system allow. Sets named in the environment variable GPTQ_CPU_MASK
 /// ("avx512", "amx,avx2") are hidden, and with a set those that need it; "vnni" hides avx_vnni and avx512_vnni, and so
-/// AMX; "neon" hides all that arm64 has, "dotprod" neon_dotprod and neon_i8mm, "i8mm" the latter. It is read once.
+/// what is named next; "bf16" avx512_bf16, and so AMX; "neon" hides all that arm64 has, "dotprod" neon_dotprod and neon_i8mm, "i8mm" the latter. It is read once.
 const Kernels& best_kernels();
 
 /// Says by the log what in GPTQ_CPU_MASK is the name of no set.
 void warn_of_unknown_mask();
 
 /// Every set that best_kernels() chooses from, slowest first; returns how many.
-constexpr int kMaxKernelSets = 6;
+constexpr int kMaxKernelSets = 7;
 int available_kernels(const Kernels* (&sets)[kMaxKernelSets]);
 
 }  // namespace gptq::cpu

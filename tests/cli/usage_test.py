@@ -142,7 +142,7 @@ class Usage(ToolTest):
             said = self.succeed("info", MODEL, env={"GPTQ_CPU_MASK": mask}).stderr
             if unknown:
                 self.assertIn(f"gptq: warning: GPTQ_CPU_MASK names '{unknown}'", said)
-                self.assertIn("known are avx2, avx512, vnni and amx", said)
+                self.assertIn("known are avx2, avx512, vnni, bf16 and amx", said)
             else:
                 self.assertEqual(said, "")
 

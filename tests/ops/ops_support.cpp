@@ -32,8 +32,7 @@ std::vector<const cpu::Kernels*> kernel_sets() {
   const int count = cpu::available_kernels(available);
   std::vector<const cpu::Kernels*> sets(available, available + count);
 #if defined(__x86_64__)
-  const bool vnni = std::string_view(sets.back()->name) == "avx512_vnni";
-  if (vnni && __builtin_cpu_supports("avx512bf16")) sets.push_back(&emulated_amx());
+  if (std::string_view(sets.back()->name) == "avx512_bf16") sets.push_back(&emulated_amx());
 #endif
   return sets;
 }
