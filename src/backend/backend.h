@@ -296,7 +296,8 @@ class Stream {
 enum class Compute : uint8_t {
   exact,  // fp32 activations and accumulation
   fast,   // for running models: whatever the backend finds fastest within its stated error
-  calibration,  // for quantizing them: as fast, but products near enough to exact ones for the weights to show no trace
+  calibration,  // for quantizing them: as fast, but products near enough to exact ones for weights of 8 bits to show no trace
+  coarse_calibration,  // likewise for weights of up to 4 bits: both sides of products may be rounded to bf16
 };
 
 class Backend {

@@ -118,8 +118,10 @@ void CpuStream::retarget(const Factor& factor, const Drifts& drifts, const Drift
     if (residual != nullptr) {
       add_rows(*this, *residual, first_row + r, count, order, static_cast<float>(parts.residual), b.data());
     }
-    tiled_product(*this, gemms().sums, b.data(), count, cols, cols, nullptr, a.data(), transposed_panels(u));
-    tiled_product(*this, gemms().sums, a.data(), count, cols, cols, nullptr, b.data(), upper_panels(u));
+    triangle_product(*this, gemms().sums, b.data(), count, cols, TiledZeros::above, a.data(),
+                     transposed_panels(u));
+    triangle_product(*this, gemms().sums, a.data(), count, cols, TiledZeros::below, b.data(),
+                     upper_panels(u));
     kernels().axpy(1.0f, b.data(), count * cols, w);
   }
 }
@@ -137,13 +139,13 @@ void CpuStream::spread_drift(Factor& factor, const Drift& drift, std::span<const
           sums.at(order[static_cast<size_t>(i)], order[static_cast<size_t>(j)]);
     }
   }
-  tiled_product(*this, gemms().usual, ordered.data(), size, size, size, nullptr, product.data(),
-                transposed_panels(into.u()));
+  triangle_product(*this, gemms().usual, ordered.data(), size, size, TiledZeros::above, product.data(),
+                   transposed_panels(into.u()));
   for (int64_t i = 0; i < size; ++i) {  // triu(., 1)
     std::fill_n(product.begin() + i * size, i + 1, 0.0f);
   }
-  tiled_product(*this, gemms().usual, product.data(), size, size, size, nullptr, ordered.data(),
-                upper_panels(into.u()));
+  triangle_product(*this, gemms().usual, product.data(), size, size, TiledZeros::below, ordered.data(),
+                   upper_panels(into.u()));
   UpperPanels p(size);
   for (int64_t i = 0; i < size; ++i) {
     for (int64_t j = i + 1; j < size; ++j)

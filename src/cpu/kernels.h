@@ -254,7 +254,8 @@ const Kernels& kernels_neon();
 
 /// The fastest set that this CPU and operating system allow. Sets named in the environment variable GPTQ_CPU_MASK
 /// ("avx512", "amx,avx2") are hidden, and with a set those that need it; "vnni" hides avx_vnni and avx512_vnni, and so
-/// what is named next; "bf16" avx512_bf16, and so AMX; "neon" hides all that arm64 has, "dotprod" neon_dotprod and neon_i8mm, "i8mm" the latter. It is read once.
+/// avx512_bf16, which "bf16" names, and AMX; "neon" hides all that arm64 has, "dotprod" neon_dotprod and neon_i8mm, "i8mm"
+/// the latter. It is read once.
 const Kernels& best_kernels();
 
 /// Says by the log what in GPTQ_CPU_MASK is the name of no set.

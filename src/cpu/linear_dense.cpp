@@ -45,8 +45,7 @@ class DenseLinear final : public CpuLinear {
     if (x.rows <= kFewRows || in_features() == 0) return by_rows(stream, x, y);
     const Kernels& kernels = stream.kernels();
     const int64_t stride = in_features();
-    const Gemm& gemm = type_ == Dense::bf16 ? stream.gemms().bf16 : stream.gemms().usual;
-    tiled_product(stream, gemm, row(x, 0), x.rows, stride, out_features(), bias(), row(y, 0),
+    tiled_product(stream, stream.gemm_of(type_), row(x, 0), x.rows, stride, out_features(), bias(), row(y, 0),
                   [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* panel) {
                     kernels.pack(type_, at(col, k), stride, cols, depth, panel, kTileCols);
                   });

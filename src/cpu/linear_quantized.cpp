@@ -225,7 +225,7 @@ void QuantizedLinear::apply(CpuStream& stream, Matrix x, Matrix y) const {
     return;
   }
   const Kernels& kernels = stream.kernels();
-  tiled_product(stream, stream.gemms().usual, in, x.rows, padded(), outputs_, bias(), row(y, 0),
+  tiled_product(stream, stream.gemm_of(Dense::f32), in, x.rows, padded(), outputs_, bias(), row(y, 0),
                 [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* out) {
                   for (int64_t c = 0; c < cols; c += kPanel) {
                     kernels.unpack(panel((col + c) / kPanel), k, depth, out + c, kTileCols);

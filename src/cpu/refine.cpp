@@ -272,11 +272,15 @@ class Refinement {
         code(r + l, b.begin + j) = static_cast<uint8_t>(x.codes[j * kLanes + l]);
     }
     for (size_t group = first; group < last; ++group) refit_small(b, groups_[group], r, lanes, x);
-    for (int64_t l = 0; l < lanes; ++l) {
-      float *row = residual(r + l) + b.place, *less = less_.data() + at + l * stride_;
-      for (int64_t j = 0; j < b.room; ++j) {
-        row[j] -= x.change[j * kLanes + l];
-        less[j] = -x.change[j * kLanes + l];
+    for (int64_t j = 0; j < b.room; j += kTileCols) {
+      float change[kLanes * kTileCols];  // as rows
+      stream_.kernels().pack(Dense::f32, x.change + j * kLanes, kLanes, kTileCols, kLanes, change, kTileCols);
+      for (int64_t l = 0; l < lanes; ++l) {
+        float *row = residual(r + l) + b.place + j, *less = less_.data() + at + l * stride_ + j;
+        for (int64_t i = 0; i < kTileCols; ++i) {
+          row[i] -= change[l * kTileCols + i];
+          less[i] = -change[l * kTileCols + i];
+        }
       }
     }
   }
@@ -413,18 +417,23 @@ class Refinement {
     find_residual(blocks);
   }
 
+  /// R H R^T / 2 by the half of H above its diagonal blocks, and these: H is symmetric.
   void find_loss() {
     find_residual(blocks_);
     double* const loss = problem_.row_loss + first_row_;
     std::fill(loss, loss + rows_, 0.0);
-    for (const Columns& s : spans_) {
-      multiply_residual(s);
+    const auto add = [&](const Columns& b, const Columns& from, double factor) {
+      multiply(residual_.data() + from.place, h_.places(), from, b, product_.data(), TiledStart::zero);
       each_row([&](int64_t r) {
-        const float *row = residual(r) + s.place, *g = product_.data() + r * stride_;
+        const float *row = residual(r) + b.place, *g = product_.data() + r * stride_;
         double sum = 0;
-        for (int64_t i = 0; i < s.room; ++i) sum += double{row[i]} * g[i];
-        loss[r] += sum / 2;
+        for (int64_t i = 0; i < b.room; ++i) sum += double{row[i]} * g[i];
+        loss[r] += factor * sum;
       });
+    };
+    for (const Columns& s : spans_) {
+      if (s.place > 0) add(s, {0, s.begin, 0, s.place}, 1);
+      add(s, s, 0.5);
     }
   }
 

@@ -93,6 +93,11 @@ class CpuStream final : public Stream {
   // For the files that define ops
   const Kernels& kernels() const { return runtime_->kernels; }
   const Gemms& gemms() const { return runtime_->gemms; }
+  /// For products of many rows with weights of that type.
+  const Gemm& gemm_of(Dense type) const {
+    if (runtime_->compute == Compute::coarse_calibration) return gemms().sums;
+    return type == Dense::bf16 ? gemms().bf16 : gemms().usual;
+  }
   /// Whether products with weights of few bits may take inputs rounded to 8 bits.
   bool rounds_inputs() const { return runtime_->compute == Compute::fast; }
   Scratch& scratch() { return scratch_; }

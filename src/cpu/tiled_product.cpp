@@ -42,6 +42,7 @@ struct TiledProduct {
   TiledStart start;
   const float* bias;
   const RightPanel& right;
+  TiledZeros zeros;
   int64_t inputs = all.inputs, outputs = all.outputs;
 
   void band(int64_t first, int64_t rows) const {
@@ -94,33 +95,45 @@ struct TiledProduct {
       for (int64_t p = panels.begin; p < panels.end; ++p) {
         stream.check_cancel();
         const int64_t col = p * kTileCols, cols = std::min(kTileCols, outputs - col);
+        if (zeros == TiledZeros::above && k + depth <= col) continue;
+        if (zeros == TiledZeros::below && k >= col + cols) continue;
+        const int64_t first_step = zeros == TiledZeros::above ? col / gemm.inputs * gemm.inputs : 0;
         gemm.multiply(depth, packed.tile(rows.begin, k, depth), gemm.left_floats(depth),
                       right(col, cols, k, depth, scratch), y + rows.begin * all.y_stride + col, all.y_stride,
-                      rows.end - rows.begin, cols, k > 0 || start != TiledStart::zero);
+                      rows.end - rows.begin, cols, k > first_step || start != TiledStart::zero);
       }
     }
   }
 };
 
 void multiply(CpuStream& stream, const Gemm& gemm, const TiledRows& operands, TiledStart start,
-              const float* bias, const RightPanel& right) {
-  const TiledProduct product{stream, gemm, operands, start, bias, right};
+              const float* bias, const RightPanel& right, TiledZeros zeros = TiledZeros::none) {
+  const TiledProduct product{stream, gemm, operands, start, bias, right, zeros};
   const int64_t rows = operands.rows, bands = (rows + kBandRows - 1) / kBandRows;
   const int64_t band_rows = round_up((rows + bands - 1) / std::max<int64_t>(bands, 1), gemm.rows);
   for (int64_t r = 0; r < rows; r += band_rows) product.band(r, std::min(band_rows, rows - r));
+}
+
+RightPanel packed_by(const Gemm& gemm, const FillPanel& fill) {
+  return [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* scratch) {
+    fill(col, cols, k, depth, scratch);
+    if (gemm.right == nullptr) return scratch;
+    gemm.right(scratch, depth, scratch + panel_floats(gemm));
+    return scratch + panel_floats(gemm);
+  };
 }
 
 }  // namespace
 
 void tiled_product(CpuStream& stream, const Gemm& gemm, const TiledRows& operands, TiledStart start,
                    const float* bias, const FillPanel& fill) {
-  multiply(stream, gemm, operands, start, bias,
-           [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* scratch) {
-             fill(col, cols, k, depth, scratch);
-             if (gemm.right == nullptr) return scratch;
-             gemm.right(scratch, depth, scratch + panel_floats(gemm));
-             return scratch + panel_floats(gemm);
-           });
+  multiply(stream, gemm, operands, start, bias, packed_by(gemm, fill));
+}
+
+void triangle_product(CpuStream& stream, const Gemm& gemm, const float* x, int64_t rows, int64_t size,
+                      TiledZeros zeros, float* y, const FillPanel& fill) {
+  multiply(stream, gemm, {x, size, y, size, rows, size, size}, TiledStart::zero, nullptr,
+           packed_by(gemm, fill), zeros);
 }
 
 PackedRight::PackedRight(CpuStream& stream, const Gemm& gemm, int64_t inputs, int64_t outputs,

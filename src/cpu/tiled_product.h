@@ -22,6 +22,9 @@ struct TiledRows {
 
 enum class TiledStart : uint8_t { zero, bias, y };  // what is added to
 
+/// Where W^T [inputs, outputs] is known to be zero: nowhere, or, being square, on one side of its diagonal.
+enum class TiledZeros : uint8_t { none, below, above };
+
 /// y = x W^T + start for many rows; `bias` [outputs] counts for TiledStart::bias.
 void tiled_product(CpuStream& stream, const Gemm& gemm, const TiledRows& operands, TiledStart start,
                    const float* bias, const FillPanel& fill);
@@ -32,6 +35,10 @@ inline void tiled_product(CpuStream& stream, const Gemm& gemm, const float* x, i
   tiled_product(stream, gemm, {x, inputs, y, outputs, rows, inputs, outputs},
                 bias != nullptr ? TiledStart::bias : TiledStart::zero, bias, fill);
 }
+
+/// y [rows, size] = x W^T for a triangle W^T [size, size].
+void triangle_product(CpuStream& stream, const Gemm& gemm, const float* x, int64_t rows, int64_t size,
+                      TiledZeros zeros, float* y, const FillPanel& fill);
 
 /// W^T packed once, for what is multiplied by it again and again: [panel][inputs][kTileCols] in the form of the Gemm.
 class PackedRight {

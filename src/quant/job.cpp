@@ -36,6 +36,12 @@ ModulePlan make_plan(const Loader& loader, QuantOptions& options) {
   return ModulePlan(loader, options);
 }
 
+/// What codes of few bits leave out hides what rounded products do.
+Compute compute_for(Compute wanted, const ModulePlan& plan) {
+  if (wanted == Compute::exact) return Compute::exact;
+  return plan.least_bits() <= 4 ? Compute::coarse_calibration : Compute::calibration;
+}
+
 }  // namespace
 
 Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& model,
@@ -53,9 +59,8 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
     throw Error(Status::invalid_argument, cat("option 'calibration_length' is ", options_.calibration_length,
                                               ", but the model's context is ", context));
   }
-  const bool fast = model.backend.compute == Compute::fast;
-  backend_ = create_backend(model.device, {.threads = model.backend.threads,
-                                           .compute = fast ? Compute::calibration : Compute::exact});
+  backend_ = create_backend(
+      model.device, {.threads = model.backend.threads, .compute = compute_for(model.backend.compute, plan_)});
   options_.named.emplace_back("device", backend_->description());  // its arithmetic decides the bytes, too
   work_.emplace(loader_, target, options_);
   seconds_ = work_->seconds();

@@ -107,4 +107,9 @@ const SolverOptions* ModulePlan::find(const std::string& module) const {
   return found == solved_.end() ? nullptr : &found->second;
 }
 
+int ModulePlan::least_bits() const {
+  const auto fewer = [](const auto& a, const auto& b) { return a.second.bits < b.second.bits; };
+  return std::min_element(solved_.begin(), solved_.end(), fewer)->second.bits;
+}
+
 }  // namespace gptq

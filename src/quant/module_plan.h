@@ -26,6 +26,8 @@ class ModulePlan {
   /// Null for a module that stays as it is.
   const SolverOptions* find(const std::string& module) const;
   int64_t size() const { return static_cast<int64_t>(solved_.size()); }
+  /// Of the module that has the fewest.
+  int least_bits() const;
   /// What a user should know of the overrides.
   const std::vector<std::string>& warnings() const { return warnings_; }
 

@@ -69,6 +69,7 @@ TEST(ModulePlan, SkipsAndWarns) {
   EXPECT_EQ(plan.find("model.layers.0.self_attn.q_proj"), nullptr);
   EXPECT_EQ(plan.find("model.layers.1.self_attn.q_proj")->bits, 3);
   EXPECT_EQ(plan.find("model.layers.1.self_attn.v_proj")->bits, 4);
+  EXPECT_EQ(plan.least_bits(), 3);
   EXPECT_EQ(plan.find("model.embed_tokens"), nullptr);
   EXPECT_EQ(plan.warnings(), std::vector<std::string>{"dynamic: '.*k_prj' matches no module"});
   for (const char* refused : {R"({"-:.*":{}})", R"({"a(":{}})"}) {
