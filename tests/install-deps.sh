@@ -4,7 +4,7 @@
 set -eu
 
 build="cmake ninja-build g++ pkg-config nlohmann-json3-dev libpcre2-dev libutf8proc-dev libcli11-dev"
-tests="libgtest-dev gcc clang libclang-rt-14-dev clang-format ccache python3 binutils git junit4"
+tests="libgtest-dev libbenchmark-dev gcc clang libclang-rt-14-dev clang-format ccache python3 binutils git junit4"
 # COMMAND:PACKAGE, wanted where there is no such command: toolchains may have come from elsewhere
 commands="go:golang-go cargo:cargo rustc:rustc mcs:mono-mcs mono:mono-runtime javac:default-jdk-headless mvn:maven
   swig:swig doxygen:doxygen abidiff:abigail-tools lintian:lintian dpkg-gensymbols:dpkg-dev groff:groff-base

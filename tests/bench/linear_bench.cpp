@@ -1,103 +1,29 @@
-// Speed of linear layers on the CPU, next to what the machine can do in the same run: multiply-adds of registers for
-// many rows, reads of memory for one row.
-// usage: linear_bench [threads [exact|fast]]
-// With one thread the clock counts the CPU time of that thread, so that a busy machine disturbs less.
-#include <time.h>
+// Linear layers on the CPU by Google Benchmark, in % of what registers multiply (of_peak: bytes in `fast`, fp32 otherwise
+// and for dense weights) and of what all threads read from memory (of_read: one row, whose weights come from there).
+// usage: linear_bench [--threads=N] [--compute=exact] [Google Benchmark's options]
+// With one thread times are those of the CPU, so that a busy machine disturbs less.
+#include <benchmark/benchmark.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backend/backend.h"
 #include "base/half.h"
 #include "base/random.h"
-#include "base/thread_pool.h"
-#include "cpu/kernels.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "bench/peaks.h"
+#include "bench/read_bandwidth.h"
 
 namespace {
 
 using gptq::Linear;
+using gptq::Random;
 
-clockid_t measured_clock = CLOCK_MONOTONIC;
-
-double seconds_of(clockid_t clock) {
-  timespec t{};
-  clock_gettime(clock, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-/// Best seconds of `body` within about a second.
-double best_seconds(const std::function<void()>& body) {
-  double best = 1e30;
-  const double end = seconds_of(CLOCK_MONOTONIC) + 1.0;
-  body();
-  do {
-    const double start = seconds_of(measured_clock);
-    body();
-    best = std::min(best, seconds_of(measured_clock) - start);
-  } while (seconds_of(CLOCK_MONOTONIC) < end);
-  return best;
-}
-
-constexpr int kChains = 12;
-constexpr int64_t kSteps = 2'000'000;
-volatile float sink;
-
-#if defined(__x86_64__)
-#define FMA_LOOP(type, set, fma, first)                                                      \
-  type sums[kChains];                                                                        \
-  const type a = set(1.0000001f), b = set(1e-9f);                                            \
-  for (type & s : sums) s = set(1.0f);                                                       \
-  for (int64_t i = 0; i < kSteps; ++i) {                                                     \
-    _Pragma("GCC unroll 12") for (int j = 0; j < kChains; ++j) sums[j] = fma(sums[j], a, b); \
-  }                                                                                          \
-  for (const type& s : sums) sink = first(s);
-
-[[gnu::target("avx512f")]] void multiply_add_avx512() {
-  FMA_LOOP(__m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_cvtss_f32)
-}
-[[gnu::target("avx2,fma")]] void multiply_add_avx2() {
-  FMA_LOOP(__m256, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_cvtss_f32)
-}
-#endif
-
-/// fp32 operations per second of all threads; 0 where it is not known how to ask.
-double peak_flops(gptq::ThreadPool& pool) {
-#if defined(__x86_64__)
-  const std::string set = gptq::cpu::best_kernels().name;
-  if (set == "scalar") return 0.0;
-  const bool wide = set != "avx2" && set != "avx_vnni";
-  const double seconds = best_seconds([&] {
-    pool.parallel_for(pool.threads(), 1,
-                      [&](int64_t, int64_t) { wide ? multiply_add_avx512() : multiply_add_avx2(); });
-  });
-  return 2.0 * (wide ? 16 : 8) * kChains * static_cast<double>(kSteps) * pool.threads() / seconds;
-#else
-  return 0.0 * pool.threads();
-#endif
-}
-
-/// Bytes per second read by all threads.
-double read_bandwidth(gptq::ThreadPool& pool) {
-  const std::vector<float> data(size_t{64} << 20, 1.0f);
-  const auto& kernels = gptq::cpu::best_kernels();
-  const double seconds = best_seconds([&] {
-    pool.parallel_for(static_cast<int64_t>(data.size()), 1 << 18, [&](int64_t begin, int64_t end) {
-      sink = kernels.sum(data.data() + begin, end - begin);
-    });
-  });
-  return static_cast<double>(data.size() * sizeof(float)) / seconds;
-}
-
-gptq::Tensor random_bf16(gptq::Random& random, int64_t rows, int64_t cols) {
+gptq::Tensor random_bf16(Random& random, int64_t rows, int64_t cols) {
   std::byte* bytes = nullptr;
   gptq::Tensor t = gptq::make_tensor(gptq::DType::bf16, {rows, cols}, &bytes);
   for (int64_t i = 0; i < rows * cols; ++i) {
@@ -107,70 +33,133 @@ gptq::Tensor random_bf16(gptq::Random& random, int64_t rows, int64_t cols) {
   return t;
 }
 
-gptq::QTensor random_int4(gptq::Random& random, int64_t rows, int64_t cols) {
-  gptq::QTensor q;
-  q.rows = rows;
-  q.cols = cols;
-  q.groups = (cols + 127) / 128;
+struct Format {
+  const char* name;
+  int bits;  // 0: bf16
+  int64_t group = 128;
+  bool symmetric = true, in_order = true;
+};
+
+gptq::QTensor random_codes(Random& random, const Format& format, int64_t rows, int64_t cols) {
+  gptq::QTensor q{.bits = format.bits, .rows = rows, .cols = cols, .groups = cols / format.group};
   q.codes.resize(static_cast<size_t>(rows * cols));
-  for (uint8_t& code : q.codes) code = static_cast<uint8_t>(random.next() >> 60);
+  for (uint8_t& code : q.codes) code = static_cast<uint8_t>(random.next() >> (64 - format.bits));
   q.scales.assign(static_cast<size_t>(q.groups * rows), 0.01f);
-  q.zeros.assign(q.scales.size(), 8);
-  for (int64_t k = 0; k < cols; ++k) q.group_of.push_back(static_cast<int32_t>(k / 128));
+  q.zeros.assign(q.scales.size(), static_cast<uint16_t>(1 << (format.bits - 1)));
+  for (size_t i = 0; !format.symmetric && i < q.zeros.size(); i += 2) ++q.zeros[i];
+  for (int64_t k = 0; k < cols; ++k)  // neighbours in different groups, where there is no order
+    q.group_of.push_back(static_cast<int32_t>(format.in_order ? k / format.group : k % q.groups));
   return q;
 }
 
-struct Case {
-  const char* name;
-  int64_t inputs, outputs;
-  bool quantized;
+struct Machine {
+  std::shared_ptr<const gptq::Backend> backend;
+  bool rounds;  // inputs to bytes
+  gptq::bench::Peaks peaks;
+  double bandwidth;
 };
 
-void run(const gptq::Backend& backend, const Case& c, double flops, double bandwidth) {
-  gptq::Random random(1);
-  const auto stream = backend.create_stream(nullptr);
-  std::vector<std::unique_ptr<Linear>> copies;  // more than the caches hold
-  uint64_t bytes = 0;
-  while (bytes < (uint64_t{256} << 20)) {
-    copies.push_back(c.quantized ? backend.prepare(random_int4(random, c.outputs, c.inputs), nullptr)
-                                 : backend.prepare(random_bf16(random, c.outputs, c.inputs), nullptr));
-    bytes += copies.back()->bytes();
-    if (copies.size() == 64) break;
+struct Shape {
+  int64_t outputs, inputs;
+};
+
+/// More copies of the weights than the caches hold, of which one row takes one after the other.
+std::vector<std::unique_ptr<Linear>> make_linears(const Machine& machine, const Format& format,
+                                                  const Shape& shape, int64_t rows) {
+  constexpr uint64_t kBeyondCaches = uint64_t{256} << 20;
+  Random random(1);
+  std::vector<std::unique_ptr<Linear>> linears;
+  for (uint64_t bytes = 0; linears.empty() || (rows == 1 && bytes < kBeyondCaches);
+       bytes += linears.back()->bytes()) {
+    linears.push_back(
+        format.bits == 0
+            ? machine.backend->prepare(random_bf16(random, shape.outputs, shape.inputs), nullptr)
+            : machine.backend->prepare(random_codes(random, format, shape.outputs, shape.inputs), nullptr));
   }
-  for (int64_t rows : {1, 2, 4, 8, 16, 32, 128, 512}) {
-    std::vector<float> x(static_cast<size_t>(rows * c.inputs), 0.5f),
-        y(static_cast<size_t>(rows * c.outputs));
-    const gptq::Matrix in{reinterpret_cast<std::byte*>(x.data()), rows, c.inputs};
-    const gptq::Matrix out{reinterpret_cast<std::byte*>(y.data()), rows, c.outputs};
-    const size_t count = rows == 1 ? copies.size() : 1;
-    const double seconds = best_seconds([&] {
-                             for (size_t i = 0; i < count; ++i) stream->linear(*copies[i], in, out);
-                           }) /
-                           static_cast<double>(count);
-    const double speed = 2.0 * static_cast<double>(rows * c.inputs * c.outputs) / seconds;
-    const double reads = static_cast<double>(copies[0]->bytes()) / seconds;
-    std::printf("%-5s [%lld, %lld] rows %4lld: %9.1f us  %7.1f GFLOP/s (%3.0f %%)  %6.1f GB/s (%3.0f %%)\n",
-                c.name, static_cast<long long>(c.outputs), static_cast<long long>(c.inputs),
-                static_cast<long long>(rows), seconds * 1e6, speed * 1e-9,
-                flops > 0 ? 100.0 * speed / flops : 0.0, reads * 1e-9, 100.0 * reads / bandwidth);
+  return linears;
+}
+
+void run(benchmark::State& state, const Machine& machine, const Format& format, const Shape& shape,
+         int64_t rows) {
+  const auto linears = make_linears(machine, format, shape, rows);
+  const auto stream = machine.backend->create_stream(nullptr);
+  std::vector<float> x(static_cast<size_t>(rows * shape.inputs), 0.5f),
+      y(static_cast<size_t>(rows * shape.outputs));
+  const gptq::Matrix in{reinterpret_cast<std::byte*>(x.data()), rows, shape.inputs};
+  const gptq::Matrix out{reinterpret_cast<std::byte*>(y.data()), rows, shape.outputs};
+  size_t next = 0;
+  for (auto _ : state) {
+    stream->linear(*linears[next], in, out);
+    next = (next + 1) % linears.size();
   }
+  const auto per_second = [&](const char* name, double of_one) {
+    state.counters[name] = benchmark::Counter(of_one, benchmark::Counter::kIsIterationInvariantRate);
+  };
+  const double operations = 2.0 * static_cast<double>(rows * shape.outputs * shape.inputs);
+  per_second("GOP/s", 1e-9 * operations);
+  const double peak =
+      machine.rounds && format.bits != 0 && format.bits != 8 ? machine.peaks.int8 : machine.peaks.fp32;
+  if (peak > 0) per_second("of_peak_%", 100 * operations / peak);
+  if (rows == 1) per_second("of_read_%", 100 * static_cast<double>(linears[0]->bytes()) / machine.bandwidth);
+}
+
+void add(const Machine& machine, const Format& format, const Shape& shape, int64_t rows) {
+  const std::string name = std::string(format.name) + "/" + std::to_string(shape.outputs) + "x" +
+                           std::to_string(shape.inputs) + "/rows:" + std::to_string(rows);
+  auto* const added = benchmark::RegisterBenchmark(
+      name.c_str(),
+      [&machine, format, shape, rows](benchmark::State& state) { run(state, machine, format, shape, rows); });
+  added->Unit(benchmark::kMicrosecond);
+  if (machine.backend->threads() > 1) added->UseRealTime();
+}
+
+/// The value of an option "--name=value", which is taken out of the list.
+std::string take_option(std::vector<char*>& arguments, std::string_view name) {
+  std::string value;
+  std::erase_if(arguments, [&](const char* argument) {
+    const std::string_view text = argument;
+    if (!text.starts_with(name)) return false;
+    value = text.substr(name.size());
+    return true;
+  });
+  return value;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int threads = argc > 1 ? std::atoi(argv[1]) : 0;
-  const bool fast = argc > 2 && std::strcmp(argv[2], "fast") == 0;
-  const auto backend = gptq::create_backend(
-      "cpu", {.threads = threads, .compute = fast ? gptq::Compute::fast : gptq::Compute::exact});
-  if (backend->threads() == 1) measured_clock = CLOCK_THREAD_CPUTIME_ID;
-  gptq::ThreadPool pool(backend->threads());
-  const double flops = peak_flops(pool), bandwidth = read_bandwidth(pool);
-  std::printf("%s, %d threads: %.1f GFLOP/s of fp32, %.1f GB/s read\n", backend->description().c_str(),
-              backend->threads(), flops * 1e-9, bandwidth * 1e-9);
-  for (const Case& c : {Case{"bf16", 4096, 4096, false}, Case{"int4", 4096, 4096, true},
-                        Case{"bf16", 512, 1408, false}, Case{"int4", 512, 1408, true}}) {
-    run(*backend, c, flops, bandwidth);
+  std::vector<char*> arguments(argv, argv + argc);
+  const int threads = std::atoi(take_option(arguments, "--threads=").c_str());
+  const bool fast = take_option(arguments, "--compute=") != "exact";
+  int count = static_cast<int>(arguments.size());
+  benchmark::Initialize(&count, arguments.data());
+  if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
+
+  Machine machine{
+      .backend = gptq::create_backend(
+          "cpu", {.threads = threads, .compute = fast ? gptq::Compute::fast : gptq::Compute::exact}),
+      .rounds = fast,
+      .peaks = {},
+      .bandwidth = 0};
+  {
+    gptq::ThreadPool pool(machine.backend->threads());
+    machine.peaks = gptq::bench::measure_peaks(pool);
+    machine.bandwidth = gptq::read_bandwidth(pool);
   }
+  std::fprintf(stderr, "%s, %d threads: %.0f GFLOP/s of fp32, %.0f GOP/s of bytes, %.1f GB/s read\n",
+               machine.backend->description().c_str(), machine.backend->threads(), machine.peaks.fp32 * 1e-9,
+               machine.peaks.int8 * 1e-9, machine.bandwidth * 1e-9);
+  for (int64_t rows : {1, 2, 4, 8, 16, 32, 128, 512}) {
+    for (const Format& format : {Format{"bf16", 0}, Format{"4_bits_g128", 4}})
+      for (const Shape& shape : {Shape{4096, 4096}, Shape{512, 1408}}) add(machine, format, shape, rows);
+  }
+  for (int64_t rows : {1, 8, 512}) {
+    for (const Format& format : {Format{"2_bits_g128", 2}, Format{"3_bits_g128", 3}, Format{"8_bits_g128", 8},
+                                 Format{"4_bits_g32", 4, 32}, Format{"4_bits_g128_asym", 4, 128, false},
+                                 Format{"4_bits_g128_act_order", 4, 128, true, false}}) {
+      add(machine, format, {4096, 4096}, rows);
+    }
+  }
+  benchmark::RunSpecifiedBenchmarks();
   return 0;
 }
