@@ -192,7 +192,7 @@ heading "Packages"
 sh tests/install-deps.sh || echo "going on with what is installed"
 
 heading "Build and tests"
-build dev all
+build dev "all benches"
 cases build/dev
 
 heading "Format"

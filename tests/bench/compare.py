@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Measures this library and llama.cpp in turn and prints the table of docs/performance.md. See compare.sh.
 
-usage: compare.py decoder_bench MODEL llamacpp_bench MODEL.gguf [--threads N] [--repeat N] [--compute fast] [--only NAME]
+usage: compare.py decoder_bench MODEL llamacpp_bench MODEL.gguf [--threads N] [--repeat N] [--compute fast] [--only PART...]
+                  [--json FILE [--title NAME]]
+--json adds what was measured to a list in FILE, under the model's name or another one; plot.py draws it.
 """
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -51,7 +54,9 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--compute", default="fast")
-    parser.add_argument("--only", default="", help="cases whose name has this in it")
+    parser.add_argument("--only", nargs="*", default=[""], help="cases whose name has one of these in it")
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--title")
     a = parser.parse_args()
     theirs = Program(a.llamacpp, a.gguf, str(a.threads))
     ours = Program(a.bench, a.model, str(a.threads), a.compute)
@@ -59,8 +64,9 @@ def main():
     print(f"{ours.name}, {a.compute}: loaded in {ours.load_seconds:.2f} s, {ours.bytes / 1e6:.1f} MB of weights per token")
     print(f"llama.cpp: loaded in {theirs.load_seconds:.2f} s, {theirs.bytes / 1e6:.1f} MB of weights\n")
     print("| tokens per second: median (least to most) | libgptq | llama.cpp | ratio | of the bandwidth |\n|---|---|---|---|---|")
+    measured = {}
     for name, question in CASES.items():
-        if a.only not in name:
+        if not any(part in name for part in a.only):
             continue
         mine, other, reads = [], [], []
         decodes = question.startswith("decode 1 ")
@@ -73,6 +79,11 @@ def main():
         share = "" if not decodes else (
             f"{statistics.median(mine) * ours.bytes / statistics.median(reads):.0%} of {statistics.median(reads) / 1e9:.1f} GB/s")
         print(f"| {name} | {spread(mine)} | {spread(other)} | {ratio:.2f} | {share} |", flush=True)
+        measured[name] = {"libgptq": mine, "llama.cpp": other}
+    if a.json:
+        kept = json.loads(a.json.read_text()) if a.json.exists() else []
+        kept.append({"model": a.title or ours.name, "machine": machine(a.threads), "tokens_per_second": measured})
+        a.json.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":
