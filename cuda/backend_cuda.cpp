@@ -55,6 +55,10 @@ class CudaBackend final : public Backend {
                                         to_float(values));
   }
   std::unique_ptr<KvCache> create_cache(const CacheShape& shape) const override {
+    if (shape.elements == KvElements::int8) {
+      throw Error(Status::unsupported, cat("option 'kv_cache' = int8: ", description(),
+                                           " keeps keys and values in bf16, wanted auto"));
+    }
     return std::make_unique<CudaKvCache>(shared_->loader->device(), shape);
   }
   std::unique_ptr<Stream> create_stream(const std::atomic<bool>* cancel) const override {

@@ -162,6 +162,11 @@ uint64_t CudaKvCache::bytes() const {
   return pages * page_bytes_ + table_.bytes() + states;
 }
 
+uint64_t CudaKvCache::position_bytes(int64_t layer) const {
+  const CacheLayer& shape = shape_.layers[static_cast<size_t>(layer)];
+  return static_cast<uint64_t>(shape.kv_heads * (shape.key_dim + shape.value_dim)) * kElementBytes;
+}
+
 int64_t CudaKvCache::capacity(int32_t sequence) const {
   if (sequence < 0 || sequence >= shape_.sequences) return 0;
   return static_cast<int64_t>(pages_[static_cast<size_t>(sequence)].size()) * kPagePositions;

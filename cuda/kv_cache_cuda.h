@@ -22,7 +22,7 @@ class CudaKvCache final : public KvCache {
   void mark(int32_t sequence) override;
   int64_t truncate(int32_t sequence, int64_t length) override;
   uint64_t bytes() const override;
-  size_t element_bytes() const override { return kElementBytes; }
+  uint64_t position_bytes(int64_t layer) const override;
 
   /// Positions that `sequence` has room for; 0 for a sequence that the cache does not have.
   int64_t capacity(int32_t sequence) const;

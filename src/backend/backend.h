@@ -90,9 +90,15 @@ struct CacheLayer {
   bool operator==(const CacheLayer&) const = default;
 };
 
+enum class KvElements : uint8_t {
+  automatic,  // what the backend computes with
+  int8,       // whole numbers of 8 bits, for each position and head a scale of the key and one of the value
+};
+
 struct CacheShape {
   std::vector<CacheLayer> layers;
   int64_t sequences = 1;
+  KvElements elements = KvElements::automatic;
 };
 
 /// Keys and values of some sequences, and states. Grows as rows are stored; used with one Stream at a time.
@@ -109,8 +115,8 @@ class KvCache {
   /// model again. Also for after an op that threw, which leaves a state that belongs to no position.
   [[nodiscard]] virtual int64_t truncate(int32_t sequence, int64_t length) = 0;
   virtual uint64_t bytes() const = 0;
-  /// Of an element of keys and values.
-  virtual size_t element_bytes() const = 0;
+  /// Of the keys and values of a position in one layer, as they are stored.
+  virtual uint64_t position_bytes(int64_t layer) const = 0;
 };
 
 enum class Norm : uint8_t { rms, layer };
@@ -314,6 +320,7 @@ class Backend {
   virtual std::unique_ptr<Linear> prepare(const Tensor& weight, const Tensor* bias) const = 0;
   virtual std::unique_ptr<Vector> prepare_vector(const Tensor& values) const = 0;
 
+  /// Status::unsupported for elements that the backend does not have.
   virtual std::unique_ptr<KvCache> create_cache(const CacheShape& shape) const = 0;
   /// `cancel` may be null, else outlives the stream.
   virtual std::unique_ptr<Stream> create_stream(const std::atomic<bool>* cancel) const = 0;

@@ -63,7 +63,7 @@ class TracedStream final : public Stream {
   }
   void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q, const KvCache& cache,
                  int64_t layer, Matrix out) override {
-    const Op op(*this, "attention", cost_.attention(params, rows, q, cache.element_bytes(), out));
+    const Op op(*this, "attention", cost_.attention(params, rows, q, cache.position_bytes(layer), out));
     stream_->attention(params, rows, q, cache, layer, out);
   }
   void delta_rule(const DeltaParams& params, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,

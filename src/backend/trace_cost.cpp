@@ -64,7 +64,7 @@ OpCost CostModel::linear_parts(Matrix x, std::span<const int64_t> begin,
 }
 
 OpCost CostModel::attention(const AttentionParams& params, std::span<const Row> rows, Matrix q,
-                            size_t cache_element_bytes, Matrix out) const {
+                            uint64_t position_bytes, Matrix out) const {
   OpCost cost{.rows = q.rows, .bytes = bytes_of(q) + bytes_of(out)};
   const int64_t dims = params.key_dim + params.value_dim;
   for_each_sequence(rows, [&](std::span<const Row> sequence) {
@@ -75,7 +75,7 @@ OpCost CostModel::attention(const AttentionParams& params, std::span<const Row> 
       first = std::min(first, seen);
       last = std::max<int64_t>(last, row.position);
     }
-    cost.bytes += product({last + 1 - first, params.kv_heads, dims}) * cache_element_bytes;
+    cost.bytes += product({last + 1 - first}) * position_bytes;
   });
   return cost;
 }

@@ -32,7 +32,7 @@ class CostModel {
                       std::span<const PartsProjection> projections) const;
   /// Of the cache what any row of a sequence sees, once.
   OpCost attention(const AttentionParams& params, std::span<const Row> rows, Matrix q,
-                   size_t cache_element_bytes, Matrix out) const;
+                   uint64_t position_bytes, Matrix out) const;
   OpCost delta_rule(const DeltaParams& params, std::span<const Row> rows,
                     std::initializer_list<Matrix> operands) const;
 

@@ -80,6 +80,7 @@ class Attention {
   void load_queries(const Block& block, int64_t kv_head, float* plain, float* packed) const;
   void visit_page(const Block& block, int64_t kv_head, Range positions, int64_t end, const Workspace& work,
                   const Partial& result) const;
+  void fetch_scales(int32_t sequence, int64_t position, int64_t kv_head) const;
   void tile(int64_t k, const float* left, const std::byte* right, int64_t stride, float* out, int64_t ldc,
             int64_t rows, int64_t cols, bool accumulate, int64_t ahead) const;
   void bend(const Block& block, int64_t kv_head, Range positions, float* scores) const;
@@ -214,15 +215,28 @@ void fetch(const std::byte* data, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += static_cast<int64_t>(kCacheLine)) __builtin_prefetch(data + i);
 }
 
-/// Kernels::tile with elements of the cache, `stride` of them from row to row, on the right; `ahead` as of tile_f16.
+void Attention::fetch_scales(int32_t sequence, int64_t position, int64_t kv_head) const {
+  constexpr int64_t kBytes = kPagePositions * static_cast<int64_t>(sizeof(float));
+  for (const float* scales : {cache_.key_scales(sequence, position, layer_, kv_head),
+                              cache_.value_scales(sequence, position, layer_, kv_head)})
+    fetch(reinterpret_cast<const std::byte*>(scales), kBytes);
+}
+
+/// Kernels::tile with elements of the cache, `stride` of them from row to row, on the right; `ahead` as of tile_f16. Those of
+/// 8 bits count without their scales.
 void Attention::tile(int64_t k, const float* left, const std::byte* right, int64_t stride, float* out,
                      int64_t ldc, int64_t rows, int64_t cols, bool accumulate, int64_t ahead) const {
-  if (cache_.element() == Dense::f16) {
-    k_.tile_f16(k, left, reinterpret_cast<const uint16_t*>(right), stride, out, ldc, rows, cols, accumulate,
-                ahead);
-  } else {
-    if (ahead != 0) fetch(right + ahead, k * stride * static_cast<int64_t>(sizeof(float)));
-    k_.tile(k, left, reinterpret_cast<const float*>(right), stride, out, ldc, rows, cols, 1.0f, accumulate);
+  switch (cache_.element()) {
+    case Stored::f32:
+      if (ahead != 0) fetch(right + ahead, k * stride * static_cast<int64_t>(sizeof(float)));
+      return k_.tile(k, left, reinterpret_cast<const float*>(right), stride, out, ldc, rows, cols, 1.0f,
+                     accumulate);
+    case Stored::f16:
+      return k_.tile_f16(k, left, reinterpret_cast<const uint16_t*>(right), stride, out, ldc, rows, cols,
+                         accumulate, ahead);
+    case Stored::i8:
+      return k_.tile_i8(k, left, reinterpret_cast<const int8_t*>(right), stride, out, ldc, rows, cols,
+                        accumulate, ahead);
   }
 }
 
@@ -240,7 +254,7 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
   const std::byte* const values =
       cache_.values(sequence, positions.begin, layer_, kv_head) + begin * value_dim * bytes;
   // few queries are done with a page before its successor has come from memory by itself
-  const bool more = positions.end < end && n <= kSplitQueries;
+  const bool more = positions.end < end && n <= kSplitQueries, scaled = cache_.element() == Stored::i8;
   const int64_t next_keys = more ? cache_.keys(sequence, positions.end, layer_, kv_head) - keys : 0,
                 next_values = more ? cache_.values(sequence, positions.end, layer_, kv_head) - values : 0;
   for (int64_t first = 0; first < n; first += k_.tile_rows) {
@@ -248,8 +262,17 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
          scores + first * kPagePositions + first_col, kPagePositions, std::min(k_.tile_rows, n - first), cols,
          false, next_keys);
   }
+  if (scaled) {
+    if (more) fetch_scales(sequence, positions.end, kv_head);
+    k_.scale_columns(cache_.key_scales(sequence, positions.begin, layer_, kv_head) + begin, count, n,
+                     kPagePositions, scores + begin);
+  }
   if (p_.softcap > 0 || p_.slopes != nullptr) bend(block, kv_head, positions, scores);
   soften(block, positions, scores, result);
+  if (scaled) {
+    k_.scale_columns(cache_.value_scales(sequence, positions.begin, layer_, kv_head) + begin, count, n,
+                     kPagePositions, scores + begin);
+  }
   for (int64_t first = 0; first < n; first += k_.tile_rows) {
     const int64_t tile_rows = std::min(k_.tile_rows, n - first);
     k_.pack(Dense::f32, scores + first * kPagePositions + begin, kPagePositions, tile_rows, count, weights,

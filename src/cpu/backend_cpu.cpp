@@ -32,7 +32,10 @@ class CpuBackend final : public Backend {
     return std::make_unique<CpuVector>(to_float(values));
   }
   std::unique_ptr<KvCache> create_cache(const CacheShape& shape) const override {
-    return std::make_unique<CpuKvCache>(shape, runtime_->compute == Compute::fast ? Dense::f16 : Dense::f32);
+    const Stored stored = shape.elements == KvElements::int8   ? Stored::i8
+                          : runtime_->compute == Compute::fast ? Stored::f16
+                                                               : Stored::f32;
+    return std::make_unique<CpuKvCache>(shape, stored);
   }
   std::unique_ptr<Stream> create_stream(const std::atomic<bool>* cancel) const override {
     return std::make_unique<CpuStream>(runtime_, cancel);

@@ -183,6 +183,9 @@ struct Kernels {
   /// way, for a later call; 0: B itself, which is free.
   void (*tile_f16)(int64_t k, const float* a, const uint16_t* b, int64_t ldb, float* c, int64_t ldc,
                    int64_t rows, int64_t cols, bool accumulate, int64_t ahead);
+  /// The same with B in whole numbers of 8 bits.
+  void (*tile_i8)(int64_t k, const float* a, const int8_t* b, int64_t ldb, float* c, int64_t ldc,
+                  int64_t rows, int64_t cols, bool accumulate, int64_t ahead);
   Gemm gemm;   // in fp32
   Gemms fast;  // the fastest ones
   /// The transpose, widened: out[i][r] = float(in[r][i]) for i < k, r < rows, and 0 for rows <= r < width.
@@ -205,6 +208,9 @@ struct Kernels {
               int64_t ldy);
   /// out[i] = fp16(in[i]), the largest finite one beyond its range; NaN stays
   void (*halve)(const float* in, int64_t n, uint16_t* out);
+  /// in = scale out, to nearest; returns scale = max |in| / 127. Where nothing is larger than kLeastRounded all are 0, the
+  /// scale too; a number that is not finite makes the scale NaN.
+  float (*round_row)(const float* in, int64_t n, int8_t* out);
   /// out[i] = float(in[i])
   void (*widen)(Dense type, const void* in, int64_t n, float* out);
 
@@ -227,6 +233,8 @@ struct Kernels {
   void (*add)(float* x, const float* y, int64_t n);
   /// x *= a
   void (*scale)(float a, int64_t n, float* x);
+  /// x[r][i] *= factors[i] for rows of n elements, `stride` apart
+  void (*scale_columns)(const float* factors, int64_t n, int64_t rows, int64_t stride, float* x);
   /// y += a * x
   void (*axpy)(float a, const float* x, int64_t n, float* y);
   /// C -= x_0 y_0^T, then x_1 y_1^T and so on, for C [n][kLanes], x [count][n], its rows `stride` apart, y [count][kLanes]

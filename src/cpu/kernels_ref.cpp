@@ -14,6 +14,7 @@ constexpr int64_t kTileRows = 4;
 
 float wide(float x) { return x; }
 float wide(uint16_t half) { return fp16_to_float(half); }
+float wide(int8_t whole) { return static_cast<float>(whole); }
 
 template <class Element>
 void tile_as(int64_t k, const float* a, const Element* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
@@ -43,6 +44,11 @@ void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int6
 
 void tile_f16(int64_t k, const float* a, const uint16_t* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
               int64_t cols, bool accumulate, int64_t) {
+  tile_as(k, a, b, ldb, c, ldc, rows, cols, 1.0f, accumulate);
+}
+
+void tile_i8(int64_t k, const float* a, const int8_t* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
+             int64_t cols, bool accumulate, int64_t) {
   tile_as(k, a, b, ldb, c, ldc, rows, cols, 1.0f, accumulate);
 }
 
@@ -132,6 +138,22 @@ void dot_as(const void* w, int64_t rows, int64_t k, const float* x, float* out) 
     for (int64_t j = 0; j < k; ++j) total += double{x[j]} * load<type>(w, i * k + j);
     out[i] = static_cast<float>(total);
   }
+}
+
+float round_row(const float* in, int64_t n, int8_t* out) {
+  float most = 0.0f;
+  bool finite = true;
+  for (int64_t i = 0; i < n; ++i) {
+    finite = finite && std::isfinite(in[i]);
+    most = std::max(most, std::fabs(in[i]));
+  }
+  if (!finite || most < kLeastRounded) {
+    std::fill_n(out, n, int8_t{0});
+    return finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+  }
+  const float factor = 127.0f / most;
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<int8_t>(std::nearbyint(in[i] * factor));
+  return most / 127.0f;
 }
 
 void halve(const float* in, int64_t n, uint16_t* out) {
@@ -228,6 +250,12 @@ void scale(float a, int64_t n, float* x) {
   for (int64_t i = 0; i < n; ++i) x[i] *= a;
 }
 
+void scale_columns(const float* factors, int64_t n, int64_t rows, int64_t stride, float* x) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < n; ++i) x[r * stride + i] *= factors[i];
+  }
+}
+
 void axpy(float a, const float* x, int64_t n, float* y) {
   for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
@@ -262,6 +290,7 @@ constexpr Kernels kTable{.name = "scalar",
                          .tile_rows = kTileRows,
                          .tile = tile,
                          .tile_f16 = tile_f16,
+                         .tile_i8 = tile_i8,
                          .gemm = kPlainGemm,
                          .fast = {kPlainGemm, kPlainGemm, kPlainGemm},
                          .pack = pack,
@@ -270,6 +299,7 @@ constexpr Kernels kTable{.name = "scalar",
                          .rounded = &kRoundedRef,
                          .dot = dot,
                          .halve = halve,
+                         .round_row = round_row,
                          .widen = widen,
                          .rms_norm = rms_norm,
                          .layer_norm = layer_norm,
@@ -282,6 +312,7 @@ constexpr Kernels kTable{.name = "scalar",
                          .relu = relu,
                          .add = add,
                          .scale = scale,
+                         .scale_columns = scale_columns,
                          .axpy = axpy,
                          .subtract_outer = subtract_outer,
                          .delta_step = delta_step};

@@ -170,6 +170,19 @@ void scale(float a, int64_t n, float* x) {
   if (i < n) (Vec::load(x + i, n - i) * Vec::set(a)).store(x + i, n - i);
 }
 
+void scale_columns(const float* factors, int64_t n, int64_t rows, int64_t stride, float* x) {
+  for (int64_t i = 0; i < n; i += kW) {
+    const int64_t count = least(kW, n - i);
+    const Vec by = Vec::load(factors + i, count);
+    if (count == kW) {
+      for (int64_t r = 0; r < rows; ++r) (Vec::load(x + r * stride + i) * by).store(x + r * stride + i);
+    } else {
+      for (int64_t r = 0; r < rows; ++r)
+        (Vec::load(x + r * stride + i, count) * by).store(x + r * stride + i, count);
+    }
+  }
+}
+
 void axpy(float a, const float* x, int64_t n, float* y) {
   int64_t i = 0;
   for (; i + kW <= n; i += kW) fma(Vec::set(a), Vec::load(x + i), Vec::load(y + i)).store(y + i);
@@ -253,6 +266,27 @@ void halve(const float* in, int64_t n, uint16_t* out) {
     const int64_t count = least(kW, n - i);
     max(lowest, min(most, Vec::load(in + i, count))).store_half(out + i, count);
   }
+}
+
+float round_row(const float* in, int64_t n, int8_t* out) {
+  Vec most_each = Vec::zero(), none = Vec::zero();  // x * 0 is NaN where x is not finite
+  for (int64_t i = 0; i < n; i += kW) {
+    const Vec x = Vec::load(in + i, least(kW, n - i));
+    most_each = max(most_each, abs(x));
+    none = fma(x, Vec::zero(), none);
+  }
+  const float most = most_each.max();
+  const bool finite = none.sum() == 0.0f;
+  if (!finite || most < kLeastRounded) {
+    for (int64_t i = 0; i < n; ++i) out[i] = 0;
+    return finite ? 0.0f : __builtin_nanf("");
+  }
+  const Vec factor = Vec::set(127.0f / most);
+  for (int64_t i = 0; i < n; i += kW) {
+    const int64_t count = least(kW, n - i);
+    (Vec::load(in + i, count) * factor).store_whole(out + i, count);
+  }
+  return most / 127.0f;
 }
 
 /// kX rows of x with kRows rows of weights: as many streams of weights, each widened once.
@@ -373,94 +407,6 @@ void pack(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, f
     case Dense::f16: return pack_as<Dense::f16>(in, stride, rows, k, out, width);
     case Dense::bf16: return pack_as<Dense::bf16>(in, stride, rows, k, out, width);
   }
-}
-
-// ---- the tile -------------------------------------------------------------------------------------------------------
-
-/// kRows x kVecs vectors of C, starting at column 0 of b and c; cols <= kVecs kW. Of what lies `ahead` bytes behind b a
-/// line is fetched for each of b that is read: all at once they would be waited for.
-template <Dense kType, int kRows, int kVecs>
-[[gnu::flatten]] void tile_block(int64_t k, const float* a, const char* b, int64_t ldb, float* c, int64_t ldc,
-                                 int64_t cols, float sign, bool accumulate, int64_t ahead) {
-  constexpr int64_t kLine = 64;  // bytes
-  constexpr auto kLines = static_cast<int>((kVecs * kW * element_bytes(kType) + kLine - 1) / kLine);
-  Vec sums[kRows][kVecs];
-  unrolled<kRows * kVecs>([&](auto i) { sums[i.value / kVecs][i.value % kVecs] = Vec::zero(); });
-  for (int64_t i = 0; i < k; ++i, a += kTileRows, b += ldb * element_bytes(kType)) {
-    if constexpr (kType != Dense::f32)
-      unrolled<kLines>([&](auto line) { __builtin_prefetch(b + ahead + line.value * kLine); });
-    Vec right[kVecs];
-    unrolled<kVecs>([&](auto v) { right[v.value] = Vec::load(kType, at(kType, b, v.value * kW)); });
-    unrolled<kRows>([&](auto r) {
-      const Vec x = Vec::set(a[r.value]);
-      unrolled<kVecs>(
-          [&](auto v) { sums[r.value][v.value] = fma(x, right[v.value], sums[r.value][v.value]); });
-    });
-  }
-  const Vec by = Vec::set(sign);
-  unrolled<kVecs>([&](auto v) {
-    const int64_t n = least(cols - v.value * kW, kW);
-    if (n <= 0) return;
-    unrolled<kRows>([&](auto r) {
-      float* const out = c + r.value * ldc + v.value * kW;
-      const Vec before = accumulate ? Vec::load(out, n) : Vec::zero();
-      fma(sums[r.value][v.value], by, before).store(out, n);
-    });
-  });
-}
-
-/// Few rows take more columns at once: as many chains of sums as hide the latency of their adds.
-template <Dense kType, int kRows>
-void tile_rows(int64_t k, const float* a, const char* b, int64_t ldb, float* c, int64_t ldc, int64_t cols,
-               float sign, bool accumulate, int64_t ahead) {
-  constexpr int kVecs = kRows <= kTileRows / 3 ? 4 : 2;
-  for (int64_t j = 0; j < cols;) {
-    const int64_t left = cols - j;
-    if (left > 2 * kW) {
-      tile_block<kType, kRows, kVecs>(k, a, at(kType, b, j), ldb, c + j, ldc, left, sign, accumulate, ahead);
-      j += kVecs * kW;
-    } else {
-      tile_block<kType, kRows, 2>(k, a, at(kType, b, j), ldb, c + j, ldc, left, sign, accumulate, ahead);
-      j += 2 * kW;
-    }
-  }
-}
-
-using TileRows = void (*)(int64_t, const float*, const char*, int64_t, float*, int64_t, int64_t, float, bool,
-                          int64_t);
-struct TileTable {
-  TileRows rows[kTileRows];
-};
-
-template <Dense kType, int kRows = 1>
-constexpr void fill(TileTable& table) {
-  table.rows[kRows - 1] = tile_rows<kType, kRows>;
-  if constexpr (kRows < kTileRows) fill<kType, kRows + 1>(table);
-}
-template <Dense kType>
-constexpr TileTable make_tile_table() {
-  TileTable table{};
-  fill<kType>(table);
-  return table;
-}
-template <Dense kType>
-constexpr TileTable kTileTable = make_tile_table<kType>();
-
-template <Dense kType>
-void tile_as(int64_t k, const float* a, const void* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
-             int64_t cols, float sign, bool accumulate, int64_t ahead) {
-  if (rows <= 0) return;
-  kTileTable<kType>.rows[rows - 1](k, a, at(kType, b, 0), ldb, c, ldc, cols, sign, accumulate, ahead);
-}
-
-void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
-          int64_t cols, float sign, bool accumulate) {
-  tile_as<Dense::f32>(k, a, b, ldb, c, ldc, rows, cols, sign, accumulate, 0);
-}
-
-void tile_f16(int64_t k, const float* a, const uint16_t* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
-              int64_t cols, bool accumulate, int64_t ahead) {
-  tile_as<Dense::f16>(k, a, b, ldb, c, ldc, rows, cols, 1.0f, accumulate, ahead);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 
 namespace gptq::cpu {
 
-CpuKvCache::CpuKvCache(const CacheShape& shape, Dense element) : shape_(shape), element_(element) {
+CpuKvCache::CpuKvCache(const CacheShape& shape, Stored element) : shape_(shape), element_(element) {
   uint64_t page = 0, state = 0;
   for (const CacheLayer& layer : shape.layers) {
     const std::array<int64_t, 5> sizes{layer.kv_heads, layer.key_dim, layer.value_dim, layer.state,
@@ -18,19 +18,27 @@ CpuKvCache::CpuKvCache(const CacheShape& shape, Dense element) : shape_(shape), 
     if (std::any_of(sizes.begin(), sizes.end(), [](int64_t n) { return n < 0 || n > INT32_MAX; })) {
       throw Error(Status::invalid_argument, cat("a cache of shape ", shape_text(sizes)));
     }
-    first_.push_back(static_cast<int64_t>(page));
-    const auto head = checked_product(std::array{layer.key_dim + layer.value_dim, kPagePositions});
-    const auto elements = head ? checked_mul(*head, static_cast<uint64_t>(layer.kv_heads)) : head;
-    if (!elements || *elements > INT64_MAX / 8 - page)
+    first_.push_back(page);
+    const auto bytes = checked_mul(head_bytes(layer) * kPagePositions, static_cast<uint64_t>(layer.kv_heads));
+    if (!bytes || *bytes > INT64_MAX / 2 - page)
       throw Error(Status::out_of_memory, "a page of the cache does not fit in memory");
-    page += *elements;
+    page += *bytes;
     first_state_.push_back(static_cast<int64_t>(state));
     state += static_cast<uint64_t>(layer.state);
   }
   state_bytes_ = static_cast<size_t>(state) * sizeof(float);
   if (state > 0) states_.resize(static_cast<size_t>(shape.sequences));
-  page_bytes_ = (static_cast<size_t>(page) + kTileCols) * element_bytes();
+  page_bytes_ = static_cast<size_t>(page) + kTileCols * element_bytes();
   pages_.resize(static_cast<size_t>(shape.sequences));
+}
+
+uint64_t CpuKvCache::head_bytes(const CacheLayer& layer) const {
+  return static_cast<uint64_t>(layer.key_dim + layer.value_dim) * element_bytes() +
+         (element_ == Stored::i8 ? 2 * sizeof(float) : 0);
+}
+
+uint64_t CpuKvCache::position_bytes(int64_t index) const {
+  return static_cast<uint64_t>(layer(index).kv_heads) * head_bytes(layer(index));
 }
 
 void CpuKvCache::reserve(int32_t sequence, int64_t length) {
@@ -135,20 +143,33 @@ void CpuKvCache::require(const Row& row) const {
               cat("position ", row.position, " of sequence ", row.sequence, " is not reserved"));
 }
 
-std::byte* CpuKvCache::element_at(int32_t sequence, int64_t position, int64_t layer, int64_t element) const {
+std::byte* CpuKvCache::at(int32_t sequence, int64_t position, int64_t layer, uint64_t byte) const {
   const AlignedBlock& page =
       pages_[static_cast<size_t>(sequence)][static_cast<size_t>(position / kPagePositions)];
-  return page.data() + static_cast<size_t>(first_[static_cast<size_t>(layer)] + element) * element_bytes();
+  return page.data() + first_[static_cast<size_t>(layer)] + byte;
 }
 
 std::byte* CpuKvCache::keys(int32_t sequence, int64_t position, int64_t index, int64_t kv_head) const {
-  return element_at(sequence, position, index, kv_head * layer(index).key_dim * kPagePositions);
+  const int64_t elements = kv_head * layer(index).key_dim * kPagePositions;
+  return at(sequence, position, index, static_cast<uint64_t>(elements) * element_bytes());
 }
 
 std::byte* CpuKvCache::values(int32_t sequence, int64_t position, int64_t index, int64_t kv_head) const {
   const CacheLayer& shape = layer(index);
-  return element_at(sequence, position, index,
-                    (shape.kv_heads * shape.key_dim + kv_head * shape.value_dim) * kPagePositions);
+  const int64_t elements = (shape.kv_heads * shape.key_dim + kv_head * shape.value_dim) * kPagePositions;
+  return at(sequence, position, index, static_cast<uint64_t>(elements) * element_bytes());
+}
+
+float* CpuKvCache::key_scales(int32_t sequence, int64_t position, int64_t index, int64_t kv_head) const {
+  const CacheLayer& shape = layer(index);
+  const int64_t elements = shape.kv_heads * (shape.key_dim + shape.value_dim) * kPagePositions;
+  return reinterpret_cast<float*>(
+             at(sequence, position, index, static_cast<uint64_t>(elements) * element_bytes())) +
+         kv_head * kPagePositions;
+}
+
+float* CpuKvCache::value_scales(int32_t sequence, int64_t position, int64_t index, int64_t kv_head) const {
+  return key_scales(sequence, position, index, layer(index).kv_heads + kv_head);
 }
 
 float* CpuKvCache::state(int32_t sequence, int64_t layer) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/kernels_simd.h"
+#include "cpu/tile_simd.h"
 
 #include "cpu/gemm_plain.h"
 
@@ -137,6 +138,7 @@ constexpr Kernels make_kernels(const char* name, const RoundedKernels* rounded) 
           .tile_rows = kTileRows,
           .tile = tile,
           .tile_f16 = tile_f16,
+          .tile_i8 = tile_i8,
           .gemm = kPlainGemm,
           .fast = {kPlainGemm, kPlainGemm, kPlainGemm},
           .pack = pack,
@@ -145,6 +147,7 @@ constexpr Kernels make_kernels(const char* name, const RoundedKernels* rounded) 
           .rounded = rounded,
           .dot = dot,
           .halve = halve,
+          .round_row = round_row,
           .widen = widen,
           .rms_norm = rms_norm,
           .layer_norm = layer_norm,
@@ -157,6 +160,7 @@ constexpr Kernels make_kernels(const char* name, const RoundedKernels* rounded) 
           .relu = activate<Relu>,
           .add = add,
           .scale = scale,
+          .scale_columns = scale_columns,
           .axpy = axpy,
           .subtract_outer = subtract_outer,
           .delta_step = delta_step};

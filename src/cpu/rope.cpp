@@ -41,15 +41,38 @@ void store_heads(const CpuKvCache& cache, int64_t layer, Row at, const Element* 
   }
 }
 
-/// `halves` has room for a row of keys and values.
-void store(const Kernels& kernels, const CpuKvCache& cache, int64_t layer, Row at, const float* k,
-           const float* v, uint16_t* halves) {
-  if (cache.element() == Dense::f32) return store_heads(cache, layer, at, k, v);
+void store_halves(const Kernels& kernels, const CpuKvCache& cache, int64_t layer, Row at, const float* k,
+                  const float* v, uint16_t* room) {
   const CacheLayer& shape = cache.layer(layer);
   const int64_t keys = shape.kv_heads * shape.key_dim;
-  kernels.halve(k, keys, halves);
-  kernels.halve(v, shape.kv_heads * shape.value_dim, halves + keys);
-  store_heads(cache, layer, at, halves, halves + keys);
+  kernels.halve(k, keys, room);
+  kernels.halve(v, shape.kv_heads * shape.value_dim, room + keys);
+  store_heads(cache, layer, at, room, room + keys);
+}
+
+void store_rounded(const Kernels& kernels, const CpuKvCache& cache, int64_t layer, Row at, const float* k,
+                   const float* v, int8_t* room) {
+  const CacheLayer& shape = cache.layer(layer);
+  const int64_t slot = at.position % kPagePositions;
+  int8_t* const values = room + shape.kv_heads * shape.key_dim;
+  for (int64_t h = 0; h < shape.kv_heads; ++h) {
+    const int64_t key = h * shape.key_dim, value = h * shape.value_dim;
+    cache.key_scales(at.sequence, at.position, layer, h)[slot] =
+        kernels.round_row(k + key, shape.key_dim, room + key);
+    cache.value_scales(at.sequence, at.position, layer, h)[slot] =
+        kernels.round_row(v + value, shape.value_dim, values + value);
+  }
+  store_heads(cache, layer, at, room, values);
+}
+
+/// `room` is for a row of keys and values in 16 bits.
+void store(const Kernels& kernels, const CpuKvCache& cache, int64_t layer, Row at, const float* k,
+           const float* v, const Scratch::Lease& room) {
+  switch (cache.element()) {
+    case Stored::f32: return store_heads(cache, layer, at, k, v);
+    case Stored::f16: return store_halves(kernels, cache, layer, at, k, v, room.as<uint16_t>());
+    case Stored::i8: return store_rounded(kernels, cache, layer, at, k, v, room.as<int8_t>());
+  }
 }
 
 }  // namespace
@@ -61,14 +84,13 @@ void CpuStream::rope_store(const RopeRows& rope, std::span<const Row> rows, Matr
   for (const Row& r : rows) kv.require(r);
   const int64_t heads = shape.key_dim > 0 ? q.cols / shape.key_dim : 0;
   parallel_for(static_cast<int64_t>(rows.size()), 4, [&](int64_t begin, int64_t end) {
-    const Scratch::Lease halves =
-        scratch().bytes(static_cast<size_t>(k.cols + v.cols + 1) * sizeof(uint16_t));
+    const Scratch::Lease room = scratch().bytes(static_cast<size_t>(k.cols + v.cols + 1) * sizeof(uint16_t));
     for (int64_t i = begin; i < end; ++i) {
       if (rope.dim > 0) {
         rotate_row(rope, i, row(q, i), heads, shape.key_dim);
         rotate_row(rope, i, row(k, i), shape.kv_heads, shape.key_dim);
       }
-      store(kernels(), kv, layer, rows[static_cast<size_t>(i)], row(k, i), row(v, i), halves.as<uint16_t>());
+      store(kernels(), kv, layer, rows[static_cast<size_t>(i)], row(k, i), row(v, i), room);
     }
   });
 }

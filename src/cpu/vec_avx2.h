@@ -26,6 +26,16 @@ struct Vec {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(all), halves);
     for (int64_t i = 0; i < n; ++i) p[i] = all[i];
   }
+  /// The nearest whole numbers, for elements of at most 127.5.
+  void store_whole(int8_t* p, int64_t n) const {
+    const __m256i whole = _mm256_cvtps_epi32(v);
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    const __m128i bytes = _mm_packs_epi16(words, words);
+    if (n == kWidth) return _mm_storel_epi64(reinterpret_cast<__m128i*>(p), bytes);
+    int8_t all[kWidth];
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(all), bytes);
+    for (int64_t i = 0; i < n; ++i) p[i] = all[i];
+  }
   static __m256i first(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
                               _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -40,6 +50,10 @@ struct Vec {
     unsigned char bytes[16] = {};
     for (int64_t i = 0; i < 2 * n; ++i) bytes[i] = static_cast<const unsigned char*>(p)[i];
     return widen(type, _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+  }
+  static Vec load(const uint16_t* p) { return load(Dense::f16, p); }
+  static Vec load(const int8_t* p) {
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
   }
   static Vec widen(Dense type, __m128i h) {
     if (type == Dense::f16) return {_mm256_cvtph_ps(h)};

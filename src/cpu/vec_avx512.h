@@ -27,6 +27,10 @@ struct Vec {
   void store_half(uint16_t* p, int64_t n) const {
     _mm256_mask_storeu_epi16(p, first(n), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
   }
+  /// The nearest whole numbers, for elements of at most 127.5.
+  void store_whole(int8_t* p, int64_t n) const {
+    _mm_mask_storeu_epi8(p, first(n), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v)));
+  }
   static __mmask16 first(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
   static Vec load(Dense type, const void* p) {
@@ -36,6 +40,10 @@ struct Vec {
   static Vec load(Dense type, const void* p, int64_t n) {
     if (type == Dense::f32) return {_mm512_maskz_loadu_ps(first(n), p)};
     return widen(type, _mm256_maskz_loadu_epi16(first(n), p));
+  }
+  static Vec load(const uint16_t* p) { return load(Dense::f16, p); }
+  static Vec load(const int8_t* p) {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
   }
   static Vec widen(Dense type, __m256i h) {
     if (type == Dense::f16) return {_mm512_cvtph_ps(h)};

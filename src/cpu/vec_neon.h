@@ -41,6 +41,15 @@ struct Vec {
     vst1q_u16(all, halves);
     for (int64_t i = 0; i < n; ++i) p[i] = all[i];
   }
+  /// The nearest whole numbers, for elements of at most 127.5.
+  void store_whole(int8_t* p, int64_t n) const {
+    const int8x8_t bytes =
+        vqmovn_s16(vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(low)), vqmovn_s32(vcvtnq_s32_f32(high))));
+    if (n == kWidth) return vst1_s8(p, bytes);
+    int8_t all[kWidth];
+    vst1_s8(all, bytes);
+    for (int64_t i = 0; i < n; ++i) p[i] = all[i];
+  }
 
   static Vec load(Dense type, const void* p) {
     return type == Dense::f32 ? load_raw(p) : widen(type, vld1q_u8(static_cast<const uint8_t*>(p)));
@@ -50,6 +59,11 @@ struct Vec {
     uint8_t bytes[2 * kWidth] = {};
     for (int64_t i = 0; i < 2 * n; ++i) bytes[i] = static_cast<const uint8_t*>(p)[i];
     return widen(type, vld1q_u8(bytes));
+  }
+  static Vec load(const uint16_t* p) { return load(Dense::f16, p); }
+  static Vec load(const int8_t* p) {
+    const int16x8_t words = vmovl_s8(vld1_s8(p));
+    return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(words))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(words)))};
   }
   static Vec widen(Dense type, uint8x16_t bytes) {
     const uint16x8_t h = vreinterpretq_u16_u8(bytes);

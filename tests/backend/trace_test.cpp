@@ -169,7 +169,7 @@ TEST(Trace, CostsOfWindowsAndChunks) {
         }
         seen += any;
       }
-      const OpCost got = cost.attention(params, rows, none, 4, none);
+      const OpCost got = cost.attention(params, rows, none, 3 * 7 * 4, none);
       EXPECT_EQ(got.flops, 2 * pairs * 6 * 7) << window << " " << chunk;
       EXPECT_EQ(got.bytes, seen * 3 * 7 * 4) << window << " " << chunk;
     }

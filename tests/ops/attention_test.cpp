@@ -18,22 +18,27 @@ float slope_of(int64_t head) { return 0.03f * static_cast<float>(head + 1); }
 float sink_of(int64_t head) { return 0.4f * static_cast<float>(head) - 0.5f; }
 enum class Extras : uint8_t { none, slopes, rounded_slopes, sinks };
 
-CacheShape cache_of(int64_t layers, const CacheLayer& each, int64_t sequences) {
-  return {.layers = std::vector(static_cast<size_t>(layers), each), .sequences = sequences};
+CacheShape cache_of(int64_t layers, const CacheLayer& each, int64_t sequences,
+                    KvElements elements = KvElements::automatic) {
+  return {
+      .layers = std::vector(static_cast<size_t>(layers), each), .sequences = sequences, .elements = elements};
 }
 
 /// Keys, values and queries of some sequences, and the cache that holds the first two.
 class World {
  public:
-  World(const Backend& backend, const Shape& shape, const std::vector<int64_t>& lengths, int64_t layers = 1,
-        int64_t layer = 0)
+  World(const Backend& backend, const Shape& shape, const std::vector<int64_t>& lengths,
+        KvElements elements = KvElements::automatic, int64_t layers = 1, int64_t layer = 0)
       : shape_(shape), layer_(layer), stream_(backend.create_stream(nullptr)), random_(9) {
     cache_ = backend.create_cache(cache_of(layers, {shape.kv_heads, shape.key_dim, shape.value_dim},
-                                           static_cast<int64_t>(lengths.size())));
+                                           static_cast<int64_t>(lengths.size()), elements));
+    const auto numbers = [&](int64_t rows, int64_t dim, float scale) {
+      return elements == KvElements::int8 ? wholes(rows, dim, scale) : halves(rows * dim, scale);
+    };
     for (size_t s = 0; s < lengths.size(); ++s) {
       cache_->reserve(static_cast<int32_t>(s), lengths[s]);
-      keys_.push_back(halves(lengths[s] * shape.kv_heads * shape.key_dim, 2.0f));
-      values_.push_back(halves(lengths[s] * shape.kv_heads * shape.value_dim, 1.0f));
+      keys_.push_back(numbers(lengths[s] * shape.kv_heads, shape.key_dim, 2.0f));
+      values_.push_back(numbers(lengths[s] * shape.kv_heads, shape.value_dim, 1.0f));
       queries_.push_back(random_floats(random_, lengths[s] * shape.heads * shape.key_dim, 2.0f));
     }
   }
@@ -42,6 +47,19 @@ class World {
   std::vector<float> halves(int64_t n, float scale) {
     std::vector<float> out = random_floats(random_, n, scale);
     for (float& x : out) x = fp16_to_float(float_to_fp16(x));
+    return out;
+  }
+
+  /// Numbers that a cache in 8 bits keeps as they are: the scale of each row is a power of two, the largest number 127 of it.
+  std::vector<float> wholes(int64_t rows, int64_t dim, float scale) {
+    std::vector<float> out;
+    for (int64_t r = 0; r < rows; ++r) {
+      std::vector<float> row = random_floats(random_, dim, 127.0f);
+      for (float& x : row) x = std::nearbyint(x);
+      row[static_cast<size_t>(random_.uniform() * static_cast<double>(dim))] = -127.0f;
+      const float unit = scale * std::exp2(std::floor(-7.0f - 3.0f * static_cast<float>(random_.uniform())));
+      for (float x : row) out.push_back(x * unit);
+    }
     return out;
   }
 
@@ -167,27 +185,40 @@ const Shape kShapes[] = {{4, 4, 16, 16, 0}, {4, 2, 8, 8, 0},   {6, 1, 20, 12, 0}
                          {8, 2, 33, 40, 0}, {2, 1, 64, 64, 5}, {4, 4, 16, 16, 1}, {4, 2, 8, 24, 70},
                          {1, 1, 1, 1, 0},   {60, 1, 4, 4, 0}};
 
-class Attentions : public testing::TestWithParam<Compute> {};
+struct Stores {
+  Compute compute;
+  KvElements elements;
+  const char* name;
+};
+class Attentions : public testing::TestWithParam<Stores> {
+ protected:
+  std::shared_ptr<const Backend> backend =
+      create_backend("cpu", {.threads = 2, .compute = GetParam().compute});
+  World world(const Shape& shape, const std::vector<int64_t>& lengths) const {
+    return World(*backend, shape, lengths, GetParam().elements);
+  }
+};
 
-INSTANTIATE_TEST_SUITE_P(Compute, Attentions, testing::Values(Compute::exact, Compute::fast),
-                         [](const auto& info) { return info.param == Compute::fast ? "fast" : "exact"; });
+INSTANTIATE_TEST_SUITE_P(Compute, Attentions,
+                         testing::Values(Stores{Compute::exact, KvElements::automatic, "exact"},
+                                         Stores{Compute::fast, KvElements::automatic, "fast"},
+                                         Stores{Compute::exact, KvElements::int8, "int8"}),
+                         [](const auto& info) { return info.param.name; });
 
 TEST_P(Attentions, WholePromptThenSingleTokens) {
-  const auto backend = create_backend("cpu", {.threads = 2, .compute = GetParam()});
   for (const Shape& shape : kShapes) {
-    World world(*backend, shape, {150});
+    World world = this->world(shape, {150});
     world.expect(span_of(0, 0, 140), world.step(span_of(0, 0, 140)), "prompt");
     for (int64_t p = 140; p < 150; ++p)
       world.expect(span_of(0, p, p + 1), world.step(span_of(0, p, p + 1)), "token");
   }
 }
 
-TEST(Attention, WithCapsSlopesSinksAndChunks) {
-  const auto backend = backend_with(2);
+TEST_P(Attentions, WithCapsSlopesSinksAndChunks) {
   for (const Shape& shape : {Shape{4, 2, 16, 16, 0, 0, 0.5f}, Shape{4, 4, 16, 8, 0, 32, 0},
                              Shape{6, 2, 8, 8, 20, 0, 2.0f}, Shape{2, 1, 8, 8, 0, 70, 0}}) {
     for (Extras extras : {Extras::none, Extras::slopes, Extras::rounded_slopes, Extras::sinks}) {
-      World world(*backend, shape, {150});
+      World world = this->world(shape, {150});
       if (extras != Extras::none) world.add(*backend, extras);
       world.expect(span_of(0, 0, 145), world.step(span_of(0, 0, 145)), "prompt");
       for (int64_t p = 145; p < 150; ++p)
@@ -197,19 +228,17 @@ TEST(Attention, WithCapsSlopesSinksAndChunks) {
 }
 
 TEST_P(Attentions, LongDecodingIsCutIntoParts) {
-  const auto backend = create_backend("cpu", {.threads = 2, .compute = GetParam()});
   for (const Shape& shape : {Shape{4, 2, 16, 24, 0}, Shape{2, 2, 8, 8, 700}, Shape{1, 1, 4, 40, 3}}) {
-    World world(*backend, shape, {1300});
+    World world = this->world(shape, {1300});
     world.step(span_of(0, 0, 1298));
     world.expect(span_of(0, 1298, 1299), world.step(span_of(0, 1298, 1299)), "far token");
     world.expect(span_of(0, 1299, 1300), world.step(span_of(0, 1299, 1300)), "next far token");
   }
 }
 
-TEST(Attention, ChunksGiveWhatTheWholeGives) {
-  const auto backend = backend_with(2);
+TEST_P(Attentions, ChunksGiveWhatTheWholeGives) {
   for (const Shape& shape : kShapes) {
-    World world(*backend, shape, {100});
+    World world = this->world(shape, {100});
     for (const auto& [begin, end] : {std::pair{0, 1}, {1, 64}, {64, 65}, {65, 97}, {97, 100}}) {
       const auto rows = span_of(0, begin, end);
       world.expect(rows, world.step(rows), "chunk");
@@ -217,10 +246,9 @@ TEST(Attention, ChunksGiveWhatTheWholeGives) {
   }
 }
 
-TEST(Attention, SequencesMixedInOneBatch) {
-  const auto backend = backend_with(2);
+TEST_P(Attentions, SequencesMixedInOneBatch) {
   for (const Shape& shape : kShapes) {
-    World world(*backend, shape, {70, 3, 20, 130});
+    World world = this->world(shape, {70, 3, 20, 130});
     auto rows = span_of(3, 0, 100);
     const auto more = span_of(0, 0, 69), short_one = span_of(1, 0, 2);
     rows.insert(rows.end(), more.begin(), more.end());
@@ -236,8 +264,10 @@ TEST(Attention, SequencesMixedInOneBatch) {
 TEST(Attention, LayersAreApart) {
   const auto backend = backend_with(1);
   const Shape shape{2, 1, 8, 8, 0};
-  World world(*backend, shape, {80}, 3, 1);
-  world.expect(span_of(0, 0, 80), world.step(span_of(0, 0, 80)), "middle layer");
+  for (KvElements elements : {KvElements::automatic, KvElements::int8}) {
+    World world(*backend, shape, {80}, elements, 3, 1);
+    world.expect(span_of(0, 0, 80), world.step(span_of(0, 0, 80)), "middle layer");
+  }
 }
 
 TEST(Attention, RefusesPositionsWithoutRoom) {

@@ -178,6 +178,21 @@ TEST_P(ElementwiseKernels, SumsOfVectors) {
   }
 }
 
+TEST_P(ElementwiseKernels, ColumnsTimesFactors) {
+  for (int64_t n : kSizes) {
+    for (int64_t rows : {0, 1, 3}) {
+      const int64_t stride = n + 5;
+      const auto factors = random_floats(random, n), before = random_floats(random, rows * stride);
+      auto x = before;
+      k.scale_columns(factors.data(), n, rows, stride, x.data());
+      for (int64_t i = 0; i < rows * stride; ++i) {
+        const auto at = static_cast<size_t>(i), column = static_cast<size_t>(i % stride);
+        ASSERT_EQ(x[at], column < factors.size() ? before[at] * factors[column] : before[at]) << n;
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Sets, ElementwiseKernels, testing::ValuesIn(kernel_sets()),
                          [](const auto& info) { return std::string(info.param->name); });
 

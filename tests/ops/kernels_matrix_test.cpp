@@ -157,6 +157,71 @@ TEST_P(MatrixKernels, TileOfHalvesIsTheTileOfTheirValues) {
   }
 }
 
+TEST_P(MatrixKernels, TileOfWholeNumbersIsTheTileOfTheirValues) {
+  for (int64_t depth : {0, 1, 5, 33}) {
+    const int64_t ldb = 99, ldc = 73;
+    const auto a = random_floats(random, depth * k.tile_rows);
+    std::vector<int8_t> whole;
+    for (float x : random_floats(random, (depth + 1) * ldb, 127.5f))
+      whole.push_back(static_cast<int8_t>(std::lrint(x)));
+    whole[0] = 127;
+    whole[1] = -128;
+    const std::vector<float> values(whole.begin(), whole.end());
+    for (int64_t rows = 1; rows <= k.tile_rows; ++rows) {
+      for (int64_t cols : {1, 8, 15, 17, 32, 50, 64}) {
+        for (bool accumulate : {false, true}) {
+          auto want = random_floats(random, k.tile_rows * ldc);
+          auto got = want;
+          k.tile(depth, a.data(), values.data(), ldb, want.data(), ldc, rows, cols, 1.0f, accumulate);
+          k.tile_i8(depth, a.data(), whole.data(), ldb, got.data(), ldc, rows, cols, accumulate, 2 * ldb);
+          ASSERT_EQ(got, want) << rows << "x" << cols << " k " << depth;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MatrixKernels, RowsAreRoundedToTheNearestOfTheirScale) {
+  for (int64_t n : {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 127, 130}) {
+    for (float magnitude : {1e-29f, 1.0f, 77.7f, 3e38f}) {
+      const auto in = random_floats(random, n, magnitude);
+      std::vector<int8_t> out(in.size() + 1, 99), plain(in.size());
+      const float scale = k.round_row(in.data(), n, out.data());
+      float most = 0.0f;
+      for (float x : in) most = std::max(most, std::fabs(x));
+      ASSERT_EQ(scale, most / 127.0f) << n;
+      ASSERT_EQ(out.back(), 99) << n;
+      for (size_t i = 0; i < in.size(); ++i) {
+        ASSERT_GE(out[i], -127);
+        // half a step, and what the quotient itself is rounded by
+        ASSERT_LE(std::fabs(double{in[i]} - double{scale} * out[i]), double{scale} * (0.5 + 127 * 4e-7)) << n;
+      }
+      ASSERT_EQ(cpu::kernels_ref().round_row(in.data(), n, plain.data()), scale);
+      for (size_t i = 0; i < in.size(); ++i) ASSERT_EQ(out[i], plain[i]) << n;
+    }
+  }
+}
+
+TEST_P(MatrixKernels, RowsOfNothingAndOfWhatIsNotFinite) {
+  for (int64_t n : {0, 1, 7, 16, 37}) {
+    for (float nothing : {0.0f, -0.0f, 1e-31f, -1e-45f}) {
+      const std::vector<float> in(static_cast<size_t>(n), nothing);
+      std::vector<int8_t> out(in.size(), 99);
+      EXPECT_EQ(k.round_row(in.data(), n, out.data()), 0.0f);
+      for (int8_t q : out) EXPECT_EQ(q, 0);
+    }
+    for (float wild : {NAN, INFINITY, -INFINITY}) {
+      for (int64_t at = 0; at < n; at += 6) {
+        auto in = random_floats(random, n);
+        in[static_cast<size_t>(at)] = wild;
+        std::vector<int8_t> out(in.size(), 99);
+        EXPECT_TRUE(std::isnan(k.round_row(in.data(), n, out.data()))) << n << " " << wild;
+        for (int8_t q : out) EXPECT_EQ(q, 0);
+      }
+    }
+  }
+}
+
 TEST_P(MatrixKernels, HalvesAreTheNearestAndNeverInfinite) {
   auto in = random_floats(random, 133, 300.0f);
   in.insert(in.end(), {65504.0f, 65519.0f, 70000.0f, -1e30f, INFINITY, -INFINITY, 1e-7f, -0.0f});
