@@ -163,6 +163,11 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 
 /* Scope "session": gptq_session_create() */
 #define GPTQ_KEY_CONTEXT_LENGTH "context_length" /* int >= 0: most tokens; 0 (default) takes the model's */
+#define GPTQ_KEY_KV_CACHE "kv_cache"         /* string: how keys and values are kept. "auto" (default): in fp32 where compute is
+      "exact", in fp16 where it is "fast", in bf16 on GPUs. "int8": rounded to 8 bits, with a scale in fp32 for the key and
+      one for the value of each position and head, largest magnitude / 127: little more than half of fp16's memory
+      (docs/performance.md has what it costs). A row with a number that is not finite counts as NaN. On CPUs alone:
+      gptq_session_create() returns GPTQ_ERROR_UNSUPPORTED on others */
 
 /* Scope "generation": gptq_session_begin() */
 #define GPTQ_KEY_MAX_TOKENS "max_tokens"     /* int >= 0: most new tokens; 0 (default) until the end of the context */

@@ -127,8 +127,7 @@ void run(Arguments arguments) {
   const double load_seconds = seconds_now() - start;
   clamp_to_context(arguments, number(model, "context_length"));
   const std::vector<int32_t> ids = prompt_ids(arguments.prompt, number(model, "vocab_size"));
-  const auto session = make<Session>(gptq_session_create, static_cast<const gptq_model*>(model.get()),
-                                     static_cast<const gptq_options*>(nullptr));
+  const Session session = make_session(arguments.common, model);
   const CancelOnSignal guard(session.get());
   Speeds speeds;
   {

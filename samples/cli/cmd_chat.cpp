@@ -35,8 +35,7 @@ class Chat {
   explicit Chat(const Arguments& arguments)
       : arguments_(arguments),
         model_(load_model(arguments.common, arguments.common.model)),
-        session_(make<Session>(gptq_session_create, static_cast<const gptq_model*>(model_.get()),
-                               static_cast<const gptq_options*>(nullptr))) {
+        session_(make_session(arguments.common, model_)) {
     const auto defaults =
         make<Buffer>(gptq_model_sampling_defaults, static_cast<const gptq_model*>(model_.get()));
     check(gptq_options_set_json(options_.get(), text_of(defaults).data(),

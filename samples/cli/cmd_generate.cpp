@@ -31,17 +31,15 @@ std::vector<int32_t> prompt_ids(const Arguments& arguments, const std::string& p
 }
 
 /// Room for what was asked, beyond the model's context where its positions allow that.
-Session make_session(const Arguments& arguments, const Model& model, int64_t prompt) {
+Session make_roomy_session(const Arguments& arguments, const Model& model, int64_t prompt) {
   const int64_t context = number(model, "context_length");
   const int64_t wanted = prompt + arguments.sampling.max_tokens.value_or(0);
-  Options options;
-  if (wanted > context && wanted <= number(model, "context_limit")) {
-    options.set(GPTQ_KEY_CONTEXT_LENGTH, wanted);
+  const bool beyond = wanted > context && wanted <= number(model, "context_limit");
+  if (beyond) {
     say("warning", "the model was made for " + std::to_string(context) + " tokens; going up to " +
                        std::to_string(wanted) + " as asked");
   }
-  return make<Session>(gptq_session_create, static_cast<const gptq_model*>(model.get()),
-                       static_cast<const gptq_options*>(options.get()));
+  return make_session(arguments.common, model, beyond ? wanted : 0);
 }
 
 double stat(const Session& session, const char* key) {
@@ -67,7 +65,7 @@ void run(const Arguments& arguments) {
       arguments.prompt_file ? read_file(*arguments.prompt_file) : arguments.prompt.value_or("");
   const Model model = load_model(arguments.common, arguments.common.model);
   const std::vector<int32_t> ids = prompt_ids(arguments, prompt, model);
-  const Session session = make_session(arguments, model, static_cast<int64_t>(ids.size()));
+  const Session session = make_roomy_session(arguments, model, static_cast<int64_t>(ids.size()));
   const CancelOnSignal guard(session.get());
   throw_if_interrupted();
   check(gptq_session_append_tokens(session.get(), ids.data(), static_cast<int64_t>(ids.size())));

@@ -25,7 +25,7 @@ void run(Arguments arguments) {
   const auto count = static_cast<int64_t>(ids.size());
   const int64_t vocab = number(model, "vocab_size");
   const int64_t context = number(model, "context_length");
-  const Session session = make_scoring_session(model, count);
+  const Session session = make_session(arguments.common, model, count);
   const CancelOnSignal guard(session.get());
   LogitsFile file(arguments.out, count, vocab);
   Progress progress(Progress::Show::when_slow, "tokens");

@@ -18,6 +18,15 @@ struct Arguments {
   std::optional<std::string> reference, reference_compute;
 };
 
+/// What is measured is not done to the reference.
+Common reference_settings(const Arguments& arguments) {
+  Common common = arguments.common;
+  if (arguments.reference_compute) common.compute = arguments.reference_compute;
+  common.head_bits.reset();
+  common.kv_cache.reset();
+  return common;
+}
+
 /// Sums over one chunk.
 struct Score {
   double nll = 0;  // nat, over the predictions of the next token
@@ -66,10 +75,11 @@ std::string with_plain_newlines(std::string_view text) {
 
 class Scorer {
  public:
-  Scorer(const Model& model, const Model* reference, int64_t context)
+  Scorer(const Arguments& arguments, const Model& model, const Model* reference)
       : vocab_(static_cast<size_t>(number(model, "vocab_size"))),
-        session_(make_scoring_session(model, context)) {
-    if (reference != nullptr) reference_ = make_scoring_session(*reference, context);
+        session_(make_session(arguments.common, model, arguments.context)) {
+    if (reference != nullptr)
+      reference_ = make_session(reference_settings(arguments), *reference, arguments.context);
   }
 
   /// A fresh sequence of ids.
@@ -129,7 +139,7 @@ Totals measure(const Arguments& arguments, const Model& model, const Model* refe
                   " tokens, wanted at least one chunk of " + std::to_string(arguments.context));
   }
   const auto context = static_cast<size_t>(arguments.context);
-  Scorer scorer(model, reference, arguments.context);
+  Scorer scorer(arguments, model, reference);
   Progress progress(Progress::Show::when_slow, "tokens");
   Totals totals;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
@@ -185,10 +195,7 @@ void run(Arguments arguments) {
   if (arguments.reference_compute && !arguments.reference)
     throw UsageError("--reference-compute: there is no --reference");
   if (arguments.reference) {
-    Common common = arguments.common;
-    if (arguments.reference_compute) common.compute = arguments.reference_compute;
-    common.head_bits.reset();
-    reference = load_model(common, *arguments.reference);
+    reference = load_model(reference_settings(arguments), *arguments.reference);
     check_reference(arguments, model, reference);
   }
   print(arguments, measure(arguments, model, reference ? &reference : nullptr));
@@ -213,7 +220,9 @@ void add_perplexity(CLI::App& app) {
   command.note(
       "Each chunk's mean is taken over its predictions, then the mean over chunks. --compute is exact here\n"
       "unless it is given. What fast arithmetic costs a model is its divergence from itself:\n"
-      "--reference MODEL --compute fast --reference-compute exact.");
+      "--reference MODEL --compute fast --reference-compute exact. --head-bits and --kv-cache are the "
+      "model's,\n"
+      "not the reference's: --reference MODEL --kv-cache int8 is what a cache of 8 bits costs.");
   command.run([arguments] { run(*arguments); });
 }
 

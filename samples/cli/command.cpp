@@ -46,9 +46,12 @@ void Common::add_to(Command& command, const std::string& model_help, Computes co
     command.option("--threads", "N", threads, "CPU threads; 0 (default) takes all that this process may use");
     command.option("--device", "NAME", device, "cpu (default), cuda or cuda:N");
     command.option("--compute", "MODE", compute, "fast (default) or exact");
-    if (computes == Computes::runs)
+    if (computes == Computes::runs) {
       command.option("--head-bits", "N", head_bits,
                      "Round an unquantized output head to 4 or 8 bits; default 0: no");
+      command.option("--kv-cache", "MODE", kv_cache,
+                     "int8: keep keys and values in 8 bits; auto (default): as --compute has them");
+    }
   }
   command.group(kCommonGroup);
   command.flag("--json", json, "Print one JSON object as the last line of standard output");
@@ -67,6 +70,7 @@ Options Common::to_options() const {
   set_if_given(options, GPTQ_KEY_DEVICE, device);
   set_if_given(options, GPTQ_KEY_COMPUTE, compute);
   set_if_given(options, GPTQ_KEY_HEAD_BITS, head_bits);
+  set_if_given(options, GPTQ_KEY_KV_CACHE, kv_cache);
   return options;
 }
 
@@ -83,6 +87,13 @@ Model load_model(const Common& common, const std::string& path, Weights weights)
     say("info", path + ": " + family + (quantization.empty() ? "" : ", " + quantization));
   }
   return model;
+}
+
+Session make_session(const Common& common, const Model& model, int64_t context) {
+  Options options = common.to_options();
+  options.set(GPTQ_KEY_CONTEXT_LENGTH, context);
+  return make<Session>(gptq_session_create, static_cast<const gptq_model*>(model.get()),
+                       static_cast<const gptq_options*>(options.get()));
 }
 
 void want_one_of(std::initializer_list<Given> options) {

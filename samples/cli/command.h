@@ -38,10 +38,11 @@ struct Common {
   std::optional<std::string> device;
   std::optional<std::string> compute;
   std::optional<int64_t> head_bits;
+  std::optional<std::string> kv_cache;
   bool json = false;
 
   /// Whether the command computes: only then it takes --threads, --device and --compute, and, where it runs the model as it
-  /// loads it, --head-bits.
+  /// loads it, --head-bits and --kv-cache.
   enum class Computes { no, yes, runs };
 
   /// Adds the MODEL argument and the options to a command.
@@ -54,6 +55,9 @@ enum class Weights { load, leave };
 
 /// Loads a folder, with progress where that takes long.
 Model load_model(const Common& common, const std::string& path, Weights weights = Weights::load);
+
+/// A session for at most `context` tokens; 0: the model's context.
+Session make_session(const Common& common, const Model& model, int64_t context = 0);
 
 template <typename T>
 void set_if_given(Options& options, const char* key, const std::optional<T>& value) {

@@ -41,6 +41,7 @@ Options of every command:
   --device NAME   cpu (default), cuda or cuda:N
   --compute MODE  fast (default) or exact
   --head-bits N   4 or 8: round an unquantized output head so (of commands that run the model)
+  --kv-cache MODE int8: keep keys and values in 8 bits (of these commands, too); auto (default)
   --json          the last line of standard output is one JSON object, and the only one; on
                   failure there is none
   -v, --verbose   say more on standard error; twice for debugging

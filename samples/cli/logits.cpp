@@ -17,13 +17,6 @@ namespace cli {
 
 static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian");
 
-Session make_scoring_session(const Model& model, int64_t context) {
-  Options options;
-  options.set(GPTQ_KEY_CONTEXT_LENGTH, context);
-  return make<Session>(gptq_session_create, static_cast<const gptq_model*>(model.get()),
-                       static_cast<const gptq_options*>(options.get()));
-}
-
 int64_t slice_rows(int64_t vocab) {
   constexpr int64_t kBytes = 64'000'000;
   return std::max<int64_t>(1, kBytes / (std::max<int64_t>(1, vocab) * static_cast<int64_t>(sizeof(float))));

@@ -10,9 +10,6 @@
 
 namespace cli {
 
-/// A session to compute logits of sequences of at most `context` tokens.
-Session make_scoring_session(const Model& model, int64_t context);
-
 /// Rows of logits per slice: 64 MB of them, at least one.
 int64_t slice_rows(int64_t vocab);
 

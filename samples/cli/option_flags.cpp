@@ -16,6 +16,7 @@ constexpr OptionFlag kFlags[] = {
     {GPTQ_KEY_THREADS, "--threads"},
     {GPTQ_KEY_COMPUTE, "--compute"},
     {GPTQ_KEY_HEAD_BITS, "--head-bits"},
+    {GPTQ_KEY_KV_CACHE, "--kv-cache"},
     {GPTQ_KEY_MAX_TOKENS, "--max-tokens"},
     {GPTQ_KEY_TEMPERATURE, "--temperature"},
     {GPTQ_KEY_TOP_K, "--top-k"},

@@ -60,8 +60,8 @@ struct gptq_model {
 };
 
 struct gptq_session {
-  gptq_session(std::shared_ptr<const gptq::Model> model, int64_t context_length)
-      : session(std::move(model), context_length) {}
+  gptq_session(std::shared_ptr<const gptq::Model> model, int64_t context_length, gptq::KvElements elements)
+      : session(std::move(model), context_length, elements) {}
 
   gptq::Session session;
   std::atomic<bool> inside{false};

@@ -60,6 +60,11 @@ int64_t context_length(const gptq_options* given) {
   return given != nullptr ? given->integer(GPTQ_KEY_CONTEXT_LENGTH) : 0;
 }
 
+KvElements kv_elements(const gptq_options* given) {
+  const bool int8 = given != nullptr && given->text(GPTQ_KEY_KV_CACHE) == "int8";
+  return int8 ? KvElements::int8 : KvElements::automatic;
+}
+
 GenerationOptions generation_options(const gptq_options* given) {
   const gptq_options none;
   const gptq_options& o = given != nullptr ? *given : none;

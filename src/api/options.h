@@ -40,6 +40,7 @@ namespace gptq::api {
 /// What the options say in each scope; null options are the defaults.
 ModelOptions model_options(const gptq_options* options);
 int64_t context_length(const gptq_options* options);
+KvElements kv_elements(const gptq_options* options);
 GenerationOptions generation_options(const gptq_options* options);
 QuantOptions quant_options(const gptq_options* options);
 ConvertOptions convert_options(const gptq_options* options);

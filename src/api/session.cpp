@@ -33,7 +33,9 @@ gptq_status gptq_session_create(const gptq_model* model, const gptq_options* opt
     api::require(out, "out");
     *out = nullptr;
     api::require(model, "model");
-    *out = std::make_unique<gptq_session>(model->model, api::context_length(options)).release();
+    *out =
+        std::make_unique<gptq_session>(model->model, api::context_length(options), api::kv_elements(options))
+            .release();
   });
 }
 

@@ -123,8 +123,8 @@ CacheLayer Decoder::cache_layer(const Spec& spec, int64_t index) {
   return {.kv_heads = layer.kv_heads, .key_dim = layer.key_dim, .value_dim = layer.value_dim};
 }
 
-CacheShape Decoder::cache_shape(int64_t sequences) const {
-  CacheShape shape{.layers = {}, .sequences = sequences};
+CacheShape Decoder::cache_shape(int64_t sequences, KvElements elements) const {
+  CacheShape shape{.layers = {}, .sequences = sequences, .elements = elements};
   for (int64_t i = 0; i < spec_.layers; ++i) shape.layers.push_back(cache_layer(spec_, i));
   return shape;
 }

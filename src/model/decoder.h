@@ -49,7 +49,7 @@ class Decoder {
   static uint64_t workspace_bytes(const Spec& spec, int64_t rows, size_t element_bytes);
   /// What a layer keeps, and the cache of all layers for `sequences` sequences.
   static CacheLayer cache_layer(const Spec& spec, int64_t index);
-  CacheShape cache_shape(int64_t sequences) const;
+  CacheShape cache_shape(int64_t sequences, KvElements elements = KvElements::automatic) const;
 
   /// Embeds the batch and runs all layers; the hidden states stay in hidden().
   void forward(const Weights& weights, const Batch& batch, KvCache& cache);

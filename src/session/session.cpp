@@ -38,12 +38,12 @@ std::string_view finish_reason_name(FinishReason reason) {
   return "";
 }
 
-Session::Session(std::shared_ptr<const Model> model, int64_t context_length)
+Session::Session(std::shared_ptr<const Model> model, int64_t context_length, KvElements elements)
     : model_(std::move(model)),
       context_(usable_context(model_->spec(), context_length)),
       stream_(model_->backend().create_stream(&cancel_)),
       decoder_(model_->spec(), model_->backend(), *stream_, std::min(context_, Decoder::kMaxRows)),
-      cache_(model_->backend().create_cache(decoder_.cache_shape(1))) {
+      cache_(model_->backend().create_cache(decoder_.cache_shape(1, elements))) {
   (void)model_->weights();  // refuses a model without them
 }
 

@@ -39,7 +39,8 @@ struct SessionStats {
 class Session {
  public:
   /// context_length 0: the model's. Learned positions cannot be exceeded; rotary ones can, at the caller's risk.
-  Session(std::shared_ptr<const Model> model, int64_t context_length);
+  Session(std::shared_ptr<const Model> model, int64_t context_length,
+          KvElements elements = KvElements::automatic);
 
   void append_text(std::string_view text);
   void append_tokens(std::span<const int32_t> ids);

@@ -327,6 +327,29 @@ TEST(Api, RatesCountPassesThroughTheModel) {
   gptq_session_free(session);
 }
 
+TEST(Api, SessionsOfOneModelKeepKeysAndValuesAsTheyAreTold) {
+  const ModelHandle m;
+  gptq_options* options = nullptr;
+  ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);
+  double bytes[3] = {};
+  const char* const values[] = {nullptr, "auto", "int8"};
+  for (int i = 0; i < 3; ++i) {
+    if (values[i] != nullptr) {
+      EXPECT_EQ(gptq_options_set_string(options, GPTQ_KEY_KV_CACHE, values[i]), GPTQ_OK);
+    }
+    gptq_session* session = nullptr;
+    ASSERT_EQ(gptq_session_create(m.model, options, &session), GPTQ_OK);
+    gptq_session_append_text(session, "Once upon a time", -1);
+    EXPECT_EQ(gptq_session_prefill(session, GPTQ_LOGITS_NONE), GPTQ_OK);
+    EXPECT_EQ(gptq_session_get_stat(session, "cache_bytes", &bytes[i]), GPTQ_OK);
+    gptq_session_free(session);
+  }
+  EXPECT_EQ(bytes[0], bytes[1]);
+  // heads of 32 numbers, key and value: a byte each and two scales, instead of two bytes each
+  EXPECT_NEAR(bytes[2] / bytes[0], (64 + 8) / 128.0, 0.01);
+  gptq_options_free(options);
+}
+
 TEST(Api, BusyInsteadOfUndefined) {
   const ModelHandle m;
   gptq_session* session = nullptr;

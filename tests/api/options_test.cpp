@@ -79,6 +79,21 @@ TEST(Options, DynamicIsCheckedWhenItIsSet) {
   gptq_options_free(options);
 }
 
+TEST(Options, CacheOfKeysAndValues) {
+  gptq_options* options = nullptr;
+  ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);
+  for (const char* other : {"int4", "INT8", "f16", "", "auto|int8"}) {
+    EXPECT_EQ(gptq_options_set_string(options, GPTQ_KEY_KV_CACHE, other), GPTQ_ERROR_INVALID_ARGUMENT)
+        << other;
+    const std::string message = gptq_last_error_message();
+    for (const char* says : {"'kv_cache'", other, "auto", "int8"})
+      EXPECT_NE(message.find(says), std::string::npos) << message;
+  }
+  EXPECT_EQ(gptq_options_set_int(options, GPTQ_KEY_KV_CACHE, 8), GPTQ_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(gptq_options_set_string(options, GPTQ_KEY_KV_CACHE, "int8"), GPTQ_OK);
+  gptq_options_free(options);
+}
+
 TEST(Options, DynamicAsAnObject) {
   gptq_options *options = nullptr, *again = nullptr;
   ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);

@@ -1,5 +1,5 @@
 // Speed of a model's forward passes, as llamacpp_bench.c measures those of llama.cpp: no sampling, no text.
-// usage: decoder_bench MODEL THREADS exact|fast [HEAD_BITS]
+// usage: decoder_bench MODEL THREADS exact|fast [HEAD_BITS [int8]], the latter: keys and values in 8 bits
 // Answers lines of its input, each with one line:
 //   prefill TOKENS                      tokens per second of a prompt, with the logits of the last token
 //   decode SEQUENCES CONTEXT TOKENS     tokens per second of all sequences, from CONTEXT tokens on, one at a time each
@@ -40,14 +40,15 @@ class Clock {
 
 class Bench {
  public:
-  explicit Bench(std::shared_ptr<const gptq::Model> model)
+  Bench(std::shared_ptr<const gptq::Model> model, gptq::KvElements elements)
       : model_(std::move(model)),
+        elements_(elements),
         threads_(model_->backend().threads()),
         stream_(model_->backend().create_stream(nullptr)),
         decoder_(model_->spec(), model_->backend(), *stream_) {}
 
   double prefill(int64_t tokens) {
-    cache_ = model_->backend().create_cache(decoder_.cache_shape(1));
+    cache_ = model_->backend().create_cache(decoder_.cache_shape(1, elements_));
     filled_.reset();
     const Clock watch(threads_);
     feed(0, 0, tokens);
@@ -58,7 +59,7 @@ class Bench {
   double decode(int64_t sequences, int64_t context, int64_t tokens) {
     const Filled wanted{sequences, context};
     if (filled_ != wanted) {
-      cache_ = model_->backend().create_cache(decoder_.cache_shape(sequences));
+      cache_ = model_->backend().create_cache(decoder_.cache_shape(sequences, elements_));
       for (int64_t s = 0; s < sequences; ++s) feed(s, 0, context);
       filled_ = wanted;
     }
@@ -110,6 +111,7 @@ class Bench {
   }
 
   std::shared_ptr<const gptq::Model> model_;
+  gptq::KvElements elements_;
   int threads_;
   std::unique_ptr<gptq::Stream> stream_;
   Decoder decoder_;
@@ -133,7 +135,7 @@ void answer(Bench& bench, gptq::ThreadPool& pool, const char* line) {
   std::fflush(stdout);
 }
 
-void run(const char* folder, int threads, bool exact, int head_bits) {
+void run(const char* folder, int threads, bool exact, int head_bits, gptq::KvElements elements) {
   gptq::ModelOptions options;
   options.backend = {.threads = threads, .compute = exact ? gptq::Compute::exact : gptq::Compute::fast};
   options.head_bits = head_bits;
@@ -143,7 +145,7 @@ void run(const char* folder, int threads, bool exact, int head_bits) {
               static_cast<unsigned long long>(model->weight_bytes_per_token()),
               model->backend().description().c_str());
   std::fflush(stdout);
-  Bench bench(model);
+  Bench bench(model, elements);
   gptq::ThreadPool pool(model->backend().threads());
   char line[256];
   while (std::fgets(line, sizeof line, stdin) != nullptr) answer(bench, pool, line);
@@ -152,12 +154,13 @@ void run(const char* folder, int threads, bool exact, int head_bits) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4 && argc != 5) {
-    std::fprintf(stderr, "usage: decoder_bench MODEL THREADS exact|fast [HEAD_BITS]\n");
+  if (argc < 4 || argc > 6) {
+    std::fprintf(stderr, "usage: decoder_bench MODEL THREADS exact|fast [HEAD_BITS [int8]]\n");
     return 2;
   }
   try {
-    run(argv[1], std::atoi(argv[2]), std::strcmp(argv[3], "exact") == 0, argc > 4 ? std::atoi(argv[4]) : 0);
+    run(argv[1], std::atoi(argv[2]), std::strcmp(argv[3], "exact") == 0, argc > 4 ? std::atoi(argv[4]) : 0,
+        argc > 5 && std::strcmp(argv[5], "int8") == 0 ? gptq::KvElements::int8 : gptq::KvElements::automatic);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "decoder_bench: %s\n", error.what());
     return 1;

@@ -123,6 +123,12 @@ class Scoring(ToolTest):
         self.assertTrue(0 < eight < 1e-3 < four < 0.2, (eight, four))
         self.fail_with(1, *itself, "--head-bits", "5", says=("--head-bits", "0, 4 or 8"))
 
+    def test_cache_of_8_bits(self):
+        itself = ("perplexity", MODEL, "--text", STORIES, "--reference", MODEL, "--context", "64", "--chunks", "4")
+        self.assertTrue(0 < self.json(*itself, "--kv-cache", "int8")["kl"] < 1e-3)
+        self.assertEqual(self.json(*itself, "--kv-cache", "auto")["kl"], 0)
+        self.fail_with(1, *itself, "--kv-cache", "int4", says=("--kv-cache", "int4", "auto", "int8"))
+
     def test_model_equals_itself(self):
         shown = self.json("perplexity", MODEL, "--text", STORIES, "--reference", MODEL, "--context", "64")
         self.assertEqual((shown["kl"], shown["top1"]), (0, 1))

@@ -302,5 +302,16 @@ TEST_F(BackendTest, CacheSurvivesWantOfMemory) {
   EXPECT_GT(state_.used, before);
 }
 
+TEST_F(BackendTest, RefusesACacheOfEightBits) {
+  try {
+    (void)backend_->create_cache({.layers = {{1, 8, 8}}, .elements = KvElements::int8});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::unsupported);
+    for (const char* says : {"'kv_cache' = int8", "cuda (", "auto"})
+      EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace gptq::cuda

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <optional>
 #include <thread>
 
@@ -337,6 +338,37 @@ TEST(Session, APromptTakesMemoryPieceByPiece) {
   ASSERT_GT(bytes.size(), 4u);
   EXPECT_EQ(bytes.front(), 0u);
   EXPECT_LT(bytes[1], session.cache_bytes() / 4);
+}
+
+TEST(Session, KeysAndValuesInEightBitsTakeLessAndSayMuchTheSame) {
+  Session plain(sample(), 4096), rounded(sample(), 4096, KvElements::int8);
+  std::vector<std::vector<float>> logits;
+  for (Session* session : {&plain, &rounded}) {
+    session->append_tokens(story_ids(500));
+    session->prefill(Logits::last, quiet);
+    logits.emplace_back(session->logits().begin(), session->logits().end());
+  }
+  // of a position of a layer: a byte for each number and two scales a head, instead of four bytes a number
+  const CacheLayer layer = Decoder::cache_layer(sample()->spec(), 0);
+  const auto numbers = static_cast<double>(layer.key_dim + layer.value_dim);
+  EXPECT_NEAR(static_cast<double>(rounded.cache_bytes()) / static_cast<double>(plain.cache_bytes()),
+              (numbers + 8) / (4 * numbers), 0.01);
+  EXPECT_NE(logits[0], logits[1]);
+  double kl = 0, sums[2] = {};
+  for (int i = 0; i < 2; ++i)
+    for (float x : logits[static_cast<size_t>(i)]) sums[i] += std::exp(double{x});
+  for (size_t i = 0; i < logits[0].size(); ++i) {
+    const double p = double{logits[0][i]} - std::log(sums[0]), q = double{logits[1][i]} - std::log(sums[1]);
+    kl += std::exp(p) * (p - q);
+  }
+  EXPECT_LT(kl, 1e-3);
+  // and it goes on, also token by token
+  rounded.reset();
+  rounded.append_tokens(story_ids(500));
+  rounded.begin({.max_tokens = 20}, quiet);
+  while (rounded.step() == StepResult::chunk) {
+  }
+  EXPECT_EQ(rounded.history().size(), 520u);
 }
 
 TEST(Session, CacheGrowsWithUseAndIsGivenBack) {
