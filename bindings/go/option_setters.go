@@ -37,6 +37,11 @@ func WithContextLength(value int64) Option {
 	return Set("context_length", value)
 }
 
+// WithKvCache sets kv_cache. Int8: keys and values in 8 bits, a scale for each position and head; auto: as compute has them; one of "auto", "int8"; default "auto". Scope: session.
+func WithKvCache(value string) Option {
+	return Set("kv_cache", value)
+}
+
 // WithMaxTokens sets max_tokens. Most new tokens; 0: until the context is full; from 0 up; default 0. Scope: generation.
 func WithMaxTokens(value int64) Option {
 	return Set("max_tokens", value)

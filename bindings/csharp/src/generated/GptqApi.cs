@@ -334,6 +334,7 @@ internal static class GptqApi {
   public const string GPTQ_KEY_LOAD_WEIGHTS = "load_weights";
   public const string GPTQ_KEY_MMAP = "mmap";
   public const string GPTQ_KEY_CONTEXT_LENGTH = "context_length";
+  public const string GPTQ_KEY_KV_CACHE = "kv_cache";
   public const string GPTQ_KEY_MAX_TOKENS = "max_tokens";
   public const string GPTQ_KEY_TEMPERATURE = "temperature";
   public const string GPTQ_KEY_TOP_K = "top_k";

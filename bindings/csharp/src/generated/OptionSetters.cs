@@ -39,6 +39,11 @@ namespace Gptq
         {
             set { Set("context_length", value); }
         }
+        /// <summary>Int8: keys and values in 8 bits, a scale for each position and head; auto: as compute has them; one of "auto", "int8"; default "auto". Scope: session.</summary>
+        public string KvCache
+        {
+            set { Set("kv_cache", value); }
+        }
         /// <summary>Most new tokens; 0: until the context is full; from 0 up; default 0. Scope: generation.</summary>
         public long MaxTokens
         {

@@ -167,6 +167,14 @@ pub const GPTQ_KEY_MMAP: &CStr = text(b"mmap\0");
 /// Int \>= 0: most tokens; 0 (default) takes the model's.
 pub const GPTQ_KEY_CONTEXT_LENGTH: &CStr = text(b"context_length\0");
 
+/// String: how keys and values are kept. "auto" (default): in fp32 where compute is "exact", in
+/// fp16 where it is "fast", in bf16 on GPUs. "int8": rounded to 8 bits, with a scale in fp32 for
+/// the key and one for the value of each position and head, largest magnitude / 127: little more
+/// than half of fp16's memory (docs/performance.md has what it costs). A row with a number that is
+/// not finite counts as NaN. On CPUs alone: [`gptq_session_create`] returns
+/// [`GPTQ_ERROR_UNSUPPORTED`] on others.
+pub const GPTQ_KEY_KV_CACHE: &CStr = text(b"kv_cache\0");
+
 /// Int \>= 0: most new tokens; 0 (default) until the end of the context.
 pub const GPTQ_KEY_MAX_TOKENS: &CStr = text(b"max_tokens\0");
 
@@ -1107,6 +1115,7 @@ pub(crate) fn keys() -> Vec<(&'static str, &'static CStr)> {
         ("GPTQ_KEY_LOAD_WEIGHTS", GPTQ_KEY_LOAD_WEIGHTS),
         ("GPTQ_KEY_MMAP", GPTQ_KEY_MMAP),
         ("GPTQ_KEY_CONTEXT_LENGTH", GPTQ_KEY_CONTEXT_LENGTH),
+        ("GPTQ_KEY_KV_CACHE", GPTQ_KEY_KV_CACHE),
         ("GPTQ_KEY_MAX_TOKENS", GPTQ_KEY_MAX_TOKENS),
         ("GPTQ_KEY_TEMPERATURE", GPTQ_KEY_TEMPERATURE),
         ("GPTQ_KEY_TOP_K", GPTQ_KEY_TOP_K),

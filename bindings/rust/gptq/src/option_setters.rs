@@ -45,6 +45,12 @@ impl Options {
         self.set("context_length", value)
     }
 
+    /// Int8: keys and values in 8 bits, a scale for each position and head; auto: as compute has them; one of "auto", "int8"; default "auto". Scope: session.
+    #[must_use]
+    pub fn kv_cache(self, value: &str) -> Self {
+        self.set("kv_cache", value)
+    }
+
     /// Most new tokens; 0: until the context is full; from 0 up; default 0. Scope: generation.
     #[must_use]
     pub fn max_tokens(self, value: i64) -> Self {

@@ -34,6 +34,7 @@ interface GptqApiConstants {
   public final static String GPTQ_KEY_LOAD_WEIGHTS = "load_weights";
   public final static String GPTQ_KEY_MMAP = "mmap";
   public final static String GPTQ_KEY_CONTEXT_LENGTH = "context_length";
+  public final static String GPTQ_KEY_KV_CACHE = "kv_cache";
   public final static String GPTQ_KEY_MAX_TOKENS = "max_tokens";
   public final static String GPTQ_KEY_TEMPERATURE = "temperature";
   public final static String GPTQ_KEY_TOP_K = "top_k";

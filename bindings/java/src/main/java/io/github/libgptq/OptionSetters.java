@@ -79,6 +79,16 @@ abstract class OptionSetters {
   }
 
   /**
+   * Int8: keys and values in 8 bits, a scale for each position and head; auto: as compute has them; one of "auto", "int8"; default "auto". Scope: session.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options kvCache(String value) {
+    return setString("kv_cache", value);
+  }
+
+  /**
    * Most new tokens; 0: until the context is full; from 0 up; default 0. Scope: generation.
    *
    * @param value the setting
