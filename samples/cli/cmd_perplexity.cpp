@@ -220,9 +220,8 @@ void add_perplexity(CLI::App& app) {
   command.note(
       "Each chunk's mean is taken over its predictions, then the mean over chunks. --compute is exact here\n"
       "unless it is given. What fast arithmetic costs a model is its divergence from itself:\n"
-      "--reference MODEL --compute fast --reference-compute exact. --head-bits and --kv-cache are the "
-      "model's,\n"
-      "not the reference's: --reference MODEL --kv-cache int8 is what a cache of 8 bits costs.");
+      "--reference MODEL --compute fast --reference-compute exact. --head-bits and --kv-cache do not\n"
+      "apply to the reference: --reference MODEL --kv-cache int8 is what a cache of 8 bits costs.");
   command.run([arguments] { run(*arguments); });
 }
 
