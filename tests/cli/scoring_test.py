@@ -127,7 +127,7 @@ class Scoring(ToolTest):
         itself = ("perplexity", MODEL, "--text", STORIES, "--reference", MODEL, "--context", "64", "--chunks", "4")
         self.assertTrue(0 < self.json(*itself, "--kv-cache", "int8")["kl"] < 1e-3)
         self.assertEqual(self.json(*itself, "--kv-cache", "auto")["kl"], 0)
-        self.fail_with(1, *itself, "--kv-cache", "int4", says=("--kv-cache", "int4", "auto", "int8"))
+        self.fail_with(2, *itself, "--kv-cache", "int4", says=("--kv-cache", "int4", "auto", "int8"))
 
     def test_model_equals_itself(self):
         shown = self.json("perplexity", MODEL, "--text", STORIES, "--reference", MODEL, "--context", "64")
