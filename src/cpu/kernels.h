@@ -206,6 +206,8 @@ struct Kernels {
   /// x has row stride k, y row stride ldy.
   void (*dot)(Dense type, const void* w, int64_t w_rows, int64_t k, const float* x, int64_t x_rows, float* y,
               int64_t ldy);
+  /// Rows of x up to which dot() of 16 at a time is faster than a product of tiles.
+  int64_t dot_rows;
   /// out[i] = fp16(in[i]), the largest finite one beyond its range; NaN stays
   void (*halve)(const float* in, int64_t n, uint16_t* out);
   /// in = scale out, to nearest; returns scale = max |in| / 127. Where nothing is larger than kLeastRounded all are 0, the

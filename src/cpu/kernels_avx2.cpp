@@ -7,6 +7,7 @@ namespace gptq::cpu {
 namespace {
 constexpr int64_t kTileRows = 6;
 constexpr int64_t kDotRows = 2;
+constexpr int64_t kMostDotRows = 16;
 }  // namespace
 }  // namespace gptq::cpu
 

@@ -7,6 +7,7 @@ namespace gptq::cpu {
 namespace {
 constexpr int64_t kTileRows = 12;
 constexpr int64_t kDotRows = 4;
+constexpr int64_t kMostDotRows = 64;
 }  // namespace
 }  // namespace gptq::cpu
 

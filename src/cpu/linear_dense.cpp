@@ -42,10 +42,12 @@ class DenseLinear final : public CpuLinear {
   QTensor unpack() const override { throw Error(Status::internal, "dense weights have no quantized form"); }
 
   void apply(CpuStream& stream, Matrix x, Matrix y) const override {
-    if (x.rows <= kFewRows || in_features() == 0) return by_rows(stream, x, y);
+    const Gemm& gemm = stream.gemm_of(type_);
     const Kernels& kernels = stream.kernels();
+    const bool plain = gemm.right == nullptr;  // no faster unit of its own
+    if (x.rows <= (plain ? kernels.dot_rows : kFewRows) || in_features() == 0) return by_rows(stream, x, y);
     const int64_t stride = in_features();
-    tiled_product(stream, stream.gemm_of(type_), row(x, 0), x.rows, stride, out_features(), bias(), row(y, 0),
+    tiled_product(stream, gemm, row(x, 0), x.rows, stride, out_features(), bias(), row(y, 0),
                   [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* panel) {
                     kernels.pack(type_, at(col, k), stride, cols, depth, panel, kTileCols);
                   });
@@ -66,8 +68,10 @@ class DenseLinear final : public CpuLinear {
     const int64_t inputs = in_features();
     const int64_t grain = std::clamp<int64_t>(kChunkBytes / std::max<int64_t>(inputs * element_, 1), 8, 1024);
     stream.parallel_for(out_features(), grain, [&](int64_t begin, int64_t end) {
-      kernels.dot(type_, at(begin, 0), end - begin, inputs, row(x, 0), x.rows, row(y, 0) + begin,
-                  out_features());
+      for (int64_t i = 0; i < x.rows; i += kFewRows) {
+        kernels.dot(type_, at(begin, 0), end - begin, inputs, row(x, i), std::min(kFewRows, x.rows - i),
+                    row(y, i) + begin, out_features());
+      }
       for (int64_t i = 0; bias() != nullptr && i < x.rows; ++i) {
         kernels.add(row(y, i) + begin, bias() + begin, end - begin);
       }

@@ -146,6 +146,7 @@ constexpr Kernels make_kernels(const char* name, const RoundedKernels* rounded) 
           .qdot = qdot,
           .rounded = rounded,
           .dot = dot,
+          .dot_rows = kMostDotRows,
           .halve = halve,
           .round_row = round_row,
           .widen = widen,

@@ -149,7 +149,7 @@ int main(int argc, char** argv) {
   std::fprintf(stderr, "%s, %d threads: %.0f GFLOP/s of fp32, %.0f GOP/s of bytes, %.1f GB/s read\n",
                machine.backend->description().c_str(), machine.backend->threads(), machine.peaks.fp32 * 1e-9,
                machine.peaks.int8 * 1e-9, machine.bandwidth * 1e-9);
-  for (int64_t rows : {1, 2, 4, 8, 16, 32, 128, 512}) {
+  for (int64_t rows : {1, 2, 4, 8, 16, 32, 64, 128, 512}) {
     for (const Format& format : {Format{"bf16", 0}, Format{"4_bits_g128", 4}})
       for (const Shape& shape : {Shape{4096, 4096}, Shape{512, 1408}}) add(machine, format, shape, rows);
   }
