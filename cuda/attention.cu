@@ -339,7 +339,7 @@ __global__ void __launch_bounds__(Plan<dim, narrow>::kThreads) attend(AttentionA
   let_next_kernel_begin();
   wait_for_earlier_kernels();
   Block<T, dim, narrow> block(a, narrow ? a.narrow : a.wide);
-  block.run();
+  if (block.item.rows > 0) block.run();
 }
 
 /// A warp has a query: its parts are added in order.

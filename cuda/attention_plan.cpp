@@ -1,5 +1,7 @@
-// Which rows go together, and into how many parts the positions that they see are cut.
+// Which rows go together, and into how many parts the positions that they see are cut. Lists have a power of two of items,
+// the last of them without rows: so as many blocks are launched for many steps in sequence, whatever they see.
 #include <algorithm>
+#include <bit>
 
 #include "cuda/attention.h"
 #include "cuda/kernels.h"
@@ -55,6 +57,8 @@ AttentionPlan plan_attention(std::span<const Row> rows, const AttentionView& par
   std::stable_sort(plan.wide.begin(), plan.wide.end(), [](const AttentionItem& a, const AttentionItem& b) {
     return a.end - a.begin > b.end - b.begin;
   });
+  for (std::vector<AttentionItem>* list : {&plan.narrow, &plan.wide, &plan.joins})
+    if (!list->empty()) list->resize(std::bit_ceil(list->size()));
   return plan;
 }
 

@@ -20,6 +20,8 @@ template <class T>
 struct Given {
   const T *q, *k, *v, *beta, *decay;
   float* y;
+
+  bool operator==(const Given&) const = default;
 };
 
 /// A thread has a channel of a run: y = silu(sum_i conv[i] x_(r - kernel + 1 + i)). What is behind the run's end is kept in

@@ -12,18 +12,26 @@ GPTQ_DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 struct AddOp {
   float factor;
   GPTQ_DEVICE float operator()(float x, float y) const { return x + factor * y; }
+
+  bool operator==(const AddOp&) const = default;
 };
 struct ScaleOp {
   float factor;
   GPTQ_DEVICE float operator()(float x, float) const { return x * factor; }
+
+  bool operator==(const ScaleOp&) const = default;
 };
 struct ClampOp {
   float limit;
   GPTQ_DEVICE float operator()(float x, float) const { return x < -limit ? -limit : x > limit ? limit : x; }
+
+  bool operator==(const ClampOp&) const = default;
 };
 struct SoftcapOp {
   float cap;
   GPTQ_DEVICE float operator()(float x, float) const { return cap * tanhf(x / cap); }
+
+  bool operator==(const SoftcapOp&) const = default;
 };
 
 /// `up` is what the gate is for; without one it is 1.
@@ -55,6 +63,8 @@ struct ActivateOp {
     if (act == Act::clamped_silu) up = (up < -d ? -d : up > d ? d : up) + 1.0f;
     return y * up;
   }
+
+  bool operator==(const ActivateOp&) const = default;
 };
 
 template <class T, class Op>

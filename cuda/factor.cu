@@ -25,6 +25,8 @@ struct Square {
     return turned ? data[int64_t{n - 1 - r} * n + (n - 1 - c)] : data[int64_t{r} * n + c];
   }
   GPTQ_DEVICE bool has(int r, int c) const { return r < n && c < n; }
+
+  bool operator==(const Square&) const = default;
 };
 
 enum class Transposed : uint8_t { no, yes };

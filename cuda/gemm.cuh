@@ -58,6 +58,8 @@ struct Problem {
   int output_tiles = 0, tile_stages = 0, stages = 0;  // of a tile; of all
   float* partials = nullptr;                          // [blocks][sums of a tile]
   uint32_t* flags = nullptr;                          // [blocks] 1: its partial sums are there
+
+  bool operator==(const Problem&) const = default;
 };
 
 /// A tile, and the stages of it that a block has.

@@ -16,11 +16,15 @@
 
 namespace gptq::cuda {
 
+class CommandList;
+
 /// Where work goes, and what the device behind it has.
 struct Queue {
   void* stream = nullptr;  // a cudaStream_t
   int processors = 1;      // its SMs
   int architecture = 80;   // 10 major + minor
+  CommandList* list =
+      nullptr;  // where kernels are written down instead of being launched; null: they are launched
 };
 
 /// What activations are made of.
@@ -38,6 +42,8 @@ struct Weights {
 
   /// Columns of the activations that it is multiplied with: gather_columns() makes them where there is an order.
   GPTQ_BOTH int64_t inputs() const { return order != nullptr ? shape.packed_inputs : shape.cols; }
+
+  bool operator==(const Weights&) const = default;
 };
 
 // ---- elementwise.cu
@@ -66,6 +72,8 @@ struct NormArguments {
   int64_t parts = 1;
   float eps = 0;
   void* out = nullptr;  // may be x, or sum
+
+  bool operator==(const NormArguments&) const = default;
 };
 void norm(const Queue& queue, Element element, const NormArguments& arguments);
 /// Row i of x times factors[i].
@@ -134,6 +142,8 @@ struct CacheView {
   int64_t most_pages = 0;
   int64_t keys_at = 0, values_at = 0;
   int64_t kv_heads = 0, key_dim = 0, value_dim = 0;
+
+  bool operator==(const CacheView&) const = default;
 };
 
 /// As RopeRows, in the device's memory.
@@ -142,6 +152,8 @@ struct RopeView {
   int64_t dim = 0;
   RopeLayout layout = RopeLayout::half;
   int64_t offset = 0;
+
+  bool operator==(const RopeView&) const = default;
 };
 
 /// Rotates the heads of x [rows, heads head_dim] in place.
@@ -161,9 +173,11 @@ struct AttentionView {
   const float *slopes = nullptr, *sinks = nullptr;  // [heads]
   SlopeKind slope_kind = SlopeKind::relative;
   float slope_factor = 1.0f;
+
+  bool operator==(const AttentionView&) const = default;
 };
 
-/// Some rows of one sequence that stand side by side, and a part of the positions that they see.
+/// Some rows of one sequence that stand side by side, and a part of the positions that they see. Without rows it is nothing.
 struct AttentionItem {
   int32_t first_row = 0, rows = 0;
   int32_t begin = 0, end = 0;  // positions
@@ -193,6 +207,8 @@ struct AttentionArguments {
   CacheView cache;
   float* scratch = nullptr;
   void* out = nullptr;
+
+  bool operator==(const AttentionArguments&) const = default;
 };
 /// Heads of at most kMostHeadDim elements.
 constexpr int64_t kMostHeadDim = 256;
@@ -203,6 +219,8 @@ void attention(const Queue& queue, Element element, const AttentionArguments& ar
 struct DeltaView {
   int64_t heads = 0, key_heads = 0, key_dim = 0, value_dim = 0, kernel = 1;
   const float *conv = nullptr, *a_log = nullptr, *dt_bias = nullptr;
+
+  bool operator==(const DeltaView&) const = default;
 };
 /// Consecutive rows of one sequence, from a position on, and the state of what was before: S of each head
 /// [key_dim][value_dim], then the last kernel - 1 inputs of the convolution [kernel - 1][channels], that of position p in
@@ -259,6 +277,8 @@ struct RouterView {
   int64_t groups = 1, groups_chosen = 1;
   GroupScore group_score = GroupScore::best;
   float factor = 1.0f, jitter = 0;
+
+  bool operator==(const RouterView&) const = default;
 };
 constexpr int64_t kMostExperts = 4096;
 
@@ -270,6 +290,8 @@ struct RoutingView {
   int32_t* begin = nullptr;
   int32_t* rows = nullptr;
   float* weights = nullptr;
+
+  bool operator==(const RoutingView&) const = default;
 };
 void route(const Queue& queue, Element element, const RouterView& router, const void* scores, int64_t rows,
            int64_t experts, const RoutingView& routing);

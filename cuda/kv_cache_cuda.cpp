@@ -11,6 +11,9 @@
 namespace gptq::cuda {
 namespace {
 
+/// Of the table, for each sequence: a table that moves is another for the kernels that have its address.
+constexpr int64_t kLeastPages = 64;
+
 size_t pages_for(int64_t length) {
   return static_cast<size_t>((std::max<int64_t>(length, 0) + kPagePositions - 1) / kPagePositions);
 }
@@ -59,7 +62,7 @@ void CudaKvCache::reserve(int32_t sequence, int64_t length) {
     pages.reserve(std::max(wanted, std::min(2 * before, before + 64)));
     while (pages.size() < wanted) pages.push_back({Block(device_, page_bytes_)});
     if (static_cast<int64_t>(wanted) > most_pages_) {
-      const auto most = std::max<int64_t>(static_cast<int64_t>(wanted), 2 * most_pages_);
+      const auto most = std::max({static_cast<int64_t>(wanted), 2 * most_pages_, kLeastPages});
       table_ = Block(device_, static_cast<size_t>(most * shape_.sequences) * sizeof(void*));
       most_pages_ = most;
     }

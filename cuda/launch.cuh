@@ -1,4 +1,4 @@
-// The one place where kernels are launched.
+// The one place where kernels are launched, or written down to be launched later.
 #pragma once
 
 #include <cstddef>
@@ -6,24 +6,16 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cuda/command_list.h"
 #include "cuda/device.cuh"
 #include "cuda/kernels.h"
+#include "cuda/queue.h"
 
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
 #endif
 
 namespace gptq::cuda {
-
-/// Whether blocks wait for each other: then all of them must run at the same time.
-enum class Residency : uint8_t { any, all };
-
-struct Grid {
-  int64_t x = 1, y = 1, z = 1;
-  int threads = 128;
-  size_t shared_bytes = 0;
-  Residency residency = Residency::any;
-};
 
 constexpr int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
@@ -36,10 +28,9 @@ inline void check(cudaError_t code, const char* what) {
               cat(what, ": ", cudaGetErrorString(code)));
 }
 
-/// kernel(arguments...) for each thread of the grid, behind what is in the queue. An empty grid is no launch.
-template <class... Parameters, class... Arguments>
-void launch(const Queue& queue, void (*kernel)(Parameters...), const Grid& grid, Arguments... arguments) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+template <class... Parameters>
+void launch_now(const Queue& queue, void (*kernel)(Parameters...), const Grid& grid,
+                const Parameters&... arguments) {
   constexpr size_t kWithoutAsking = size_t{48} << 10;
   if (grid.shared_bytes > kWithoutAsking) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -57,7 +48,7 @@ void launch(const Queue& queue, void (*kernel)(Parameters...), const Grid& grid,
   early.val.programmaticStreamSerializationAllowed = 1;
   config.attrs = &early;
   config.numAttrs = queue.architecture >= 90 ? 1 : 0;
-  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "cudaLaunchKernelEx");
+  check(cudaLaunchKernelEx(&config, kernel, arguments...), "cudaLaunchKernelEx");
 }
 
 /// Blocks of a kernel that run at the same time on the device.
@@ -76,16 +67,16 @@ int64_t resident_blocks(const Queue& queue, void (*kernel)(Parameters...), int t
 
 #else
 
-template <class... Parameters, class... Arguments>
-void launch(const Queue&, void (*kernel)(Parameters...), const Grid& grid, Arguments... arguments) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+template <class... Parameters>
+void launch_now(const Queue&, void (*kernel)(Parameters...), const Grid& grid,
+                const Parameters&... arguments) {
   shim::run({.x = static_cast<int>(grid.x),
              .y = static_cast<int>(grid.y),
              .z = static_cast<int>(grid.z),
              .threads = grid.threads,
              .shared_bytes = grid.shared_bytes,
              .all_resident = grid.residency == Residency::all},
-            [&] { kernel(static_cast<Parameters>(arguments)...); });
+            [&] { kernel(arguments...); });
 }
 
 template <class... Parameters>
@@ -94,5 +85,29 @@ int64_t resident_blocks(const Queue& queue, void (*)(Parameters...), int, size_t
 }
 
 #endif
+
+/// launch_now() with what a list has of it.
+template <class... Parameters>
+void launch_written(DeviceQueue& queue, CommandList::Kernel kernel, const Grid& grid, const void* arguments) {
+  with_values(
+      [&](const Parameters&... values) {
+        launch_now(queue.queue(), reinterpret_cast<void (*)(Parameters...)>(kernel), grid, values...);
+      },
+      *static_cast<const Pack<Parameters...>*>(arguments));
+}
+
+/// kernel(arguments...) for each thread of the grid, behind what is in the queue, or in its list if it has one. An empty
+/// grid is no launch.
+template <class... Parameters, class... Arguments>
+void launch(const Queue& queue, void (*kernel)(Parameters...), const Grid& grid, Arguments... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  if (queue.list == nullptr) {
+    launch_now(queue, kernel, grid, static_cast<Parameters>(arguments)...);
+  } else {
+    queue.list->add<launch_written<Parameters...>>(
+        reinterpret_cast<CommandList::Kernel>(kernel), grid,
+        Pack<Parameters...>{pack_values(static_cast<Parameters>(arguments)...)});
+  }
+}
 
 }  // namespace gptq::cuda

@@ -99,6 +99,8 @@ struct Packing {
   GPTQ_BOTH constexpr int64_t parameter(int64_t row, int64_t at_piece) const {
     return (row / kStripRows * pieces() + at_piece) * kStripRows + row % kStripRows;
   }
+
+  bool operator==(const Packing&) const = default;
 };
 
 /// Packed weights in host memory, on their way to the device or back.

@@ -10,8 +10,14 @@ std::shared_ptr<const gptq::Backend> create(int device, const gptq::BackendOptio
   return gptq::cuda::create_cuda_backend(gptq::cuda::open_device(device), options);
 }
 
+/// Levels are for the sink to choose from.
+void log_to(gptq::LogSink sink) {
+  gptq::set_log_level(gptq::LogLevel::debug);
+  gptq::set_log_sink(sink, nullptr);
+}
+
 constexpr gptq::PluginTable kTable{gptq::kPluginInterface, GPTQ_VERSION_TEXT, gptq::cuda::check_device,
-                                   create};
+                                   create, log_to};
 
 }  // namespace
 

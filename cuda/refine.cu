@@ -23,6 +23,8 @@ constexpr int kCopyThreads = 256;
 struct Span {
   int64_t begin, end;
   GPTQ_BOTH int64_t size() const { return end - begin; }
+
+  bool operator==(const Span&) const = default;
 };
 enum class Refit : uint8_t { no, yes };
 

@@ -69,6 +69,21 @@ class Process {
   pid_t pid_ = getpid();
 };
 
+class CudaGraph final : public Graph {
+ public:
+  CudaGraph() = default;
+  CudaGraph(const CudaGraph&) = delete;
+  CudaGraph& operator=(const CudaGraph&) = delete;
+  ~CudaGraph() override {
+    if (graph != nullptr && process_.is_this()) cudaGraphExecDestroy(graph);
+  }
+
+  cudaGraphExec_t graph = nullptr;
+
+ private:
+  Process process_;
+};
+
 class CudaQueue final : public DeviceQueue {
  public:
   CudaQueue(const cudaDeviceProp& properties, int number) : number_(number) {
@@ -152,6 +167,36 @@ class CudaQueue final : public DeviceQueue {
     check(cudaEventSynchronize(paces_[pace_]), "work of the GPU");
     check(cudaEventRecord(paces_[pace_], stream_), "cudaEventRecord");
     pace_ = (pace_ + 1) % paces_.size();
+  }
+
+  std::unique_ptr<Graph> capture(const CommandList& list) override {
+    process_.check();
+    auto captured = std::make_unique<CudaGraph>();
+    cudaGraph_t graph = nullptr;
+    // other threads of the host may do meanwhile what this one may not
+    cudaError_t error = cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal);
+    if (error == cudaSuccess) {
+      bool whole = true;
+      try {
+        list.run(*this);
+      } catch (const std::exception&) {
+        whole = false;
+      }
+      error = cudaStreamEndCapture(stream_, &graph);
+      if (error == cudaSuccess && !whole) error = cudaErrorStreamCaptureInvalidated;
+    }
+    if (error == cudaSuccess) error = cudaGraphInstantiate(&captured->graph, graph, 0);
+    // what it needs of the device's memory is there before it is begun
+    if (error == cudaSuccess) error = cudaGraphUpload(captured->graph, stream_);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    if (error == cudaSuccess) return captured;
+    static_cast<void>(cudaGetLastError());
+    return nullptr;
+  }
+
+  void launch(Graph& graph) override {
+    process_.check();
+    check(cudaGraphLaunch(static_cast<CudaGraph&>(graph).graph, stream_), "cudaGraphLaunch");
   }
 
  private:

@@ -25,6 +25,8 @@ enum class Ranges : uint8_t { original, current, stale };
 struct Span {
   int begin, end;
   GPTQ_DEVICE int size() const { return end - begin; }
+
+  bool operator==(const Span&) const = default;
 };
 
 /// One row on its way through a block.

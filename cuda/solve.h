@@ -27,6 +27,8 @@ struct SolveView {
   float* turns = nullptr;             // likewise; only with p
   // of static groups: the columns of group g are members[begin[g]] to members[begin[g + 1] - 1], in sequence
   const int32_t *members = nullptr, *begin = nullptr;
+
+  bool operator==(const SolveView&) const = default;
 };
 
 /// `group_of` is that of the view, in host memory.
@@ -44,6 +46,8 @@ struct FloatOperand {
   int64_t pitch = 0;
   Turned turned = Turned::no;
   const int32_t *rows = nullptr, *cols = nullptr;  // null: 0, 1, 2 ...
+
+  bool operator==(const FloatOperand&) const = default;
 };
 
 /// out [rows, cols] (+)= factor left [rows, depth] right [depth, cols], within 2^-16 of each term.
@@ -56,6 +60,8 @@ struct FloatProduct {
   Onto onto = Onto::nothing;
   Triangle right_is = Triangle::all;  // what else there is is 0: it may be left out
   Triangle wanted = Triangle::all;    // all or above: all else becomes 0
+
+  bool operator==(const FloatProduct&) const = default;
 };
 void multiply_floats(const Queue& queue, const FloatProduct& product);
 /// out [rows, cols] += factor from[.][order]
@@ -86,6 +92,8 @@ struct RefineView {
   float* numbers = nullptr;          // [rows, cols]
   float* numbers_product = nullptr;  // [rows, kRefinedBlock]
   double* fits = nullptr;            // [rows, 2]
+
+  bool operator==(const RefineView&) const = default;
 };
 constexpr int64_t kRefinedBlock = 128;  // columns
 

@@ -11,10 +11,7 @@ namespace {
 constexpr int64_t kFewRows = 8;              // as multiply_few() takes
 constexpr int64_t kChunkElements = 1 << 20;  // of a matrix on its way to or from the host
 constexpr int kBusyBlocks = 2;               // of attention on a processor
-constexpr size_t kAlignment = 256;           // of what is in the scratch memory
 constexpr size_t kElementAlignment = 16;     // of matrices (kernels.h)
-
-size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 int64_t elements(Matrix x) { return x.rows * x.cols; }
 
@@ -41,7 +38,7 @@ class DeviceMemory final : public Memory {
 CudaStream::CudaStream(std::shared_ptr<const Shared> shared, const std::atomic<bool>* cancel)
     : shared_(std::move(shared)),
       cancel_(cancel),
-      queue_(shared_->loader->device()->create_queue()),
+      queue_(std::make_unique<StepQueue>(shared_->loader->device())),
       cpu_(shared_->cpu->create_stream(cancel)) {}
 
 void CudaStream::check_cancel() const {
@@ -56,6 +53,7 @@ Turn CudaStream::begin() {
 
 std::byte* CudaStream::scratch(size_t bytes) {
   if (bytes > scratch_.bytes()) {
+    if (scratch_.bytes() > 0) queue_->run_now();
     scratch_ = {};
     scratch_ = Block(shared_->loader->device(), std::max(bytes, size_t{1} << 20));
   }
@@ -64,7 +62,11 @@ std::byte* CudaStream::scratch(size_t bytes) {
 
 template <class... T>
 std::tuple<std::byte*, const T*...> CudaStream::send_behind(size_t bytes, std::span<const T>... spans) {
-  std::byte* const first = scratch((aligned(bytes) + ... + aligned(spans.size_bytes())));
+  const size_t sent = (size_t{0} + ... + aligned(spans.size_bytes()));
+  std::byte* first = scratch(bytes);
+  if (queue_->keeps(sent))
+    return {first, reinterpret_cast<const T*>(queue_->keep(spans.data(), spans.size_bytes()))...};
+  first = scratch(aligned(bytes) + sent);
   std::byte* next = first + aligned(bytes);
   const auto copied = [&](auto span) {
     std::byte* const to = next;
@@ -105,6 +107,20 @@ void CudaStream::download(Matrix x, float* host) {
   }
 }
 
+void CudaStream::step(int64_t rows, const std::function<void()>& ops) {
+  if (rows > kMostStepRows) return ops();
+  const Turn turn = begin();
+  queue_->begin_step();
+  try {
+    ops();
+    check_cancel();
+    queue_->end_step();
+  } catch (...) {
+    queue_->drop_step();
+    throw;
+  }
+}
+
 void CudaStream::embed(const Linear& table, std::span<const int32_t> ids, Matrix out) {
   const Turn turn = begin();
   const auto [at] = send(ids);
@@ -129,7 +145,10 @@ Matrix CudaStream::beside(Matrix x, size_t place) {
   if (is_aligned(x)) return x;
   const size_t bytes = static_cast<size_t>(elements(x)) * kElementBytes;
   Block& copy = beside_[place];
-  if (bytes > copy.bytes()) copy = Block(shared_->loader->device(), bytes);
+  if (bytes > copy.bytes()) {
+    if (copy.bytes() > 0) queue_->run_now();
+    copy = Block(shared_->loader->device(), bytes);
+  }
   queue_->copy(copy.data(), x.data, bytes);
   return {copy.as<std::byte>(), x.rows, x.cols};
 }
@@ -163,7 +182,7 @@ void CudaStream::multiply_by(const Queue& queue, const Weights& w, Matrix x, Mat
 void* CudaStream::product_scratch(const Queue& queue) {
   if (product_.bytes() == 0) {
     product_ = Block(shared_->loader->device(), scratch_of_product(queue));
-    queue_->clear(product_.data(), kFlagBytes);
+    queue_->ahead().clear(product_.data(), kFlagBytes);
   }
   return product_.data();
 }
@@ -212,7 +231,7 @@ void CudaStream::multiply_by_parts(const Queue& queue, std::span<const LinearPar
 void CudaStream::rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                             KvCache& cache, int64_t layer) {
   const Turn turn = begin();
-  const CacheView view = static_cast<CudaKvCache&>(cache).view(*queue_, layer);
+  const CacheView view = static_cast<CudaKvCache&>(cache).view(queue_->ahead(), layer);
   const size_t angles = rows.size() * static_cast<size_t>(rope.dim / 2);
   const auto [cos, sin, at] = send(std::span(rope.cos, angles), std::span(rope.sin, angles), rows);
   cuda::rope_store(turn.queue(), kElement, {cos, sin, rope.dim, rope.layout, rope.offset}, at,
@@ -266,8 +285,8 @@ void CudaStream::attention(const AttentionParams& params, std::span<const Row> r
                    .wide_count = static_cast<int64_t>(plan.wide.size()),
                    .joins_count = static_cast<int64_t>(plan.joins.size()),
                    .q = data_of(q),
-                   .cache = static_cast<const CudaKvCache&>(cache).view(*queue_, layer),
-                   .scratch = reinterpret_cast<float*>(results),
+                   .cache = static_cast<const CudaKvCache&>(cache).view(queue_->ahead(), layer),
+                   .scratch = partial > 0 ? reinterpret_cast<float*>(results) : nullptr,
                    .out = data_of(out)});
 }
 
@@ -295,6 +314,7 @@ std::vector<DeltaRun> CudaStream::delta_runs(std::span<const Row> rows, CudaKvCa
 void CudaStream::delta_rule(const DeltaParams& params, std::span<const Row> rows, Matrix q, Matrix k,
                             Matrix v, Matrix beta, Matrix decay, KvCache& cache, int64_t layer, Matrix out) {
   const Turn turn = begin();
+  queue_->run_now();  // what the states are noted to have seen is for good
   auto& kept = static_cast<CudaKvCache&>(cache);
   const std::vector<DeltaRun> runs = delta_runs(rows, kept, layer);
   const auto positions = [&](const DeltaRun& run) -> int64_t& {

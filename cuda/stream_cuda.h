@@ -2,10 +2,12 @@
 // stream_cuda.cpp; those of quantization in quantization.cpp.
 //
 // What an op needs of the host's memory goes to `scratch_` of the device, which the next op overwrites: the queue's order
-// keeps them apart.
+// keeps them apart. While a step is written down (step_queue.h) it goes to the step's block instead, where it stays to the
+// end. Memory that written ops have is not given back before they are done: StepQueue::run_now().
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <span>
 #include <tuple>
@@ -15,6 +17,7 @@
 #include "cuda/kv_cache_cuda.h"
 #include "cuda/linear_cuda.h"
 #include "cuda/loader.h"
+#include "cuda/step_queue.h"
 
 namespace gptq::cuda {
 
@@ -34,6 +37,7 @@ class CudaStream final : public Stream {
   std::unique_ptr<Memory> allocate(size_t bytes) override;
   void upload(const float* host, Matrix out) override;
   void download(Matrix x, float* host) override;
+  void step(int64_t rows, const std::function<void()>& ops) override;
 
   void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) override;
   void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) override;
@@ -113,7 +117,7 @@ class CudaStream final : public Stream {
 
   std::shared_ptr<const Shared> shared_;
   const std::atomic<bool>* cancel_;
-  std::unique_ptr<DeviceQueue> queue_;
+  std::unique_ptr<StepQueue> queue_;
   Block scratch_, product_, beside_[3];
   std::unique_ptr<Stream> cpu_;
 };

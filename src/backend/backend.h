@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -209,6 +210,13 @@ class Stream {
   /// Host floats <-> activations, converting to and from the backend's element type.
   virtual void upload(const float* host, Matrix out) = 0;
   virtual void download(Matrix x, float* host) = 0;
+
+  /// Calls `ops`, which asks for all that a step of so many rows is, as one thing: a backend may gather the ops and begin
+  /// them together when it returns. What throws ends the step, as it does an op.
+  virtual void step(int64_t rows, const std::function<void()>& ops) {
+    static_cast<void>(rows);
+    ops();
+  }
 
   /// out[i] = row ids[i] of the table's weight matrix (bias ignored). Ids are checked by the caller.
   virtual void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) = 0;

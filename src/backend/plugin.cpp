@@ -116,6 +116,10 @@ const PluginTable* table_of(PluginEntry entry) {
   }
 }
 
+void log_of_plugin(void*, int32_t level, const char* text, int64_t length) {
+  log(static_cast<LogLevel>(level), {text, static_cast<size_t>(length)});
+}
+
 }  // namespace
 
 std::string plugin_path() {
@@ -144,7 +148,10 @@ const PluginTable& open_plugin(const std::string& path) {
 
 const PluginTable& cuda_plugin() {
   const std::lock_guard lock(loading);
-  if (loaded == nullptr) loaded = &open_plugin(plugin_path());
+  if (loaded == nullptr) {
+    loaded = &open_plugin(plugin_path());
+    loaded->log_to(log_of_plugin);
+  }
   return *loaded;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "backend/backend.h"
+#include "base/log.h"
 
 #define GPTQ_PLUGIN_TEXT_(x) #x
 #define GPTQ_PLUGIN_TEXT(x) GPTQ_PLUGIN_TEXT_(x)
@@ -33,6 +34,8 @@ struct PluginTable {
   /// Status::invalid_argument for a number beyond the last.
   void (*check)(int device);
   std::shared_ptr<const Backend> (*create)(int device, const BackendOptions& options);
+  /// Where what it logs goes from now on, of all levels.
+  void (*log_to)(LogSink sink);
 };
 
 /// The one function that a plugin exports, extern "C", as "gptq_plugin". Null: it can't say what it is.
@@ -47,7 +50,7 @@ std::string plugin_path();
 /// closed. Throws Error: Status::not_found, or ::unsupported.
 const PluginTable& open_plugin(const std::string& path);
 
-/// The one at plugin_path(), which the first call that succeeds opens. Any thread.
+/// The one at plugin_path(), which the first call that succeeds opens; what it logs is logged here. Any thread.
 const PluginTable& cuda_plugin();
 
 }  // namespace gptq

@@ -70,6 +70,8 @@ struct SolveParams {
   ScaleType scale_type = ScaleType::f16;
   int least_zero = 0;   // of asymmetric zero points: 1 where the file's format can't hold 0
   int64_t block = 128;  // columns solved before their error is pushed to the rest
+
+  bool operator==(const SolveParams&) const = default;
 };
 
 /// One weight matrix for solve(), host memory, columns in processing order.
@@ -90,6 +92,8 @@ struct RefineParams {
   int bits = 4;
   int sweeps = 0, refits = 0;
   ScaleType scale_type = ScaleType::f16;
+
+  bool operator==(const RefineParams&) const = default;
 };
 
 /// What refine() has in memory besides its operands: at most the Hessian as a square; of so many rows at a time the residual,

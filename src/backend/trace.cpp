@@ -7,6 +7,7 @@
 namespace gptq {
 namespace {
 
+/// Its steps are done op by op, so that each has its own time.
 class TracedStream final : public Stream {
  public:
   TracedStream(std::unique_ptr<Stream> stream, std::shared_ptr<TraceFile> file)

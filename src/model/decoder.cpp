@@ -345,8 +345,10 @@ void Decoder::run_layer(const Layer& layer, int64_t index, KvCache& cache, int64
 
 void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache) {
   begin(batch);
-  embed(weights, batch);
-  for (int64_t i = 0; i < spec_.layers; ++i) run_layer(weights.layers[static_cast<size_t>(i)], i, cache, i);
+  stream_.step(x_.rows, [&] {
+    embed(weights, batch);
+    for (int64_t i = 0; i < spec_.layers; ++i) run_layer(weights.layers[static_cast<size_t>(i)], i, cache, i);
+  });
 }
 
 /// Logits of hidden rows [begin, begin + count), which stay there until the next of them are computed.

@@ -127,8 +127,17 @@ TEST(Devices, OfAPlugin) {
   const auto created = reinterpret_cast<int (*)()>(dlsym(handle, "gptq_fake_created"));
   ASSERT_NE(created, nullptr);
   EXPECT_EQ(created(), 0);
+  std::string logged;
+  set_log_sink([](void* to, int32_t, const char* text, int64_t) { *static_cast<std::string*>(to) += text; },
+               &logged);
+  static_cast<void>(create_backend("cuda", {}));
+  EXPECT_EQ(logged, "") << "warnings alone are asked for";
+  set_log_level(LogLevel::info);
   const auto backend = create_backend("cuda", {.threads = 2});
-  EXPECT_EQ(created(), 1);
+  set_log_level(LogLevel::warning);
+  set_log_sink(nullptr, nullptr);
+  EXPECT_EQ(logged, "a backend is made, says the fake");
+  EXPECT_EQ(created(), 2);
   EXPECT_EQ(backend->threads(), 2);
   EXPECT_EQ(backend->create_stream(nullptr)->element_bytes(), sizeof(float));
   dlclose(handle);

@@ -22,6 +22,16 @@ class CountedQueue final : public DeviceQueue {
   void clear(void* to, size_t bytes) override { queue_->clear(to, bytes); }
   void wait() override { queue_->wait(); }
   void pace() override { queue_->pace(); }
+  std::unique_ptr<Graph> capture(const CommandList& list) override {
+    if (state_.makes_no_graphs) return nullptr;
+    auto graph = queue_->capture(list);
+    if (graph) ++state_.captures;
+    return graph;
+  }
+  void launch(Graph& graph) override {
+    queue_->launch(graph);
+    ++state_.graph_launches;
+  }
   void enter() override {
     queue_->enter();
     ++state_.turns;

@@ -9,6 +9,12 @@
 namespace gptq::cuda {
 namespace {
 
+/// What a list said when it was captured.
+struct HostGraph final : Graph {
+  explicit HostGraph(CommandList captured) : list(std::move(captured)) {}
+  CommandList list;
+};
+
 class HostQueue final : public DeviceQueue {
  public:
   const Queue& queue() const override { return queue_; }
@@ -22,6 +28,10 @@ class HostQueue final : public DeviceQueue {
   }
   void wait() override {}
   void pace() override {}
+  std::unique_ptr<Graph> capture(const CommandList& list) override {
+    return std::make_unique<HostGraph>(list);
+  }
+  void launch(Graph& graph) override { static_cast<HostGraph&>(graph).list.run(*this); }
   void enter() override {}
   void leave() noexcept override {}
 

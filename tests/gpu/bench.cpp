@@ -1,7 +1,8 @@
 // How fast the plugin's kernels are on this GPU, as parts of what its memory gives and of what cuBLAS does:
 //   gpu_bench [--quick] [--json FILE]
 // Products are measured as graphs of launches with weights in turn, of more bytes than its caches have; attention through
-// the backend's ops, as models ask for it, in layers in turn for the same reason. Exit code 77 where there is no GPU.
+// the backend's ops, as models ask for it, in layers in turn for the same reason; steps of a model as graphs and op by op.
+// Exit code 77 where there is no GPU.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -22,8 +23,10 @@
 #include "cuda/backend_cuda.h"
 #include "cuda/linear_cuda.h"
 #include "cuda/runtime.h"
+#include "random_weights.h"
 #include "read.h"
 #include "report.h"
+#include "steps.h"
 
 namespace gptq::cuda {
 namespace {
@@ -71,6 +74,7 @@ class Bench {
     for (const auto& [sequences, length, rows] :
          {std::array<int32_t, 3>{1, 2048, 1}, {1, 16384, 1}, {32, 2048, 1}, {1, 2048, 512}})
       measure_attention(sequences, length, rows);
+    measure_steps(device_, report_);
   }
 
  private:
@@ -125,24 +129,12 @@ class Bench {
     std::printf("memory: %.0f GB/s read\n", bandwidth_ / 1e9);
   }
 
-  static QTensor random_weights(int64_t rows, int64_t cols) {
-    constexpr int64_t kGroup = 128;
-    QTensor q{.bits = 4, .rows = rows, .cols = cols, .groups = cols / kGroup};
-    Random random(5);
-    q.codes.resize(static_cast<size_t>(rows * cols));
-    for (uint8_t& code : q.codes) code = static_cast<uint8_t>(random.below(16));
-    q.scales.assign(static_cast<size_t>(rows * q.groups), 0.015625f);
-    q.zeros.assign(q.scales.size(), 8);
-    for (int64_t k = 0; k < cols; ++k) q.group_of.push_back(static_cast<int32_t>(k / kGroup));
-    return q;
-  }
-
   void measure_product(int64_t size, int64_t rows) {
     if (size != size_) {
       size_ = size;
       linears_.clear();
       dense_.clear();
-      const PackedWeights packed = pack(random_weights(size, size));
+      const PackedWeights packed = pack(test::random_weights(size, size));
       const size_t dense_bytes = static_cast<size_t>(size * size) * 2;
       do {
         linears_.push_back(std::make_unique<CudaLinear>(loader_, packed, std::span<const float>()));

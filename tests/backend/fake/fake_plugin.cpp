@@ -23,7 +23,13 @@ int created = 0;
 std::shared_ptr<const gptq::Backend> create(int device, const gptq::BackendOptions& options) {
   check(device);
   ++created;
+  gptq::log(gptq::LogLevel::info, "a backend is made, says the fake");
   return gptq::create_cpu_backend(options);
+}
+
+void log_to(gptq::LogSink sink) {
+  gptq::set_log_level(gptq::LogLevel::debug);
+  gptq::set_log_sink(sink, nullptr);
 }
 
 }  // namespace
@@ -40,7 +46,7 @@ extern "C" GPTQ_PLUGIN_EXPORT const gptq::PluginTable* gptq_plugin() {
 #endif
   static constexpr const char* kInterface =
       GPTQ_FAKE == GPTQ_FAKE_OTHER_BUILD ? "0123456789abcdef of long ago" : gptq::kPluginInterface;
-  static constexpr gptq::PluginTable kTable{kInterface, "9.8.7", check, create};
+  static constexpr gptq::PluginTable kTable{kInterface, "9.8.7", check, create, log_to};
   return &kTable;
 }
 

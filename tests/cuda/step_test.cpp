@@ -1,0 +1,373 @@
+// Steps that are begun as graphs, beside the same steps op by op: the numbers are the same bits, and graphs are made and
+// launched as often as they should be.
+#include <functional>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "backend_support.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "cuda/step_queue.h"
+
+namespace gptq::cuda {
+namespace {
+
+constexpr int64_t kHidden = 32, kHeads = 4, kKvHeads = 2, kHeadDim = 8, kInner = 48, kLayers = 2, kVocab = 20;
+constexpr int64_t kSequences = 2, kMostRows = 80;
+
+enum class As : uint8_t { steps, ops };
+
+/// Weights of a decoder; all layers have the same.
+struct Net {
+  std::unique_ptr<Linear> embed, q, k, v, o, gate, up, down;
+  std::unique_ptr<Vector> norm;
+};
+
+/// A stream, its cache and its matrices.
+class Walk {
+ public:
+  Walk(const Backend& backend, const Net& net, As as, const std::atomic<bool>* cancel = nullptr)
+      : net_(net),
+        as_(as),
+        stream_(backend.create_stream(cancel)),
+        cache_(backend.create_cache(
+            {.layers = std::vector<CacheLayer>(
+                 kLayers, {.kv_heads = kKvHeads, .key_dim = kHeadDim, .value_dim = kHeadDim}),
+             .sequences = kSequences})) {
+    move();
+  }
+
+  /// Matrices elsewhere in the device's memory; what was in them is lost.
+  void move() {
+    auto memory = stream_->allocate(kParts * kPartBytes);
+    std::swap(memory, memory_);
+  }
+
+  /// What a row of each token at its place becomes; `between` is called between the layers.
+  std::vector<float> step(const std::vector<int32_t>& tokens, const std::vector<Row>& rows,
+                          const std::function<void(Stream&)>& between = {}) {
+    for (const Row& row : rows) cache_->reserve(row.sequence, row.position + 1);
+    const auto n = static_cast<int64_t>(rows.size());
+    const auto ops = [&] { layers(tokens, rows, between); };
+    if (as_ == As::steps) {
+      stream_->step(n, ops);
+    } else {
+      ops();
+    }
+    std::vector<float> out(static_cast<size_t>(n * kHidden));
+    stream_->download(part(0, n, kHidden), out.data());
+    return out;
+  }
+
+  /// Keys and values of positions [begin, end), which are numbers that only the positions say.
+  void fill(int32_t sequence, int32_t begin, int32_t end) {
+    cache_->reserve(sequence, end);
+    for (int32_t p = begin; p < end; ++p) {
+      std::vector<float> numbers(static_cast<size_t>(kKvHeads * kHeadDim));
+      for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = std::sin(static_cast<float>(p) + 3.0f * i);
+      const Matrix k = part(2, 1, kKvHeads * kHeadDim), v = part(3, 1, kKvHeads * kHeadDim);
+      stream_->upload(numbers.data(), k);
+      stream_->upload(numbers.data(), v);
+      const Row row{sequence, p};
+      for (int64_t layer = 0; layer < kLayers; ++layer)
+        stream_->rope_store({}, {&row, 1}, part(1, 1, kHeads * kHeadDim), k, v, *cache_, layer);
+    }
+  }
+
+ private:
+  static constexpr size_t kParts = 8, kPartBytes = kMostRows * kInner * 2;
+
+  Matrix part(size_t i, int64_t rows, int64_t cols) { return {memory_->data() + i * kPartBytes, rows, cols}; }
+
+  void layers(const std::vector<int32_t>& tokens, const std::vector<Row>& rows,
+              const std::function<void(Stream&)>& between) {
+    const auto n = static_cast<int64_t>(rows.size());
+    const Matrix x = part(0, n, kHidden), q = part(1, n, kHeads * kHeadDim),
+                 k = part(2, n, kKvHeads * kHeadDim), v = part(3, n, kKvHeads * kHeadDim),
+                 a = part(4, n, kHeads * kHeadDim), h = part(5, n, kHidden), gate = part(6, n, kInner),
+                 up = part(7, n, kInner);
+    std::vector<float> cos, sin;
+    for (const Row& row : rows) {
+      for (int i = 0; i < kHeadDim / 2; ++i) {
+        cos.push_back(std::cos(static_cast<float>(row.position) / static_cast<float>(1 << i)));
+        sin.push_back(std::sin(static_cast<float>(row.position) / static_cast<float>(1 << i)));
+      }
+    }
+    stream_->embed(*net_.embed, tokens, x);
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      stream_->norm(Norm::rms, x, *net_.norm, nullptr, 1e-5f, h);
+      const Projection projections[] = {{net_.q.get(), q}, {net_.k.get(), k}, {net_.v.get(), v}};
+      stream_->linears(h, projections);
+      stream_->rope_store({cos.data(), sin.data(), kHeadDim}, rows, q, k, v, *cache_, layer);
+      stream_->attention({.heads = kHeads,
+                          .kv_heads = kKvHeads,
+                          .key_dim = kHeadDim,
+                          .value_dim = kHeadDim,
+                          .scale = 0.35f,
+                          .window = layer == 1 ? 300 : 0},
+                         rows, q, *cache_, layer, a);
+      stream_->linear(*net_.o, a, h);
+      stream_->add(x, h, 1.0f);
+      if (between && layer == 0) between(*stream_);
+      stream_->norm(Norm::rms, x, *net_.norm, nullptr, 1e-5f, h);
+      stream_->linear(*net_.gate, h, gate);
+      stream_->linear(*net_.up, h, up);
+      stream_->activate(Act::silu, gate, &up, gate);
+      stream_->linear(*net_.down, gate, h);
+      stream_->add(x, h, 1.0f);
+    }
+  }
+
+  const Net& net_;
+  As as_;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<Memory> memory_;
+};
+
+class StepTest : public BackendTest {
+ protected:
+  StepTest() {
+    net_.embed = linear(kVocab, kHidden);
+    net_.q = linear(kHeads * kHeadDim, kHidden);
+    net_.k = linear(kKvHeads * kHeadDim, kHidden);
+    net_.v = linear(kKvHeads * kHeadDim, kHidden);
+    net_.o = linear(kHidden, kHeads * kHeadDim);
+    net_.gate = linear(kInner, kHidden);
+    net_.up = linear(kInner, kHidden);
+    net_.down = linear(kHidden, kInner);
+    net_.norm = backend_->prepare_vector(float_tensor(ones_));
+  }
+
+  std::unique_ptr<Linear> linear(int64_t rows, int64_t cols) {
+    const std::vector<float> values = random_halves(random_, rows * cols, 0.3f);
+    Tensor weight = float_tensor(values);
+    weight.shape = {rows, cols};
+    return backend_->prepare(weight, nullptr);
+  }
+
+  Walk walk(As as) { return Walk(*backend_, net_, as, &cancel_); }
+  /// A step of both, from which the same is to come.
+  std::vector<float> expect_same_step(Walk& graphs, Walk& plain, const std::vector<int32_t>& tokens,
+                                      const std::vector<Row>& rows,
+                                      const std::function<void(Stream&)>& between = {}) {
+    std::vector<float> got = graphs.step(tokens, rows, between);
+    EXPECT_EQ(got, plain.step(tokens, rows, between)) << "position " << rows[0].position;
+    return got;
+  }
+  void expect_counts(int captures, int launches) const {
+    EXPECT_EQ(state_.captures, captures);
+    EXPECT_EQ(state_.graph_launches, launches);
+    EXPECT_EQ(state_.turns, 0);
+  }
+
+  const std::vector<float> ones_ = std::vector<float>(static_cast<size_t>(kHidden), 1.0f);
+  Net net_;
+};
+
+/// The token is the same every time, so that positions alone make a difference; a page ends on the way.
+TEST_F(StepTest, AGraphForAllPositions) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  graphs.fill(0, 0, 58);
+  plain.fill(0, 0, 58);
+  std::vector<float> before;
+  for (int32_t p = 58; p < 70; ++p) {
+    std::vector<float> now = expect_same_step(graphs, plain, {7}, {{0, p}});
+    EXPECT_NE(now, before) << "nothing of position " << p << " has come";
+    before = std::move(now);
+  }
+  expect_counts(1, 11);
+}
+
+/// More parts of what a row sees, and a window that is full: other launches, for many positions the same.
+TEST_F(StepTest, LongerContexts) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  int32_t at = 0;
+  for (const int32_t length : {290, 440, 506, 700, 780}) {
+    graphs.fill(0, at, length);
+    plain.fill(0, at, length);
+    for (at = length; at < length + 12; ++at)
+      expect_same_step(graphs, plain, {at % static_cast<int32_t>(kVocab)}, {{0, at}});
+  }
+  EXPECT_GE(state_.captures, 2);
+  EXPECT_LE(state_.captures, 5);
+  EXPECT_GE(state_.graph_launches, 5 * 12 - 10);
+}
+
+TEST_F(StepTest, BatchesInTurn) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  for (int32_t p = 0; p < 6; ++p) {
+    expect_same_step(graphs, plain, {1, 2}, {{0, 2 * p}, {1, 2 * p}});
+    expect_same_step(graphs, plain, {3 + p}, {{0, 2 * p + 1}});
+    expect_same_step(graphs, plain, {4 + p}, {{1, 2 * p + 1}});
+  }
+  // those of the second and the third are one: which sequence it is is no part of a launch
+  expect_counts(2, 5 + 11);
+}
+
+/// More kinds of steps than are remembered, and one of more rows than a graph is made of.
+TEST_F(StepTest, ManyShapes) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  int32_t at = 0;
+  const auto rows_of = [&](int32_t n) {
+    std::pair<std::vector<int32_t>, std::vector<Row>> batch;
+    for (int32_t i = 0; i < n; ++i) {
+      batch.first.push_back((at + i) % static_cast<int32_t>(kVocab));
+      batch.second.push_back({0, at + i});
+    }
+    at += n;
+    return batch;
+  };
+  for (const int32_t n : {1, 2, 3, 4, 5, 6, 7, 8, 9, 17}) {
+    for (int times = 0; times < 3; ++times) {
+      const auto [tokens, rows] = rows_of(n);
+      expect_same_step(graphs, plain, tokens, rows);
+    }
+  }
+  expect_counts(10, 20);
+  for (int times = 0; times < 3; ++times) {
+    const auto [tokens, rows] = rows_of(static_cast<int32_t>(kMostStepRows) + 1);
+    expect_same_step(graphs, plain, tokens, rows);
+  }
+  expect_counts(10, 20);
+}
+
+TEST_F(StepTest, MemoryThatMoves) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  for (int32_t p = 0; p < 12; ++p) {
+    if (p == 5) graphs.move();
+    expect_same_step(graphs, plain, {p}, {{0, p}});
+  }
+  expect_counts(2, 4 + 6);
+}
+
+TEST_F(StepTest, SessionsInTurn) {
+  Walk first = walk(As::steps), second = walk(As::steps), plain_first = walk(As::ops),
+       plain_second = walk(As::ops);
+  for (int32_t p = 0; p < 5; ++p) {
+    expect_same_step(first, plain_first, {p}, {{0, p}});
+    expect_same_step(second, plain_second, {9 - p}, {{0, p}});
+  }
+  expect_counts(2, 8);
+}
+
+TEST_F(StepTest, CancelledInTheMiddle) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  for (int32_t p = 0; p < 9; ++p) {
+    if (p == 0 || p == 1 || p == 4) {
+      try {
+        graphs.step({p}, {{0, p}}, [&](Stream&) { cancel_ = true; });
+        FAIL();
+      } catch (const Error& error) {
+        EXPECT_EQ(error.status(), Status::cancelled);
+      }
+      cancel_ = false;
+      EXPECT_EQ(state_.turns, 0);
+    }
+    expect_same_step(graphs, plain, {p}, {{0, p}});
+  }
+  expect_counts(1, 8);
+}
+
+/// The fault comes from an op that has nothing written down yet, or from one that needs more memory than there is.
+TEST_F(StepTest, OutOfMemoryInTheMiddle) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  constexpr int64_t kMany = 700'000;
+  const auto memory = stream_->allocate(kMany * 2);
+  std::vector<float> many(static_cast<size_t>(kMany));
+  for (int32_t p = 0; p < 9; ++p) {
+    if (p == 0 || p == 1 || p == 4) {
+      const auto fail = [&](Stream& stream) {
+        state_.limit = state_.used.load();
+        if (p == 4) static_cast<void>(stream.allocate(1));
+        stream.upload(many.data(), {memory->data(), 1, kMany});
+      };
+      try {
+        graphs.step({p}, {{0, p}}, fail);
+        FAIL();
+      } catch (const Error& error) {
+        EXPECT_EQ(error.status(), Status::out_of_memory);
+      }
+      state_.limit = SIZE_MAX;
+    }
+    expect_same_step(graphs, plain, {p}, {{0, p}});
+  }
+  EXPECT_GE(state_.graph_launches, 5);
+}
+
+/// What the host wants to know in the middle is of what came before, and what comes behind it is as it was; so is memory that
+/// grows while there are kernels that have it.
+TEST_F(StepTest, OpsThatNeedTheHost) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  constexpr int64_t kMany = 700'000;
+  const auto memory = stream_->allocate(kMany * 2);
+  std::vector<float> many(static_cast<size_t>(kMany), 0.25f), first(3);
+  for (int32_t p = 0; p < 4; ++p) {
+    const auto between = [&](Stream& stream) {
+      const Matrix x{memory->data(), 1, p == 2 ? kMany : 1000};
+      stream.upload(many.data(), x);
+      stream.scale(x, 2.0f);
+      stream.download({x.data, 1, 3}, first.data());
+      EXPECT_EQ(first, std::vector<float>(3, 0.5f));
+      stream.clear(x);
+    };
+    expect_same_step(graphs, plain, {p}, {{0, p}}, between);
+    stream_->download({memory->data(), 1, 3}, first.data());
+    EXPECT_EQ(first, std::vector<float>(3, 0.0f));
+  }
+  expect_counts(0, 0);
+}
+
+TEST_F(StepTest, ADeviceWithoutGraphs) {
+  std::string logged;
+  set_log_sink([](void* to, int32_t, const char* text, int64_t) { *static_cast<std::string*>(to) += text; },
+               &logged);
+  state_.makes_no_graphs = true;
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  for (int32_t p = 0; p < 5; ++p) expect_same_step(graphs, plain, {p}, {{0, p}});
+  set_log_sink(nullptr, nullptr);
+  expect_counts(0, 0);
+  EXPECT_NE(logged.find("not begun as graphs"), std::string::npos);
+  EXPECT_EQ(logged.find("not begun as graphs"), logged.rfind("not begun as graphs")) << "more than once";
+}
+
+/// What lies between the members of arguments says nothing; all else does.
+TEST(CommandList, IsComparedByWhatItDoes) {
+  alignas(Weights) std::byte memory[2][sizeof(Weights)];
+  std::fill_n(memory[0], sizeof(Weights), std::byte{0x00});
+  std::fill_n(memory[1], sizeof(Weights), std::byte{0xFF});
+  const auto weights = [&](int i) -> Weights& {
+    auto& w = *reinterpret_cast<Weights*>(memory[i]);
+    w.shape.bits = 4;
+    w.shape.rows = w.shape.cols = w.shape.packed_inputs = w.shape.piece = 64;
+    w.words = nullptr;
+    w.scales_f16 = w.zeros = nullptr;
+    w.scales_f32 = w.bias = nullptr;
+    w.order = nullptr;
+    return w;
+  };
+  int32_t ids[2] = {};
+  const auto list = [&](const Weights& w, const int32_t* at, int64_t count, size_t bytes) {
+    CommandList list;
+    Queue queue = kQueue;
+    queue.list = &list;
+    cuda::embed(queue, Element::bf16, w, at, count, memory);
+    list.add_clear(memory, bytes);
+    return list;
+  };
+  const CommandList one = list(weights(0), ids, 2, 1);
+  EXPECT_EQ(one.size(), 2u);
+  EXPECT_TRUE(one == list(weights(1), ids, 2, 1));
+  EXPECT_FALSE(one == list(weights(1), ids + 1, 2, 1)) << "another address";
+  EXPECT_FALSE(one == list(weights(1), ids, 1, 1)) << "another grid";
+  EXPECT_FALSE(one == list(weights(1), ids, 2, 2)) << "another size";
+  EXPECT_FALSE(one == CommandList());
+  weights(1).shape.piece = 32;
+  Weights other = weights(1);
+  other.shape.piece = 32;
+  EXPECT_FALSE(one == list(other, ids, 2, 1)) << "another number in the middle";
+}
+
+}  // namespace
+}  // namespace gptq::cuda
