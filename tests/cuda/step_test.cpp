@@ -133,7 +133,7 @@ class StepTest : public BackendTest {
     net_.q = linear(kHeads * kHeadDim, kHidden);
     net_.k = linear(kKvHeads * kHeadDim, kHidden);
     net_.v = linear(kKvHeads * kHeadDim, kHidden);
-    net_.o = linear(kHidden, kHeads * kHeadDim);
+    net_.o = sorted_linear(kHidden, kHeads * kHeadDim);
     net_.gate = linear(kInner, kHidden);
     net_.up = linear(kInner, kHidden);
     net_.down = linear(kHidden, kInner);
@@ -145,6 +145,17 @@ class StepTest : public BackendTest {
     Tensor weight = float_tensor(values);
     weight.shape = {rows, cols};
     return backend_->prepare(weight, nullptr);
+  }
+
+  /// One whose inputs have an order: they are gathered in scratch memory.
+  std::unique_ptr<Linear> sorted_linear(int64_t rows, int64_t cols) {
+    constexpr int64_t kGroups = 2;
+    QTensor q{.bits = 4, .rows = rows, .cols = cols, .groups = kGroups};
+    for (int64_t i = 0; i < rows * cols; ++i) q.codes.push_back(static_cast<uint8_t>(random_.below(16)));
+    q.scales.assign(static_cast<size_t>(rows * kGroups), 0.0625f);
+    q.zeros.assign(q.scales.size(), 8);
+    for (int64_t k = 0; k < cols; ++k) q.group_of.push_back(static_cast<int32_t>(k % kGroups));
+    return backend_->prepare(q, nullptr);
   }
 
   Walk walk(As as) { return Walk(*backend_, net_, as, &cancel_); }
@@ -296,16 +307,37 @@ TEST_F(StepTest, OutOfMemoryInTheMiddle) {
   EXPECT_GE(state_.graph_launches, 5);
 }
 
+/// Of a step that is given up nothing is done later: what it would have changed may be gone.
+TEST_F(StepTest, MemoryThatGoesWithAFault) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  constexpr int64_t kMany = 700'000;
+  for (int32_t p = 0; p < 4; ++p) {
+    const auto fail = [&](Stream& stream) {
+      const auto memory = stream.allocate(kMany * 2);
+      stream.clear({memory->data(), 1, kMany});
+      throw Error(Status::internal, "a fault");
+    };
+    EXPECT_THROW(graphs.step({p}, {{0, 2 * p}}, fail), Error);
+    graphs.fill(0, 2 * p, 2 * p + 1);
+    plain.fill(0, 2 * p, 2 * p + 1);
+    expect_same_step(graphs, plain, {p}, {{0, 2 * p + 1}});
+  }
+  expect_counts(1, 3);
+}
+
 /// What the host wants to know in the middle is of what came before, and what comes behind it is as it was; so is memory that
 /// grows while there are kernels that have it.
 TEST_F(StepTest, OpsThatNeedTheHost) {
   Walk graphs = walk(As::steps), plain = walk(As::ops);
   constexpr int64_t kMany = 700'000;
   const auto memory = stream_->allocate(kMany * 2);
-  std::vector<float> many(static_cast<size_t>(kMany), 0.25f), first(3);
-  for (int32_t p = 0; p < 4; ++p) {
+  std::vector<float> many(static_cast<size_t>(kMany)), first(3);
+  stream_->upload(many.data(), {memory->data(), 1, kMany});
+  for (int32_t p = 0; p < 7; ++p) {
     const auto between = [&](Stream& stream) {
-      const Matrix x{memory->data(), 1, p == 2 ? kMany : 1000};
+      if (p == 3) stream.download({memory->data(), 1, kMany}, many.data());
+      const Matrix x{memory->data(), 1, p == 5 ? kMany : 1000};
+      std::fill(many.begin(), many.end(), 0.25f);
       stream.upload(many.data(), x);
       stream.scale(x, 2.0f);
       stream.download({x.data, 1, 3}, first.data());

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "base/stopwatch.h"
 #include "cuda/backend_cuda.h"
+#include "cuda/linear_cuda.h"
 #include "random_weights.h"
 
 namespace gptq::cuda {
@@ -22,27 +23,36 @@ struct Layer {
   std::unique_ptr<Linear> q, k, v, o, gate, up, down;
 };
 
+/// All layers have the same numbers, each in memory of its own.
+std::vector<Layer> make_layers(const std::shared_ptr<Loader>& loader) {
+  const auto packed = [](int64_t rows, int64_t cols) { return pack(test::random_weights(rows, cols)); };
+  const PackedWeights square = packed(kHidden, kHidden), head = packed(kKvHeads * kHeadDim, kHidden),
+                      wide = packed(kInner, kHidden), back = packed(kHidden, kInner);
+  const auto linear = [&](const PackedWeights& weights) {
+    return std::make_unique<CudaLinear>(loader, weights, std::span<const float>());
+  };
+  std::vector<Layer> layers;
+  for (int64_t i = 0; i < kLayers; ++i) {
+    layers.push_back({linear(square), linear(head), linear(head), linear(square), linear(wide), linear(wide),
+                      linear(back)});
+  }
+  return layers;
+}
+
 class Model {
  public:
-  Model(const Backend& backend, int64_t sequences)
+  Model(const Backend& backend, const std::vector<Layer>& layers, int64_t sequences)
       : sequences_(sequences),
+        layers_(layers),
         stream_(backend.create_stream(nullptr)),
         cache_(backend.create_cache(
             {.layers = std::vector<CacheLayer>(
                  kLayers, {.kv_heads = kKvHeads, .key_dim = kHeadDim, .value_dim = kHeadDim}),
              .sequences = sequences})),
         memory_(stream_->allocate(kParts * part_bytes())) {
-    const auto linear = [&](int64_t rows, int64_t cols) {
-      return backend.prepare(test::random_weights(rows, cols), nullptr);
-    };
     Random random(3);
     for (int64_t i = 0; i < sequences * kHidden; ++i)
       embedded_.push_back(static_cast<float>(2 * random.uniform() - 1));
-    for (int64_t i = 0; i < kLayers; ++i) {
-      layers_.push_back({linear(kHidden, kHidden), linear(kKvHeads * kHeadDim, kHidden),
-                         linear(kKvHeads * kHeadDim, kHidden), linear(kHidden, kHidden),
-                         linear(kInner, kHidden), linear(kInner, kHidden), linear(kHidden, kInner)});
-    }
     const std::vector<float> ones(kHidden, 1.0f);
     norm_ = backend.prepare_vector(float_tensor(ones));
     for (int32_t s = 0; s < sequences; ++s) cache_->reserve(s, kFirst + kSteps);
@@ -105,10 +115,10 @@ class Model {
   }
 
   int64_t sequences_;
+  const std::vector<Layer>& layers_;
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Memory> memory_;
-  std::vector<Layer> layers_;
   std::unique_ptr<Vector> norm_;
   std::vector<float> embedded_;
   int32_t position_ = 0;
@@ -118,8 +128,9 @@ class Model {
 
 void measure_steps(const std::shared_ptr<Device>& device, test::Report& report) {
   const auto backend = create_cuda_backend(device, {.threads = 1, .compute = Compute::fast});
+  const std::vector<Layer> layers = make_layers(std::make_shared<Loader>(device));
   for (const int64_t sequences : {1, 8}) {
-    Model model(*backend, sequences);
+    Model model(*backend, layers, sequences);
     double graphs = 1e30, ops = 1e30;
     for (int round = 0; round < kRounds; ++round) {
       ops = std::min(ops, model.seconds(Model::As::ops));
