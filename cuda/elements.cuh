@@ -26,7 +26,8 @@ GPTQ_DEVICE void store_vector(T* p, const float (&x)[kVector]) {
   store16(p, {pack2<T>(x[0], x[1]), pack2<T>(x[2], x[3]), pack2<T>(x[4], x[5]), pack2<T>(x[6], x[7])});
 }
 
-GPTQ_DEVICE float warp_sum(float x) {
+template <class T>
+GPTQ_DEVICE T warp_sum(T x) {
 #pragma unroll
   for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) x += shuffle_xor(x, lanes);
   return x;

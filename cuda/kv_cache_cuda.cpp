@@ -54,10 +54,11 @@ void CudaKvCache::reserve(int32_t sequence, int64_t length) {
   std::vector<Page>& pages = pages_[static_cast<size_t>(sequence)];
   const size_t wanted = std::max(pages_for(length), pages.size()), before = pages.size();
   States* const states = states_.empty() ? nullptr : &states_[static_cast<size_t>(sequence)];
-  const bool wants_state = states != nullptr && states->positions.empty();
+  const bool wants_state = states != nullptr && !states->positions.begun();
   if (wanted == before && !wants_state) return;
   try {
-    std::vector<int64_t> positions(wants_state ? shape_.layers.size() : 0);
+    StatePositions positions;
+    if (wants_state) positions.begin(shape_.layers);
     Block state = wants_state ? Block(device_, state_bytes_) : Block();
     pages.reserve(std::max(wanted, std::min(2 * before, before + 64)));
     while (pages.size() < wanted) pages.push_back({Block(device_, page_bytes_)});
@@ -88,44 +89,28 @@ int64_t CudaKvCache::truncate(int32_t sequence, int64_t length) {
   return length;
 }
 
-/// Positions that all states of a sequence have seen; -1 where they differ, as behind an op that was given up.
-int64_t CudaKvCache::positions_of(const States& states) const {
-  int64_t all = -1;
-  for (size_t i = 0; i < shape_.layers.size(); ++i) {
-    if (shape_.layers[i].state == 0) continue;
-    if (all >= 0 && all != states.positions[i]) return -1;
-    all = states.positions[i];
-    if (all < 0) return -1;
-  }
-  return all;
-}
-
 void CudaKvCache::mark(int32_t sequence) {
   if (states_.empty() || sequence < 0 || sequence >= shape_.sequences) return;
   States& states = states_[static_cast<size_t>(sequence)];
-  const int64_t positions = states.positions.empty() ? 0 : positions_of(states);
-  if (positions <= 0 || positions == states.mark) return;
+  if (!states.positions.wants_mark()) return;
   try {
     if (states.marked.bytes() == 0) states.marked = Block(device_, state_bytes_);
   } catch (const std::exception&) {
     return;  // without a copy nothing is wrong, only slower to go back
   }
   states.pending = States::Pending::copy_mark;
-  states.mark = positions;
+  states.positions.mark();
 }
 
-int64_t CudaKvCache::truncate_state(States& states, int64_t length) const {
-  if (states.positions.empty()) return length;
-  const int64_t positions = positions_of(states);
-  if (positions >= 0 && positions <= length && length > 0) return length;
-  if (states.mark == 0 || states.mark > length) {
-    states = {};
-    return 0;
+int64_t CudaKvCache::truncate_state(States& states, int64_t length) {
+  switch (states.positions.truncate(length)) {
+    case StatePositions::Truncate::nothing: return length;
+    case StatePositions::Truncate::all: states = {}; return 0;
+    case StatePositions::Truncate::to_mark: break;
   }
   // a copy to `marked` that is pending is of positions that were left as they are above
   states.pending = States::Pending::copy_back;
-  std::fill(states.positions.begin(), states.positions.end(), states.mark);
-  return states.mark;
+  return states.positions.go_back();
 }
 
 /// Behind this `now` is what the positions say, and `marked` what the mark says.
@@ -154,7 +139,7 @@ float* CudaKvCache::state(DeviceQueue& queue, const Row& row, int64_t layer) {
 }
 
 int64_t& CudaKvCache::state_positions(int32_t sequence, int64_t layer) {
-  return states_[static_cast<size_t>(sequence)].positions[static_cast<size_t>(layer)];
+  return states_[static_cast<size_t>(sequence)].positions.of(layer);
 }
 
 uint64_t CudaKvCache::bytes() const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/state_positions.h"
 #include "cuda/runtime.h"
 
 namespace gptq::cuda {
@@ -46,13 +47,11 @@ class CudaKvCache final : public KvCache {
   struct States {
     Block now, marked;
     enum class Pending : uint8_t { clear, copy_back, copy_mark, nothing } pending = Pending::clear;
-    std::vector<int64_t> positions;  // [layer] that `now` has seen
-    int64_t mark = 0;                // that `marked` has
+    StatePositions positions;  // of `now` and `marked` once `pending` is done
   };
 
   void send_pages(DeviceQueue& queue) const;
-  int64_t positions_of(const States& states) const;
-  int64_t truncate_state(States& states, int64_t length) const;
+  static int64_t truncate_state(States& states, int64_t length);
   static void settle(DeviceQueue& queue, States& states);
 
   std::shared_ptr<Device> device_;

@@ -28,12 +28,6 @@ struct Span {
 };
 enum class Refit : uint8_t { no, yes };
 
-GPTQ_DEVICE double warp_sum(double x) {
-#pragma unroll
-  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) x += shuffle_xor(x, lanes);
-  return x;
-}
-
 /// The best scale for codes as they are, or the old one if that would be another solution altogether.
 GPTQ_DEVICE float fitted_scale(float old, double numerator, double denominator, ScaleType type) {
   const double before = old, fitted = before + numerator / denominator;

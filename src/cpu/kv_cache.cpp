@@ -64,23 +64,12 @@ void CpuKvCache::reserve(int32_t sequence, int64_t length) {
   }
 }
 
-/// Positions that all states of a sequence have seen; -1 where they differ, as behind an op that was given up.
-int64_t CpuKvCache::positions_of(const States& states) const {
-  int64_t all = -1;
-  for (size_t i = 0; i < shape_.layers.size(); ++i) {
-    if (shape_.layers[i].state == 0) continue;
-    if (all >= 0 && all != states.positions[i]) return -1;
-    all = states.positions[i];
-    if (all < 0) return -1;
-  }
-  return all;
-}
-
 void CpuKvCache::reserve_state(States& states) const {
   if (states.now.bytes() > 0) return;
   try {
-    states.positions.assign(shape_.layers.size(), 0);
-    states.now = AlignedBlock(state_bytes_);
+    AlignedBlock now(state_bytes_);
+    states.positions.begin(shape_.layers);
+    states.now = std::move(now);
   } catch (const std::exception&) {
     throw Error(Status::out_of_memory, cat("no memory for a state of ", state_bytes_, " bytes"));
   }
@@ -90,28 +79,24 @@ void CpuKvCache::reserve_state(States& states) const {
 void CpuKvCache::mark(int32_t sequence) {
   if (states_.empty() || sequence < 0 || sequence >= shape_.sequences) return;
   States& states = states_[static_cast<size_t>(sequence)];
-  const int64_t positions = states.now.bytes() > 0 ? positions_of(states) : 0;
-  if (positions <= 0 || positions == states.mark) return;
+  if (!states.positions.wants_mark()) return;
   try {
     if (states.marked.bytes() == 0) states.marked = AlignedBlock(state_bytes_);
   } catch (const std::exception&) {
     return;  // without a copy nothing is wrong, only slower to go back
   }
   std::memcpy(states.marked.data(), states.now.data(), state_bytes_);
-  states.mark = positions;
+  states.positions.mark();
 }
 
 int64_t CpuKvCache::truncate_state(States& states, int64_t length) const {
-  if (states.now.bytes() == 0) return length;
-  const int64_t positions = positions_of(states);
-  if (positions >= 0 && positions <= length && length > 0) return length;
-  if (states.mark == 0 || states.mark > length) {
-    states = {};
-    return 0;
+  switch (states.positions.truncate(length)) {
+    case StatePositions::Truncate::nothing: return length;
+    case StatePositions::Truncate::all: states = {}; return 0;
+    case StatePositions::Truncate::to_mark: break;
   }
   std::memcpy(states.now.data(), states.marked.data(), state_bytes_);
-  std::fill(states.positions.begin(), states.positions.end(), states.mark);
-  return states.mark;
+  return states.positions.go_back();
 }
 
 int64_t CpuKvCache::truncate(int32_t sequence, int64_t length) {
@@ -177,7 +162,7 @@ float* CpuKvCache::state(int32_t sequence, int64_t layer) const {
 }
 
 int64_t& CpuKvCache::state_positions(int32_t sequence, int64_t layer) {
-  return states_[static_cast<size_t>(sequence)].positions[static_cast<size_t>(layer)];
+  return states_[static_cast<size_t>(sequence)].positions.of(layer);
 }
 
 }  // namespace gptq::cpu

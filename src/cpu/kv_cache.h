@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/state_positions.h"
 #include "cpu/aligned.h"
 #include "cpu/kernels.h"
 
@@ -59,13 +60,11 @@ class CpuKvCache final : public KvCache {
   /// Of one sequence.
   struct States {
     AlignedBlock now, marked;
-    std::vector<int64_t> positions;  // [layer] that `now` has seen
-    int64_t mark = 0;                // that `marked` has
+    StatePositions positions;
   };
   std::byte* at(int32_t sequence, int64_t position, int64_t layer, uint64_t byte) const;
   /// Bytes that a position takes in a page, of one head.
   uint64_t head_bytes(const CacheLayer& layer) const;
-  int64_t positions_of(const States& states) const;
   void reserve_state(States& states) const;
   int64_t truncate_state(States& states, int64_t length) const;
 
