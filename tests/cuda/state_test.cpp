@@ -136,16 +136,22 @@ TEST_F(StateTest, RefusesRowsThatAreNotTheNext) {
   EXPECT_THROW(delta({{2, 0, 1}}, 0), Error);  // not reserved
 }
 
+/// Op by op, and where a step's ops are written down: what the cache says that its states are they then are as well.
 TEST_F(StateTest, AStepGivenUpLeavesNoHalfState) {
-  expect({{0, 0, 40}});
-  mark(0);
-  delta({{0, 40, 50}}, 0);
-  cancel_ = true;
-  EXPECT_THROW(delta({{0, 40, 50}}, 2), Error);
-  cancel_ = false;
-  EXPECT_EQ(gpu_side_.cache->truncate(0, 40), 40);
-  gpu_side_.cache->reserve(0, 300);
-  expect({{0, 40, 70}});
+  for (const int32_t sequence : {0, 1}) {
+    expect({{sequence, 0, 40}});
+    mark(sequence);
+    const auto ops = [&] {
+      delta({{sequence, 40, 50}}, 0);
+      cancel_ = true;
+      delta({{sequence, 40, 50}}, 2);
+    };
+    EXPECT_THROW(sequence == 0 ? ops() : stream_->step(10, ops), Error);
+    cancel_ = false;
+    EXPECT_EQ(gpu_side_.cache->truncate(sequence, 40), 40);
+    gpu_side_.cache->reserve(sequence, 300);
+    expect({{sequence, 40, 70}});
+  }
 }
 
 TEST_F(StateTest, WithoutMemoryForAMarkGoesBackToTheBeginning) {
