@@ -18,26 +18,31 @@ constexpr auto kLikelier = [](const auto& a, const auto& b) {
   return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
 };
 
-std::vector<int32_t> distinct(std::span<const int32_t> history) {
-  std::vector<int32_t> seen(history.begin(), history.end());
-  std::sort(seen.begin(), seen.end());
-  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
-  return seen;
-}
-
 }  // namespace
+
+void DistinctTokens::take(std::span<const int32_t> history) {
+  for (int32_t id : ids_) marked_[static_cast<size_t>(id)] = 0;
+  ids_.clear();
+  for (int32_t id : history) {
+    const auto at = static_cast<size_t>(id);
+    if (at >= marked_.size()) marked_.resize(at + 1);
+    if (marked_[at] != 0) continue;
+    ids_.push_back(id);
+    marked_[at] = 1;
+  }
+}
 
 void Sampler::penalize(Given given, std::span<const int32_t> history) {
   if (options_.repetition_penalty == 1) return;
   const auto lower = [&](Candidate& c) {
     c.weight = c.weight > 0 ? c.weight / options_.repetition_penalty : c.weight * options_.repetition_penalty;
   };
-  const std::vector<int32_t> seen = distinct(history);
+  seen_.take(history);
   if (given == Given::all) {
-    for (int32_t id : seen) lower(candidates_[static_cast<size_t>(id)]);
+    for (int32_t id : seen_.ids()) lower(candidates_[static_cast<size_t>(id)]);
   } else {
     for (Candidate& c : candidates_) {
-      if (std::binary_search(seen.begin(), seen.end(), c.id)) lower(c);
+      if (seen_.has(c.id)) lower(c);
     }
   }
 }
@@ -76,11 +81,12 @@ void Sampler::keep_top_p() {
 }
 
 /// A penalty above 1 lets only tokens of the history fall behind others, so that as many more are enough.
-int64_t Sampler::enough(std::span<const int32_t> history, int64_t limit) const {
+int64_t Sampler::enough(std::span<const int32_t> history, int64_t limit) {
   const int64_t k = options_.temperature == 0 ? 1 : options_.top_k;
   if (k == 0 || k > limit || options_.repetition_penalty < 1) return 0;
   if (options_.repetition_penalty == 1) return k;
-  const int64_t all = k + static_cast<int64_t>(distinct(history).size());
+  seen_.take(history);
+  const int64_t all = k + static_cast<int64_t>(seen_.ids().size());
   return all <= limit ? all : 0;
 }
 

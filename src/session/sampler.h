@@ -19,6 +19,20 @@ struct SamplerOptions {
   uint64_t seed = 0;
 };
 
+/// The tokens of a history, each once, in time that is linear in it.
+class DistinctTokens {
+ public:
+  void take(std::span<const int32_t> history);
+  const std::vector<int32_t>& ids() const { return ids_; }
+  bool has(int32_t id) const {
+    return static_cast<size_t>(id) < marked_.size() && marked_[static_cast<size_t>(id)] != 0;
+  }
+
+ private:
+  std::vector<uint8_t> marked_;  // [id] 1: it is there
+  std::vector<int32_t> ids_;
+};
+
 class Sampler {
  public:
   explicit Sampler(const SamplerOptions& options) : options_(options), random_(options.seed) {}
@@ -27,7 +41,7 @@ class Sampler {
   /// Fault::numeric when a logit is NaN.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> history);
   /// How many of the largest logits say as much as all of them do; 0: more than `limit`.
-  int64_t enough(std::span<const int32_t> history, int64_t limit) const;
+  int64_t enough(std::span<const int32_t> history, int64_t limit);
   /// The same token from so many of them, or more, in the order of Stream::largest().
   int32_t sample(std::span<const Ranked> largest, std::span<const int32_t> history);
 
@@ -44,6 +58,7 @@ class Sampler {
 
   SamplerOptions options_;
   Random random_;
+  DistinctTokens seen_;
   std::vector<Candidate> candidates_;
 };
 

@@ -81,7 +81,7 @@ void Session::reset() {
 }
 
 /// Of the row of the last token, what the sampler wants of them, or all.
-Session::LastLogits Session::last_logits(int64_t row, const Sampler* sampler) {
+Session::LastLogits Session::last_logits(int64_t row, Sampler* sampler) {
   LastLogits last;
   const int64_t vocab = model_->spec().vocab,
                 enough =
@@ -120,7 +120,7 @@ std::span<const float> Session::logits() const {
   return logits_;
 }
 
-void Session::process_pending(Logits keep, const Progress& progress, const Sampler* sampler) {
+void Session::process_pending(Logits keep, const Progress& progress, Sampler* sampler) {
   const int64_t total = static_cast<int64_t>(history_.size()), start = processed_;
   const auto vocab = static_cast<size_t>(model_->spec().vocab);
   LastLogits last;
@@ -174,7 +174,7 @@ void Session::keep_logits(LastLogits&& last) {
 }
 
 /// Of the last token, which the decoder still has.
-void Session::repeat_logits(const Sampler* sampler) {
+void Session::repeat_logits(Sampler* sampler) {
   try {
     keep_logits(last_logits(last_row_, sampler));
   } catch (...) {
@@ -185,7 +185,7 @@ void Session::repeat_logits(const Sampler* sampler) {
 
 void Session::prefill(Logits keep, const Progress& progress) { prefill(keep, progress, nullptr); }
 
-void Session::prefill(Logits keep, const Progress& progress, const Sampler* sampler) {
+void Session::prefill(Logits keep, const Progress& progress, Sampler* sampler) {
   if (pending() == 0) throw Error(Status::bad_state, "no appended tokens to process");
   const Stopwatch watch;
   const int64_t count = pending();

@@ -70,16 +70,16 @@ class Session {
   };
 
   /// Where there is a sampler, of the last logits what it wants is enough.
-  void prefill(Logits keep, const Progress& progress, const Sampler* sampler);
-  void process_pending(Logits keep, const Progress& progress, const Sampler* sampler);
-  LastLogits last_logits(int64_t row, const Sampler* sampler);
+  void prefill(Logits keep, const Progress& progress, Sampler* sampler);
+  void process_pending(Logits keep, const Progress& progress, Sampler* sampler);
+  LastLogits last_logits(int64_t row, Sampler* sampler);
   void keep_logits(LastLogits&& last);
   void open_text_stream();
   template <class Write>
   std::string next_text(const Write& write);
   void emit(int32_t token);
   StepResult finish(FinishReason reason);
-  void repeat_logits(const Sampler* sampler);
+  void repeat_logits(Sampler* sampler);
   int64_t pending() const { return static_cast<int64_t>(history_.size()) - done_; }
 
   std::shared_ptr<const Model> model_;
