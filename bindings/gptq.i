@@ -18,6 +18,7 @@
 
 #ifndef SWIGXML
 %ignore gptq_options_set_progress;
+%ignore gptq_options_set_executor;
 %ignore gptq_set_log_callback;
 #endif
 

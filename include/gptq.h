@@ -90,6 +90,13 @@ typedef struct gptq_quantizer gptq_quantizer; /* one quantization job */
  *  @return 0 to go on; anything else cancels (GPTQ_ERROR_CANCELLED) */
 typedef int32_t (*gptq_progress_fn)(void *user_data, int64_t done, int64_t total, const char *stage);
 
+/** Runs work on threads of the host (gptq_options_set_executor()): calls task(context, i) once for each i from 0 to
+ *  count - 1, on any threads and in any order, and returns when all calls have returned. Tasks take up to some 10 ms, wait
+ *  for nothing and call nothing back. A model calls it once at a time; several models, and jobs, side by side. Nothing may
+ *  be thrown through it. */
+typedef void (*gptq_executor_fn)(void *user_data, int64_t count, void (*task)(void *context, int64_t index),
+                                 void *context);
+
 /** Messages of the library; it needs none to be read: what fails says so by its status.
  *  @param level  1 error, 2 warning, 3 information, 4 debugging
  *  @param text   NUL-terminated, `len` bytes; good during the call. May be called from any thread. */
@@ -271,6 +278,10 @@ GPTQ_API gptq_status gptq_options_get_json(const gptq_options *options, gptq_buf
 /** Reports the progress of calls that are given these options; NULL for none.
  *  `user_data` must outlive every handle made with them.  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_options_set_progress(gptq_options *options, gptq_progress_fn callback, void *user_data);
+/** Models and quantization jobs that are made with these options compute on threads of the host, and start none of their
+ *  own; GPTQ_KEY_THREADS says into how many tasks work is cut. Results are the same. NULL for the library's own threads.
+ *  `user_data` must outlive every handle made with them.  @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_options_set_executor(gptq_options *options, gptq_executor_fn executor, void *user_data);
 /** Back to the empty set.  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_options_reset(gptq_options *options);
 

@@ -45,6 +45,7 @@ ModelOptions model_options(const gptq_options* given) {
   ModelOptions options;
   options.device = o.text(GPTQ_KEY_DEVICE);
   options.backend.threads = static_cast<int>(o.integer(GPTQ_KEY_THREADS));
+  options.backend.executor = {o.executor, o.executor_data};
   options.backend.compute = o.text(GPTQ_KEY_COMPUTE) == "exact" ? Compute::exact : Compute::fast;
   options.weights = o.integer(GPTQ_KEY_LOAD_WEIGHTS) != 0 ? LoadWeights::yes : LoadWeights::no;
   options.access = o.integer(GPTQ_KEY_MMAP) != 0 ? Access::map : Access::read;

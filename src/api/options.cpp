@@ -269,6 +269,14 @@ gptq_status gptq_options_set_progress(gptq_options* options, gptq_progress_fn ca
   });
 }
 
+gptq_status gptq_options_set_executor(gptq_options* options, gptq_executor_fn executor, void* user_data) {
+  return api::guard([&] {
+    api::require(options, "options");
+    options->executor = executor;
+    options->executor_data = user_data;
+  });
+}
+
 gptq_status gptq_options_reset(gptq_options* options) {
   return api::guard([&] {
     api::require(options, "options");

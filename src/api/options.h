@@ -30,6 +30,8 @@ struct gptq_options {
 
   gptq_progress_fn progress = nullptr;
   void* progress_data = nullptr;
+  gptq_executor_fn executor = nullptr;
+  void* executor_data = nullptr;
 
  private:
   std::map<std::string, Value> values_;

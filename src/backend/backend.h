@@ -18,6 +18,7 @@
 
 #include "backend/routing.h"
 #include "backend/solve.h"
+#include "base/executor.h"
 #include "base/qtensor.h"
 #include "base/tensor.h"
 
@@ -335,7 +336,8 @@ class Backend {
 };
 
 struct BackendOptions {
-  int threads = 0;  // 0: all CPUs available to the process
+  int threads = 0;      // 0: all CPUs available to the process
+  Executor executor{};  // the host's threads, to be used instead of own ones
   Compute compute = Compute::exact;
 };
 

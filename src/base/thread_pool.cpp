@@ -137,9 +137,10 @@ constexpr uint32_t kOpen = 0x80000000u;
 }  // namespace
 
 struct ThreadPool::State {
-  explicit State(int n) : threads(std::max(n, 1)), job(threads) {}
+  State(int n, Executor host) : threads(std::max(n, 1)), executor(host), job(threads) {}
 
   const int threads;
+  const Executor executor;
   std::atomic<bool> busy{false};
   std::atomic<bool> ending{false};
   std::atomic<uint32_t> epoch{0};  // one per job; what idle threads wait on
@@ -184,6 +185,20 @@ struct ThreadPool::State {
     return false;
   }
 
+  void run_by_own() {
+    start();
+    open_gate();
+    job.work(0);
+    close_gate();
+  }
+
+  void run_by_host() {
+    executor.run(
+        executor.user_data, threads,
+        [](void* job, int64_t index) { static_cast<Job*>(job)->work(static_cast<size_t>(index)); }, &job);
+    job.work(0);  // what it has left out
+  }
+
   void open_gate() {
     gate.store(kOpen, std::memory_order_release);
     epoch.fetch_add(1, std::memory_order_release);
@@ -198,7 +213,7 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>(threads)) {}
+ThreadPool::ThreadPool(int threads, Executor executor) : state_(std::make_unique<State>(threads, executor)) {}
 
 ThreadPool::~ThreadPool() {
   if (!state_->workers.empty() && state_->process != ::getpid()) {
@@ -226,11 +241,8 @@ void ThreadPool::parallel_for(int64_t count, int64_t grain, const Body& body,
     std::atomic<bool>& busy;
     ~Release() { busy.store(false, std::memory_order_release); }
   } const release{state.busy};
-  state.start();
   state.job.begin(count, grain, body, cancel);
-  state.open_gate();
-  state.job.work(0);
-  state.close_gate();
+  state.executor.run != nullptr ? state.run_by_host() : state.run_by_own();
   state.job.finish();
 }
 

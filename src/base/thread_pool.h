@@ -1,10 +1,12 @@
-// The library's own threads. Work is split by index ranges, so results never depend on the number of threads.
+// The library's own threads, or those of the host. Work is split by index ranges, so results never depend on the number of threads.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+
+#include "base/executor.h"
 
 namespace gptq {
 
@@ -13,8 +15,9 @@ int available_cpus();
 
 class ThreadPool {
  public:
-  /// `threads` >= 1, the caller of parallel_for included. Threads start at the first use, with all signals blocked.
-  explicit ThreadPool(int threads);
+  /// `threads` >= 1, the caller of parallel_for included. Threads start at the first use, with all signals blocked; none do
+  /// where there is an executor: that gets so many tasks instead.
+  explicit ThreadPool(int threads, Executor executor = {});
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
   ~ThreadPool();

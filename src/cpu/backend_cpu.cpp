@@ -16,7 +16,7 @@ constexpr int kMostThreads = 1024;
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int threads, Compute compute) : runtime_(std::make_shared<Runtime>(threads, compute)) {}
+  explicit CpuBackend(const BackendOptions& options) : runtime_(std::make_shared<Runtime>(options)) {}
 
   std::string description() const override { return cat("cpu (", runtime_->kernels.name, ")"); }
 
@@ -53,8 +53,7 @@ std::shared_ptr<const Backend> create_cpu_backend(const BackendOptions& options)
     throw Error(Status::invalid_argument, cat(options.threads, " threads, wanted 0 to ", cpu::kMostThreads));
   }
   cpu::warn_of_unknown_mask();
-  return std::make_shared<cpu::CpuBackend>(options.threads != 0 ? options.threads : available_cpus(),
-                                           options.compute);
+  return std::make_shared<cpu::CpuBackend>(options);
 }
 
 }  // namespace gptq

@@ -21,11 +21,12 @@ struct RoundedTask;
 
 /// What all streams of a backend share.
 struct Runtime {
-  Runtime(int threads, Compute compute)
+  explicit Runtime(const BackendOptions& options)
       : kernels(best_kernels()),
-        gemms(compute == Compute::exact ? Gemms{kernels.gemm, kernels.gemm, kernels.gemm} : kernels.fast),
-        compute(compute),
-        pool(threads) {}
+        gemms(options.compute == Compute::exact ? Gemms{kernels.gemm, kernels.gemm, kernels.gemm}
+                                                : kernels.fast),
+        compute(options.compute),
+        pool(options.threads != 0 ? options.threads : available_cpus(), options.executor) {}
 
   const Kernels& kernels;
   const Gemms gemms;

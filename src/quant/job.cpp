@@ -59,8 +59,9 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
     throw Error(Status::invalid_argument, cat("option 'calibration_length' is ", options_.calibration_length,
                                               ", but the model's context is ", context));
   }
-  backend_ = create_backend(
-      model.device, {.threads = model.backend.threads, .compute = compute_for(model.backend.compute, plan_)});
+  BackendOptions backend = model.backend;
+  backend.compute = compute_for(backend.compute, plan_);
+  backend_ = create_backend(model.device, backend);
   options_.named.emplace_back("device", backend_->description());  // its arithmetic decides the bytes, too
   work_.emplace(loader_, target, options_);
   seconds_ = work_->seconds();

@@ -67,6 +67,7 @@ TEST(Api, EveryFunctionTakesNull) {
   EXPECT_EQ(gptq_options_get_json(nullptr, &buffer), bad);
   EXPECT_EQ(buffer, nullptr);
   EXPECT_EQ(gptq_options_set_progress(nullptr, nullptr, nullptr), bad);
+  EXPECT_EQ(gptq_options_set_executor(nullptr, nullptr, nullptr), bad);
   EXPECT_EQ(gptq_options_reset(nullptr), bad);
   EXPECT_EQ(gptq_option_describe(0, nullptr), bad);
   EXPECT_EQ(gptq_option_describe(-1, &buffer), bad);
@@ -370,6 +371,45 @@ TEST(Api, BusyInsteadOfUndefined) {
       session);
   EXPECT_EQ(gptq_session_begin(session, options), GPTQ_ERROR_CANCELLED);
   gptq_session_free(session);
+  gptq_options_free(options);
+}
+
+/// The host's threads are asked for all of a model's work, with the same result, until the options say otherwise.
+TEST(Api, ComputesOnThreadsOfTheHost) {
+  std::atomic<int> tasks{0};
+  const gptq_executor_fn executor = [](void* data, int64_t count, void (*task)(void*, int64_t),
+                                       void* context) {
+    std::vector<std::thread> threads;
+    for (int64_t i = 1; i < count; ++i) threads.emplace_back([=] { task(context, i); });
+    task(context, 0);
+    for (std::thread& thread : threads) thread.join();
+    *static_cast<std::atomic<int>*>(data) += static_cast<int>(count);
+  };
+  gptq_options* options = nullptr;
+  gptq_options_create(&options);
+  gptq_options_set_int(options, GPTQ_KEY_THREADS, 3);
+  gptq_options_set_int(options, GPTQ_KEY_MAX_TOKENS, 8);
+  const auto text_of_model = [&] {
+    gptq_model* model = nullptr;
+    gptq_session* session = nullptr;
+    EXPECT_EQ(gptq_model_load(sample_path().c_str(), options, &model), GPTQ_OK) << gptq_last_error_message();
+    EXPECT_EQ(gptq_session_create(model, nullptr, &session), GPTQ_OK);
+    gptq_session_append_text(session, "Once upon a time", -1);
+    std::string text = generate(session, options);
+    gptq_session_free(session);
+    gptq_model_free(model);
+    return text;
+  };
+  const std::string own = text_of_model();
+  EXPECT_EQ(tasks, 0);
+  ASSERT_EQ(gptq_options_set_executor(options, executor, &tasks), GPTQ_OK);
+  EXPECT_EQ(text_of_model(), own);
+  EXPECT_GT(tasks, 3 * 8);
+  EXPECT_EQ(tasks % 3, 0);
+  const int before = tasks;
+  ASSERT_EQ(gptq_options_set_executor(options, nullptr, nullptr), GPTQ_OK);
+  EXPECT_EQ(text_of_model(), own);
+  EXPECT_EQ(tasks, before);
   gptq_options_free(options);
 }
 

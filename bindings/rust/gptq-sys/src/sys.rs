@@ -117,6 +117,19 @@ pub type gptq_progress_fn = Option<
     ) -> i32,
 >;
 
+/// Runs work on threads of the host ([`gptq_options_set_executor`]): calls task(context, i) once
+/// for each i from 0 to count - 1, on any threads and in any order, and returns when all calls have
+/// returned. Tasks take up to some 10 ms, wait for nothing and call nothing back. A model calls it
+/// once at a time; several models, and jobs, side by side. Nothing may be thrown through it.
+pub type gptq_executor_fn = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        count: i64,
+        task: *mut f(p.void,int64_t).void,
+        context: *mut c_void,
+    ),
+>;
+
 /// Messages of the library; it needs none to be read: what fails says so by its status.
 ///
 /// - `level`: 1 error, 2 warning, 3 information, 4 debugging
@@ -477,6 +490,18 @@ extern "C" {
     pub fn gptq_options_set_progress(
         options: *mut gptq_options,
         callback: gptq_progress_fn,
+        user_data: *mut c_void,
+    ) -> gptq_status;
+
+    /// Models and quantization jobs that are made with these options compute on threads of the
+    /// host, and start none of their own; [`GPTQ_KEY_THREADS`] says into how many tasks work is
+    /// cut. Results are the same. NULL for the library's own threads. `user_data` must outlive
+    /// every handle made with them.
+    ///
+    /// Since 0.1. Threads: exclusive.
+    pub fn gptq_options_set_executor(
+        options: *mut gptq_options,
+        executor: gptq_executor_fn,
         user_data: *mut c_void,
     ) -> gptq_status;
 
@@ -1034,6 +1059,7 @@ pub(crate) fn functions() -> Vec<(&'static str, *const ())> {
         ("gptq_options_set_json", gptq_options_set_json as *const ()),
         ("gptq_options_get_json", gptq_options_get_json as *const ()),
         ("gptq_options_set_progress", gptq_options_set_progress as *const ()),
+        ("gptq_options_set_executor", gptq_options_set_executor as *const ()),
         ("gptq_options_reset", gptq_options_reset as *const ()),
         ("gptq_option_count", gptq_option_count as *const ()),
         ("gptq_option_describe", gptq_option_describe as *const ()),
