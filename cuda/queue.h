@@ -31,8 +31,8 @@ class DeviceQueue {
   virtual void wait() = 0;
   /// Waits while more than kMostAhead calls of this are ahead of what the device has done.
   virtual void pace() = 0;
-  /// A graph that does what the list does; nothing of it is done now. Null where the device can't have one, as an old driver
-  /// or one without memory can't.
+  /// A graph that does what the list does; nothing of it is done now. Throws where the device can't have one, as an old
+  /// driver or one without memory can't.
   virtual std::unique_ptr<Graph> capture(const CommandList& list) = 0;
   /// All of a graph that this queue's capture() gave, behind what is in the queue.
   virtual void launch(Graph& graph) = 0;

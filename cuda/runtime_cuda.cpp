@@ -173,25 +173,27 @@ class CudaQueue final : public DeviceQueue {
     process_.check();
     auto captured = std::make_unique<CudaGraph>();
     cudaGraph_t graph = nullptr;
-    // other threads of the host may do meanwhile what this one may not
+    // Other threads of the host may do meanwhile what this one may not, but for what concerns all of the device: that, too,
+    // ends a capture.
     cudaError_t error = cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal);
+    std::string fault;
     if (error == cudaSuccess) {
-      bool whole = true;
       try {
         list.run(*this);
-      } catch (const std::exception&) {
-        whole = false;
+      } catch (const std::exception& thrown) {
+        fault = thrown.what();
       }
       error = cudaStreamEndCapture(stream_, &graph);
-      if (error == cudaSuccess && !whole) error = cudaErrorStreamCaptureInvalidated;
+      if (error == cudaSuccess && !fault.empty()) error = cudaErrorStreamCaptureInvalidated;
     }
     if (error == cudaSuccess) error = cudaGraphInstantiate(&captured->graph, graph, 0);
     // what it needs of the device's memory is there before it is begun
     if (error == cudaSuccess) error = cudaGraphUpload(captured->graph, stream_);
     if (graph != nullptr) cudaGraphDestroy(graph);
     if (error == cudaSuccess) return captured;
+    if (fault.empty()) fail(error, "a graph");
     static_cast<void>(cudaGetLastError());
-    return nullptr;
+    throw Error(Status::device, cat("a graph: ", fault));
   }
 
   void launch(Graph& graph) override {

@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kBlockBytes = 256 << 10;
 constexpr size_t kMostKnown = 8;
+constexpr int kMostFailures = 3;  // one after the other
 
 }  // namespace
 
@@ -55,7 +56,7 @@ void StepQueue::leave() noexcept {
 }
 
 /// Steps go on as they did before, op by op.
-void StepQueue::give_up(const char* why) {
+void StepQueue::give_up(const std::string& why) {
   works_ = false;
   known_.clear();
   log(LogLevel::warning, cat("steps on the GPU are not begun as graphs, which would be faster: ", why));
@@ -97,15 +98,29 @@ void StepQueue::end_step() {
   const auto known =
       std::find_if(known_.begin(), known_.end(), [&](const Known& k) { return k.list == list_; });
   const bool is_new = known == known_.end();
-  if (!is_new && !known->graph) known->graph = behind_->capture(list_);
-  if (!is_new && known->graph) {
-    behind_->launch(*known->graph);
-    known->last_step = step_;
-  } else {
+  if (is_new) {
     list_.run(*behind_);
-    is_new ? remember() : give_up("its driver makes none of them");
+    remember();
+  } else if (!begin(*known)) {
+    list_.run(*behind_);
   }
   behind_->pace();
+}
+
+/// By its graph, if there can be one. What was in the way may be gone the next time: a thread of the host that asked all of
+/// the device for something while the graph was made, or memory that was short.
+bool StepQueue::begin(Known& known) {
+  known.last_step = step_;
+  try {
+    if (!known.graph) known.graph = behind_->capture(known.list);
+    behind_->launch(*known.graph);
+    failures_ = 0;
+    return true;
+  } catch (const std::exception& error) {
+    known.graph.reset();
+    if (++failures_ == kMostFailures) give_up(error.what());
+    return false;
+  }
 }
 
 /// The list of this step, in the place of the one that did not come for the longest time.

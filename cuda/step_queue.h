@@ -70,7 +70,8 @@ class StepQueue final : public DeviceQueue {
   bool writes() const { return queue_.list != nullptr; }
   void send_block();
   void remember();
-  void give_up(const char* why);
+  bool begin(Known& known);
+  void give_up(const std::string& why);
 
   std::shared_ptr<Device> device_;
   std::unique_ptr<DeviceQueue> behind_;
@@ -79,6 +80,7 @@ class StepQueue final : public DeviceQueue {
   std::vector<Known> known_;
   uint64_t step_ = 0;
   bool works_ = true;  // the device can have graphs
+  int failures_ = 0;
   int turns_ = 0;
   // the step's block: on the device, what will be there, and where each part of it is
   Block block_;

@@ -357,11 +357,26 @@ TEST_F(StepTest, ADeviceWithoutGraphs) {
                &logged);
   state_.makes_no_graphs = true;
   Walk graphs = walk(As::steps), plain = walk(As::ops);
-  for (int32_t p = 0; p < 5; ++p) expect_same_step(graphs, plain, {p}, {{0, p}});
+  for (int32_t p = 0; p < 12; ++p) expect_same_step(graphs, plain, {p}, {{0, p}});
   set_log_sink(nullptr, nullptr);
   expect_counts(0, 0);
   EXPECT_NE(logged.find("not begun as graphs"), std::string::npos);
   EXPECT_EQ(logged.find("not begun as graphs"), logged.rfind("not begun as graphs")) << "more than once";
+}
+
+/// As while another thread of the host has the device wait.
+TEST_F(StepTest, AGraphThatCannotBeMadeNow) {
+  std::string logged;
+  set_log_sink([](void* to, int32_t, const char* text, int64_t) { *static_cast<std::string*>(to) += text; },
+               &logged);
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  for (int32_t p = 0; p < 6; ++p) {
+    state_.makes_no_graphs = p < 3;
+    expect_same_step(graphs, plain, {p}, {{0, p}});
+  }
+  set_log_sink(nullptr, nullptr);
+  expect_counts(1, 3);
+  EXPECT_EQ(logged, "");
 }
 
 /// What lies between the members of arguments says nothing; all else does.
