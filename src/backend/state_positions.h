@@ -13,7 +13,7 @@ namespace gptq {
 
 class StatePositions {
  public:
-  /// Whether there are states: between begin() and forget().
+  /// Whether there are states: after begin().
   bool begun() const { return !seen_.empty(); }
   /// Of layers whose states have seen nothing.
   void begin(std::span<const CacheLayer> layers) {

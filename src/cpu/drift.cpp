@@ -111,16 +111,16 @@ void CpuStream::retarget(const Factor& factor, const Drifts& drifts, const Drift
     float* w = weights + r * cols;
     std::fill(b.begin(), b.end(), 0.0f);
     if (inputs != nullptr) {
-      tiled_product(*this, gemms().sums, w, count, cols, cols, nullptr, a.data(),
+      tiled_product(*this, gemms().rounded, w, count, cols, cols, nullptr, a.data(),
                     drift_panels(*inputs, order));
       kernels().axpy(static_cast<float>(parts.inputs), a.data(), count * cols, b.data());
     }
     if (residual != nullptr) {
       add_rows(*this, *residual, first_row + r, count, order, static_cast<float>(parts.residual), b.data());
     }
-    triangle_product(*this, gemms().sums, b.data(), count, cols, TiledZeros::above, a.data(),
+    triangle_product(*this, gemms().rounded, b.data(), count, cols, TiledZeros::above, a.data(),
                      transposed_panels(u));
-    triangle_product(*this, gemms().sums, a.data(), count, cols, TiledZeros::below, b.data(),
+    triangle_product(*this, gemms().rounded, a.data(), count, cols, TiledZeros::below, b.data(),
                      upper_panels(u));
     kernels().axpy(1.0f, b.data(), count * cols, w);
   }

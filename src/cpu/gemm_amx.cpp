@@ -250,7 +250,7 @@ constexpr Gemm kGemm{.rows = kRows,
 Gemms gemms_amx() {
   return {.usual = kGemm<Form::halves, Form::halves>,
           .bf16 = kGemm<Form::halves, Form::whole>,
-          .sums = kGemm<Form::rounded, Form::rounded>};
+          .rounded = kGemm<Form::rounded, Form::rounded>};
 }
 
 }  // namespace gptq::cpu

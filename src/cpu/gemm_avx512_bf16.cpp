@@ -115,7 +115,7 @@ constexpr Gemm kRounded{.rows = kRows,
 
 Gemms gemms_avx512_bf16() {
   const Gemm& plain = kernels_avx512().gemm;
-  return {.usual = plain, .bf16 = plain, .sums = kRounded};
+  return {.usual = plain, .bf16 = plain, .rounded = kRounded};
 }
 
 }  // namespace gptq::cpu

@@ -158,7 +158,8 @@ struct Gemm {
 struct Gemms {
   Gemm usual;  // error at most 2^-15 of each term
   Gemm bf16;   // the same result where the right side is bf16 as it is
-  Gemm sums;  // for sums over many inputs: both sides may be rounded to bf16, error at most 2^-7 of each term
+  Gemm
+      rounded;  // both sides may be rounded to bf16, as in sums over many inputs: error at most 2^-7 of each term
 };
 
 struct DeltaStep {

@@ -147,7 +147,7 @@ class Refinement {
         blocks_(find_blocks(groups_)),
         spans_(find_spans(blocks_, groups_)),
         h_(h, order, diagonal_add, blocks_),
-        packed_(stream, stream.gemms().sums, h_.places(), h_.places(), h_.panels()),
+        packed_(stream, stream.gemms().rounded, h_.places(), h_.places(), h_.panels()),
         most_rows_(refined_rows(problem.rows, stream.threads())),
         residual_(static_cast<size_t>(most_rows_ * h_.places())) {
     for (const Columns& span : spans_) stride_ = std::max(stride_, span.room + kTileCols);

@@ -96,7 +96,7 @@ class CpuStream final : public Stream {
   const Gemms& gemms() const { return runtime_->gemms; }
   /// For products of many rows with weights of that type.
   const Gemm& gemm_of(Dense type) const {
-    if (runtime_->compute == Compute::coarse_calibration) return gemms().sums;
+    if (runtime_->compute == Compute::coarse_calibration) return gemms().rounded;
     return type == Dense::bf16 ? gemms().bf16 : gemms().usual;
   }
   /// Whether products with weights of few bits may take inputs rounded to 8 bits.

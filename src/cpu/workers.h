@@ -18,7 +18,7 @@ struct Workers {
 };
 
 inline Workers workers_of(CpuStream& stream) {
-  return {stream.kernels(), stream.gemms().sums,
+  return {stream.kernels(), stream.gemms().rounded,
           [&stream](int64_t count, int64_t grain, const Workers::Body& body) {
             stream.parallel_for(count, grain, body);
           }};

@@ -36,12 +36,6 @@ ModulePlan make_plan(const Loader& loader, QuantOptions& options) {
   return ModulePlan(loader, options);
 }
 
-/// What codes of few bits leave out hides what rounded products do.
-Compute compute_for(Compute wanted, const ModulePlan& plan) {
-  if (wanted == Compute::exact) return Compute::exact;
-  return plan.least_bits() <= 4 ? Compute::coarse_calibration : Compute::calibration;
-}
-
 }  // namespace
 
 Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& model,
@@ -60,7 +54,7 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
                                               ", but the model's context is ", context));
   }
   BackendOptions backend = model.backend;
-  backend.compute = compute_for(backend.compute, plan_);
+  backend.compute = plan_.compute_for(backend.compute);
   backend_ = create_backend(model.device, backend);
   options_.named.emplace_back("device", backend_->description());  // its arithmetic decides the bytes, too
   work_.emplace(loader_, target, options_);

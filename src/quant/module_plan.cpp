@@ -51,7 +51,8 @@ ModulePlan::ModulePlan(const Loader& source, QuantOptions& options) {
   const Spec& spec = source.spec();
   for (int64_t i = 0; i < spec.layers; ++i) {
     for (const StoredLinear& linear : source.modules(i)) {
-      if (!linear.stays()) add(linear.path, options.solver, rules.find(linear.full_name));
+      const int64_t weights = linear.in_features * linear.out_features;
+      if (!linear.stays()) add(linear.path, weights, options.solver, rules.find(linear.full_name));
     }
   }
   std::optional<ModuleOverride> head;
@@ -62,11 +63,14 @@ ModulePlan::ModulePlan(const Loader& source, QuantOptions& options) {
   if (head) options.overrides.push_back(std::move(*head));
 }
 
-void ModulePlan::add(const std::string& module, const SolverOptions& base, const ModuleOverride* change) {
+void ModulePlan::add(const std::string& module, int64_t weights, const SolverOptions& base,
+                     const ModuleOverride* change) {
   if (change != nullptr && change->kind == ModuleOverride::Kind::skip) return;
   SolverOptions solver = change != nullptr ? changed(base, *change) : base;
   if (solver.symmetric == Symmetric::no) solver.least_zero = v1_least_zero_;
   solved_.emplace(module, solver);
+  weights_ += weights;
+  if (solver.bits <= 4) few_bits_ += weights;
 }
 
 /// The override to be added for it, if it needs one.
@@ -79,12 +83,13 @@ std::optional<ModuleOverride> ModulePlan::add_head(const Loader& source, ModuleR
         "(tie_word_embeddings), which stays as it is");
   }
   const std::string name = source.head_name();
+  const int64_t weights = source.spec().vocab * source.spec().embed_dim;
   const ModuleOverride* found = rules.find(name);
   if (found != nullptr && found->kind == ModuleOverride::Kind::skip)
     throw Error(Status::invalid_argument,
                 cat("option 'lm_head' = 1 contradicts ", found->where, ", which skips it"));
   if (found != nullptr) {
-    add(name, options.solver, found);
+    add(name, weights, options.solver, found);
     return std::nullopt;
   }
   ModuleOverride usual{.key = name,
@@ -98,7 +103,7 @@ std::optional<ModuleOverride> ModulePlan::add_head(const Loader& source, ModuleR
                        .static_groups = {},
                        .damp_percent = {},
                        .mse = 2.4};
-  add(name, options.solver, &usual);
+  add(name, weights, options.solver, &usual);
   return usual;
 }
 
@@ -107,9 +112,9 @@ const SolverOptions* ModulePlan::find(const std::string& module) const {
   return found == solved_.end() ? nullptr : &found->second;
 }
 
-int ModulePlan::least_bits() const {
-  const auto fewer = [](const auto& a, const auto& b) { return a.second.bits < b.second.bits; };
-  return std::min_element(solved_.begin(), solved_.end(), fewer)->second.bits;
+Compute ModulePlan::compute_for(Compute wanted) const {
+  if (wanted == Compute::exact) return Compute::exact;
+  return 2 * few_bits_ > weights_ ? Compute::coarse_calibration : Compute::calibration;
 }
 
 }  // namespace gptq

@@ -26,17 +26,20 @@ class ModulePlan {
   /// Null for a module that stays as it is.
   const SolverOptions* find(const std::string& module) const;
   int64_t size() const { return static_cast<int64_t>(solved_.size()); }
-  /// Of the module that has the fewest.
-  int least_bits() const;
+  /// How to calibrate where `wanted` was asked for: what most weights lose to codes of at most 4 bits hides what rounded
+  /// products do.
+  Compute compute_for(Compute wanted) const;
   /// What a user should know of the overrides.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
-  void add(const std::string& module, const SolverOptions& base, const ModuleOverride* change);
+  void add(const std::string& module, int64_t weights, const SolverOptions& base,
+           const ModuleOverride* change);
   std::optional<ModuleOverride> add_head(const Loader& source, ModuleRules& rules,
                                          const QuantOptions& options);
 
-  int v1_least_zero_ = 0;  // of asymmetric modules
+  int v1_least_zero_ = 0;               // of asymmetric modules
+  int64_t weights_ = 0, few_bits_ = 0;  // that are quantized; of these to at most 4 bits
   std::unordered_map<std::string, SolverOptions> solved_;
   std::vector<std::string> warnings_;
 };

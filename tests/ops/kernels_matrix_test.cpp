@@ -93,7 +93,7 @@ TEST_P(MatrixKernels, GemmMultipliesItsRowsAndColumnsOnly) {
     bool right_is_bf16 = false;
   };
   for (const Kind& kind : {Kind{k.gemm, 1e-6}, Kind{k.fast.usual, 0x1p-15}, Kind{k.fast.bf16, 0x1p-15, true},
-                           Kind{k.fast.sums, 0x1p-7}}) {
+                           Kind{k.fast.rounded, 0x1p-7}}) {
     ASSERT_LE(kind.gemm.rows, cpu::kMaxTileRows);
     for (int64_t depth : {1, 2, 31, 32, 33, 63, 100, 300}) {
       for (int64_t rows : {int64_t{1}, kind.gemm.rows, kind.gemm.rows + 1, int64_t{50}}) {

@@ -338,16 +338,22 @@ TEST(RoundedLinear, ExactAndCalibrationDoNotRound) {
   }
 }
 
-/// Both sides may be rounded to bf16, inputs to no less than that.
-TEST(RoundedLinear, CoarseCalibrationIsWithinItsError) {
+/// Both sides are rounded to bf16 where that is faster, and not to less.
+TEST(RoundedLinear, CoarseCalibrationRoundsWhereThatPays) {
   Random random(29);
   const QTensor q = random_quantized(random, {.bits = 4, .rows = 40, .cols = 256});
   const auto backend = create_backend("cpu", {.threads = 1, .compute = Compute::coarse_calibration});
   const auto linear = backend->prepare(q, nullptr);
   const auto x = random_floats(random, 40 * q.cols);
-  EXPECT_LT(relative_error(run_linear(*backend, *linear, x, 40),
-                           product_of(x, dequantized(q), {}, 40, q.cols, q.rows)),
-            0x1p-8);
+  const double error = relative_error(run_linear(*backend, *linear, x, 40),
+                                      product_of(x, dequantized(q), {}, 40, q.cols, q.rows));
+  EXPECT_LT(error, 0x1p-8);
+  const bool rounds = cpu::best_kernels().fast.rounded.left_values == 2;
+  if (rounds) {
+    EXPECT_GT(error, 0x1p-13);
+  } else {
+    EXPECT_LT(error, 0x1p-20);
+  }
 }
 
 }  // namespace

@@ -69,13 +69,28 @@ TEST(ModulePlan, SkipsAndWarns) {
   EXPECT_EQ(plan.find("model.layers.0.self_attn.q_proj"), nullptr);
   EXPECT_EQ(plan.find("model.layers.1.self_attn.q_proj")->bits, 3);
   EXPECT_EQ(plan.find("model.layers.1.self_attn.v_proj")->bits, 4);
-  EXPECT_EQ(plan.least_bits(), 3);
   EXPECT_EQ(plan.find("model.embed_tokens"), nullptr);
   EXPECT_EQ(plan.warnings(), std::vector<std::string>{"dynamic: '.*k_prj' matches no module"});
   for (const char* refused : {R"({"-:.*":{}})", R"({"a(":{}})"}) {
     QuantOptions bad = small_options(refused);
     EXPECT_THROW(ModulePlan(source, bad), Error) << refused;
   }
+}
+
+/// Products may be rounded where most weights get few bits, whatever the others get.
+TEST(ModulePlan, CalibratesAsMostWeightsAllow) {
+  const Loader source(sample_folder());
+  const auto compute = [&](int bits, const std::string& dynamic, Compute wanted = Compute::fast) {
+    QuantOptions options = small_options(dynamic);
+    options.solver.bits = bits;
+    return ModulePlan(source, options).compute_for(wanted);
+  };
+  for (int bits : {2, 3, 4}) EXPECT_EQ(compute(bits, "{}"), Compute::coarse_calibration) << bits;
+  EXPECT_EQ(compute(8, "{}"), Compute::calibration);
+  EXPECT_EQ(compute(4, "{}", Compute::exact), Compute::exact);
+  EXPECT_EQ(compute(8, R"({".*layers\\.0\\..*k_proj":{"bits":4}})"), Compute::calibration);
+  EXPECT_EQ(compute(8, R"({".*layers\\.[0-9]*[02468]\\..*k_proj":{"bits":4}})"), Compute::calibration);
+  EXPECT_EQ(compute(4, R"({".*layers\\.0\\..*k_proj":{"bits":8}})"), Compute::coarse_calibration);
 }
 
 TEST(ModulePlan, AsymmetricModulesOfV1KeepZeroPointsAtOneAndAbove) {
