@@ -5,22 +5,16 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <exception>
 #include <vector>
 
 #include "backend/backend.h"
 #include "base/random.h"
+#include "bench/clock.h"
 
 namespace {
 
 using namespace gptq;
-
-double seconds_of(clockid_t clock) {
-  timespec t{};
-  clock_gettime(clock, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 std::vector<float> random_floats(Random& random, int64_t n) {
   std::vector<float> out(static_cast<size_t>(n));
@@ -64,17 +58,17 @@ class Side {
   }
 
   /// Seconds of a token.
-  double once(clockid_t clock) {
+  double once(int threads) {
     const AttentionParams params{.heads = shape_.heads,
                                  .kv_heads = shape_.kv_heads,
                                  .key_dim = shape_.dim,
                                  .value_dim = shape_.dim,
                                  .scale = 0.1f};
     const std::vector<Row> rows{{0, static_cast<int32_t>(shape_.context - 1)}};
-    const double start = seconds_of(clock);
+    const bench::Clock watch(threads);
     for (int64_t l = 0; l < shape_.layers; ++l)
       stream_->attention(params, rows, matrix(q_, 1), *cache_, l, matrix(out_, 1));
-    return seconds_of(clock) - start;
+    return watch.seconds();
   }
 
  private:
@@ -85,13 +79,12 @@ class Side {
 };
 
 void run(int threads, const Shape& shape, int rounds) {
-  const clockid_t clock = threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
   const auto backend = create_backend("cpu", {.threads = threads, .compute = Compute::fast});
   Side sides[] = {Side(*backend, shape, KvElements::automatic), Side(*backend, shape, KvElements::int8)};
   const char* const names[] = {"fp16", "int8"};
   std::vector<double> seconds[2];
   for (int i = 0; i < rounds; ++i)
-    for (int s = 0; s < 2; ++s) seconds[s].push_back(sides[s].once(clock));
+    for (int s = 0; s < 2; ++s) seconds[s].push_back(sides[s].once(backend->threads()));
   std::printf("%s, %d threads, %lld heads of %lld, %lld of keys and values, %lld positions, %lld layers\n",
               backend->description().c_str(), backend->threads(), static_cast<long long>(shape.heads),
               static_cast<long long>(shape.dim), static_cast<long long>(shape.kv_heads),
@@ -111,6 +104,11 @@ void run(int threads, const Shape& shape, int rounds) {
 int main(int argc, char** argv) {
   if (argc != 7 && argc != 8) {
     std::fprintf(stderr, "usage: attention_bench THREADS HEADS KV_HEADS DIM CONTEXT LAYERS [ROUNDS]\n");
+    return 2;
+  }
+  for (int i = 2; i < argc; ++i) {
+    if (std::atoll(argv[i]) >= 1) continue;
+    std::fprintf(stderr, "attention_bench: '%s', wanted a number from 1 on\n", argv[i]);
     return 2;
   }
   try {

@@ -3,7 +3,7 @@
 
 usage: compare.py decoder_bench MODEL llamacpp_bench MODEL.gguf [--threads N] [--repeat N] [--compute fast] [--only PART...]
                   [--json FILE [--title NAME]]
---json adds what was measured to a list in FILE, under the model's name or another one; plot.py draws it.
+--json puts what was measured into a list in FILE, under the model's name or another one; plot.py draws it.
 """
 import argparse
 import json
@@ -58,6 +58,7 @@ def main():
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--title")
     a = parser.parse_args()
+    kept = json.loads(a.json.read_text()) if a.json and a.json.exists() else []
     theirs = Program(a.llamacpp, a.gguf, str(a.threads))
     ours = Program(a.bench, a.model, str(a.threads), a.compute)
     print(machine(a.threads), "(seconds of CPU)" if a.threads == 1 else "")
@@ -81,8 +82,9 @@ def main():
         print(f"| {name} | {spread(mine)} | {spread(other)} | {ratio:.2f} | {share} |", flush=True)
         measured[name] = {"libgptq": mine, "llama.cpp": other}
     if a.json:
-        kept = json.loads(a.json.read_text()) if a.json.exists() else []
-        kept.append({"model": a.title or ours.name, "machine": machine(a.threads), "tokens_per_second": measured})
+        title = a.title or ours.name
+        kept = [model for model in kept if model["model"] != title]
+        kept.append({"model": title, "machine": machine(a.threads), "tokens_per_second": measured})
         a.json.write_text(json.dumps(kept, indent=1) + "\n")
 
 

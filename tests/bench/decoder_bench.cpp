@@ -9,10 +9,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <exception>
 #include <optional>
 
+#include "bench/clock.h"
 #include "bench/read_bandwidth.h"
 #include "model/decoder.h"
 #include "session/model.h"
@@ -21,22 +21,7 @@ namespace {
 
 using gptq::Decoder;
 using gptq::Row;
-
-class Clock {
- public:
-  explicit Clock(int threads)
-      : id_(threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC), start_(now()) {}
-  double seconds() const { return now() - start_; }
-
- private:
-  double now() const {
-    timespec t{};
-    clock_gettime(id_, &t);
-    return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-  }
-  clockid_t id_;
-  double start_;
-};
+using gptq::bench::Clock;
 
 class Bench {
  public:

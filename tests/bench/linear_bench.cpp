@@ -1,5 +1,6 @@
-// Linear layers on the CPU by Google Benchmark, in % of what registers multiply (of_peak: bytes in `fast`, fp32 otherwise
-// and for dense weights) and of what all threads read from memory (of_read: one row, whose weights come from there).
+// Linear layers on the CPU by Google Benchmark, in % of what registers multiply (of_peak: bytes for weights of up to 4 bits
+// in `fast`, else fp32; tiles of AMX can be beyond both) and of what all threads read from memory (of_read: one row, whose
+// weights come from there).
 // usage: linear_bench [--threads=N] [--compute=exact] [Google Benchmark's options]
 // With one thread times are those of the CPU, so that a busy machine disturbs less.
 #include <benchmark/benchmark.h>
@@ -7,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +17,7 @@
 #include "backend/backend.h"
 #include "base/half.h"
 #include "base/random.h"
+#include "bench/clock.h"
 #include "bench/peaks.h"
 #include "bench/read_bandwidth.h"
 
@@ -22,6 +25,7 @@ namespace {
 
 using gptq::Linear;
 using gptq::Random;
+using gptq::bench::Clock;
 
 gptq::Tensor random_bf16(Random& random, int64_t rows, int64_t cols) {
   std::byte* bytes = nullptr;
@@ -79,36 +83,46 @@ std::vector<std::unique_ptr<Linear>> make_linears(const Machine& machine, const 
   return linears;
 }
 
-void run(benchmark::State& state, const Machine& machine, const Format& format, const Shape& shape,
-         int64_t rows) {
-  const auto linears = make_linears(machine, format, shape, rows);
+void run(benchmark::State& state, const std::string& name, const Machine& machine, const Format& format,
+         const Shape& shape, int64_t rows) {
+  // made once for all that Google Benchmark tries with them
+  static std::string kept;
+  static std::vector<std::unique_ptr<Linear>> linears;
+  if (kept != name) {
+    linears.clear();
+    linears = make_linears(machine, format, shape, rows);
+    kept = name;
+  }
   const auto stream = machine.backend->create_stream(nullptr);
   std::vector<float> x(static_cast<size_t>(rows * shape.inputs), 0.5f),
       y(static_cast<size_t>(rows * shape.outputs));
   const gptq::Matrix in{reinterpret_cast<std::byte*>(x.data()), rows, shape.inputs};
   const gptq::Matrix out{reinterpret_cast<std::byte*>(y.data()), rows, shape.outputs};
   size_t next = 0;
+  const Clock watch(machine.backend->threads());
   for (auto _ : state) {
     stream->linear(*linears[next], in, out);
     next = (next + 1) % linears.size();
   }
-  const auto per_second = [&](const char* name, double of_one) {
-    state.counters[name] = benchmark::Counter(of_one, benchmark::Counter::kIsIterationInvariantRate);
-  };
+  const double seconds = watch.seconds() / static_cast<double>(state.iterations());
   const double operations = 2.0 * static_cast<double>(rows * shape.outputs * shape.inputs);
-  per_second("GOP/s", 1e-9 * operations);
-  const double peak =
-      machine.rounds && format.bits != 0 && format.bits != 8 ? machine.peaks.int8 : machine.peaks.fp32;
-  if (peak > 0) per_second("of_peak_%", 100 * operations / peak);
-  if (rows == 1) per_second("of_read_%", 100 * static_cast<double>(linears[0]->bytes()) / machine.bandwidth);
+  const bool as_bytes = machine.rounds && format.bits != 0 && format.bits != 8;
+  const double peak = as_bytes ? machine.peaks.int8 : machine.peaks.fp32;
+  state.counters["GOP/s"] = 1e-9 * operations / seconds;
+  if (peak > 0) state.counters["of_peak_%"] = 100 * operations / seconds / peak;
+  if (rows == 1) {
+    const double bytes = static_cast<double>(linears[0]->bytes());
+    state.counters["of_read_%"] = 100 * bytes / seconds / machine.bandwidth;
+  }
 }
 
 void add(const Machine& machine, const Format& format, const Shape& shape, int64_t rows) {
   const std::string name = std::string(format.name) + "/" + std::to_string(shape.outputs) + "x" +
                            std::to_string(shape.inputs) + "/rows:" + std::to_string(rows);
   auto* const added = benchmark::RegisterBenchmark(
-      name.c_str(),
-      [&machine, format, shape, rows](benchmark::State& state) { run(state, machine, format, shape, rows); });
+      name.c_str(), [name, &machine, format, shape, rows](benchmark::State& state) {
+        run(state, name, machine, format, shape, rows);
+      });
   added->Unit(benchmark::kMicrosecond);
   if (machine.backend->threads() > 1) added->UseRealTime();
 }
@@ -125,16 +139,7 @@ std::string take_option(std::vector<char*>& arguments, std::string_view name) {
   return value;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  std::vector<char*> arguments(argv, argv + argc);
-  const int threads = std::atoi(take_option(arguments, "--threads=").c_str());
-  const bool fast = take_option(arguments, "--compute=") != "exact";
-  int count = static_cast<int>(arguments.size());
-  benchmark::Initialize(&count, arguments.data());
-  if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
-
+void measure(int threads, bool fast) {
   Machine machine{
       .backend = gptq::create_backend(
           "cpu", {.threads = threads, .compute = fast ? gptq::Compute::fast : gptq::Compute::exact}),
@@ -161,5 +166,30 @@ int main(int argc, char** argv) {
     }
   }
   benchmark::RunSpecifiedBenchmarks();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<char*> arguments(argv, argv + argc);
+  const std::string threads_text = take_option(arguments, "--threads="),
+                    compute = take_option(arguments, "--compute=");
+  char* end = nullptr;
+  const int64_t threads = std::strtol(threads_text.c_str(), &end, 10);
+  if (*end != 0 || threads < 0 || threads > 1024 ||
+      (!compute.empty() && compute != "exact" && compute != "fast")) {
+    std::fprintf(stderr,
+                 "usage: linear_bench [--threads=N] [--compute=exact|fast] [Google Benchmark's options]\n");
+    return 2;
+  }
+  int count = static_cast<int>(arguments.size());
+  benchmark::Initialize(&count, arguments.data());
+  if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
+  try {
+    measure(static_cast<int>(threads), compute != "exact");
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "linear_bench: %s\n", error.what());
+    return 1;
+  }
   return 0;
 }
