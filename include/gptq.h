@@ -155,9 +155,10 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       share them: one call at a time has all of them, calls beside it run on the threads that make them */
 #define GPTQ_KEY_COMPUTE "compute" /* string: "exact" for fp32 throughout, or "fast" (default). On CPUs "fast" rounds the
       inputs of weights of at most 4 bits to 8 bits, at most 128 inputs of a group to a scale, and keeps keys and values in
-      fp16 (beyond 65504: its largest number); with AMX other products of many tokens are within 2^-15 of each term. A
-      quantizer does only what AMX changes: products likewise, and sums over calibration inputs within 2^-7. On GPUs "fast"
-      is all that there is: bf16 activations, sums in fp32 */
+      fp16 (beyond 65504: its largest number); with AMX other products of many tokens are within 2^-15 of each term. With
+      AMX or AVX-512 BF16 a quantizer rounds to bf16 (2^-7 of each term) in sums over calibration inputs, and, where most
+      weights get at most 4 bits, in products with weights; elsewhere it does what AMX changes. On GPUs "fast" is all that
+      there is: bf16 activations, sums in fp32 */
 #define GPTQ_KEY_HEAD_BITS "head_bits" /* int 0 (default), 4 or 8, of gptq_model_load() alone: an unquantized output head is
       rounded to nearest, in groups of 128 inputs, as it is loaded. 8 costs next to nothing, 4 may cost more than quantizing
       the rest to 4 bits has. Where embedding and head are one tensor, the embedding stays beside it as it is: more memory,
@@ -173,7 +174,7 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_KV_CACHE "kv_cache"         /* string: how keys and values are kept. "auto" (default): in fp32 where compute is
       "exact", in fp16 where it is "fast", in bf16 on GPUs. "int8": rounded to 8 bits, with a scale in fp32 for the key and
       one for the value of each position and head, largest magnitude / 127: little more than half of fp16's memory
-      (docs/performance.md has what it costs). A row with a number that is not finite counts as NaN. On CPUs alone:
+      (docs/performance.md has what it costs). A key or value with a number that is not finite counts as NaN. Of sessions, not of models; on CPUs alone:
       gptq_session_create() returns GPTQ_ERROR_UNSUPPORTED on others */
 
 /* Scope "generation": gptq_session_begin() */

@@ -37,7 +37,7 @@ func WithContextLength(value int64) Option {
 	return Set("context_length", value)
 }
 
-// WithKvCache sets kv_cache. Int8: keys and values in 8 bits, a scale for each position and head; auto: as compute has them; one of "auto", "int8"; default "auto". Scope: session.
+// WithKvCache sets kv_cache. How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session.
 func WithKvCache(value string) Option {
 	return Set("kv_cache", value)
 }

@@ -83,7 +83,8 @@ void repeat_once(const Session& session, const Arguments& arguments, const std::
   speeds.decode.push_back(static_cast<double>(passes) / (end - first));
 }
 
-void print(const Arguments& arguments, const Model& model, const Speeds& speeds, double load_seconds) {
+void print(const Arguments& arguments, const Model& model, const Speeds& speeds, double load_seconds,
+           int64_t cache_bytes) {
   const double prefill = median(speeds.prefill);
   const double decode = median(speeds.decode);
   const int64_t bytes = number(model, "weight_bytes_per_token");
@@ -92,6 +93,7 @@ void print(const Arguments& arguments, const Model& model, const Speeds& speeds,
     put_json({{"prefill_tokens_per_second", prefill},
               {"decode_tokens_per_second", decode},
               {"weight_bytes_per_token", bytes},
+              {"cache_bytes", cache_bytes},
               {"peak_rss_bytes", rss},
               {"load_seconds", load_seconds},
               {"prompt_tokens", arguments.prompt},
@@ -105,10 +107,11 @@ void print(const Arguments& arguments, const Model& model, const Speeds& speeds,
                 "prefill  %10.1f tokens/s  (%lld tokens)\n"
                 "decode   %10.1f tokens/s  (%lld tokens, %.2f GB/s of weights)\n"
                 "load     %10.2f s\n"
-                "memory   %10.1f MB at most, %.1f MB of weights read per token\n",
+                "memory   %10.1f MB at most, %.1f MB of weights read per token, %.1f MB of keys and values\n",
                 prefill, static_cast<long long>(arguments.prompt), decode,
                 static_cast<long long>(arguments.generate), decode * static_cast<double>(bytes) / 1e9,
-                load_seconds, static_cast<double>(rss) / 1e6, static_cast<double>(bytes) / 1e6);
+                load_seconds, static_cast<double>(rss) / 1e6, static_cast<double>(bytes) / 1e6,
+                static_cast<double>(cache_bytes) / 1e6);
   put(text);
   flush_output();
 }
@@ -138,7 +141,9 @@ void run(Arguments arguments) {
       progress.update(i + 1, arguments.repeat, "bench");
     }
   }
-  print(arguments, model, speeds, load_seconds);
+  double cache_bytes = 0;
+  check(gptq_session_get_stat(session.get(), "cache_bytes", &cache_bytes));
+  print(arguments, model, speeds, load_seconds, static_cast<int64_t>(cache_bytes));
 }
 
 }  // namespace

@@ -40,13 +40,15 @@ Options of every command:
   --threads N     CPU threads; 0 (default) takes all that this process may use
   --device NAME   cpu (default), cuda or cuda:N
   --compute MODE  fast (default) or exact
-  --head-bits N   4 or 8: round an unquantized output head so (of commands that run the model)
-  --kv-cache MODE int8: keep keys and values in 8 bits (of these commands, too); auto (default)
   --json          the last line of standard output is one JSON object, and the only one; on
                   failure there is none
   -v, --verbose   say more on standard error; twice for debugging
   -q, --quiet     no progress, no warnings
   -h, --help      help of the command
+
+Options of commands that run a model:
+  --head-bits N    4 or 8: round an unquantized output head so; default 0: no
+  --kv-cache MODE  auto (default) or int8: keep keys and values in 8 bits
 
   Options stand after the command. One that is given twice counts as it was given last.
 
@@ -63,7 +65,8 @@ Exit codes:
   130  interrupted
 
 Environment:
-  GPTQ_CPU_MASK  instruction sets not to use, such as "amx", "avx512,avx2" or, on arm64, "i8mm"
+  GPTQ_CPU_MASK  instruction sets not to use, of amx, bf16, vnni, avx512 and
+                 avx2, or on arm64 of i8mm, dotprod and neon, such as "avx512,avx2"
   GPTQ_TRACE     a file for what is computed when, in the Trace Event Format (Perfetto)
   NO_COLOR       no colours when set and not empty
 )";

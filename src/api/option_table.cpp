@@ -28,7 +28,8 @@ constexpr OptionRow kOptions[] = {
     integer(GPTQ_KEY_MMAP, "model", 0, 1, "1", "1: unquantized weights stay in the mapped file"),
     integer(GPTQ_KEY_CONTEXT_LENGTH, "session", 0, 1 << 30, "0", "most tokens; 0: the model's"),
     text(GPTQ_KEY_KV_CACHE, "session", "auto|int8", "\"auto\"",
-         "int8: keys and values in 8 bits, a scale for each position and head; auto: as compute has them"),
+         "how keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position "
+         "and head"),
     integer(GPTQ_KEY_MAX_TOKENS, "generation", 0, kMaxInt, "0",
             "most new tokens; 0: until the context is full"),
     {GPTQ_KEY_TEMPERATURE,

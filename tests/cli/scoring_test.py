@@ -14,9 +14,9 @@ def log_softmax(row):
 
 
 class Scoring(ToolTest):
-    def logits(self, model, ids, **options):
+    def logits(self, model, ids, *flags, **options):
         out = self.folder / "logits.safetensors"
-        self.succeed("logits", model, "--tokens", ",".join(map(str, ids)), "--out", out, **options)
+        self.succeed("logits", model, "--tokens", ",".join(map(str, ids)), "--out", out, *flags, **options)
         return read_logits(out)
 
     def story_ids(self, count):
@@ -128,6 +128,13 @@ class Scoring(ToolTest):
         self.assertTrue(0 < self.json(*itself, "--kv-cache", "int8")["kl"] < 1e-3)
         self.assertEqual(self.json(*itself, "--kv-cache", "auto")["kl"], 0)
         self.fail_with(2, *itself, "--kv-cache", "int4", says=("--kv-cache", "int4", "auto", "int8"))
+        ids = self.story_ids(40)
+        plain, rounded = self.logits(MODEL, ids), self.logits(MODEL, ids, "--kv-cache", "int8")
+        apart = max(abs(x - y) for x, y in zip(plain[-1], rounded[-1]))
+        self.assertTrue(0 < apart < 0.05 * max(map(abs, plain[-1])), apart)
+        bench = ("bench", MODEL, "--prompt", "60", "--generate", "4", "--repeat", "1")
+        sizes = [self.json(*bench, "--kv-cache", kind)["cache_bytes"] for kind in ("auto", "int8")]
+        self.assertTrue(0.4 < sizes[1] / sizes[0] < 0.7, sizes)
 
     def test_model_equals_itself(self):
         shown = self.json("perplexity", MODEL, "--text", STORIES, "--reference", MODEL, "--context", "64")

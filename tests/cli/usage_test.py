@@ -138,7 +138,7 @@ class Usage(ToolTest):
         self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_unknown_instruction_set(self):
-        for mask, unknown in (("avx3,amx", "avx3"), ("AVX512", "AVX512"), ("amx,,avx512", None), ("", None)):
+        for mask, unknown in (("avx3,amx", "avx3"), ("AVX512", "AVX512"), ("amx,,avx512", None), ("bf16", None), ("", None)):
             said = self.succeed("info", MODEL, env={"GPTQ_CPU_MASK": mask}).stderr
             if unknown:
                 self.assertIn(f"gptq: warning: GPTQ_CPU_MASK names '{unknown}'", said)

@@ -39,7 +39,7 @@ namespace Gptq
         {
             set { Set("context_length", value); }
         }
-        /// <summary>Int8: keys and values in 8 bits, a scale for each position and head; auto: as compute has them; one of "auto", "int8"; default "auto". Scope: session.</summary>
+        /// <summary>How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session.</summary>
         public string KvCache
         {
             set { Set("kv_cache", value); }

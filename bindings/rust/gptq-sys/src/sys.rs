@@ -158,9 +158,10 @@ pub const GPTQ_KEY_THREADS: &CStr = text(b"threads\0");
 /// String: "exact" for fp32 throughout, or "fast" (default). On CPUs "fast" rounds the inputs of
 /// weights of at most 4 bits to 8 bits, at most 128 inputs of a group to a scale, and keeps keys
 /// and values in fp16 (beyond 65504: its largest number); with AMX other products of many tokens
-/// are within 2^-15 of each term. A quantizer does only what AMX changes: products likewise, and
-/// sums over calibration inputs within 2^-7. On GPUs "fast" is all that there is: bf16 activations,
-/// sums in fp32.
+/// are within 2^-15 of each term. With AMX or AVX-512 BF16 a quantizer rounds to bf16 (2^-7 of each
+/// term) in sums over calibration inputs, and, where most weights get at most 4 bits, in products
+/// with weights; elsewhere it does what AMX changes. On GPUs "fast" is all that there is: bf16
+/// activations, sums in fp32.
 pub const GPTQ_KEY_COMPUTE: &CStr = text(b"compute\0");
 
 /// Int 0 (default), 4 or 8, of [`gptq_model_load`] alone: an unquantized output head is rounded to
@@ -183,9 +184,9 @@ pub const GPTQ_KEY_CONTEXT_LENGTH: &CStr = text(b"context_length\0");
 /// String: how keys and values are kept. "auto" (default): in fp32 where compute is "exact", in
 /// fp16 where it is "fast", in bf16 on GPUs. "int8": rounded to 8 bits, with a scale in fp32 for
 /// the key and one for the value of each position and head, largest magnitude / 127: little more
-/// than half of fp16's memory (docs/performance.md has what it costs). A row with a number that is
-/// not finite counts as NaN. On CPUs alone: [`gptq_session_create`] returns
-/// [`GPTQ_ERROR_UNSUPPORTED`] on others.
+/// than half of fp16's memory (docs/performance.md has what it costs). A key or value with a number
+/// that is not finite counts as NaN. Of sessions, not of models; on CPUs alone:
+/// [`gptq_session_create`] returns [`GPTQ_ERROR_UNSUPPORTED`] on others.
 pub const GPTQ_KEY_KV_CACHE: &CStr = text(b"kv_cache\0");
 
 /// Int \>= 0: most new tokens; 0 (default) until the end of the context.

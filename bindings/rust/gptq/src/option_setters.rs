@@ -45,7 +45,7 @@ impl Options {
         self.set("context_length", value)
     }
 
-    /// Int8: keys and values in 8 bits, a scale for each position and head; auto: as compute has them; one of "auto", "int8"; default "auto". Scope: session.
+    /// How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session.
     #[must_use]
     pub fn kv_cache(self, value: &str) -> Self {
         self.set("kv_cache", value)

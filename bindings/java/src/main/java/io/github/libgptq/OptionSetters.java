@@ -79,7 +79,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * Int8: keys and values in 8 bits, a scale for each position and head; auto: as compute has them; one of "auto", "int8"; default "auto". Scope: session.
+   * How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session.
    *
    * @param value the setting
    * @return this
