@@ -33,6 +33,7 @@ struct Ints {
     return set(bytes);
   }
   void store(void* p) const { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+  Ints operator+(Ints b) const { return {_mm256_add_epi32(v, b.v)}; }
   Floats floats() const { return {_mm256_cvtepi32_ps(v)}; }
   /// (this >> shift) & mask
   template <int kShift>

@@ -38,6 +38,7 @@ struct Ints {
     return set(bytes);
   }
   void store(void* p) const { _mm512_storeu_si512(p, v); }
+  Ints operator+(Ints b) const { return {_mm512_add_epi32(v, b.v)}; }
   Floats floats() const { return {_mm512_cvtepi32_ps(v)}; }
   /// (this >> shift) & mask
   template <int kShift>

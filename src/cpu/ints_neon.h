@@ -48,6 +48,7 @@ struct Ints {
     vst1q_u8(bytes, vreinterpretq_u8_s32(low));
     vst1q_u8(bytes + 16, vreinterpretq_u8_s32(high));
   }
+  Ints operator+(Ints b) const { return {vaddq_s32(low, b.low), vaddq_s32(high, b.high)}; }
   Floats floats() const { return {vcvtq_f32_s32(low), vcvtq_f32_s32(high)}; }
   /// (this >> shift) & mask
   template <int kShift>

@@ -125,6 +125,8 @@ struct RoundedKernels {
   void (*round)(const float* x, const Blocks& blocks, int bits, int8_t* q, float* scales, int32_t* sums);
   /// As Kernels::qdot.
   void (*dot)(const QPanel& first, const Blocks& blocks, int64_t panels, const RoundedRows& rows);
+  /// Rows up to which it is faster than what follows.
+  int64_t dot_rows;
   /// Fields of units [begin, end) for a RoundedStep.
   void (*unpack)(const QPanel& first, int64_t panels, int64_t begin, int64_t end, uint8_t* fields);
   /// The part of the product that the step has, for the first `cols` columns. accumulate false: y is overwritten.

@@ -114,6 +114,7 @@ void multiply(const RoundedStep& step, const RoundedRows& rows, int64_t cols, bo
 RoundedKernels rounded_amx() {
   RoundedKernels kernels = kRoundedAvx512Vnni;
   kernels.multiply = multiply;
+  kernels.dot_rows = 8;
   return kernels;
 }
 

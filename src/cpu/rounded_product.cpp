@@ -9,8 +9,9 @@
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kFewRoundedRows = 8;  // up to which weights are multiplied as they lie
-constexpr int64_t kPanelsPerChunk = 4;  // then
+// of an item where weights are multiplied as they lie: its weights stay in the cache for all its rows, and for those of
+// its neighbours
+constexpr int64_t kPanelsPerChunk = 4, kRowsPerChunk = 64;
 constexpr int64_t kPairPanels = kTileCols / kPanel;
 constexpr int64_t kMostPairs = 4;  // pairs of panels of one item
 constexpr int64_t kLeastItemRows = 48;
@@ -128,20 +129,23 @@ class WorkList {
 void few_rows(CpuStream& stream, std::span<const RoundedTask> tasks) {
   const SharedInputs inputs(stream, tasks);
   WorkList chunks;
-  for (const RoundedTask& task : tasks) chunks.add(divide_up(panels_of(task.weights), kPanelsPerChunk));
+  const auto slices_of = [](const RoundedTask& task) { return divide_up(task.x.rows, kRowsPerChunk); };
+  for (const RoundedTask& task : tasks)
+    chunks.add(divide_up(panels_of(task.weights), kPanelsPerChunk) * slices_of(task));
   const auto multiply = [&](size_t t, int64_t chunk) {
     constexpr int64_t kColumns = kPanelsPerChunk * kPanel;
-    alignas(64) float out[kFewRoundedRows * kColumns];
+    alignas(64) float out[kRowsPerChunk * kColumns];
     const RoundedWeights& w = tasks[t].weights;
-    const int64_t rows = tasks[t].x.rows;
-    const int64_t begin = chunk * kPanelsPerChunk;
+    const int64_t slices = slices_of(tasks[t]), begin = chunk / slices * kPanelsPerChunk;
+    const int64_t first = chunk % slices * kRowsPerChunk,
+                  rows = std::min(kRowsPerChunk, tasks[t].x.rows - first);
     const int64_t count = std::min(kPanelsPerChunk, panels_of(w) - begin);
     stream.kernels().rounded->dot(panel_at(w.first, begin), w.blocks, count,
-                                  inputs.of(t).rows(0, rows, out, kColumns));
+                                  inputs.of(t).rows(first, rows, out, kColumns));
     const int64_t col = begin * kPanel, cols = std::min(count * kPanel, w.outputs - col);
     for (int64_t i = 0; i < rows; ++i) {
       if (w.bias != nullptr) stream.kernels().add(out + i * kColumns, w.bias + col, cols);
-      std::copy_n(out + i * kColumns, cols, tasks[t].y + i * w.outputs + col);
+      std::copy_n(out + i * kColumns, cols, tasks[t].y + (first + i) * w.outputs + col);
     }
   };
   stream.parallel_for(chunks.total(), 1, [&](int64_t begin, int64_t end) {
@@ -255,7 +259,8 @@ void many_rows(CpuStream& stream, std::span<const RoundedTask> tasks) {
 
 void rounded_products(CpuStream& stream, std::span<const RoundedTask> tasks) {
   std::vector<RoundedTask> few, many;
-  for (const RoundedTask& task : tasks) (task.x.rows <= kFewRoundedRows ? few : many).push_back(task);
+  const int64_t most = stream.kernels().rounded->dot_rows;
+  for (const RoundedTask& task : tasks) (task.x.rows <= most ? few : many).push_back(task);
   if (!few.empty()) few_rows(stream, few);
   if (!many.empty()) many_rows(stream, many);
 }

@@ -95,6 +95,7 @@ void multiply(const RoundedStep& step, const RoundedRows& rows, int64_t cols, bo
 
 }  // namespace
 
-const RoundedKernels kRoundedRef{.round = round, .dot = dot, .unpack = unpack, .multiply = multiply};
+const RoundedKernels kRoundedRef{
+    .round = round, .dot = dot, .dot_rows = 8, .unpack = unpack, .multiply = multiply};
 
 }  // namespace gptq::cpu

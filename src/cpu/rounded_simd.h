@@ -1,8 +1,9 @@
 // RoundedKernels, written once over Floats, Ints and Unit (ints_avx2.h, ints_avx512.h, ints_neon.h), which are included first,
-// as is kTileRows, the rows that multiply() takes at once. Only for the kernel files of instruction sets: see kernels.h.
+// as are kTileRows, the rows that multiply() takes at once, and kDotRows (RoundedKernels::dot_rows). Only for the kernel
+// files of instruction sets: see kernels.h.
 //
-//   dot                for few rows: fields are taken out of their words as they are multiplied
-//   unpack, multiply   for many: once for all rows, as bytes (RoundedStep)
+//   dot                up to kDotRows rows: fields are taken out of their words as they are multiplied
+//   unpack, multiply   for more: once for all rows, as bytes (RoundedStep)
 #pragma once
 
 #include "cpu/unrolled.h"
@@ -41,33 +42,37 @@ void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* sca
 /// kPanels panels and kX rows at once: as many streams of weights, fields taken out of their words once.
 template <int kBits, int kPanels, int kX>
 [[gnu::flatten]] void dot_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& rows) {
-  constexpr int kPerWord = 32 / kBits, kColumns = kPanels * kParts;  // vectors
+  constexpr int kWords = kUnit * kBits / 32, kColumns = kPanels * kParts;  // of a unit; vectors
+  // sums of their own for both halves of a unit, where there are registers: a product waits for the one before it
+  constexpr int kChains = kParts == 1 ? 2 : 1;
   const Ints mask = Ints::set(static_cast<int32_t>(UINT32_MAX / 255 * ((1u << kBits) - 1)));
   const int64_t stride = panel_words(panel.units, kBits);
   const uint32_t* words = panel.words;
   const uint32_t* const turn = words + stride - kPrefetch;  // from where on the next panels are fetched
   const int8_t* q = rows.q;
-  Floats total[kX][kColumns];
-  unrolled<kX * kColumns>([&](auto i) { total[i.value / kColumns][i.value % kColumns] = Floats::set(0.0f); });
+  alignas(64) float totals[kX][kColumns * kW] = {};  // in memory: the inner loop wants the registers
   for (int64_t b = 0; b < blocks.count; ++b) {
-    Ints sums[kX][kColumns];
+    Ints sums[kChains][kX][kColumns];
     unrolled<kX>([&](auto m) {
       const Ints start = Ints::set(-field_middle(kBits) * rows.sums[m.value * blocks.count + b]);
-      unrolled<kColumns>([&](auto c) { sums[m.value][c.value] = start; });
-    });
-    for (int64_t w = (blocks.ends[b] - block_begin(blocks, b)) * (kUnit / kPerWord); w > 0;
-         --w, words += kPanel, q += kPerWord) {
-      const int64_t ahead = kPrefetch + (words < turn ? 0 : (kPanels - 1) * stride);
       unrolled<kColumns>([&](auto c) {
-        const uint32_t* p = words + c.value / kParts * stride + c.value % kParts * kW;
-        if constexpr (c.value % kParts == 0) __builtin_prefetch(p + ahead);
-        const Ints word = Ints::load(p);
-        unrolled<kPerWord / 8>([&](auto j) {
-          const Ints even = word.fields<2 * j.value * kBits>(mask),
-                     odd = word.fields<(2 * j.value + 1) * kBits>(mask);
+        sums[0][m.value][c.value] = start;
+        if constexpr (kChains > 1) sums[1][m.value][c.value] = Ints::set(0);
+      });
+    });
+    for (int64_t units = blocks.ends[b] - block_begin(blocks, b); units > 0;
+         --units, words += kWords * kPanel, q += kUnit) {
+      const int64_t ahead = kPrefetch + (words < turn ? 0 : (kPanels - 1) * stride);
+      unrolled<2>([&](auto half) {  // eight inputs
+        constexpr int kWord = half.value * kWords / 2, kField = half.value * 2 % (32 / 4 / kBits);
+        unrolled<kColumns>([&](auto c) {
+          const uint32_t* p = words + kWord * kPanel + c.value / kParts * stride + c.value % kParts * kW;
+          if constexpr (c.value % kParts == 0 && kField == 0) __builtin_prefetch(p + ahead);
+          const Ints word = Ints::load(p);
+          const Ints even = word.fields<kField * kBits>(mask), odd = word.fields<(kField + 1) * kBits>(mask);
           unrolled<kX>([&](auto m) {
-            const int8_t* x = q + m.value * rows.ldq + j.value * 8;
-            Ints& sum = sums[m.value][c.value];
+            const int8_t* x = q + m.value * rows.ldq + half.value * 8;
+            Ints& sum = sums[half.value % kChains][m.value][c.value];
             sum = sum.plus(even, Ints::repeat(x), odd, Ints::repeat(x + 4));
           });
         });
@@ -77,18 +82,21 @@ template <int kBits, int kPanels, int kX>
     unrolled<kX * kColumns>([&](auto i) {
       constexpr int kM = i.value / kColumns, kC = i.value % kColumns;
       const int64_t at = (kC / kParts * panel.groups + g) * kPanel + kC % kParts * kW;
-      Floats sum = sums[kM][kC].floats();
+      Ints whole = sums[0][kM][kC];
+      if constexpr (kChains > 1) whole = whole + sums[1][kM][kC];
+      Floats sum = whole.floats();
       if (panel.zeros != nullptr) {
         const auto of_inputs = static_cast<float>(rows.sums[kM * blocks.count + b]);
         sum = sum.less(Floats::load(panel.zeros + at), Floats::set(of_inputs));
       }
       const Floats scale = Floats::load(panel.scales + at) * Floats::set(rows.scales[kM * blocks.count + b]);
-      total[kM][kC] = total[kM][kC].plus(sum, scale);
+      float* const total = totals[kM] + kC * kW;
+      Floats::load(total).plus(sum, scale).store(total);
     });
   }
   unrolled<kX * kColumns>([&](auto i) {
-    total[i.value / kColumns][i.value % kColumns].store(rows.y + i.value / kColumns * rows.ldy +
-                                                        i.value % kColumns * kW);
+    constexpr int kM = i.value / kColumns, kC = i.value % kColumns;
+    Floats::load(totals[kM] + kC * kW).store(rows.y + kM * rows.ldy + kC * kW);
   });
 }
 
@@ -246,7 +254,8 @@ void multiply(const RoundedStep& step, const RoundedRows& rows, int64_t cols, bo
   }
 }
 
-constexpr RoundedKernels kTable{.round = round, .dot = dot, .unpack = unpack, .multiply = multiply};
+constexpr RoundedKernels kTable{
+    .round = round, .dot = dot, .dot_rows = kDotRows, .unpack = unpack, .multiply = multiply};
 
 }  // namespace
 }  // namespace gptq::cpu
