@@ -90,12 +90,13 @@ typedef struct gptq_quantizer gptq_quantizer; /* one quantization job */
  *  @return 0 to go on; anything else cancels (GPTQ_ERROR_CANCELLED) */
 typedef int32_t (*gptq_progress_fn)(void *user_data, int64_t done, int64_t total, const char *stage);
 
+/** A piece of the library's work, number `index`. */
+typedef void (*gptq_task_fn)(void *context, int64_t index);
 /** Runs work on threads of the host (gptq_options_set_executor()): calls task(context, i) once for each i from 0 to
  *  count - 1, on any threads and in any order, and returns when all calls have returned. Tasks take up to some 10 ms, wait
  *  for nothing and call nothing back. A model calls it once at a time; several models, and jobs, side by side. Nothing may
  *  be thrown through it. */
-typedef void (*gptq_executor_fn)(void *user_data, int64_t count, void (*task)(void *context, int64_t index),
-                                 void *context);
+typedef void (*gptq_executor_fn)(void *user_data, int64_t count, gptq_task_fn task, void *context);
 
 /** Messages of the library; it needs none to be read: what fails says so by its status.
  *  @param level  1 error, 2 warning, 3 information, 4 debugging

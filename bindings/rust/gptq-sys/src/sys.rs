@@ -117,6 +117,14 @@ pub type gptq_progress_fn = Option<
     ) -> i32,
 >;
 
+/// A piece of the library's work, number `index`.
+pub type gptq_task_fn = Option<
+    unsafe extern "C" fn(
+        context: *mut c_void,
+        index: i64,
+    ),
+>;
+
 /// Runs work on threads of the host ([`gptq_options_set_executor`]): calls task(context, i) once
 /// for each i from 0 to count - 1, on any threads and in any order, and returns when all calls have
 /// returned. Tasks take up to some 10 ms, wait for nothing and call nothing back. A model calls it
@@ -125,7 +133,7 @@ pub type gptq_executor_fn = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
         count: i64,
-        task: *mut f(p.void,int64_t).void,
+        task: gptq_task_fn,
         context: *mut c_void,
     ),
 >;
