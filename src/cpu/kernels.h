@@ -158,10 +158,9 @@ struct Gemm {
 
 /// The products for many rows.
 struct Gemms {
-  Gemm usual;  // error at most 2^-15 of each term
-  Gemm bf16;   // the same result where the right side is bf16 as it is
-  Gemm
-      rounded;  // both sides may be rounded to bf16, as in sums over many inputs: error at most 2^-7 of each term
+  Gemm usual;    // error at most 2^-15 of each term
+  Gemm bf16;     // the same result where the right side is bf16 as it is
+  Gemm rounded;  // both sides may be rounded to bf16, as in sums over inputs: at most 2^-7 of each term
 };
 
 struct DeltaStep {

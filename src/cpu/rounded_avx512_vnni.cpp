@@ -5,7 +5,7 @@
 
 namespace gptq::cpu {
 namespace {
-constexpr int64_t kTileRows = 12, kDotRows = INT64_MAX;
+constexpr int64_t kTileRows = 12, kMostDotRows = INT64_MAX;
 }
 }  // namespace gptq::cpu
 

@@ -5,7 +5,7 @@
 
 namespace gptq::cpu {
 namespace {
-constexpr int64_t kTileRows = 4, kDotRows = 8;
+constexpr int64_t kTileRows = 4, kMostDotRows = 8;
 }
 }  // namespace gptq::cpu
 

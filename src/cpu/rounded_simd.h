@@ -1,8 +1,8 @@
 // RoundedKernels, written once over Floats, Ints and Unit (ints_avx2.h, ints_avx512.h, ints_neon.h), which are included first,
-// as are kTileRows, the rows that multiply() takes at once, and kDotRows (RoundedKernels::dot_rows). Only for the kernel
+// as are kTileRows, the rows that multiply() takes at once, and kMostDotRows (RoundedKernels::dot_rows). Only for the kernel
 // files of instruction sets: see kernels.h.
 //
-//   dot                up to kDotRows rows: fields are taken out of their words as they are multiplied
+//   dot                up to kMostDotRows rows: fields are taken out of their words as they are multiplied
 //   unpack, multiply   for more: once for all rows, as bytes (RoundedStep)
 #pragma once
 
@@ -255,7 +255,7 @@ void multiply(const RoundedStep& step, const RoundedRows& rows, int64_t cols, bo
 }
 
 constexpr RoundedKernels kTable{
-    .round = round, .dot = dot, .dot_rows = kDotRows, .unpack = unpack, .multiply = multiply};
+    .round = round, .dot = dot, .dot_rows = kMostDotRows, .unpack = unpack, .multiply = multiply};
 
 }  // namespace
 }  // namespace gptq::cpu
