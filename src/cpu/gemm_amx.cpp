@@ -236,6 +236,7 @@ void multiply(int64_t k, const float* left_tiles, int64_t left_stride, const flo
 
 template <Form left_form, Form right_form>
 constexpr Gemm kGemm{.rows = kRows,
+                     .dot_rows = 16,
                      .depth = depth_of(right_form),
                      .inputs = right_form == Form::rounded ? 512 : 256,
                      .left_values = per_float(left_form),

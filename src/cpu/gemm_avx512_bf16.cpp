@@ -102,6 +102,7 @@ void multiply(int64_t k, const float* left_tiles, int64_t left_stride, const flo
 }
 
 constexpr Gemm kRounded{.rows = kRows,
+                        .dot_rows = 32,
                         .depth = 2,
                         .inputs = 512,
                         .left_values = 2,

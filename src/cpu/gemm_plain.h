@@ -26,6 +26,7 @@ void gemm_multiply(int64_t k, const float* left, int64_t left_stride, const floa
 }
 
 constexpr Gemm kPlainGemm{.rows = kTileRows,
+                          .dot_rows = kMostDotRows,
                           .depth = 1,
                           .inputs = 256,
                           .left_values = 1,

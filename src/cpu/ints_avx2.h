@@ -24,6 +24,12 @@ struct Floats {
 struct Ints {
   __m256i v;
 
+#if defined(__AVXVNNI__)
+  static constexpr bool kSignedBytes = false;
+#else
+  static constexpr bool kSignedBytes = true;  // whose products fit 16 bits in pairs
+#endif
+
   static Ints load(const void* p) { return {_mm256_loadu_si256(static_cast<const __m256i*>(p))}; }
   static Ints set(int32_t x) { return {_mm256_set1_epi32(x)}; }
   /// Four bytes in each lane.
@@ -33,6 +39,7 @@ struct Ints {
     return set(bytes);
   }
   void store(void* p) const { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+  Ints operator|(Ints b) const { return {_mm256_or_si256(v, b.v)}; }
   Ints operator+(Ints b) const { return {_mm256_add_epi32(v, b.v)}; }
   Floats floats() const { return {_mm256_cvtepi32_ps(v)}; }
   /// (this >> shift) & mask
@@ -40,14 +47,31 @@ struct Ints {
   Ints fields(Ints mask) const {
     return {_mm256_and_si256(kShift == 0 ? v : _mm256_srli_epi32(v, kShift), mask.v)};
   }
-  /// this + each lane's products of the bytes of a, 0 to 15, with the signed ones of x, and of b with y.
+  /// Fields of 8 bits as plus() wants them: with kSignedBytes less 128.
+  Ints bytes() const {
+    if constexpr (!kSignedBytes) return *this;
+    return {_mm256_xor_si256(v, _mm256_set1_epi8(-128))};
+  }
+  /// this + each lane's products of the bytes of a with the signed ones of x, -127 to 127, and of b with y. kSigned: those of
+  /// a and b have a sign; else they are 0 to 15, or without kSignedBytes to 255.
+  template <bool kSigned>
   Ints plus(Ints a, Ints x, Ints b, Ints y) const {
 #if defined(__AVXVNNI__)
     return {_mm256_dpbusd_avx_epi32(_mm256_dpbusd_avx_epi32(v, a.v, x.v), b.v, y.v)};
 #else
+    const __m256i one = _mm256_set1_epi16(1);
+    if constexpr (kSigned) {
+      const __m256i first = _mm256_madd_epi16(signed_pairs(a.v, x.v), one),
+                    second = _mm256_madd_epi16(signed_pairs(b.v, y.v), one);
+      return {_mm256_add_epi32(v, _mm256_add_epi32(first, second))};
+    }
     const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(a.v, x.v), _mm256_maddubs_epi16(b.v, y.v));
-    return {_mm256_add_epi32(v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+    return {_mm256_add_epi32(v, _mm256_madd_epi16(pairs, one))};
 #endif
+  }
+  /// |a| times x with the sign of a.
+  static __m256i signed_pairs(__m256i a, __m256i x) {
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(x, a));
   }
 };
 

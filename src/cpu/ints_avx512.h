@@ -29,6 +29,12 @@ struct Floats {
 struct Ints {
   __m512i v;
 
+#if defined(__AVX512VNNI__)
+  static constexpr bool kSignedBytes = false;
+#else
+  static constexpr bool kSignedBytes = true;  // whose products fit 16 bits in pairs
+#endif
+
   static Ints load(const void* p) { return {_mm512_loadu_si512(p)}; }
   static Ints set(int32_t x) { return {_mm512_set1_epi32(x)}; }
   /// Four bytes in each lane.
@@ -38,6 +44,7 @@ struct Ints {
     return set(bytes);
   }
   void store(void* p) const { _mm512_storeu_si512(p, v); }
+  Ints operator|(Ints b) const { return {_mm512_or_si512(v, b.v)}; }
   Ints operator+(Ints b) const { return {_mm512_add_epi32(v, b.v)}; }
   Floats floats() const { return {_mm512_cvtepi32_ps(v)}; }
   /// (this >> shift) & mask
@@ -45,14 +52,32 @@ struct Ints {
   Ints fields(Ints mask) const {
     return {_mm512_and_si512(kShift == 0 ? v : _mm512_srli_epi32(v, kShift), mask.v)};
   }
-  /// this + each lane's products of the bytes of a, 0 to 15, with the signed ones of x, and of b with y.
+  /// Fields of 8 bits as plus() wants them: with kSignedBytes less 128.
+  Ints bytes() const {
+    if constexpr (!kSignedBytes) return *this;
+    return {_mm512_xor_si512(v, _mm512_set1_epi8(-128))};
+  }
+  /// this + each lane's products of the bytes of a with the signed ones of x, -127 to 127, and of b with y. kSigned: those of
+  /// a and b have a sign; else they are 0 to 15, or without kSignedBytes to 255.
+  template <bool kSigned>
   Ints plus(Ints a, Ints x, Ints b, Ints y) const {
 #if defined(__AVX512VNNI__)
     return {_mm512_dpbusd_epi32(_mm512_dpbusd_epi32(v, a.v, x.v), b.v, y.v)};
 #else
+    const __m512i one = _mm512_set1_epi16(1);
+    if constexpr (kSigned) {
+      const __m512i first = _mm512_madd_epi16(signed_pairs(a.v, x.v), one),
+                    second = _mm512_madd_epi16(signed_pairs(b.v, y.v), one);
+      return {_mm512_add_epi32(v, _mm512_add_epi32(first, second))};
+    }
     const __m512i pairs = _mm512_add_epi16(_mm512_maddubs_epi16(a.v, x.v), _mm512_maddubs_epi16(b.v, y.v));
-    return {_mm512_add_epi32(v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
+    return {_mm512_add_epi32(v, _mm512_madd_epi16(pairs, one))};
 #endif
+  }
+  /// |a| times x with the sign of a.
+  static __m512i signed_pairs(__m512i a, __m512i x) {
+    const __m512i turned = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(a), _mm512_setzero_si512(), x);
+    return _mm512_maddubs_epi16(_mm512_abs_epi8(a), turned);
   }
 };
 

@@ -32,6 +32,8 @@ struct Floats {
 struct Ints {
   int32x4_t low, high;
 
+  static constexpr bool kSignedBytes = true;
+
   static Ints load(const void* p) {
     const auto* bytes = static_cast<const uint8_t*>(p);
     return {vreinterpretq_s32_u8(vld1q_u8(bytes)), vreinterpretq_s32_u8(vld1q_u8(bytes + 16))};
@@ -48,6 +50,7 @@ struct Ints {
     vst1q_u8(bytes, vreinterpretq_u8_s32(low));
     vst1q_u8(bytes + 16, vreinterpretq_u8_s32(high));
   }
+  Ints operator|(Ints b) const { return {vorrq_s32(low, b.low), vorrq_s32(high, b.high)}; }
   Ints operator+(Ints b) const { return {vaddq_s32(low, b.low), vaddq_s32(high, b.high)}; }
   Floats floats() const { return {vcvtq_f32_s32(low), vcvtq_f32_s32(high)}; }
   /// (this >> shift) & mask
@@ -63,20 +66,33 @@ struct Ints {
       return vandq_s32(vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(words), kShift)), mask);
     }
   }
-  /// this + each lane's products of the bytes of a, 0 to 15, with the signed ones of x, and of b with y.
-  Ints plus(Ints a, Ints x, Ints b, Ints y) const {
-    return {plus(low, a.low, x.low, b.low, y.low), plus(high, a.high, x.high, b.high, y.high)};
+  /// Fields of 8 bits less 128.
+  Ints bytes() const {
+    const int32x4_t middle = vreinterpretq_s32_u8(vdupq_n_u8(128));
+    return {veorq_s32(low, middle), veorq_s32(high, middle)};
   }
+  /// this + each lane's products of the bytes of a with the signed ones of x, -127 to 127, and of b with y. Those of a and b
+  /// are 0 to 15, with kSigned -128 to 127.
+  template <bool kSigned>
+  Ints plus(Ints a, Ints x, Ints b, Ints y) const {
+    return {plus<kSigned>(low, a.low, x.low, b.low, y.low),
+            plus<kSigned>(high, a.high, x.high, b.high, y.high)};
+  }
+  template <bool kSigned>
   static int32x4_t plus(int32x4_t sums, int32x4_t a, int32x4_t x, int32x4_t b, int32x4_t y) {
     const int8x16_t a8 = vreinterpretq_s8_s32(a), x8 = vreinterpretq_s8_s32(x), b8 = vreinterpretq_s8_s32(b),
                     y8 = vreinterpretq_s8_s32(y);
 #if defined(__ARM_FEATURE_DOTPROD)
     return vdotq_s32(vdotq_s32(sums, a8, x8), b8, y8);
 #else
-    // each sum of four products is at most 4 * 15 * 127
+    // each sum of two products is at most 2 * 128 * 127, with fields of up to 4 bits of four 4 * 15 * 127
     const int16x8_t first =
         vmlal_s8(vmull_s8(vget_low_s8(a8), vget_low_s8(x8)), vget_low_s8(b8), vget_low_s8(y8));
     const int16x8_t second = vmlal_high_s8(vmull_high_s8(a8, x8), b8, y8);
+    if constexpr (kSigned) {
+      const int32x4_t one = vpaddlq_s16(first), two = vpaddlq_s16(second);
+      return vaddq_s32(sums, vpaddq_s32(one, two));
+    }
     return vpadalq_s16(sums, vpaddq_s16(first, second));
 #endif
   }

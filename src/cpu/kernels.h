@@ -27,11 +27,14 @@ constexpr int64_t kLanes = 16;
 /// Element type of dense weights as they lie in memory.
 enum class Dense : uint8_t { f32, f16, bf16 };
 
-/// Panels of packed quantized weights, one after the other, each [units][words of a unit][kPanel] 32-bit words. A word
-/// holds 32/bits consecutive inputs of one column, lowest bits first, each as a field: code - 2^(b-1) for codes of b bits,
-/// plus field_middle(bits). bits, the width of a field, is 2, 4 or 8 (3-bit codes lie in 4).
-/// Per panel and group: scales [groups][kPanel] and zeros [groups][kPanel], the zero point less 2^(b-1); zeros is null
-/// when all are 0.
+/// Panels of packed quantized weights, one after the other, each [inputs / inputs of a run][words of a run][kPanel] 32-bit
+/// words, whose fields are the codes, of 2, 3, 4 or 8 bits.
+///   2, 4, 8 bits   a run is one word: 32/bits consecutive inputs of one column, lowest bits first
+///   3 bits         a run is three words, 32 inputs, of which byte p of the words has inputs p, 4 + p, ... 28 + p: its lowest
+///                  six bits those of two, word after word, and the two highest bits of all three words, one behind the
+///                  other, the last two. Groups have whole runs.
+/// Per panel and group: scales [groups][kPanel] and zeros [groups][kPanel], the zero point less field_middle(bits); zeros is
+/// null when all are 0.
 /// W[k][c] = scale * (field - field_middle(bits) - zero), exact but for the one multiplication.
 struct QPanel {
   const uint32_t* words;
@@ -46,9 +49,34 @@ struct QPanel {
 /// What stands for 0 in a field of so many bits.
 static inline constexpr int field_middle(int bits) { return 1 << (bits - 1); }
 
+/// The highest bit of each field of a word.
+static inline constexpr uint32_t highest_of_fields(int bits) {
+  return bits == 3 ? 0x24242424u : UINT32_MAX / ((1u << bits) - 1) << (bits - 1);
+}
+
+/// Words and units of a run of fields; of fewer bits than a unit has, a unit.
+static inline constexpr int run_words(int bits) { return bits == 3 ? 3 : 1; }
+static inline constexpr int64_t run_units(int bits) { return bits == 3 ? 2 : 1; }
+
 /// Words of one panel.
 static inline constexpr int64_t panel_words(int64_t units, int bits) {
-  return units * (kUnit * bits / 32) * kPanel;
+  return units * kUnit * bits / 32 * kPanel;
+}
+
+/// The field of an input of a column of a panel.
+static inline int field_at(const QPanel& panel, int64_t input, int64_t column) {
+  const int64_t per_run = 32 * run_words(panel.bits) / panel.bits, in_run = input % per_run;
+  const uint32_t* const words = panel.words + input / per_run * run_words(panel.bits) * kPanel + column;
+  const uint32_t mask = (1u << panel.bits) - 1;
+  if (panel.bits != 3) return static_cast<int>(words[0] >> (in_run * panel.bits) & mask);
+  const int64_t pair = in_run / 8, byte = 8 * (in_run % 4);
+  uint32_t two = 0;  // fields
+  if (pair < 3) {
+    two = words[pair * kPanel] >> byte;
+  } else {
+    for (int64_t w = 0; w < 3; ++w) two |= (words[w * kPanel] >> (byte + 6) & 3) << (2 * w);
+  }
+  return static_cast<int>(two >> (in_run / 4 % 2 * 3) & mask);
 }
 
 /// Panel number `index` of those behind the first.
@@ -88,7 +116,7 @@ constexpr int64_t kBlockUnits = 8;
 
 /// Rows whose inputs are rounded to 8 bits, x = scale q, and their product. Rows of q are ldq bytes apart, and may be read
 /// up to a multiple of kMaxTileRows; the inputs of a unit stand in the order in which fields come out of a word
-/// (kQuadOrder). scales and sums, those of q, are [rows][blocks].
+/// (quad_order). scales and sums, those of q, are [rows][blocks].
 struct RoundedRows {
   int64_t rows;
   const int8_t* q;
@@ -102,9 +130,13 @@ struct RoundedRows {
 /// Blocks with nothing larger count as 0.
 constexpr float kLeastRounded = 1e-30f;
 
-/// Place in its unit of the input that comes out of a word as number [i]: the four bytes of (word >> field i) and a mask.
+/// Place in its unit of the input that comes out of its words as number [i]: four bytes of shifted words and a mask.
 constexpr uint8_t kQuadOrder2[kUnit] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
 constexpr uint8_t kQuadOrder4[kUnit] = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
+constexpr uint8_t kQuadOrder3And8[kUnit] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+static inline constexpr const uint8_t* quad_order(int bits) {
+  return bits == 2 ? kQuadOrder2 : bits == 4 ? kQuadOrder4 : kQuadOrder3And8;
+}
 
 /// Some blocks of one or two panels, their fields as unpack() has left them, those of a second panel that is not there
 /// anything: bytes [quads of inputs][kTileCols][4], unless the set says otherwise.
@@ -116,7 +148,7 @@ struct RoundedStep {
   const uint8_t* fields;
 };
 
-/// Products of packed weights, whose fields have 2 or 4 bits, with rounded inputs. Every set gives the same bits, whatever
+/// Products of packed weights with rounded inputs. Every set gives the same bits, whatever
 /// the number of rows: with t the exact sum of a block's products of q and weights less their scale,
 ///   y = fma(t, scale of the weights * scale of the inputs, y), block by block
 struct RoundedKernels {
@@ -135,9 +167,10 @@ struct RoundedKernels {
 
 /// The matrix product of large operands, which are packed for it in steps of at most some hundred inputs.
 struct Gemm {
-  int64_t rows;    // of a left tile, at most kMaxTileRows
-  int64_t depth;   // inputs of a packed step are padded with zeros to a multiple of this, which divides 64
-  int64_t inputs;  // of a step, for what is packed to stay in the cache; a multiple of 64
+  int64_t rows;      // of a left tile, at most kMaxTileRows
+  int64_t dot_rows;  // up to which dense weights are multiplied faster by Kernels::dot, 16 rows at a time
+  int64_t depth;     // inputs of a packed step are padded with zeros to a multiple of this, which divides 64
+  int64_t inputs;    // of a step, for what is packed to stay in the cache; a multiple of 64
   int64_t left_values, right_values;  // packed in the place of a float
   /// A left tile, left_floats(k), of row-major rows [rows][stride] with k inputs; rows may be fewer.
   void (*left)(const float* in, int64_t stride, int64_t rows, int64_t k, float* out);
@@ -196,7 +229,7 @@ struct Kernels {
                int64_t width);
 
   /// out[k][c] = dequantized weight of input begin + k, column c of the first panel; k in [0, count), count a
-  /// multiple of kUnit, begin too; row stride of out is ldo.
+  /// multiple of kUnit and of whole runs, begin too; row stride of out is ldo.
   void (*unpack)(const QPanel& panel, int64_t begin, int64_t count, float* out, int64_t ldo);
   /// y_r[p][c] = sum_k x_r[k] * W_p[k][c] for r < rows, p < panels, c < kPanel, over all units; x is zero where units
   /// were padded. group_sums_r[g] = sum of x_r over group g; not read when zeros is null.
@@ -208,8 +241,6 @@ struct Kernels {
   /// x has row stride k, y row stride ldy.
   void (*dot)(Dense type, const void* w, int64_t w_rows, int64_t k, const float* x, int64_t x_rows, float* y,
               int64_t ldy);
-  /// Rows of x up to which dot() of 16 at a time is faster than a product of tiles.
-  int64_t dot_rows;
   /// out[i] = fp16(in[i]), the largest finite one beyond its range; NaN stays
   void (*halve)(const float* in, int64_t n, uint16_t* out);
   /// in = scale out, to nearest; returns scale = max |in| / 127. Where nothing is larger than kLeastRounded all are 0, the

@@ -10,7 +10,7 @@
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kTileRows = 4;
+constexpr int64_t kTileRows = 4, kMostDotRows = 16;
 
 float wide(float x) { return x; }
 float wide(uint16_t half) { return fp16_to_float(half); }
@@ -83,10 +83,7 @@ void pack(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, f
 
 /// Of input k, column c, less what stands for 0.
 int field(const QPanel& panel, int64_t k, int64_t c) {
-  const int per_word = 32 / panel.bits;
-  const uint32_t word = panel.words[k / per_word * kPanel + c];
-  const int shift = static_cast<int>(k % per_word) * panel.bits;
-  return static_cast<int>(word >> shift & ((1u << panel.bits) - 1)) - field_middle(panel.bits);
+  return field_at(panel, k, c) - field_middle(panel.bits);
 }
 
 void unpack(const QPanel& panel, int64_t begin, int64_t count, float* out, int64_t ldo) {
@@ -298,7 +295,6 @@ constexpr Kernels kTable{.name = "scalar",
                          .qdot = qdot,
                          .rounded = &kRoundedRef,
                          .dot = dot,
-                         .dot_rows = 16,
                          .halve = halve,
                          .round_row = round_row,
                          .widen = widen,

@@ -1,5 +1,5 @@
 // The vector kernels, written once over Vec, Words and Fields (vec_avx2.h, vec_avx512.h, vec_neon.h), which are included
-// first, as are kTileRows, kDotRows (rows of x that dot() takes at once) and kMostDotRows (Kernels::dot_rows). Only for the
+// first, as are kTileRows, kDotRows (rows of x that dot() takes at once) and kMostDotRows (Gemm::dot_rows). Only for the
 // kernel files of instruction sets: see kernels.h.
 #pragma once
 

@@ -44,8 +44,7 @@ class DenseLinear final : public CpuLinear {
   void apply(CpuStream& stream, Matrix x, Matrix y) const override {
     const Gemm& gemm = stream.gemm_of(type_);
     const Kernels& kernels = stream.kernels();
-    const bool plain = gemm.right == nullptr;  // no faster unit of its own
-    if (x.rows <= (plain ? kernels.dot_rows : kFewRows) || in_features() == 0) return by_rows(stream, x, y);
+    if (x.rows <= gemm.dot_rows || in_features() == 0) return by_rows(stream, x, y);
     const int64_t stride = in_features();
     tiled_product(stream, gemm, row(x, 0), x.rows, stride, out_features(), bias(), row(y, 0),
                   [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* panel) {

@@ -26,7 +26,7 @@ class QuantizedLinear final : public CpuLinear {
   QTensor unpack() const override;
   void apply(CpuStream& stream, Matrix x, Matrix y) const override;
   std::optional<RoundedWeights> rounded() const override {
-    if (field_bits_ > 4 || units_ == 0 || outputs_ == 0) return std::nullopt;
+    if (units_ == 0 || outputs_ == 0) return std::nullopt;
     const Blocks blocks{block_ends_.data(), block_groups_.data(), static_cast<int64_t>(block_ends_.size())};
     return RoundedWeights{panel(0), blocks, inputs_, outputs_, order_, bias()};
   }
@@ -40,34 +40,28 @@ class QuantizedLinear final : public CpuLinear {
 
   int64_t padded() const { return units_ * kUnit; }
   int64_t panels() const { return (outputs_ + kPanel - 1) / kPanel; }
-  int middle() const { return 1 << (code_bits_ - 1); }
+  int middle() const { return field_middle(bits_); }
   const float* bias() const { return bias_.empty() ? nullptr : bias_.data(); }
   /// Input at a place of the packed order, -1 for padding.
   int64_t input_at(int64_t place) const {
     return order_.empty() ? place : order_[static_cast<size_t>(place)];
   }
   QPanel panel(int64_t index) const {
-    return {words_.as<uint32_t>() + index * panel_words(units_, field_bits_),
+    return {words_.as<uint32_t>() + index * panel_words(units_, bits_),
             scales_.as<float>() + index * groups_ * kPanel,
             zeros_.bytes() == 0 ? nullptr : zeros_.as<float>() + index * groups_ * kPanel,
             group_ends_.data(),
             groups_,
             units_,
-            field_bits_};
+            bits_};
   }
-  /// Code less middle().
-  int field(int64_t row, int64_t place) const {
-    const int64_t per_word = 32 / field_bits_;
-    const uint32_t word = panel(row / kPanel).words[place / per_word * kPanel + row % kPanel];
-    const int shift = static_cast<int>(place % per_word) * field_bits_;
-    return static_cast<int>(word >> shift & ((1u << field_bits_) - 1)) - field_middle(field_bits_);
-  }
+  int code(int64_t row, int64_t place) const { return field_at(panel(row / kPanel), place, row % kPanel); }
   /// x in packed order with zeros for padding, when that differs from x.
   void gather(const float* x, float* out) const {
     for (size_t i = 0; i < order_.size(); ++i) out[i] = order_[i] < 0 ? 0.0f : x[order_[i]];
   }
 
-  int code_bits_, field_bits_;
+  int bits_;
   int64_t outputs_, inputs_, groups_, units_ = 0;
   std::vector<int32_t> group_ends_;  // [groups] in units
   std::vector<int32_t> block_ends_, block_groups_;
@@ -77,16 +71,12 @@ class QuantizedLinear final : public CpuLinear {
 };
 
 QuantizedLinear::QuantizedLinear(Runtime& runtime, const QTensor& q, const Tensor* bias)
-    : code_bits_(q.bits),
-      field_bits_(q.bits == 3 ? 4 : q.bits),
-      outputs_(q.rows),
-      inputs_(q.cols),
-      groups_(q.groups) {
+    : bits_(q.bits), outputs_(q.rows), inputs_(q.cols), groups_(q.groups) {
   bias_ = bias_values(bias, q.rows);
   sort_inputs(q);
   cut_blocks();
   const auto parameters = static_cast<size_t>(panels() * groups_ * kPanel) * sizeof(float);
-  words_ = AlignedBlock(static_cast<size_t>(panels() * panel_words(units_, field_bits_)) * sizeof(uint32_t),
+  words_ = AlignedBlock(static_cast<size_t>(panels() * panel_words(units_, bits_)) * sizeof(uint32_t),
                         Pages::huge);
   scales_ = AlignedBlock(parameters);
   const auto shifted = [&](uint16_t zero) { return zero != middle(); };
@@ -103,7 +93,8 @@ void QuantizedLinear::sort_inputs(const QTensor& q) {
   std::vector<int64_t> next;  // place of each group's next input
   for (int32_t count : counts) {
     next.push_back(units_ * kUnit);
-    units_ += (count + kUnit - 1) / kUnit;
+    const int64_t run = run_units(bits_);
+    units_ += (count + run * kUnit - 1) / (run * kUnit) * run;
     group_ends_.push_back(static_cast<int32_t>(units_));
   }
   order_.assign(static_cast<size_t>(padded()), -1);
@@ -128,28 +119,33 @@ void QuantizedLinear::cut_blocks() {
   }
 }
 
-/// Words of fields `bits` wide, each `stride` words from the one before, of codes less their middle.
-void pack_words(const uint8_t* codes, int64_t words, int bits, int middle, uint32_t* out, int64_t stride) {
-  // no byte goes beyond its field
-  const uint64_t add = static_cast<uint64_t>(field_middle(bits) - middle) * 0x0101010101010101u;
-  const auto eight = [&](int64_t i) {
-    uint64_t bytes;
+/// Runs of fields (QPanel), each word kPanel words from the one before.
+void pack_runs(const uint8_t* codes, int64_t runs, int bits, uint32_t* out) {
+  const auto four = [&](int64_t i) {
+    uint32_t bytes;
     std::memcpy(&bytes, codes + i, sizeof bytes);
-    return bytes + add;
+    return bytes;
   };
-  for (int64_t w = 0; w < words; ++w) {
+  const auto eight = [&](int64_t i) { return four(i) | uint64_t{four(i + 4)} << 32; };
+  for (int64_t r = 0; r < runs; ++r, out += run_words(bits) * kPanel) {
     switch (bits) {
-      case 2:
-        out[w * stride] = gather_fields<2>(eight(16 * w)) | gather_fields<2>(eight(16 * w + 8)) << 16;
+      case 2: out[0] = gather_fields<2>(eight(16 * r)) | gather_fields<2>(eight(16 * r + 8)) << 16; break;
+      case 3: {
+        const uint32_t last = four(32 * r + 24) | four(32 * r + 28) << 3;
+        for (int64_t w = 0; w < 3; ++w) {
+          const int64_t at = 32 * r + 8 * w;
+          out[w * kPanel] = four(at) | four(at + 4) << 3 | (last >> 2 * w & 0x03030303u) << 6;
+        }
         break;
-      case 4: out[w * stride] = gather_fields<4>(eight(8 * w)); break;
-      default: std::memcpy(out + w * stride, codes + 4 * w, sizeof(uint32_t)); break;
+      }
+      case 4: out[0] = gather_fields<4>(eight(8 * r)); break;
+      default: out[0] = four(4 * r); break;
     }
   }
 }
 
 void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
-  const int64_t words = panel_words(units_, field_bits_) / kPanel;
+  const int64_t words = panel_words(units_, bits_) / kPanel;
   uint32_t* out = words_.as<uint32_t>() + index * words * kPanel;
   float* scales = scales_.as<float>() + index * groups_ * kPanel;
   float* zeros = zeros_.bytes() == 0 ? nullptr : zeros_.as<float>() + index * groups_ * kPanel;
@@ -161,7 +157,7 @@ void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
     for (size_t place = 0; place < sorted.size(); ++place)
       sorted[place] = order_[place] < 0 ? static_cast<uint8_t>(middle()) : codes[order_[place]];
     if (real) {
-      pack_words(order_.empty() ? codes : sorted.data(), words, field_bits_, middle(), out + c, kPanel);
+      pack_runs(order_.empty() ? codes : sorted.data(), words / run_words(bits_), bits_, out + c);
     } else {
       for (int64_t w = 0; w < words; ++w) out[w * kPanel + c] = 0;
     }
@@ -176,7 +172,7 @@ void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
 
 QTensor QuantizedLinear::unpack() const {
   QTensor q;
-  q.bits = code_bits_;
+  q.bits = bits_;
   q.rows = outputs_;
   q.cols = inputs_;
   q.groups = groups_;
@@ -191,7 +187,7 @@ QTensor QuantizedLinear::unpack() const {
     if (k < 0) continue;
     q.group_of[static_cast<size_t>(k)] = static_cast<int32_t>(g);
     for (int64_t n = 0; n < outputs_; ++n) {
-      q.codes[static_cast<size_t>(n * inputs_ + k)] = static_cast<uint8_t>(field(n, place) + middle());
+      q.codes[static_cast<size_t>(n * inputs_ + k)] = static_cast<uint8_t>(code(n, place));
     }
   }
   for (int64_t n = 0; n < outputs_; ++n) {
@@ -265,7 +261,7 @@ void QuantizedLinear::read_row(const Kernels&, int64_t index, float* out) const 
     while (group_ends_[static_cast<size_t>(g)] <= place / kUnit) ++g;
     const int64_t k = input_at(place), at = g * kPanel + index % kPanel;
     const float zero = p.zeros != nullptr ? p.zeros[at] : 0.0f;
-    if (k >= 0) out[k] = p.scales[at] * (static_cast<float>(field(index, place)) - zero);
+    if (k >= 0) out[k] = p.scales[at] * (static_cast<float>(code(index, place) - middle()) - zero);
   }
 }
 

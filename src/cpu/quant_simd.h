@@ -13,12 +13,36 @@ namespace {
 constexpr int kParts = static_cast<int>(kPanel / kW);
 constexpr bool kWide = kParts == 1;
 
+/// The words of a run (QPanel) as they lie; of 3 bits those of the last two inputs of a byte behind them, put together.
+template <int kBits>
+struct Run {
+  static constexpr int kWords = run_words(kBits), kInputs = 32 * kWords / kBits;
+  Words words[kBits == 3 ? 4 : 1];
+
+  static Run load(const uint32_t* p) {
+    if constexpr (kBits == 3) {
+      const Words a = Words::load(p), b = Words::load(p + kPanel), c = Words::load(p + 2 * kPanel);
+      return {{a, b, c,
+               a.template bits<6>(0x03030303u) | b.template bits<4>(0x0C0C0C0Cu) |
+                   c.template bits<2>(0x30303030u)}};
+    } else {
+      return {{Words::load(p)}};
+    }
+  }
+  template <int kInput>
+  Vec get(const Fields<kBits>& fields) const {
+    constexpr bool kThree = kBits == 3;
+    constexpr int kBit = kThree ? kInput % 4 * 8 + kInput / 4 % 2 * 3 : kBits * kInput;
+    return fields.template get<kBit>(words[kThree ? kInput / 8 : 0]);
+  }
+};
+
 template <int kBits>
 [[gnu::flatten]] void unpack_bits(const QPanel& panel, int64_t begin, int64_t count, float* out,
                                   int64_t ldo) {
-  constexpr int kPerWord = 32 / kBits;
+  using R = Run<kBits>;
   const Fields<kBits> fields;
-  const uint32_t* words = panel.words + begin / kPerWord * kPanel;
+  const uint32_t* words = panel.words + panel_words(begin / kUnit, kBits);
   int64_t unit = begin / kUnit, group = 0;
   const int64_t last = (begin + count) / kUnit;
   while (unit < last) {
@@ -30,12 +54,12 @@ template <int kBits>
       scale[h.value] = Vec::load(panel.scales + at);
       zero[h.value] = panel.zeros != nullptr ? Vec::load(panel.zeros + at) : Vec::zero();
     });
-    for (int64_t w = (group_end - unit) * (kUnit / kPerWord); w > 0;
-         --w, words += kPanel, out += kPerWord * ldo) {
+    for (int64_t inputs = (group_end - unit) * kUnit; inputs > 0;
+         inputs -= R::kInputs, words += R::kWords * kPanel, out += R::kInputs * ldo) {
       unrolled<kParts>([&](auto h) {
-        const Words word = Words::load(words + h.value * kW);
-        unrolled<kPerWord>([&](auto j) {
-          const Vec value = fields.template get<j.value>(word) - zero[h.value];
+        const R run = R::load(words + h.value * kW);
+        unrolled<R::kInputs>([&](auto j) {
+          const Vec value = run.template get<j.value>(fields) - zero[h.value];
           (value * scale[h.value]).store(out + j.value * ldo + h.value * kW);
         });
       });
@@ -47,6 +71,7 @@ template <int kBits>
 void unpack(const QPanel& panel, int64_t begin, int64_t count, float* out, int64_t ldo) {
   switch (panel.bits) {
     case 2: return unpack_bits<2>(panel, begin, count, out, ldo);
+    case 3: return unpack_bits<3>(panel, begin, count, out, ldo);
     case 4: return unpack_bits<4>(panel, begin, count, out, ldo);
     default: return unpack_bits<8>(panel, begin, count, out, ldo);
   }
@@ -56,8 +81,9 @@ void unpack(const QPanel& panel, int64_t begin, int64_t count, float* out, int64
 /// as hide the latency of their adds.
 template <int kBits, int kPanels, int kX>
 [[gnu::flatten]] void qdot_block(const QPanel& panel, const QRows& rows) {
-  constexpr int kPerWord = 32 / kBits, kColumns = kPanels * kParts;  // vectors
-  constexpr int64_t kPrefetch = 1024 / 4;                            // words ahead
+  using R = Run<kBits>;
+  constexpr int kColumns = kPanels * kParts;  // vectors
+  constexpr int64_t kPrefetch = 1024 / 4;     // words ahead
   const Fields<kBits> fields;
   const int64_t stride = panel_words(panel.units, panel.bits);
   const uint32_t* words = panel.words;
@@ -68,14 +94,15 @@ template <int kBits, int kPanels, int kX>
   for (int64_t g = 0; g < panel.groups; ++g) {
     Vec sums[kX][kColumns];
     unrolled<kX * kColumns>([&](auto i) { sums[i.value / kColumns][i.value % kColumns] = Vec::zero(); });
-    for (int64_t w = (panel.group_ends[g] - unit) * (kUnit / kPerWord); w > 0;
-         --w, words += kPanel, x += kPerWord) {
+    for (int64_t inputs = (panel.group_ends[g] - unit) * kUnit; inputs > 0;
+         inputs -= R::kInputs, words += R::kWords * kPanel, x += R::kInputs) {
       unrolled<kColumns>([&](auto c) {
         const uint32_t* p = words + c.value / kParts * stride + c.value % kParts * kW;
-        if constexpr (c.value % kParts == 0) __builtin_prefetch(p + kPrefetch);
-        const Words word = Words::load(p);
-        unrolled<kPerWord>([&](auto j) {
-          const Vec weights = fields.template get<j.value>(word);
+        if constexpr (c.value % kParts == 0)
+          unrolled<R::kWords>([&](auto w) { __builtin_prefetch(p + kPrefetch + w.value * kPanel); });
+        const R run = R::load(p);
+        unrolled<R::kInputs>([&](auto j) {
+          const Vec weights = run.template get<j.value>(fields);
           unrolled<kX>([&](auto m) {
             Vec& sum = sums[m.value][c.value];
             sum = fma(weights, Vec::set(x[m.value * rows.ldx + j.value]), sum);
@@ -128,6 +155,7 @@ void qdot_bits(const QPanel& panel, int64_t panels, QRows rows) {
 void qdot(const QPanel& first, int64_t panels, const QRows& rows) {
   switch (first.bits) {
     case 2: return qdot_bits<2>(first, panels, rows);
+    case 3: return qdot_bits<3>(first, panels, rows);
     case 4: return qdot_bits<4>(first, panels, rows);
     default: return qdot_bits<8>(first, panels, rows);
   }
@@ -146,7 +174,6 @@ constexpr Kernels make_kernels(const char* name, const RoundedKernels* rounded) 
           .qdot = qdot,
           .rounded = rounded,
           .dot = dot,
-          .dot_rows = kMostDotRows,
           .halve = halve,
           .round_row = round_row,
           .widen = widen,

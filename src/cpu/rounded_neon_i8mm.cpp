@@ -1,12 +1,12 @@
 // Products with rounded inputs by the matrix product of bytes of arm64 (FEAT_I8MM). One instruction takes 2 rows and 2
 // columns with 8 inputs each, and adds to 2 x 2 sums:
 //   a = row 0 | row 1, b = column 0 | column 1, 8 bytes each     sums += r0 c0, r0 c1, r1 c0, r1 c1
-// So fields lie as [inputs / 8][kTileCols][8]. Few rows go the way of the dot product.
+// So fields lie as [inputs / 8][kTileCols][8], those of 8 bits less 128. Few rows go the way of the dot product.
 #if defined(__aarch64__)
 
-#include <arm_neon.h>
+#include "cpu/ints_neon.h"
 
-#include "cpu/unrolled.h"
+#include "cpu/field_bytes.h"
 
 namespace gptq::cpu {
 namespace {
@@ -18,30 +18,20 @@ constexpr int64_t kOctet = 8 * kTileCols;  // bytes of 8 inputs of all columns
 
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-template <int kShift>
-uint32x4_t shifted(uint32x4_t words) {
-  if constexpr (kShift == 0) {
-    return words;
-  } else {
-    return vshrq_n_u32(words, kShift);
-  }
-}
-
 template <int kBits>
-[[gnu::flatten]] void unpack_panel(const uint32_t* words, int64_t count, uint8_t* out) {
-  constexpr int kOctets = 4 / kBits;  // of a word
-  constexpr int64_t kAhead = 1024 / 4;
-  const uint32x4_t mask = vdupq_n_u32(UINT32_MAX / 255 * ((1u << kBits) - 1));
-  for (; count > 0; --count, words += kPanel, out += kOctets * kOctet) {
-    __builtin_prefetch(words + kAhead);
-    unrolled<kPanel / 4>([&](auto part) {
-      const uint32x4_t word = vld1q_u32(words + 4 * part.value);
-      unrolled<kOctets>([&](auto j) {
-        const uint32x4_t even = vandq_u32(shifted<2 * j.value * kBits>(word), mask),
-                         odd = vandq_u32(shifted<(2 * j.value + 1) * kBits>(word), mask);
-        uint8_t* const to = out + j.value * kOctet + part.value * 4 * 8;
-        vst1q_u8(to, vreinterpretq_u8_u32(vzip1q_u32(even, odd)));
-        vst1q_u8(to + 16, vreinterpretq_u8_u32(vzip2q_u32(even, odd)));
+[[gnu::flatten]] void unpack_panel(const uint32_t* words, int64_t units, uint8_t* out) {
+  using R = Run<kBits>;
+  for (; units > 0; units -= R::kUnits, words += R::kWords * kPanel, out += R::kPairs * kOctet) {
+    unrolled<R::kPairs>([&](auto pair) {
+      fetch_pair<kBits, pair.value>(words + kPrefetch);
+      unrolled<kParts>([&](auto part) {
+        Ints even, odd;
+        read_pair<kBits, pair.value>(words + part.value * kW, even, odd);
+        uint8_t* const to = out + pair.value * kOctet + part.value * kW * 8;
+        vst1q_u8(to, vreinterpretq_u8_s32(vzip1q_s32(even.low, odd.low)));
+        vst1q_u8(to + 16, vreinterpretq_u8_s32(vzip2q_s32(even.low, odd.low)));
+        vst1q_u8(to + 32, vreinterpretq_u8_s32(vzip1q_s32(even.high, odd.high)));
+        vst1q_u8(to + 48, vreinterpretq_u8_s32(vzip2q_s32(even.high, odd.high)));
       });
     });
   }
@@ -50,9 +40,13 @@ template <int kBits>
 void unpack(const QPanel& first, int64_t panels, int64_t begin, int64_t end, uint8_t* fields) {
   for (int64_t p = 0; p < panels; ++p) {
     const uint32_t* words = panel_at(first, p).words + panel_words(begin, first.bits);
-    const int64_t count = panel_words(end - begin, first.bits) / kPanel;
     uint8_t* const out = fields + p * kPanel * 8;
-    first.bits == 2 ? unpack_panel<2>(words, count, out) : unpack_panel<4>(words, count, out);
+    switch (first.bits) {
+      case 2: unpack_panel<2>(words, end - begin, out); break;
+      case 3: unpack_panel<3>(words, end - begin, out); break;
+      case 4: unpack_panel<4>(words, end - begin, out); break;
+      default: unpack_panel<8>(words, end - begin, out); break;
+    }
   }
 }
 
@@ -72,7 +66,7 @@ template <int kRowPairs>
   }
   // a second panel that is not there reads what the first has
   const int64_t panel = step.panels > 1 ? col / kPanel : 0;
-  const int middle = field_middle(step.first.bits);
+  const int middle = byte_middle(step.first.bits);
   const uint8_t* fields = step.fields + 8 * col;
   for (int64_t b = step.begin; b < step.end; ++b) {
     int32x4_t dots[kRowPairs][kColPairs];

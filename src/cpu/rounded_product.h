@@ -1,4 +1,4 @@
-// y = x W^T + b with inputs rounded to 8 bits, for weights of at most 4 bits.
+// y = x W^T + b with inputs rounded to 8 bits, for quantized weights.
 #pragma once
 
 #include <span>

@@ -8,8 +8,6 @@
 namespace gptq::cpu {
 namespace {
 
-const uint8_t* quad_order(int bits) { return bits == 2 ? kQuadOrder2 : kQuadOrder4; }
-
 void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* scales, int32_t* sums) {
   const uint8_t* const order = quad_order(bits);
   for (int64_t b = 0; b < blocks.count; ++b) {
@@ -34,9 +32,7 @@ void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* sca
 
 /// Field of the input that comes out of its unit as number i % kUnit.
 int field(const QPanel& panel, int64_t i, int64_t column) {
-  const int64_t k = i / kUnit * kUnit + quad_order(panel.bits)[i % kUnit], per_word = 32 / panel.bits;
-  const uint32_t word = panel.words[k / per_word * kPanel + column];
-  return static_cast<int>(word >> (k % per_word * panel.bits) & ((1u << panel.bits) - 1));
+  return field_at(panel, i / kUnit * kUnit + quad_order(panel.bits)[i % kUnit], column);
 }
 
 /// y with what block b adds, `dot` the sum of products of fields and q.

@@ -6,19 +6,13 @@
 //   unpack, multiply   for more: once for all rows, as bytes (RoundedStep)
 #pragma once
 
-#include "cpu/unrolled.h"
+#include "cpu/field_bytes.h"
 
 namespace gptq::cpu {
 namespace {
 
-constexpr int64_t kW = Floats::kWidth;
-/// Words that are fetched ahead, also beyond the end.
-constexpr int64_t kPrefetch = 1024 / 4;
-/// Vectors that the columns of a panel take.
-constexpr int kParts = static_cast<int>(kPanel / kW);
-
 void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* scales, int32_t* sums) {
-  const Order order = Unit::order(bits == 2 ? kQuadOrder2 : kQuadOrder4);
+  const Order order = Unit::order(quad_order(bits));
   for (int64_t b = 0; b < blocks.count; ++b) {
     const int64_t begin = block_begin(blocks, b) * kUnit, end = blocks.ends[b] * kUnit;
     Ints bits_of_most = Ints::set(0), total = Ints::set(0);
@@ -42,10 +36,10 @@ void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* sca
 /// kPanels panels and kX rows at once: as many streams of weights, fields taken out of their words once.
 template <int kBits, int kPanels, int kX>
 [[gnu::flatten]] void dot_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& rows) {
-  constexpr int kWords = kUnit * kBits / 32, kColumns = kPanels * kParts;  // of a unit; vectors
-  // sums of their own for both halves of a unit, where there are registers: a product waits for the one before it
+  using R = Run<kBits>;
+  constexpr int kColumns = kPanels * kParts;  // vectors
+  // sums of their own for every other pair, where there are registers: a product waits for the one before it
   constexpr int kChains = kParts == 1 ? 2 : 1;
-  const Ints mask = Ints::set(static_cast<int32_t>(UINT32_MAX / 255 * ((1u << kBits) - 1)));
   const int64_t stride = panel_words(panel.units, kBits);
   const uint32_t* words = panel.words;
   const uint32_t* const turn = words + stride - kPrefetch;  // from where on the next panels are fetched
@@ -54,26 +48,25 @@ template <int kBits, int kPanels, int kX>
   for (int64_t b = 0; b < blocks.count; ++b) {
     Ints sums[kChains][kX][kColumns];
     unrolled<kX>([&](auto m) {
-      const Ints start = Ints::set(-field_middle(kBits) * rows.sums[m.value * blocks.count + b]);
+      const Ints start = Ints::set(-byte_middle(kBits) * rows.sums[m.value * blocks.count + b]);
       unrolled<kColumns>([&](auto c) {
         sums[0][m.value][c.value] = start;
         if constexpr (kChains > 1) sums[1][m.value][c.value] = Ints::set(0);
       });
     });
     for (int64_t units = blocks.ends[b] - block_begin(blocks, b); units > 0;
-         --units, words += kWords * kPanel, q += kUnit) {
+         units -= R::kUnits, words += R::kWords * kPanel, q += R::kUnits * kUnit) {
       const int64_t ahead = kPrefetch + (words < turn ? 0 : (kPanels - 1) * stride);
-      unrolled<2>([&](auto half) {  // eight inputs
-        constexpr int kWord = half.value * kWords / 2, kField = half.value * 2 % (32 / 4 / kBits);
+      unrolled<R::kPairs>([&](auto pair) {
         unrolled<kColumns>([&](auto c) {
-          const uint32_t* p = words + kWord * kPanel + c.value / kParts * stride + c.value % kParts * kW;
-          if constexpr (c.value % kParts == 0 && kField == 0) __builtin_prefetch(p + ahead);
-          const Ints word = Ints::load(p);
-          const Ints even = word.fields<kField * kBits>(mask), odd = word.fields<(kField + 1) * kBits>(mask);
+          const uint32_t* p = words + c.value / kParts * stride + c.value % kParts * kW;
+          if constexpr (c.value % kParts == 0) fetch_pair<kBits, pair.value>(p + ahead);
+          Ints even, odd;
+          read_pair<kBits, pair.value>(p, even, odd);
           unrolled<kX>([&](auto m) {
-            const int8_t* x = q + m.value * rows.ldq + half.value * 8;
-            Ints& sum = sums[half.value % kChains][m.value][c.value];
-            sum = sum.plus(even, Ints::repeat(x), odd, Ints::repeat(x + 4));
+            const int8_t* x = q + m.value * rows.ldq + pair.value * 8;
+            Ints& sum = sums[pair.value % kChains][m.value][c.value];
+            sum = sum.template plus<kBits == 8>(even, Ints::repeat(x), odd, Ints::repeat(x + 4));
           });
         });
       });
@@ -129,20 +122,26 @@ void dot_bits(const QPanel& panel, const Blocks& blocks, int64_t panels, Rounded
 }
 
 void dot(const QPanel& first, const Blocks& blocks, int64_t panels, const RoundedRows& rows) {
-  first.bits == 2 ? dot_bits<2>(first, blocks, panels, rows) : dot_bits<4>(first, blocks, panels, rows);
+  switch (first.bits) {
+    case 2: return dot_bits<2>(first, blocks, panels, rows);
+    case 3: return dot_bits<3>(first, blocks, panels, rows);
+    case 4: return dot_bits<4>(first, blocks, panels, rows);
+    default: return dot_bits<8>(first, blocks, panels, rows);
+  }
 }
 
 template <int kBits>
-[[gnu::flatten]] void unpack_panel(const uint32_t* words, int64_t count, uint8_t* out) {
-  constexpr int kQuads = 8 / kBits;  // of a word
-  constexpr int64_t kBytes = 4 * kW;
-  const Ints mask = Ints::set(static_cast<int32_t>(UINT32_MAX / 255 * ((1u << kBits) - 1)));
-  for (; count > 0; --count, words += kPanel, out += kQuads * kTileCols * 4) {
-    unrolled<kParts>([&](auto h) {
-      const Ints word = Ints::load(words + h.value * kW);
-      __builtin_prefetch(words + kPrefetch);
-      unrolled<kQuads>([&](auto j) {
-        word.fields<j.value * kBits>(mask).store(out + j.value * kTileCols * 4 + h.value * kBytes);
+[[gnu::flatten]] void unpack_panel(const uint32_t* words, int64_t units, uint8_t* out) {
+  using R = Run<kBits>;
+  constexpr int64_t kQuad = 4 * kTileCols;  // bytes of four inputs of all columns
+  for (; units > 0; units -= R::kUnits, words += R::kWords * kPanel, out += 2 * R::kPairs * kQuad) {
+    unrolled<R::kPairs>([&](auto pair) {
+      fetch_pair<kBits, pair.value>(words + kPrefetch);
+      unrolled<kParts>([&](auto h) {
+        Ints even, odd;
+        read_pair<kBits, pair.value>(words + h.value * kW, even, odd);
+        even.store(out + 2 * pair.value * kQuad + h.value * 4 * kW);
+        odd.store(out + (2 * pair.value + 1) * kQuad + h.value * 4 * kW);
       });
     });
   }
@@ -150,11 +149,14 @@ template <int kBits>
 
 void unpack(const QPanel& first, int64_t panels, int64_t begin, int64_t end, uint8_t* fields) {
   for (int64_t p = 0; p < panels; ++p) {
-    const uint32_t* words =
-        first.words + p * panel_words(first.units, first.bits) + panel_words(begin, first.bits);
-    const int64_t count = panel_words(end - begin, first.bits) / kPanel;
+    const uint32_t* words = panel_at(first, p).words + panel_words(begin, first.bits);
     uint8_t* out = fields + p * kPanel * 4;
-    first.bits == 2 ? unpack_panel<2>(words, count, out) : unpack_panel<4>(words, count, out);
+    switch (first.bits) {
+      case 2: unpack_panel<2>(words, end - begin, out); break;
+      case 3: unpack_panel<3>(words, end - begin, out); break;
+      case 4: unpack_panel<4>(words, end - begin, out); break;
+      default: unpack_panel<8>(words, end - begin, out); break;
+    }
   }
 }
 
@@ -162,8 +164,8 @@ void unpack(const QPanel& first, int64_t panels, int64_t begin, int64_t end, uin
 constexpr int kPassVecs = 2;
 constexpr int64_t kPassCols = kPassVecs * kW;
 
-/// kRows rows, columns [col, col + kPassCols).
-template <int kRows>
+/// kRows rows, columns [col, col + kPassCols). kSigned: the bytes of fields have a sign.
+template <int kRows, bool kSigned>
 [[gnu::flatten]] void multiply_rows(const RoundedStep& step, const RoundedRows& rows, int64_t col,
                                     int64_t cols, bool accumulate) {
   alignas(64) float sums[kRows][kPassCols] = {};
@@ -174,7 +176,7 @@ template <int kRows>
       unrolled<kPassVecs>([&](auto v) { Floats::load(y + v.value * kW).store(sums[r] + v.value * kW); });
     for (int64_t c = 0; !whole && c < cols; ++c) sums[r][c] = y[c];
   }
-  const int64_t middle = field_middle(step.first.bits), count = step.blocks.count;
+  const int64_t middle = byte_middle(step.first.bits), count = step.blocks.count;
   const uint8_t* fields = step.fields + 4 * col;
   for (int64_t b = step.begin; b < step.end; ++b) {
     Ints dots[kRows][kPassVecs];
@@ -193,7 +195,8 @@ template <int kRows>
       unrolled<kRows>([&](auto r) {
         const Ints x = Ints::repeat(q + r.value * rows.ldq), y = Ints::repeat(q + r.value * rows.ldq + 4);
         unrolled<kPassVecs>([&](auto v) {
-          dots[r.value][v.value] = dots[r.value][v.value].plus(even[v.value], x, odd[v.value], y);
+          dots[r.value][v.value] =
+              dots[r.value][v.value].template plus<kSigned>(even[v.value], x, odd[v.value], y);
         });
       });
     }
@@ -224,11 +227,12 @@ template <int kRows>
 
 using MultiplyRows = void (*)(const RoundedStep&, const RoundedRows&, int64_t, int64_t, bool);
 struct MultiplyTable {
-  MultiplyRows rows[kTileRows];
+  MultiplyRows fields[kTileRows], bytes[kTileRows];  // of up to 4 bits, and of 8
 };
 template <int kRows = 1>
 constexpr void fill(MultiplyTable& table) {
-  table.rows[kRows - 1] = multiply_rows<kRows>;
+  table.fields[kRows - 1] = multiply_rows<kRows, false>;
+  table.bytes[kRows - 1] = multiply_rows<kRows, Ints::kSignedBytes>;
   if constexpr (kRows < kTileRows) fill<kRows + 1>(table);
 }
 constexpr MultiplyTable make_multiply_table() {
@@ -240,11 +244,12 @@ constexpr MultiplyTable kMultiplyTable = make_multiply_table();
 
 void multiply(const RoundedStep& step, const RoundedRows& rows, int64_t cols, bool accumulate) {
   RoundedRows part = rows;
+  const MultiplyRows* const of_rows = step.first.bits == 8 ? kMultiplyTable.bytes : kMultiplyTable.fields;
   const int64_t tiles = (rows.rows + kTileRows - 1) / kTileRows;
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t height = rows.rows * (t + 1) / tiles - rows.rows * t / tiles;  // as even as they go
     for (int64_t col = 0; col < cols; col += kPassCols) {
-      kMultiplyTable.rows[height - 1](step, part, col, cols - col, accumulate);
+      of_rows[height - 1](step, part, col, cols - col, accumulate);
       part.y += kPassCols;
     }
     part.y += height * rows.ldy - (cols + kPassCols - 1) / kPassCols * kPassCols;

@@ -96,10 +96,11 @@ class CpuStream final : public Stream {
   const Gemms& gemms() const { return runtime_->gemms; }
   /// For products of many rows with weights of that type.
   const Gemm& gemm_of(Dense type) const {
-    if (runtime_->compute == Compute::coarse_calibration) return gemms().rounded;
+    const Compute compute = runtime_->compute;
+    if (compute == Compute::fast || compute == Compute::coarse_calibration) return gemms().rounded;
     return type == Dense::bf16 ? gemms().bf16 : gemms().usual;
   }
-  /// Whether products with weights of few bits may take inputs rounded to 8 bits.
+  /// Whether products with quantized weights may take inputs rounded to 8 bits.
   bool rounds_inputs() const { return runtime_->compute == Compute::fast; }
   Scratch& scratch() { return scratch_; }
   int threads() const { return runtime_->pool.threads(); }

@@ -123,17 +123,23 @@ Vec scale_by_power(Vec a, Vec n) {
 struct Words {
   __m256i v;
   static Words load(const uint32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  Words operator|(Words b) const { return {_mm256_or_si256(v, b.v)}; }
+  /// (this >> shift) & mask
+  template <int kShift>
+  Words bits(uint32_t mask) const {
+    return {_mm256_and_si256(_mm256_srli_epi32(v, kShift), _mm256_set1_epi32(static_cast<int>(mask)))};
+  }
 };
 
-/// Turns fields of words into floats, less what stands for 0: with their highest bits flipped they are signed.
+/// Turns fields of words, by their lowest bit, into floats, less what stands for 0: with their highest bits flipped they are
+/// signed.
 template <int kBits>
 struct Fields {
-  static constexpr uint32_t kHighest = UINT32_MAX / ((1u << kBits) - 1) << (kBits - 1);
-  template <int kIndex>
+  static constexpr uint32_t kHighest = highest_of_fields(kBits);
+  template <int kBit>
   Vec get(Words w) const {
     const __m256i fields = _mm256_xor_si256(w.v, _mm256_set1_epi32(static_cast<int>(kHighest)));
-    return {_mm256_cvtepi32_ps(
-        _mm256_srai_epi32(_mm256_slli_epi32(fields, 32 - kBits - kBits * kIndex), 32 - kBits))};
+    return {_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(fields, 32 - kBits - kBit), 32 - kBits))};
   }
 };
 

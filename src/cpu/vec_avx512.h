@@ -94,10 +94,16 @@ Vec scale_by_power(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 struct Words {
   __m512i v;
   static Words load(const uint32_t* p) { return {_mm512_loadu_si512(p)}; }
+  Words operator|(Words b) const { return {_mm512_or_si512(v, b.v)}; }
+  /// (this >> shift) & mask
+  template <int kShift>
+  Words bits(uint32_t mask) const {
+    return {_mm512_and_si512(_mm512_srli_epi32(v, kShift), _mm512_set1_epi32(static_cast<int>(mask)))};
+  }
 };
 
-/// Turns fields of words into floats, less what stands for 0. Fields of up to 4 bits index a table: the permutation looks at
-/// 4 bits of the shifted word only, and for 2 bits the table repeats.
+/// Turns fields of words, by their lowest bit, into floats, less what stands for 0. Fields of up to 4 bits index a table: the
+/// permutation looks at 4 bits of the shifted word only, and for fewer bits the table repeats.
 template <int kBits>
 struct Fields {
   __m512 table;
@@ -109,13 +115,13 @@ struct Fields {
     }
     table = _mm512_load_ps(values);
   }
-  template <int kIndex>
+  template <int kBit>
   Vec get(Words w) const {
     if constexpr (kBits == 8) {
       const __m512i bytes = _mm512_xor_si512(w.v, _mm512_set1_epi32(static_cast<int>(0x80808080u)));
-      return {_mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 24 - 8 * kIndex), 24))};
+      return {_mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 24 - kBit), 24))};
     } else {
-      return {_mm512_permutexvar_ps(_mm512_srli_epi32(w.v, kBits * kIndex), table)};
+      return {_mm512_permutexvar_ps(_mm512_srli_epi32(w.v, kBit), table)};
     }
   }
 };

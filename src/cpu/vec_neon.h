@@ -143,20 +143,28 @@ Vec scale_by_power(Vec a, Vec n) { return {scale_by_power(a.low, n.low), scale_b
 struct Words {
   uint32x4_t low, high;
   static Words load(const uint32_t* p) { return {vld1q_u32(p), vld1q_u32(p + 4)}; }
+  Words operator|(Words b) const { return {vorrq_u32(low, b.low), vorrq_u32(high, b.high)}; }
+  /// (this >> shift) & mask
+  template <int kShift>
+  Words bits(uint32_t mask) const {
+    return {vandq_u32(vshrq_n_u32(low, kShift), vdupq_n_u32(mask)),
+            vandq_u32(vshrq_n_u32(high, kShift), vdupq_n_u32(mask))};
+  }
 };
 
-/// Turns fields of words into floats, less what stands for 0: with their highest bits flipped they are signed.
+/// Turns fields of words, by their lowest bit, into floats, less what stands for 0: with their highest bits flipped they are
+/// signed.
 template <int kBits>
 struct Fields {
-  static constexpr uint32_t kHighest = UINT32_MAX / ((1u << kBits) - 1) << (kBits - 1);
-  template <int kIndex>
+  static constexpr uint32_t kHighest = highest_of_fields(kBits);
+  template <int kBit>
   static float32x4_t get(uint32x4_t words) {
     const int32x4_t fields = vreinterpretq_s32_u32(veorq_u32(words, vdupq_n_u32(kHighest)));
-    return vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(fields, 32 - kBits - kBits * kIndex), 32 - kBits));
+    return vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(fields, 32 - kBits - kBit), 32 - kBits));
   }
-  template <int kIndex>
+  template <int kBit>
   Vec get(Words w) const {
-    return {get<kIndex>(w.low), get<kIndex>(w.high)};
+    return {get<kBit>(w.low), get<kBit>(w.high)};
   }
 };
 

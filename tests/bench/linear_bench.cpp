@@ -1,5 +1,5 @@
-// Linear layers on the CPU by Google Benchmark, in % of what registers multiply (of_peak: bytes for weights of up to 4 bits
-// in `fast`, else fp32; tiles of AMX can be beyond both) and of what all threads read from memory (of_read: one row, whose
+// Linear layers on the CPU by Google Benchmark, in % of what registers multiply (of_peak: bytes for quantized weights
+// in `fast`, else fp32, which bf16 and tiles of AMX can be beyond) and of what all threads read from memory (of_read: one row, whose
 // weights come from there).
 // usage: linear_bench [--threads=N] [--compute=exact] [Google Benchmark's options]
 // With one thread times are those of the CPU, so that a busy machine disturbs less.
@@ -106,7 +106,7 @@ void run(benchmark::State& state, const std::string& name, const Machine& machin
   }
   const double seconds = watch.seconds() / static_cast<double>(state.iterations());
   const double operations = 2.0 * static_cast<double>(rows * shape.outputs * shape.inputs);
-  const bool as_bytes = machine.rounds && format.bits != 0 && format.bits != 8;
+  const bool as_bytes = machine.rounds && format.bits != 0;
   const double peak = as_bytes ? machine.peaks.int8 : machine.peaks.fp32;
   state.counters["GOP/s"] = 1e-9 * operations / seconds;
   if (peak > 0) state.counters["of_peak_%"] = 100 * operations / seconds / peak;

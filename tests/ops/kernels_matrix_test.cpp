@@ -313,23 +313,22 @@ Panels random_panels(Random& random, int bits, int64_t count, std::vector<int32_
   Panels p;
   p.count = count;
   p.group_ends = std::move(group_ends);
+  for (int32_t& end : p.group_ends) end *= static_cast<int32_t>(cpu::run_units(bits));
   const int64_t units = p.group_ends.back(), groups = static_cast<int64_t>(p.group_ends.size());
   const int64_t words = cpu::panel_words(units, bits), inputs = units * kUnit;
-  for (int64_t i = 0; i < count * words; ++i) p.words.push_back(static_cast<uint32_t>(random.next()));
-  p.words.resize(p.words.size() + 4096);  // what prefetches may look at
+  p.words.resize(static_cast<size_t>(count * words) + 4096);  // what prefetches may look at
   p.scales = random_floats(random, count * groups * kPanel);
   for (int64_t i = 0; i < count * groups * kPanel && with_zeros; ++i) {
     p.zeros.push_back(static_cast<float>(static_cast<int>(random.below(1u << bits)) - (1 << (bits - 1))));
   }
   p.weights.resize(static_cast<size_t>(inputs * count * kPanel));
-  const int per_word = 32 / bits;
   for (int64_t n = 0; n < count * kPanel; ++n) {
     int64_t g = 0;
     for (int64_t i = 0; i < inputs; ++i) {
       while (p.group_ends[static_cast<size_t>(g)] <= i / kUnit) ++g;
-      const auto word = p.words[static_cast<size_t>(n / kPanel * words + i / per_word * kPanel + n % kPanel)];
-      const int value =
-          static_cast<int>(word >> (i % per_word * bits) & ((1u << bits) - 1)) - (1 << (bits - 1));
+      const auto field = static_cast<uint32_t>(random.below(1u << bits));
+      put_field(p.words.data() + n / kPanel * words + n % kPanel, kPanel, bits, i, field);
+      const int value = static_cast<int>(field) - (1 << (bits - 1));
       const auto at = static_cast<size_t>((n / kPanel * groups + g) * kPanel + n % kPanel);
       const float zero = with_zeros ? p.zeros[at] : 0.0f;
       p.weights[static_cast<size_t>(i * count * kPanel + n)] =
@@ -349,11 +348,11 @@ Panels random_panels(Random& random, int bits, int64_t count, std::vector<int32_
 const std::vector<std::vector<int32_t>> kGroups{{1}, {2}, {1, 2, 3}, {2, 2, 5}, {8, 16, 17}, {0, 3}};
 
 TEST_P(MatrixKernels, UnpackIsExact) {
-  for (int bits : {2, 4, 8}) {
+  for (int bits : {2, 3, 4, 8}) {
     for (const auto& ends : kGroups) {
       for (bool with_zeros : {false, true}) {
         const Panels p = random_panels(random, bits, 1, ends, with_zeros);
-        for (int64_t begin = 0; begin < p.first.units; ++begin) {
+        for (int64_t begin = 0; begin < p.first.units; begin += cpu::run_units(bits)) {
           const int64_t count = (p.first.units - begin) * kUnit, ldo = 19;
           Guarded out((count - 1) * ldo + kPanel, 5.0f);
           k.unpack(p.first, begin * kUnit, count, out.data(), ldo);
@@ -398,7 +397,7 @@ void expect_product(const cpu::Kernels& k, const Panels& p, const std::vector<fl
 }
 
 TEST_P(MatrixKernels, ProductWithPackedWeights) {
-  for (int bits : {2, 4, 8}) {
+  for (int bits : {2, 3, 4, 8}) {
     for (const auto& ends : kGroups) {
       for (int64_t panels : {1, 2, 3, 4, 5, 7}) {
         for (int64_t rows : {1, 2, 3, 4, 7}) {

@@ -1,5 +1,8 @@
 // y = x W^T + b with dense and quantized weights against double arithmetic.
+#include <cmath>
+
 #include "base/error.h"
+#include "cpu/kernels.h"
 #include "ops_support.h"
 
 namespace gptq::test {
@@ -41,6 +44,30 @@ TEST(DenseLinear, ManyRowsGoInBands) {
   const auto linear = backend->prepare(w.tensor, nullptr);
   expect_close(run_linear(*backend, *linear, x, m), product_of(x, w.values, {}, m, k, n), kTolerance,
                "bands");
+}
+
+/// Both sides of many rows' products are rounded to bf16 where the set has a unit for that, and only there: dense rows of up to
+/// 16 never are.
+TEST(DenseLinear, FastRoundsManyRowsToBf16) {
+  Random random(3);
+  const auto fast = create_backend("cpu", {.threads = 2, .compute = Compute::fast});
+  const bool rounds = cpu::best_kernels().fast.rounded.left_values == 2;
+  for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    const int64_t m = 200, k = 300, n = 45;
+    const DenseWeights w = random_dense(random, dtype, n, k);
+    const auto x = random_floats(random, m * k);
+    const auto linear = fast->prepare(w.tensor, nullptr);
+    const Product want = product_of(x, w.values, {}, m, k, n);
+    const auto got = run_linear(*fast, *linear, x, m);
+    expect_close(got, want, rounds ? 0x1p-7 : kTolerance, "many rows");
+    double most = 0;
+    for (size_t i = 0; i < got.size(); ++i)
+      most = std::max(most, std::abs(got[i] - want.values[i]) / want.magnitudes[i]);
+    EXPECT_EQ(most > kTolerance, rounds) << most;
+    const std::vector<float> few(x.begin(), x.begin() + 16 * k);
+    expect_close(run_linear(*fast, *linear, few, 16), product_of(few, w.values, {}, 16, k, n), kTolerance,
+                 "few rows");
+  }
 }
 
 TEST(DenseLinear, NoInputsGiveTheBias) {

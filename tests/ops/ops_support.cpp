@@ -89,6 +89,19 @@ QTensor random_quantized(Random& random, const QuantShape& shape) {
   return q;
 }
 
+void put_field(uint32_t* column, int64_t stride, int bits, int64_t input, uint32_t field) {
+  for (int b = 0; b < bits; ++b) {
+    int64_t word = input * bits / 32, place = input * bits % 32 + b;
+    if (bits ==
+        3) {  // of a byte the number of its input, and of that, if it is one of the last two, the number of the bit
+      const int64_t number = input % 32 / 4, late = 3 * (number - 6) + b;
+      word = input / 32 * 3 + (number < 6 ? number / 2 : late / 2);
+      place = 8 * (input % 4) + (number < 6 ? 3 * (number % 2) + b : 6 + late % 2);
+    }
+    column[word * stride] |= (field >> b & 1) << place;
+  }
+}
+
 std::vector<float> dequantized(const QTensor& q) {
   std::vector<float> w(static_cast<size_t>(q.rows * q.cols));
   for (int64_t n = 0; n < q.rows; ++n) dequantize_row(q, n, w.data() + n * q.cols);

@@ -68,6 +68,8 @@ struct QuantShape {
   enum class Zeros : uint8_t { middle, any } zeros = Zeros::middle;  // any: 0 .. 2^bits
 };
 QTensor random_quantized(Random& random, const QuantShape& shape);
+/// Sets the field of an input of a column, bit by bit, as cpu::QPanel has it. Words of the column are `stride` apart, and 0.
+void put_field(uint32_t* column, int64_t stride, int bits, int64_t input, uint32_t field);
 std::vector<float> dequantized(const QTensor& q);
 
 /// x [m, k] w [n, k]^T + bias, and sum |x w| + |bias| of each element, to which an error is compared.

@@ -40,6 +40,7 @@ struct Case {
 };
 
 Case random_case(Random& random, int bits, int64_t panels, std::vector<int32_t> group_ends, bool with_zeros) {
+  for (int32_t& end : group_ends) end *= static_cast<int32_t>(cpu::run_units(bits));
   Case c{bits,
          panels,
          group_ends.back(),
@@ -61,14 +62,14 @@ Case random_case(Random& random, int bits, int64_t panels, std::vector<int32_t> 
       c.block_groups.push_back(static_cast<int32_t>(g));
     }
   }
-  const int middle = 1 << (bits - 1), per_word = 32 / bits;
+  const int middle = 1 << (bits - 1);
   c.words.assign(static_cast<size_t>(panels * cpu::panel_words(c.units, bits)) + 4096, 0);
   for (int64_t i = 0; i < c.inputs(); ++i) {
     for (int64_t n = 0; n < c.columns(); ++n) {
       const auto field = static_cast<uint32_t>(random.below(1u << bits));
       c.values.push_back(static_cast<int>(field) - middle);
-      const int64_t at = n / kPanel * cpu::panel_words(c.units, bits) + i / per_word * kPanel + n % kPanel;
-      c.words[static_cast<size_t>(at)] |= field << (i % per_word * bits);
+      uint32_t* const panel = c.words.data() + n / kPanel * cpu::panel_words(c.units, bits);
+      put_field(panel + n % kPanel, kPanel, bits, i, field);
     }
   }
   c.scales = random_floats(random, c.groups * c.columns());
@@ -168,8 +169,8 @@ class RoundedProducts : public testing::TestWithParam<const cpu::Kernels*> {
 };
 
 TEST_P(RoundedProducts, RoundsEachBlockByItsLargest) {
-  for (int bits : {2, 4}) {
-    const uint8_t* const order = bits == 2 ? cpu::kQuadOrder2 : cpu::kQuadOrder4;
+  for (int bits : {2, 3, 4, 8}) {
+    const uint8_t* const order = cpu::quad_order(bits);
     for (const auto& ends : kGroups) {
       const Case c = random_case(random, bits, 1, ends, false);
       auto x = random_floats(random, 3 * c.inputs(), 7.0f);
@@ -221,7 +222,7 @@ TEST_P(RoundedProducts, WhatIsNearlyNothingIsNothing) {
 }
 
 TEST_P(RoundedProducts, EqualTheirDefinitionToTheBit) {
-  for (int bits : {2, 4}) {
+  for (int bits : {2, 3, 4, 8}) {
     for (const auto& ends : kGroups) {
       for (int64_t panels : {1, 2, 3, 5}) {
         for (int64_t rows : {1, 2, 3, 4, 7}) {
@@ -245,7 +246,7 @@ TEST_P(RoundedProducts, EqualTheirDefinitionToTheBit) {
 
 /// Steps of `blocks_at_once` blocks.
 TEST_P(RoundedProducts, ManyRowsAreTheSameBits) {
-  for (int bits : {2, 4}) {
+  for (int bits : {2, 3, 4, 8}) {
     for (const auto& ends : kGroups) {
       for (int64_t panels : {1, 2}) {
         for (int64_t rows : {1, 3, 5, 12, 13, 33}) {
@@ -297,7 +298,7 @@ double relative_error(const std::vector<float>& got, const Product& want) {
 TEST(RoundedLinear, EveryShape) {
   Random random(22);
   const auto fast = create_backend("cpu", {.threads = 2, .compute = Compute::fast});
-  for (int bits : {2, 3, 4}) {
+  for (int bits : {2, 3, 4, 8}) {
     for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
              {1, 1}, {17, 48}, {33, 172}, {100, 512}, {40, 640}, {300, 1030}, {64, 96}}) {
       for (int64_t group : {int64_t{16}, int64_t{32}, int64_t{128}, int64_t{-1}, int64_t{20}}) {
