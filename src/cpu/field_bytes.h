@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kW = Floats::kWidth;
 /// Words that are fetched ahead, also beyond the end.
-constexpr int64_t kPrefetch = 1024 / 4;
+constexpr int64_t kPrefetch = 2048 / 4;
 /// Vectors that the columns of a panel take.
 constexpr int kParts = static_cast<int>(kPanel / kW);
 

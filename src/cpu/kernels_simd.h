@@ -289,16 +289,16 @@ float round_row(const float* in, int64_t n, int8_t* out) {
   return most / 127.0f;
 }
 
-/// kX rows of x with kRows rows of weights: as many streams of weights, each widened once.
+/// kX rows of x with kRows rows of weights, each widened once. Those that lie behind these are fetched by the way, in the order
+/// of memory, which is read fastest like that.
 template <Dense kType, int kRows, int kX>
 [[gnu::flatten]] void dot_block(const void* w, int64_t k, const float* x, float* y, int64_t ldy) {
-  constexpr int64_t kAhead = 1024 / element_bytes(kType);  // elements
+  constexpr int64_t kLine = 64 / element_bytes(kType);  // elements
   Vec sums[kX][kRows];
   unrolled<kX * kRows>([&](auto i) { sums[i.value / kRows][i.value % kRows] = Vec::zero(); });
   const auto step = [&](int64_t i, auto load_w, auto load_x) {
-    // the end of a row fetches the one that comes next instead of its neighbour, which has been read
-    const int64_t ahead = i + kAhead + (i + kAhead < k ? 0 : (kRows - 1) * k);
-    unrolled<kRows>([&](auto r) { __builtin_prefetch(at(kType, w, r.value * k + ahead)); });
+    unrolled<(kRows * kW + kLine - 1) / kLine>(
+        [&](auto line) { __builtin_prefetch(at(kType, w, kRows * (k + i) + line.value * kLine)); });
     Vec weights[kRows];
     unrolled<kRows>([&](auto r) { weights[r.value] = load_w(at(kType, w, r.value * k + i)); });
     unrolled<kX>([&](auto m) {

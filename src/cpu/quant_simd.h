@@ -78,15 +78,14 @@ void unpack(const QPanel& panel, int64_t begin, int64_t count, float* out, int64
 }
 
 /// kPanels panels and kX rows at once: as many streams of weights, each field decoded once, and as many chains of sums
-/// as hide the latency of their adds.
+/// as hide the latency of their adds. The next panels are fetched by the way, in the order of memory.
 template <int kBits, int kPanels, int kX>
 [[gnu::flatten]] void qdot_block(const QPanel& panel, const QRows& rows) {
   using R = Run<kBits>;
   constexpr int kColumns = kPanels * kParts;  // vectors
-  constexpr int64_t kPrefetch = 1024 / 4;     // words ahead
   const Fields<kBits> fields;
   const int64_t stride = panel_words(panel.units, panel.bits);
-  const uint32_t* words = panel.words;
+  const uint32_t *words = panel.words, *next = words + kPanels * stride;
   const float* x = rows.x;
   Vec total[kX][kColumns];
   unrolled<kX * kColumns>([&](auto i) { total[i.value / kColumns][i.value % kColumns] = Vec::zero(); });
@@ -96,10 +95,10 @@ template <int kBits, int kPanels, int kX>
     unrolled<kX * kColumns>([&](auto i) { sums[i.value / kColumns][i.value % kColumns] = Vec::zero(); });
     for (int64_t inputs = (panel.group_ends[g] - unit) * kUnit; inputs > 0;
          inputs -= R::kInputs, words += R::kWords * kPanel, x += R::kInputs) {
+      unrolled<kPanels * R::kWords>([&](auto line) { __builtin_prefetch(next + line.value * kPanel); });
+      next += kPanels * R::kWords * kPanel;
       unrolled<kColumns>([&](auto c) {
         const uint32_t* p = words + c.value / kParts * stride + c.value % kParts * kW;
-        if constexpr (c.value % kParts == 0)
-          unrolled<R::kWords>([&](auto w) { __builtin_prefetch(p + kPrefetch + w.value * kPanel); });
         const R run = R::load(p);
         unrolled<R::kInputs>([&](auto j) {
           const Vec weights = run.template get<j.value>(fields);

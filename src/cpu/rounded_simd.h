@@ -33,7 +33,7 @@ void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* sca
   }
 }
 
-/// kPanels panels and kX rows at once: as many streams of weights, fields taken out of their words once.
+/// kPanels panels and kX rows at once, fields taken out of their words once.
 template <int kBits, int kPanels, int kX>
 [[gnu::flatten]] void dot_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& rows) {
   using R = Run<kBits>;
@@ -42,7 +42,6 @@ template <int kBits, int kPanels, int kX>
   constexpr int kChains = kParts == 1 ? 2 : 1;
   const int64_t stride = panel_words(panel.units, kBits);
   const uint32_t* words = panel.words;
-  const uint32_t* const turn = words + stride - kPrefetch;  // from where on the next panels are fetched
   const int8_t* q = rows.q;
   alignas(64) float totals[kX][kColumns * kW] = {};  // in memory: the inner loop wants the registers
   for (int64_t b = 0; b < blocks.count; ++b) {
@@ -56,11 +55,10 @@ template <int kBits, int kPanels, int kX>
     });
     for (int64_t units = blocks.ends[b] - block_begin(blocks, b); units > 0;
          units -= R::kUnits, words += R::kWords * kPanel, q += R::kUnits * kUnit) {
-      const int64_t ahead = kPrefetch + (words < turn ? 0 : (kPanels - 1) * stride);
       unrolled<R::kPairs>([&](auto pair) {
         unrolled<kColumns>([&](auto c) {
           const uint32_t* p = words + c.value / kParts * stride + c.value % kParts * kW;
-          if constexpr (c.value % kParts == 0) fetch_pair<kBits, pair.value>(p + ahead);
+          if constexpr (c.value % kParts == 0) fetch_pair<kBits, pair.value>(p + kPrefetch);
           Ints even, odd;
           read_pair<kBits, pair.value>(p, even, odd);
           unrolled<kX>([&](auto m) {
@@ -115,10 +113,14 @@ void dot_bits(const QPanel& panel, const Blocks& blocks, int64_t panels, Rounded
     rows.y += count * rows.ldy;
     rows.rows -= count;
   };
-  constexpr bool kWide = kParts == 1;
-  for (; rows.rows >= 4; advance(4)) dot_panels<kBits, kWide ? 2 : 1, 4>(panel, blocks, panels, rows);
-  for (; rows.rows >= 2; advance(2)) dot_panels<kBits, kWide ? 4 : 2, 2>(panel, blocks, panels, rows);
-  for (; rows.rows >= 1; advance(1)) dot_panels<kBits, kWide ? 4 : 2, 1>(panel, blocks, panels, rows);
+  // few rows wait for memory, which is read fastest in its order; for more the arithmetic counts
+  if (rows.rows >= 4 && rows.rows < 8) {
+    dot_panels<kBits, 1, 4>(panel, blocks, panels, rows);
+    advance(4);
+  }
+  for (; rows.rows >= 4; advance(4)) dot_panels<kBits, kParts == 1 ? 2 : 1, 4>(panel, blocks, panels, rows);
+  for (; rows.rows >= 2; advance(2)) dot_panels<kBits, 1, 2>(panel, blocks, panels, rows);
+  for (; rows.rows >= 1; advance(1)) dot_panels<kBits, 1, 1>(panel, blocks, panels, rows);
 }
 
 void dot(const QPanel& first, const Blocks& blocks, int64_t panels, const RoundedRows& rows) {
