@@ -48,9 +48,8 @@ struct Partial {
 
 /// Of an item.
 struct Workspace {
-  float* queries;  // packed for the tile
+  float* queries;  // [queries][key_dim]
   float* scores;   // [queries][kPagePositions]
-  float* weights;  // the same, packed for the tile
 };
 
 /// To bf16 and back.
@@ -77,19 +76,17 @@ class Attention {
   Range seen_by(int64_t row) const;
   void make_blocks();
   void compute(const Item& item, float* partials);
-  void load_queries(const Block& block, int64_t kv_head, float* plain, float* packed) const;
+  void load_queries(const Block& block, int64_t kv_head, float* queries) const;
   void visit_page(const Block& block, int64_t kv_head, Range positions, int64_t end, const Workspace& work,
                   const Partial& result) const;
   void fetch_scales(int32_t sequence, int64_t position, int64_t kv_head) const;
-  void tile(int64_t k, const float* left, const std::byte* right, int64_t stride, float* out, int64_t ldc,
-            int64_t rows, int64_t cols, bool accumulate, int64_t ahead) const;
+  void multiply(const PageProduct& product) const;
   void bend(const Block& block, int64_t kv_head, Range positions, float* scores) const;
   void soften(const Block& block, Range positions, float* scores, const Partial& result) const;
   void finish(const Block& block, int64_t kv_head, const Partial& result) const;
   void join(const Block& block, int64_t kv_head, float* partials);
 
   int64_t queries(const Block& block) const { return block.rows * group_; }
-  int64_t tiles(int64_t queries) const { return (queries + k_.tile_rows - 1) / k_.tile_rows; }
   Partial partial_at(float* base, int64_t queries) const {
     return {base, base + queries * p_.value_dim, base + queries * (p_.value_dim + 1)};
   }
@@ -169,18 +166,14 @@ void Attention::run() {
 
 void Attention::compute(const Item& item, float* partials) {
   const Block& block = *item.block;
-  const int64_t n = queries(block), padded = tiles(n) * k_.tile_rows;
-  const int64_t page = padded * kPagePositions;
-  const Scratch::Lease lease =
-      stream_.scratch().floats(padded * p_.key_dim * 2 + 2 * page + n * partial_floats_);
-  float* const plain = lease.floats();
-  const Workspace work{plain + padded * p_.key_dim, plain + 2 * padded * p_.key_dim,
-                       plain + 2 * padded * p_.key_dim + page};
+  const int64_t n = queries(block);
+  const Scratch::Lease lease = stream_.scratch().floats(n * (p_.key_dim + kPagePositions + partial_floats_));
+  const Workspace work{lease.floats(), lease.floats() + n * p_.key_dim};
   const bool whole = block.parts == 1;
-  const Partial result =
-      partial_at(whole ? work.weights + page : partial_of(block, item.kv_head, item.part, partials), n);
+  const Partial result = partial_at(
+      whole ? work.scores + n * kPagePositions : partial_of(block, item.kv_head, item.part, partials), n);
 
-  load_queries(block, item.kv_head, plain, work.queries);
+  load_queries(block, item.kv_head, work.queries);
   std::fill_n(result.out, n * p_.value_dim, 0.0f);
   std::fill_n(result.max, n, kNone);
   std::fill_n(result.sum, n, 0.0f);
@@ -197,16 +190,12 @@ void Attention::compute(const Item& item, float* partials) {
   if (whole) finish(block, item.kv_head, result);
 }
 
-void Attention::load_queries(const Block& block, int64_t kv_head, float* plain, float* packed) const {
-  const int64_t dim = p_.key_dim, n = queries(block);
+void Attention::load_queries(const Block& block, int64_t kv_head, float* queries) const {
+  const int64_t dim = p_.key_dim;
   for (int64_t i = 0; i < block.rows; ++i) {
     const float* from = row(q_, block.first_row + i) + kv_head * group_ * dim;
-    float* to = plain + i * group_ * dim;
+    float* to = queries + i * group_ * dim;
     for (int64_t j = 0; j < group_ * dim; ++j) to[j] = from[j] * p_.scale;
-  }
-  for (int64_t first = 0; first < n; first += k_.tile_rows) {
-    k_.pack(Dense::f32, plain + first * dim, dim, std::min(k_.tile_rows, n - first), dim,
-            packed + first * dim, k_.tile_rows);
   }
 }
 
@@ -222,28 +211,19 @@ void Attention::fetch_scales(int32_t sequence, int64_t position, int64_t kv_head
     fetch(reinterpret_cast<const std::byte*>(scales), kBytes);
 }
 
-/// Kernels::tile with elements of the cache, `stride` of them from row to row, on the right; `ahead` as of tile_f16. Those of
-/// 8 bits count without their scales.
-void Attention::tile(int64_t k, const float* left, const std::byte* right, int64_t stride, float* out,
-                     int64_t ldc, int64_t rows, int64_t cols, bool accumulate, int64_t ahead) const {
+/// By elements of the cache; those of 8 bits count without their scales.
+void Attention::multiply(const PageProduct& product) const {
   switch (cache_.element()) {
-    case Stored::f32:
-      if (ahead != 0) fetch(right + ahead, k * stride * static_cast<int64_t>(sizeof(float)));
-      return k_.tile(k, left, reinterpret_cast<const float*>(right), stride, out, ldc, rows, cols, 1.0f,
-                     accumulate);
-    case Stored::f16:
-      return k_.tile_f16(k, left, reinterpret_cast<const uint16_t*>(right), stride, out, ldc, rows, cols,
-                         accumulate, ahead);
-    case Stored::i8:
-      return k_.tile_i8(k, left, reinterpret_cast<const int8_t*>(right), stride, out, ldc, rows, cols,
-                        accumulate, ahead);
+    case Stored::f32: return k_.by_f32(product);
+    case Stored::f16: return k_.by_f16(product);
+    case Stored::i8: return k_.by_i8(product);
   }
 }
 
 /// Positions lie in one page, those after them up to `end` are visited next.
 void Attention::visit_page(const Block& block, int64_t kv_head, Range positions, int64_t end,
                            const Workspace& work, const Partial& result) const {
-  const auto [queries_packed, scores, weights] = work;
+  float* const scores = work.scores;
   const int32_t sequence = rows_[static_cast<size_t>(block.first_row)].sequence;
   const std::byte* const keys = cache_.keys(sequence, positions.begin, layer_, kv_head);
   const int64_t n = queries(block), dim = p_.key_dim, value_dim = p_.value_dim,
@@ -257,11 +237,17 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
   const bool more = positions.end < end && n <= kSplitQueries, scaled = cache_.element() == Stored::i8;
   const int64_t next_keys = more ? cache_.keys(sequence, positions.end, layer_, kv_head) - keys : 0,
                 next_values = more ? cache_.values(sequence, positions.end, layer_, kv_head) - values : 0;
-  for (int64_t first = 0; first < n; first += k_.tile_rows) {
-    tile(dim, queries_packed + first * dim, keys + first_col * bytes, kPagePositions,
-         scores + first * kPagePositions + first_col, kPagePositions, std::min(k_.tile_rows, n - first), cols,
-         false, next_keys);
-  }
+  multiply({.k = dim,
+            .rows = n,
+            .cols = cols,
+            .a = work.queries,
+            .lda = dim,
+            .b = keys + first_col * bytes,
+            .ldb = kPagePositions,
+            .c = scores + first_col,
+            .ldc = kPagePositions,
+            .accumulate = false,
+            .ahead = next_keys});
   if (scaled) {
     if (more) fetch_scales(sequence, positions.end, kv_head);
     k_.scale_columns(cache_.key_scales(sequence, positions.begin, layer_, kv_head) + begin, count, n,
@@ -273,13 +259,17 @@ void Attention::visit_page(const Block& block, int64_t kv_head, Range positions,
     k_.scale_columns(cache_.value_scales(sequence, positions.begin, layer_, kv_head) + begin, count, n,
                      kPagePositions, scores + begin);
   }
-  for (int64_t first = 0; first < n; first += k_.tile_rows) {
-    const int64_t tile_rows = std::min(k_.tile_rows, n - first);
-    k_.pack(Dense::f32, scores + first * kPagePositions + begin, kPagePositions, tile_rows, count, weights,
-            k_.tile_rows);
-    tile(count, weights, values, value_dim, result.out + first * value_dim, value_dim, tile_rows, value_dim,
-         true, next_values);
-  }
+  multiply({.k = count,
+            .rows = n,
+            .cols = value_dim,
+            .a = scores + begin,
+            .lda = kPagePositions,
+            .b = values,
+            .ldb = value_dim,
+            .c = result.out,
+            .ldc = value_dim,
+            .accumulate = true,
+            .ahead = next_values});
 }
 
 /// What a family does to its scores before the softmax: a cap, a slope.

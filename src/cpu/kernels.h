@@ -196,6 +196,21 @@ struct Gemms {
   Gemm rounded;  // both sides may be rounded to bf16, as in sums over inputs: at most 2^-7 of each term
 };
 
+/// C[r][c] (+)= sum_k A[r][k] B[k][c] for r < rows, c < cols, all with row strides in elements. B may be read up to a multiple
+/// of kTileCols columns. What lies `ahead` bytes behind B, and has its shape, is fetched into the cache by the way, for a later
+/// call; 0: B itself, which is free. accumulate false: C is overwritten.
+struct PageProduct {
+  int64_t k, rows, cols;
+  const float* a;
+  int64_t lda;
+  const void* b;
+  int64_t ldb;
+  float* c;
+  int64_t ldc;
+  bool accumulate;
+  int64_t ahead;
+};
+
 struct DeltaStep {
   int64_t keys, values;
   const float *q, *k;  // [keys]
@@ -214,15 +229,11 @@ struct Kernels {
   /// sign is 1 or -1. accumulate false: C is overwritten.
   void (*tile)(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
                int64_t cols, float sign, bool accumulate);
-  /// The same with B in fp16 and sign 1. What lies `ahead` bytes behind B, and has its shape, is fetched into the cache by the
-  /// way, for a later call; 0: B itself, which is free.
-  void (*tile_f16)(int64_t k, const float* a, const uint16_t* b, int64_t ldb, float* c, int64_t ldc,
-                   int64_t rows, int64_t cols, bool accumulate, int64_t ahead);
-  /// The same with B in whole numbers of 8 bits.
-  void (*tile_i8)(int64_t k, const float* a, const int8_t* b, int64_t ldb, float* c, int64_t ldc,
-                  int64_t rows, int64_t cols, bool accumulate, int64_t ahead);
-  Gemm gemm;   // in fp32
-  Gemms fast;  // the fastest ones
+  void (*by_f32)(const PageProduct& product);
+  void (*by_f16)(const PageProduct& product);
+  void (*by_i8)(const PageProduct& product);  // whole numbers of 8 bits
+  Gemm gemm;                                  // in fp32
+  Gemms fast;                                 // the fastest ones
   /// The transpose, widened: out[i][r] = float(in[r][i]) for i < k, r < rows, and 0 for rows <= r < width.
   /// in has row stride `stride` (elements), out has row stride `width` <= kTileCols.
   void (*pack)(Dense type, const void* in, int64_t stride, int64_t rows, int64_t k, float* out,

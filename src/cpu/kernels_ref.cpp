@@ -16,17 +16,16 @@ float wide(float x) { return x; }
 float wide(uint16_t half) { return fp16_to_float(half); }
 float wide(int8_t whole) { return static_cast<float>(whole); }
 
-template <class Element>
-void tile_as(int64_t k, const float* a, const Element* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
-             int64_t cols, float sign, bool accumulate) {
+void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
+          int64_t cols, float sign, bool accumulate) {
   if (cols > kTileCols) {
-    tile_as(k, a, b + kTileCols, ldb, c + kTileCols, ldc, rows, cols - kTileCols, sign, accumulate);
+    tile(k, a, b + kTileCols, ldb, c + kTileCols, ldc, rows, cols - kTileCols, sign, accumulate);
     cols = kTileCols;
   }
   float sums[kTileRows][kTileCols] = {};
   for (int64_t i = 0; i < k; ++i, a += kTileRows, b += ldb) {
     for (int64_t r = 0; r < kTileRows; ++r) {
-      for (int64_t j = 0; j < kTileCols; ++j) sums[r][j] += a[r] * wide(b[j]);
+      for (int64_t j = 0; j < kTileCols; ++j) sums[r][j] += a[r] * b[j];
     }
   }
   for (int64_t r = 0; r < rows; ++r) {
@@ -37,19 +36,17 @@ void tile_as(int64_t k, const float* a, const Element* b, int64_t ldb, float* c,
   }
 }
 
-void tile(int64_t k, const float* a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
-          int64_t cols, float sign, bool accumulate) {
-  tile_as(k, a, b, ldb, c, ldc, rows, cols, sign, accumulate);
-}
-
-void tile_f16(int64_t k, const float* a, const uint16_t* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
-              int64_t cols, bool accumulate, int64_t) {
-  tile_as(k, a, b, ldb, c, ldc, rows, cols, 1.0f, accumulate);
-}
-
-void tile_i8(int64_t k, const float* a, const int8_t* b, int64_t ldb, float* c, int64_t ldc, int64_t rows,
-             int64_t cols, bool accumulate, int64_t) {
-  tile_as(k, a, b, ldb, c, ldc, rows, cols, 1.0f, accumulate);
+template <class Element>
+void by(const PageProduct& p) {
+  for (int64_t r = 0; r < p.rows; ++r) {
+    for (int64_t j = 0; j < p.cols; ++j) {
+      float sum = 0.0f;
+      for (int64_t i = 0; i < p.k; ++i)
+        sum += p.a[r * p.lda + i] * wide(static_cast<const Element*>(p.b)[i * p.ldb + j]);
+      float& out = p.c[r * p.ldc + j];
+      out = p.accumulate ? out + sum : sum;
+    }
+  }
 }
 
 /// Element i of an array that may be unaligned.
@@ -286,8 +283,9 @@ namespace {
 constexpr Kernels kTable{.name = "scalar",
                          .tile_rows = kTileRows,
                          .tile = tile,
-                         .tile_f16 = tile_f16,
-                         .tile_i8 = tile_i8,
+                         .by_f32 = by<float>,
+                         .by_f16 = by<uint16_t>,
+                         .by_i8 = by<int8_t>,
                          .gemm = kPlainGemm,
                          .fast = {kPlainGemm, kPlainGemm, kPlainGemm},
                          .pack = pack,

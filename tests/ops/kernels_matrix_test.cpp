@@ -132,52 +132,74 @@ TEST_P(MatrixKernels, GemmMultipliesItsRowsAndColumnsOnly) {
   }
 }
 
-TEST_P(MatrixKernels, TileOfHalvesIsTheTileOfTheirValues) {
-  for (int64_t depth : {0, 1, 5, 33}) {
-    const int64_t ldb = 99, ldc = 73;
-    const auto a = random_floats(random, depth * k.tile_rows);
-    std::vector<uint16_t> halves;
-    std::vector<float> values;
-    for (float x : random_floats(random, (depth + 1) * ldb)) {
-      halves.push_back(float_to_fp16(x));
-      values.push_back(fp16_to_float(halves.back()));
-    }
-    for (int64_t rows = 1; rows <= k.tile_rows; ++rows) {
-      for (int64_t cols : {1, 8, 15, 17, 32, 50, 64}) {
-        for (bool accumulate : {false, true}) {
-          auto want = random_floats(random, k.tile_rows * ldc);
-          auto got = want;
-          k.tile(depth, a.data(), values.data(), ldb, want.data(), ldc, rows, cols, 1.0f, accumulate);
-          k.tile_f16(depth, a.data(), halves.data(), ldb, got.data(), ldc, rows, cols, accumulate,
-                     static_cast<int64_t>(2 * ldb));
-          ASSERT_EQ(got, want) << rows << "x" << cols << " k " << depth;
+/// By elements of a cache, of which some are `values`: the exact product, and of each row the same bits whatever the others.
+template <class Element>
+void expect_page_product(Random& random, int64_t tile_rows, void (*by)(const cpu::PageProduct&),
+                         const std::vector<Element>& elements, const std::vector<float>& values, int64_t ldb,
+                         int64_t depth) {
+  const int64_t most = 2 * tile_rows + 1, lda = depth + 3, ldc = 73;
+  const auto a = random_floats(random, most * lda);
+  for (int64_t rows = 1; rows <= most; ++rows) {
+    for (int64_t cols : {1, 8, 15, 17, 32, 50, 64}) {
+      const auto before = random_floats(random, most * ldc);
+      for (bool accumulate : {false, true}) {
+        auto got = before, alone = before;
+        const auto multiply = [&](int64_t first, int64_t count, float* c) {
+          by({.k = depth,
+              .rows = count,
+              .cols = cols,
+              .a = a.data() + first * lda,
+              .lda = lda,
+              .b = elements.data(),
+              .ldb = ldb,
+              .c = c + first * ldc,
+              .ldc = ldc,
+              .accumulate = accumulate,
+              .ahead = 2 * ldb});
+        };
+        multiply(0, rows, got.data());
+        for (int64_t r = 0; r < rows; ++r) multiply(r, 1, alone.data());
+        ASSERT_EQ(got, alone) << rows << "x" << cols << " k " << depth;
+        for (int64_t i = 0; i < most * ldc; ++i) {
+          const int64_t r = i / ldc, c = i % ldc;
+          const float old = before[static_cast<size_t>(i)], value = got[static_cast<size_t>(i)];
+          if (r >= rows || c >= cols) {
+            ASSERT_EQ(value, old);
+            continue;
+          }
+          double want = accumulate ? double{old} : 0.0, size = std::abs(want);
+          for (int64_t d = 0; d < depth; ++d) {
+            const double term =
+                double{a[static_cast<size_t>(r * lda + d)]} * values[static_cast<size_t>(d * ldb + c)];
+            want += term;
+            size += std::abs(term);
+          }
+          ASSERT_NEAR(value, want, 2e-6 * size) << rows << "x" << cols << " k " << depth;
         }
       }
     }
   }
 }
 
-TEST_P(MatrixKernels, TileOfWholeNumbersIsTheTileOfTheirValues) {
+TEST_P(MatrixKernels, ProductsWithPagesOfACache) {
+  constexpr int64_t kStride = 99;
   for (int64_t depth : {0, 1, 5, 33}) {
-    const int64_t ldb = 99, ldc = 73;
-    const auto a = random_floats(random, depth * k.tile_rows);
+    const auto floats = random_floats(random, (depth + 1) * kStride);
+    expect_page_product(random, k.tile_rows, k.by_f32, floats, floats, kStride, depth);
+    std::vector<uint16_t> halves;
+    std::vector<float> values;
+    for (float x : floats) {
+      halves.push_back(float_to_fp16(x));
+      values.push_back(fp16_to_float(halves.back()));
+    }
+    expect_page_product(random, k.tile_rows, k.by_f16, halves, values, kStride, depth);
     std::vector<int8_t> whole;
-    for (float x : random_floats(random, (depth + 1) * ldb, 127.5f))
+    for (float x : random_floats(random, (depth + 1) * kStride, 127.5f))
       whole.push_back(static_cast<int8_t>(std::lrint(x)));
     whole[0] = 127;
     whole[1] = -128;
-    const std::vector<float> values(whole.begin(), whole.end());
-    for (int64_t rows = 1; rows <= k.tile_rows; ++rows) {
-      for (int64_t cols : {1, 8, 15, 17, 32, 50, 64}) {
-        for (bool accumulate : {false, true}) {
-          auto want = random_floats(random, k.tile_rows * ldc);
-          auto got = want;
-          k.tile(depth, a.data(), values.data(), ldb, want.data(), ldc, rows, cols, 1.0f, accumulate);
-          k.tile_i8(depth, a.data(), whole.data(), ldb, got.data(), ldc, rows, cols, accumulate, 2 * ldb);
-          ASSERT_EQ(got, want) << rows << "x" << cols << " k " << depth;
-        }
-      }
-    }
+    values.assign(whole.begin(), whole.end());
+    expect_page_product(random, k.tile_rows, k.by_i8, whole, values, kStride, depth);
   }
 }
 
