@@ -23,22 +23,25 @@ class AlignedBlock {
   AlignedBlock() = default;
   explicit AlignedBlock(size_t bytes, Pages pages = Pages::usual) : bytes_(bytes) {
     if (bytes == 0) return;
-    const bool huge = pages == Pages::huge && bytes >= kHugePage;
+    if (pages == Pages::huge && bytes >= kHugePage) {
+      map();
+      return;
+    }
     void* data = nullptr;
-    if (::posix_memalign(&data, huge ? kHugePage : kCacheLine, bytes) != 0) throw std::bad_alloc();
+    if (::posix_memalign(&data, kCacheLine, bytes) != 0) throw std::bad_alloc();
     data_ = static_cast<std::byte*>(data);
-#if defined(MADV_HUGEPAGE)
-    if (huge) (void)::madvise(data_, bytes, MADV_HUGEPAGE);  // where not, slower
-#endif
   }
   AlignedBlock(AlignedBlock&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+      : data_(std::exchange(other.data_, nullptr)),
+        bytes_(std::exchange(other.bytes_, 0)),
+        mapped_(std::exchange(other.mapped_, 0)) {}
   AlignedBlock& operator=(AlignedBlock&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
+    std::swap(mapped_, other.mapped_);
     return *this;
   }
-  ~AlignedBlock() { std::free(data_); }
+  ~AlignedBlock() { mapped_ > 0 ? (void)::munmap(data_, mapped_) : std::free(data_); }
 
   std::byte* data() const { return data_; }
   size_t bytes() const { return bytes_; }
@@ -48,8 +51,26 @@ class AlignedBlock {
   }
 
  private:
+  /// Of its own, not of the heap, which keeps the holes between what lives long for what comes and goes.
+  void map() {
+    const size_t room = bytes_ + kHugePage;
+    void* const from = bytes_ > SIZE_MAX - 2 * kHugePage ? MAP_FAILED
+                                                         : ::mmap(nullptr, room, PROT_READ | PROT_WRITE,
+                                                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (from == MAP_FAILED) throw std::bad_alloc();
+    const auto place = reinterpret_cast<uintptr_t>(from);
+    const size_t before = (kHugePage - place % kHugePage) % kHugePage;
+    if (before > 0) (void)::munmap(from, before);
+    data_ = static_cast<std::byte*>(from) + before;
+    mapped_ = room - before;
+#if defined(MADV_HUGEPAGE)
+    (void)::madvise(data_, bytes_, MADV_HUGEPAGE);  // where not, slower
+#endif
+  }
+
   std::byte* data_ = nullptr;
   size_t bytes_ = 0;
+  size_t mapped_ = 0;  // bytes from data_ on; 0: of the heap
 };
 
 }  // namespace gptq::cpu
