@@ -38,6 +38,10 @@ class CudaBackend final : public Backend {
     return cat("cuda (", shared_->loader->device()->description(), ", bf16)");
   }
   int threads() const override { return shared_->cpu->threads(); }
+  void parallel_for(int64_t count, int64_t grain,
+                    const std::function<void(int64_t, int64_t)>& body) const override {
+    shared_->cpu->parallel_for(count, grain, body);
+  }
 
   std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const override {
     return std::make_unique<CudaLinear>(shared_->loader, pack(weight), bias_values(bias, weight.rows));

@@ -323,6 +323,9 @@ class Backend {
   virtual std::string description() const = 0;
   /// Threads of the host that it computes with.
   virtual int threads() const = 0;
+  /// Calls body(begin, end) over [0, count) in chunks of `grain` indices on these threads, and waits.
+  virtual void parallel_for(int64_t count, int64_t grain,
+                            const std::function<void(int64_t begin, int64_t end)>& body) const = 0;
   /// `bias` is null or has `rows` elements. Dense weights are f32, f16 or bf16 [N, K]; the tensor's memory is kept
   /// and used in place where the backend can.
   virtual std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const = 0;

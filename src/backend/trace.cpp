@@ -205,6 +205,10 @@ class TracedBackend final : public Backend {
 
   std::string description() const override { return backend_->description(); }
   int threads() const override { return backend_->threads(); }
+  void parallel_for(int64_t count, int64_t grain,
+                    const std::function<void(int64_t, int64_t)>& body) const override {
+    backend_->parallel_for(count, grain, body);
+  }
   std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const override {
     return backend_->prepare(weight, bias);
   }

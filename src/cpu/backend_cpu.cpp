@@ -21,6 +21,10 @@ class CpuBackend final : public Backend {
   std::string description() const override { return cat("cpu (", runtime_->kernels.name, ")"); }
 
   int threads() const override { return runtime_->pool.threads(); }
+  void parallel_for(int64_t count, int64_t grain,
+                    const std::function<void(int64_t, int64_t)>& body) const override {
+    runtime_->pool.parallel_for(count, grain, body);
+  }
 
   std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const override {
     return make_quantized_linear(*runtime_, weight, bias);

@@ -124,14 +124,15 @@ uint64_t bits_of_column(std::span<const uint32_t> words, int64_t n, int64_t col,
   return (high << 32 | words[static_cast<size_t>(word * n + col)]) >> bit % 32;
 }
 
-/// words [ceil(k*bits/32)][n] -> codes [n][k]
+constexpr int64_t kTile = 16;  // columns side by side: a cache line of words
+
+/// words [ceil(k*bits/32)][n] -> codes [n][k], of columns [begin, end)
 template <int kBits>
-std::vector<uint8_t> unpack_columns(std::span<const uint32_t> words, int64_t k, int64_t n) {
-  constexpr int64_t kTile = 16;  // columns side by side: a cache line of words
-  std::vector<uint8_t> codes(static_cast<size_t>(k * n));
+void unpack_columns(std::span<const uint32_t> words, int64_t k, int64_t n, int64_t begin, int64_t end,
+                    uint8_t* codes) {
   const int64_t last = word_count(k, kBits) - 1;
-  for (int64_t n0 = 0; n0 < n; n0 += kTile) {
-    const int64_t n1 = std::min(n, n0 + kTile);
+  for (int64_t n0 = begin; n0 < end; n0 += kTile) {
+    const int64_t n1 = std::min(end, n0 + kTile);
     for (int64_t row = 0; row < k; row += 8) {
       const auto count = static_cast<size_t>(std::min<int64_t>(8, k - row));
       for (int64_t col = n0; col < n1; ++col) {
@@ -143,20 +144,23 @@ std::vector<uint8_t> unpack_columns(std::span<const uint32_t> words, int64_t k, 
           eight = spread_fields<kBits>(bits_of_column(words, n, col, row * kBits, last) &
                                        ((uint64_t{1} << 8 * kBits) - 1));
         }
-        std::memcpy(codes.data() + col * k + row, &eight, count);
+        std::memcpy(codes + col * k + row, &eight, count);
       }
     }
   }
-  return codes;
 }
 
-std::vector<uint8_t> unpack_columns(std::span<const uint32_t> words, int64_t k, int64_t n, int bits) {
-  switch (bits) {
-    case 2: return unpack_columns<2>(words, k, n);
-    case 3: return unpack_columns<3>(words, k, n);
-    case 4: return unpack_columns<4>(words, k, n);
-    default: return unpack_columns<8>(words, k, n);
-  }
+std::vector<uint8_t> unpack_columns(const StoredModule& m, std::span<const uint32_t> words, int bits) {
+  constexpr int64_t kTilesAtOnce = 4;
+  const auto unpack = bits == 2   ? unpack_columns<2>
+                      : bits == 3 ? unpack_columns<3>
+                      : bits == 4 ? unpack_columns<4>
+                                  : unpack_columns<8>;
+  std::vector<uint8_t> codes(static_cast<size_t>(m.k * m.n));
+  m.parallel_for(ceil_div(m.n, kTile), kTilesAtOnce, [&](int64_t begin, int64_t end) {
+    unpack(words, m.k, m.n, begin * kTile, std::min(m.n, end * kTile), codes.data());
+  });
+  return codes;
 }
 
 template <class T>
@@ -211,7 +215,8 @@ QTensor read_gptq(const StoredModule& m, const QuantConfig& config) {
   q.zeros = read_zeros(m, config, q.groups, q.bits);
   q.scales = m.read_scales(scales);
   q.group_of = read_groups(m, config, q.groups);
-  q.codes = unpack_columns(m.read<uint32_t>(qweight), m.k, m.n, q.bits);
+  const Tensor words = m.checkpoint.read(qweight.name, Access::read);
+  q.codes = unpack_columns(m, StoredModule::words(words), q.bits);
   return q;
 }
 

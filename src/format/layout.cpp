@@ -45,13 +45,14 @@ std::vector<std::string> module_tensor_names(std::string_view module, const Layo
 }
 
 QTensor read_module(const Checkpoint& checkpoint, std::string_view module, const QuantConfig& config,
-                    int64_t in_features, int64_t out_features) {
+                    int64_t in_features, int64_t out_features, const ParallelFor& parallel_for) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();  // group indices count in int32
   if (in_features < 1 || out_features < 1 || in_features > kMost || out_features > kMost) {
     throw Error(Fault::limit,
                 cat(module, ": ", in_features, " inputs, ", out_features, " outputs, wanted 1 to ", kMost));
   }
-  return layout_of(config.format).read({checkpoint, std::string(module), in_features, out_features}, config);
+  const StoredModule stored{checkpoint, std::string(module), in_features, out_features, parallel_for};
+  return layout_of(config.format).read(stored, config);
 }
 
 }  // namespace gptq

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/qtensor.h"
 #include "format/checkpoint.h"
 #include "format/quant_config.h"
@@ -35,6 +36,6 @@ std::vector<std::string> module_tensor_names(std::string_view module, const Layo
 /// disagree. `in_features`/`out_features` are what the model wants. Faults: mismatch (missing tensor, shape,
 /// dtype), range (groups), numeric (scale not positive and finite), unsupported, limit.
 QTensor read_module(const Checkpoint& checkpoint, std::string_view module, const QuantConfig& config,
-                    int64_t in_features, int64_t out_features);
+                    int64_t in_features, int64_t out_features, const ParallelFor& parallel_for = serially);
 
 }  // namespace gptq

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/parallel.h"
 #include "format/checkpoint.h"
 
 namespace gptq {
@@ -23,6 +24,7 @@ struct StoredModule {
   const Checkpoint& checkpoint;
   std::string name;
   int64_t k, n;  // in_features, out_features, each 1 .. 2^31 - 1
+  ParallelFor parallel_for = serially;
 
   std::string tensor(std::string_view suffix) const;
   bool has(std::string_view suffix) const { return checkpoint.find(tensor(suffix)) != nullptr; }
@@ -40,6 +42,10 @@ struct StoredModule {
     std::vector<T> out(data.bytes / sizeof(T));
     if (!out.empty()) std::memcpy(out.data(), data.data, data.bytes);
     return out;
+  }
+  /// Of a tensor that was read (Access::read), where it lies.
+  static std::span<const uint32_t> words(const Tensor& read) {
+    return {reinterpret_cast<const uint32_t*>(read.data), read.bytes / sizeof(uint32_t)};
   }
   /// As they are stored; Fault::numeric unless all are positive and finite.
   std::vector<float> read_scales(const TensorInfo& info) const;

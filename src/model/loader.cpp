@@ -319,8 +319,9 @@ const QuantConfig& Loader::labels_of(const std::string& module) const {
   return found == special_.end() ? *quantization_ : found->second;
 }
 
-QTensor Loader::quantized_weight(const std::string& module, int64_t in, int64_t out) const {
-  return read_module(*checkpoint_, module, labels_of(module), in, out);
+QTensor Loader::quantized_weight(const std::string& module, int64_t in, int64_t out,
+                                 const ParallelFor& parallel_for) const {
+  return read_module(*checkpoint_, module, labels_of(module), in, out, parallel_for);
 }
 
 std::vector<StoredLinear> Loader::linears() const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/parallel.h"
 #include "format/checkpoint.h"
 #include "format/quant_config.h"
 #include "model/spec.h"
@@ -64,7 +65,8 @@ class Loader {
   /// Rows [begin, begin + count) of [out_features, in_features]. Only these are read.
   std::vector<float> dense_rows(const StoredLinear& linear, int64_t begin, int64_t count) const;
   /// Of one that is stored quantized.
-  QTensor quantized_weight(const std::string& module, int64_t in, int64_t out) const;
+  QTensor quantized_weight(const std::string& module, int64_t in, int64_t out,
+                           const ParallelFor& parallel_for = serially) const;
   /// What the configuration says of it.
   const QuantConfig& labels_of(const std::string& module) const;
 

@@ -184,7 +184,9 @@ void Loader::load_module(const Backend& backend, const StoredLinear& linear, Acc
   const std::optional<Tensor> bias_tensor = bias(linear, Access::read);
   const Tensor* bias_pointer = bias_tensor ? &*bias_tensor : nullptr;
   if (linear.quantized) {
-    const QTensor q = quantized_weight(linear.path, linear.in_features, linear.out_features);
+    const QTensor q = quantized_weight(
+        linear.path, linear.in_features, linear.out_features,
+        [&](int64_t count, int64_t grain, const auto& body) { backend.parallel_for(count, grain, body); });
     set_module(into, backend, spec_, linear, q, bias_pointer);
   } else {
     set_module(into, backend, spec_, linear, dense_weight(linear, access), bias_pointer);
