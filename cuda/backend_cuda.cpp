@@ -30,9 +30,13 @@ std::vector<uint16_t> halves_of(const Tensor& weight) {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(std::shared_ptr<Device> device, std::shared_ptr<const Backend> cpu)
-      : shared_(
-            std::make_shared<Shared>(Shared{std::make_shared<Loader>(std::move(device)), std::move(cpu)})) {}
+  CudaBackend(std::shared_ptr<Device> device, std::shared_ptr<const Backend> cpu) {
+    LibraryNames names = device->libraries();
+    shared_ = std::make_shared<Shared>(
+        Shared{.loader = std::make_shared<Loader>(std::move(device)),
+               .cpu = std::move(cpu),
+               .blas = std::make_shared<MathLibrary>("cuBLAS", std::move(names.blas))});
+  }
 
   std::string description() const override {
     return cat("cuda (", shared_->loader->device()->description(), ", bf16)");

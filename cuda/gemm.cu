@@ -15,21 +15,6 @@ __global__ void __launch_bounds__(kThreads, 1) gemm(Problem p) {
   for (int at = first_of(p.stages, block_x()); at < end;) at = multiply_tile(block, at, end, 0, p.stages);
 }
 
-/// Outputs of a strip and inputs of a slab to a warp.
-template <class T>
-__global__ void __launch_bounds__(kThreads) dequantize_slabs(Weights w, T* out) {
-  let_next_kernel_begin();
-  wait_for_earlier_kernels();
-  const int64_t slab = int64_t{block_x()} * (kThreads / kWarp) + warp_of_thread(), strip = block_y();
-  if (slab >= w.shape.slabs()) return;
-  for (int r = 0; r < kStripRows && strip * kStripRows + r < w.shape.rows; ++r) {
-    for (int k = lane_of_thread(); k < kSlabInputs; k += kWarp) {
-      const int64_t row = strip * kStripRows + r, input = slab * kSlabInputs + k;
-      if (input < w.inputs()) out[row * w.inputs() + input] = weight_at<T>(w, row, input);
-    }
-  }
-}
-
 template <class T, int bits, int tiles>
 void launch_gemm(const Queue& queue, Problem& p) {
   using P = Plan<T, bits, tiles>;
@@ -72,15 +57,6 @@ void multiply(const Queue& queue, Element element, const Weights& w, const void*
         launch_gemm<T, bits, 4>(queue, p);
       }
     });
-  });
-}
-
-void dequantize(const Queue& queue, Element element, const Weights& w, void* out) {
-  with_element(element, [&](auto kind) {
-    using T = decltype(kind);
-    launch(queue, dequantize_slabs<T>,
-           {.x = divide_up(w.shape.slabs(), kThreads / kWarp), .y = w.shape.strips(), .threads = kThreads}, w,
-           static_cast<T*>(out));
   });
 }
 

@@ -30,6 +30,10 @@ struct Queue {
 /// What activations are made of.
 enum class Element : uint8_t { f16, bf16 };
 
+/// Of products of matrices: whether an operand lies as its transpose, and what the result is added to.
+enum class Turned : uint8_t { no, yes };
+enum class Onto : uint8_t { nothing, what_is_there };
+
 /// Packed weights in the device's memory (layout.h). Numbers of 16 bits are Elements of the activations' type.
 struct Weights {
   Packing shape;
@@ -126,8 +130,15 @@ void gather_columns_of_parts(const Queue& queue, Element element, const void* x,
 /// As multiply() for each part, in one launch. `parts` are the plan's in the device's memory.
 void multiply_parts(const Queue& queue, Element element, const LinearPartsPlan& plan, const LinearPart* parts,
                     const void* x, void* y, void* scratch);
-/// out [outputs, w.inputs()] = W
-void dequantize(const Queue& queue, Element element, const Weights& w, void* out);
+
+// ---- panels.cu: what a library that multiplies plain matrices needs besides
+/// out [count, w.shape.packed_inputs] = outputs [first, first + count) of W, rounded to elements; `first` is a multiple of
+/// kStripRows. Columns behind w.inputs() mean nothing.
+void unpack_panel(const Queue& queue, Element element, const Weights& w, int64_t first, int64_t count,
+                  void* out);
+/// y [rows, pitch], of which `cols` columns are written, = sums [rows, cols] + bias [cols]
+void add_bias(const Queue& queue, Element element, const float* sums, const float* bias, int64_t rows,
+              int64_t cols, void* y, int64_t pitch);
 
 // ---- rope.cu
 /// Positions of a page of the cache.

@@ -11,10 +11,16 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cuda/queue.h"
 
 namespace gptq::cuda {
+
+/// Libraries that compute in a device's memory, as dlopen() takes their names; the first that is there is taken.
+struct LibraryNames {
+  std::vector<std::string> blas, solver;
+};
 
 class Device {
  public:
@@ -26,7 +32,12 @@ class Device {
   /// Work in any queue that uses the memory is finished first.
   virtual void free(void* memory) noexcept = 0;
   virtual std::unique_ptr<DeviceQueue> create_queue() = 0;
+  /// None: the plugin's own kernels do all.
+  virtual LibraryNames libraries() const { return {}; }
 };
+
+/// cuBLAS and cuSOLVER of CUDA 13, then of CUDA 12, each where the loader finds it, then where CUDA is installed as a rule.
+LibraryNames nvidia_libraries();
 
 /// Throws as check_device() does unless there is a driver that works and a device of that number.
 void check_device(int number);

@@ -1,6 +1,5 @@
 // NVIDIA's devices by the CUDA runtime, which is linked statically: of a machine it needs the driver alone.
 #include <cuda_runtime_api.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cuda/process.h"
 #include "cuda/runtime.h"
 
 namespace gptq::cuda {
@@ -56,17 +56,12 @@ class Current {
   int before_ = 0;
 };
 
-/// A driver's objects are of no use in a child of the process that made them.
-class Process {
+/// Driver's objects stay alone in a child of the process that made them.
+class OwnProcess : public Process {
  public:
   void check() const {
-    if (getpid() != pid_)
-      throw Error(Status::device, "the GPU was opened before fork(): a child can't use it");
+    if (!is_this()) throw Error(Status::device, "the GPU was opened before fork(): a child can't use it");
   }
-  bool is_this() const { return getpid() == pid_; }
-
- private:
-  pid_t pid_ = getpid();
 };
 
 class CudaGraph final : public Graph {
@@ -81,7 +76,7 @@ class CudaGraph final : public Graph {
   cudaGraphExec_t graph = nullptr;
 
  private:
-  Process process_;
+  OwnProcess process_;
 };
 
 class CudaQueue final : public DeviceQueue {
@@ -225,7 +220,7 @@ class CudaQueue final : public DeviceQueue {
     cudaStreamDestroy(stream_);
   }
 
-  Process process_;
+  OwnProcess process_;
   int number_;
   cudaStream_t stream_ = nullptr;
   Queue queue_;
@@ -271,8 +266,10 @@ class CudaDevice final : public Device {
     return std::make_unique<CudaQueue>(properties_, number_);
   }
 
+  LibraryNames libraries() const override { return nvidia_libraries(); }
+
  private:
-  Process process_;
+  OwnProcess process_;
   int number_;
   cudaDeviceProp properties_{};
   std::string description_;
@@ -296,6 +293,19 @@ void check_device(int number) {
     throw Error(Status::device, cat("device 'cuda:", number, "' has compute capability ", major,
                                     ".x, wanted ", kLeastMajor, ".0 or higher"));
   }
+}
+
+LibraryNames nvidia_libraries() {
+  const auto places = [](std::initializer_list<const char*> names) {
+    std::vector<std::string> all;
+    for (const char* name : names) {
+      all.emplace_back(name);
+      all.push_back(cat("/usr/local/cuda/lib64/", name));
+    }
+    return all;
+  };
+  return {.blas = places({"libcublas.so.13", "libcublas.so.12"}),
+          .solver = places({"libcusolver.so.12", "libcusolver.so.11"})};
 }
 
 std::shared_ptr<Device> open_device(int number) {

@@ -35,10 +35,8 @@ struct SolveView {
 void solve(const Queue& queue, const SolveView& problem, std::span<const int32_t> group_of);
 
 // ---- floats.cu
-enum class Turned : uint8_t { no, yes };
 /// What of a matrix is not 0. above: the upper triangle without the diagonal.
 enum class Triangle : uint8_t { all, upper, lower, above };
-enum class Onto : uint8_t { nothing, what_is_there };
 
 /// Element (i, j) is data[i pitch + j], or with lists data[rows[i] pitch + cols[j]]; turned: data[j pitch + i], and so on.
 struct FloatOperand {

@@ -39,6 +39,7 @@ CudaStream::CudaStream(std::shared_ptr<const Shared> shared, const std::atomic<b
     : shared_(std::move(shared)),
       cancel_(cancel),
       queue_(std::make_unique<StepQueue>(shared_->loader->device())),
+      library_products_(shared_->blas, shared_->loader->device(), *queue_, {}),
       cpu_(shared_->cpu->create_stream(cancel)) {}
 
 void CudaStream::check_cancel() const {
@@ -176,6 +177,7 @@ void CudaStream::multiply_by(const Queue& queue, const Weights& w, Matrix x, Mat
     return;
   }
   queue_->pace();
+  if (library_products_.multiply(queue, kElement, w, in, x.rows, data_of(y))) return;
   multiply(queue, kElement, w, in, x.rows, data_of(y), product_scratch(queue));
 }
 

@@ -15,6 +15,7 @@
 
 #include "backend/backend.h"
 #include "cuda/kv_cache_cuda.h"
+#include "cuda/library_products.h"
 #include "cuda/linear_cuda.h"
 #include "cuda/loader.h"
 #include "cuda/step_queue.h"
@@ -27,6 +28,7 @@ inline constexpr Element kElement = Element::bf16;
 struct Shared {
   std::shared_ptr<Loader> loader;
   std::shared_ptr<const Backend> cpu;  // does what has no kernel
+  std::shared_ptr<MathLibrary> blas;   // where they are there, they do what is large
 };
 
 class CudaStream final : public Stream {
@@ -118,6 +120,7 @@ class CudaStream final : public Stream {
   std::shared_ptr<const Shared> shared_;
   const std::atomic<bool>* cancel_;
   std::unique_ptr<StepQueue> queue_;
+  LibraryProducts library_products_;
   Block scratch_, product_, beside_[3];
   std::unique_ptr<Stream> cpu_;
 };

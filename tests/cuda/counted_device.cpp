@@ -75,6 +75,7 @@ class CountedDevice final : public Device {
   std::unique_ptr<DeviceQueue> create_queue() override {
     return std::make_unique<CountedQueue>(state_, device_->create_queue());
   }
+  LibraryNames libraries() const override { return state_.libraries; }
 
  private:
   static constexpr size_t kPattern = size_t{1} << 20;

@@ -16,6 +16,7 @@ struct HostDeviceState {
   std::atomic<int> turns = 0;  // threads between enter() and leave()
   std::atomic<int> captures = 0, graph_launches = 0;
   std::atomic<bool> makes_no_graphs = false;  // as with an old driver
+  LibraryNames libraries;                     // none, unless a test wants some
 };
 
 /// Memory is NaN at first. `state` outlives the device.

@@ -143,18 +143,6 @@ TEST_P(LinearTest, EveryCutOfTheLine) {
   expect_product({.rows = 300, .cols = 128, .group_size = 128}, 70, 4);
 }
 
-TEST_P(LinearTest, Dequantizes) {
-  Random random(3);
-  for (int bits : {2, 3, 4, 8}) {
-    const QTensor q = random_weights(
-        random, {.bits = bits, .rows = 37, .cols = 136, .group_size = 32, .zeros = WeightShape::Zeros::own});
-    const PackedWeights packed = pack(q);
-    Activations out(GetParam(), 37 * 136);
-    dequantize(kQueue, GetParam(), view_of(packed), out.data());
-    EXPECT_EQ(out.floats(), Activations(GetParam(), dequantized(q)).floats());
-  }
-}
-
 /// Fragments come from shared memory without a conflict.
 TEST_P(LinearTest, HasNoBankConflicts) {
   for (int bits : {2, 3, 4, 8}) {

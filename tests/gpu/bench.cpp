@@ -19,8 +19,9 @@
 #include "base/random.h"
 #include "base/stopwatch.h"
 #include "base/text.h"
-#include "cublas.h"
 #include "cuda/backend_cuda.h"
+#include "cuda/cublas.h"
+#include "cuda/library_products.h"
 #include "cuda/linear_cuda.h"
 #include "cuda/runtime.h"
 #include "random_weights.h"
@@ -33,7 +34,6 @@ namespace {
 
 constexpr int kNoDevice = 77, kRounds = 7;
 constexpr size_t kBeyondCaches = size_t{160} << 20;
-constexpr size_t kWorkspace = size_t{32} << 20;  // what cuBLAS asks for on Hopper
 using Json = nlohmann::ordered_json;
 using test::Report;
 
@@ -49,8 +49,9 @@ class Bench {
         device_(open_device(0)),
         loader_(std::make_shared<Loader>(device_)),
         queue_(device_->create_queue()),
-        workspace_(device_, kWorkspace),
-        cublas_(workspace_.data(), workspace_.bytes()) {
+        blas_(std::make_shared<MathLibrary>("cuBLAS", device_->libraries().blas)),
+        cublas_(blas_, device_, *queue_),
+        library_(blas_, device_, *queue_, {.least_rows = 1}) {
     for (uint16_t& x : noise_) x = float_to_bf16(noise());
   }
 
@@ -58,17 +59,29 @@ class Bench {
     std::printf("on %s\n", device_->description().c_str());
     report_.set("device", device_->description());
     report_.set("quick", quick_);
-    report_.set("cublas", cublas_.is_there() ? Json(cublas_.name()) : Json());
-    if (cublas_.is_there()) {
-      std::printf("beside %s\n", cublas_.name());
-    } else {
-      std::printf("no cuBLAS is here to compare with\n");
+    {
+      const Turn turn(*queue_);
+      has_cublas_ = cublas_.is_ready();
     }
+    report_.set("cublas", has_cublas_ ? Json(blas_->name()) : Json());
+    std::printf("%s\n",
+                has_cublas_ ? cat("beside ", blas_->name()).c_str() : "no cuBLAS is here to compare with");
     measure_memory();
     for (int64_t size : {4096, 8192}) {
-      for (int64_t rows : {1, 2, 4, 8, 16, 32, 64, 128, 512, 4096}) {
+      int64_t faster_from = 0;
+      for (int64_t rows : {1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 4096}) {
         if (quick_ && (size > 4096 || rows > 128)) continue;
-        measure_product(size, rows);
+        if (!measure_product(size, rows)) {
+          faster_from = 0;
+        } else if (faster_from == 0) {
+          faster_from = rows;
+        }
+      }
+      if (faster_from > 0) {
+        report_.add({{"name", "cuBLAS faster"}, {"size", size}, {"from_rows", faster_from}});
+        std::printf("%ld x %ld: faster by cuBLAS from %ld rows on, which it is asked for from %ld on\n",
+                    static_cast<long>(size), static_cast<long>(size), static_cast<long>(faster_from),
+                    static_cast<long>(kLibraryRows));
       }
     }
     for (const auto& [sequences, length, rows] :
@@ -129,7 +142,9 @@ class Bench {
     std::printf("memory: %.0f GB/s read\n", bandwidth_ / 1e9);
   }
 
-  void measure_product(int64_t size, int64_t rows) {
+  /// The plugin's kernel, and beside it cuBLAS with weights that are unpacked each time, as the plugin asks for it, and with
+  /// weights in bf16. Says whether the second is faster than the first.
+  bool measure_product(int64_t size, int64_t rows) {
     if (size != size_) {
       size_ = size;
       linears_.clear();
@@ -139,7 +154,7 @@ class Bench {
       do {
         linears_.push_back(std::make_unique<CudaLinear>(loader_, packed, std::span<const float>()));
       } while (linears_.size() * linears_[0]->bytes() < kBeyondCaches);
-      while (cublas_.is_there() && dense_.size() * dense_bytes < kBeyondCaches) {
+      while (has_cublas_ && dense_.size() * dense_bytes < kBeyondCaches) {
         dense_.emplace_back(device_, dense_bytes);
         fill(dense_.back());
       }
@@ -169,23 +184,41 @@ class Bench {
     std::printf("int4 %ld x %ld, %4ld rows: %8.2f us, %5.1f %% of bandwidth, %6.1f TFLOP/s",
                 static_cast<long>(size), static_cast<long>(size), static_cast<long>(rows), time * 1e6,
                 100 * moved / time / bandwidth_, flops / 1e12);
-    if (cublas_.is_there()) {
-      const auto multiply_dense = [&](int i) {
-        return cublas_.multiply(queue_->queue(), dense_[static_cast<size_t>(i) % dense_.size()].data(),
-                                x.data(), y.data(), static_cast<int>(rows), static_cast<int>(size),
-                                static_cast<int>(size));
-      };
-      bool worked = multiply_dense(0);  // it prepares itself outside of a graph
-      queue_->wait();
-      const double dense = seconds(count, [&](int i) { worked = multiply_dense(i) && worked; });
-      if (worked) {
-        result["cublas_bf16_seconds"] = dense;
-        result["times_as_fast_as_cublas"] = dense / time;
-        std::printf(", %.2f times cuBLAS in bf16", dense / time);
+    const auto beside = [&](const char* field, const char* what, const std::function<bool(int)>& call) {
+      bool worked = true;
+      {
+        const Turn turn(*queue_);
+        worked = call(0);  // it prepares itself outside of a graph
+        queue_->wait();
       }
+      const double other = worked ? seconds(count, [&](int i) { worked = call(i) && worked; }) : 0;
+      if (!worked) return 0.0;
+      result[field] = other;
+      std::printf(", %8.2f us by cuBLAS %s", other * 1e6, what);
+      return other;
+    };
+    double unpacked = 0;
+    if (has_cublas_) {
+      unpacked = beside("cublas_unpacked_seconds", "with these weights", [&](int i) {
+        const Weights w = linears_[static_cast<size_t>(i) % linears_.size()]->weights();
+        return library_.multiply(queue_->queue(), Element::bf16, w, x.data(), rows, y.data());
+      });
+      const double dense = beside("cublas_bf16_seconds", "in bf16", [&](int i) {
+        return cublas_.multiply({.rows = rows,
+                                 .cols = size,
+                                 .depth = size,
+                                 .left = {.data = x.data(), .pitch = size},
+                                 .right = {.data = dense_[static_cast<size_t>(i) % dense_.size()].data(),
+                                           .pitch = size,
+                                           .turned = Turned::yes},
+                                 .out = y.data(),
+                                 .pitch = size});
+      });
+      if (dense > 0) result["times_as_fast_as_cublas"] = dense / time;
     }
     std::printf("\n");
     report_.add(std::move(result));
+    return unpacked > 0 && unpacked < time;
   }
 
   /// `rows` more of each sequence, which has `length` positions then; heads of Llama 2 7B.
@@ -257,12 +290,14 @@ class Bench {
   }
 
   bool quick_;
+  bool has_cublas_ = false;
   Report& report_;
   std::shared_ptr<Device> device_;
   std::shared_ptr<Loader> loader_;
   std::unique_ptr<DeviceQueue> queue_;
-  Block workspace_;
+  std::shared_ptr<MathLibrary> blas_;
   Cublas cublas_;
+  LibraryProducts library_;
   Random random_{5};
   std::vector<uint16_t> noise_ = std::vector<uint16_t>(size_t{2} << 20);
   double bandwidth_ = 1;

@@ -1,0 +1,80 @@
+// cuBLAS for one queue, where it is installed (math_library.h): products of matrices of fp16 or bf16, with sums in fp32.
+//
+// Matrices are row-major here and column-major there: what is asked for is the transposed product of the transposed operands,
+// so that nothing is moved.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "cuda/kernels.h"
+#include "cuda/math_library.h"
+#include "cuda/process.h"
+#include "cuda/runtime.h"
+
+namespace gptq::cuda {
+
+/// Elements (i, j) of a matrix at data[i pitch + j], or where it is turned at data[j pitch + i].
+struct BlasOperand {
+  const void* data = nullptr;
+  int64_t pitch = 0;
+  Turned turned = Turned::no;
+};
+
+/// out [rows, cols] (+)= factor left [rows, depth] right [depth, cols]; none of the sizes is 0.
+struct BlasProduct {
+  int64_t rows = 0, cols = 0, depth = 0;
+  Element element = Element::bf16;  // of the operands
+  BlasOperand left, right;
+  float factor = 1.0f;
+  void* out = nullptr;
+  int64_t pitch = 0;  // of out
+  enum class Out : uint8_t { element, f32 } out_is = Out::element;
+  Onto onto = Onto::nothing;
+};
+
+class Cublas {
+ public:
+  /// What it asks for on GPUs from Hopper on, and more than it does on others. With memory of its own it would allocate it
+  /// when it likes.
+  static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
+
+  /// `queue` outlives it.
+  Cublas(std::shared_ptr<MathLibrary> library, std::shared_ptr<Device> device, DeviceQueue& queue);
+  Cublas(const Cublas&) = delete;
+  Cublas& operator=(const Cublas&) = delete;
+  ~Cublas();
+
+  /// Whether there is one to be asked; the first call makes it ready. In a Turn, as multiply().
+  bool is_ready();
+  /// Behind what is in the queue, which writes nothing down; false where it is too large for cuBLAS, or cuBLAS refuses and is
+  /// given up, and then nothing is begun.
+  bool multiply(const BlasProduct& product);
+
+ private:
+  /// In the order of their names in cublas.cpp.
+  struct Functions {
+    int (*create)(void** handle);
+    int (*destroy)(void* handle);
+    int (*set_stream)(void* handle, void* stream);
+    int (*set_workspace)(void* handle, void* workspace, size_t bytes);
+    int (*set_math_mode)(void* handle, int mode);
+    int (*multiply)(void* handle, int turn_a, int turn_b, int m, int n, int k, const void* alpha,
+                    const void* a, int a_type, int lda, const void* b, int b_type, int ldb, const void* beta,
+                    void* c, int c_type, int ldc, int compute_type, int algorithm);
+  };
+
+  void make_ready();
+
+  std::shared_ptr<MathLibrary> library_;
+  std::shared_ptr<Device> device_;
+  DeviceQueue& queue_;
+  Process process_;
+  Functions functions_{};
+  void* handle_ = nullptr;  // null: not made ready, or in vain
+  bool tried_ = false;
+  Block workspace_;
+};
+
+}  // namespace gptq::cuda

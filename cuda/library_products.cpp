@@ -1,0 +1,98 @@
+#include "cuda/library_products.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+
+namespace gptq::cuda {
+namespace {
+
+constexpr size_t kNumberBytes = 2;
+
+int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+/// How a product is cut: outputs of a panel, and rows of one with sums in fp32.
+struct Cut {
+  int64_t outputs = 0, rows = 0;
+  size_t panel_bytes = 0, sums_bytes = 0;
+
+  Cut(const Weights& w, int64_t all_rows, const LibraryProducts::Limits& limits) {
+    const size_t strip_bytes = static_cast<size_t>(w.shape.packed_inputs) * kStripRows * kNumberBytes;
+    const auto most_strips = static_cast<int64_t>(limits.panel_bytes / strip_bytes);
+    if (most_strips == 0) return;
+    // of about the same size, since each is a product of its own
+    const int64_t strips = w.shape.strips(), panels = divide_up(strips, most_strips),
+                  of_panel = divide_up(strips, panels);
+    outputs = std::min(of_panel * kStripRows, w.shape.rows);
+    panel_bytes = static_cast<size_t>(of_panel) * strip_bytes;
+    rows = all_rows;
+    if (w.bias == nullptr) return;
+    const size_t row_bytes = static_cast<size_t>(outputs) * sizeof(float);
+    rows = std::clamp<int64_t>(static_cast<int64_t>(limits.sums_bytes / row_bytes), 1, all_rows);
+    sums_bytes = static_cast<size_t>(rows) * row_bytes;
+  }
+};
+
+}  // namespace
+
+bool LibraryProducts::has_room(size_t panel_bytes, size_t sums_bytes) {
+  if (lacks_room_) return false;
+  const auto grow = [&](Block& block, size_t bytes) {
+    if (bytes <= block.bytes()) return;
+    block = {};
+    block = Block(device_, bytes);
+  };
+  try {
+    grow(panel_, panel_bytes);
+    grow(sums_, sums_bytes);
+    return true;
+  } catch (const Error& error) {
+    if (error.status() != Status::out_of_memory) throw;
+    lacks_room_ = true;
+    panel_ = {};
+    sums_ = {};
+    log(LogLevel::info, cat("products of a stream are not by cuBLAS: ", error.what()));
+    return false;
+  }
+}
+
+bool LibraryProducts::multiply(const Queue& queue, Element element, const Weights& w, const void* x,
+                               int64_t rows, void* y) {
+  if (rows < limits_.least_rows || queue.list != nullptr || w.shape.rows == 0 || w.inputs() == 0)
+    return false;
+  const Cut cut(w, rows, limits_);
+  if (cut.outputs == 0 || !blas_.is_ready() || !has_room(cut.panel_bytes, cut.sums_bytes)) return false;
+  const int64_t inputs = w.inputs(), outputs = w.shape.rows;
+  const auto* const from = static_cast<const std::byte*>(x);
+  auto* const to = static_cast<std::byte*>(y);
+  for (int64_t first = 0; first < outputs; first += cut.outputs) {
+    const int64_t count = std::min(cut.outputs, outputs - first);
+    unpack_panel(queue, element, w, first, count, panel_.data());
+    for (int64_t row = 0; row < rows; row += cut.rows) {
+      const int64_t some = std::min(cut.rows, rows - row);
+      std::byte* const out = to + static_cast<size_t>(row * outputs + first) * kNumberBytes;
+      BlasProduct product{
+          .rows = some,
+          .cols = count,
+          .depth = inputs,
+          .element = element,
+          .left = {.data = from + static_cast<size_t>(row * inputs) * kNumberBytes, .pitch = inputs},
+          .right = {.data = panel_.data(), .pitch = w.shape.packed_inputs, .turned = Turned::yes},
+          .out = out,
+          .pitch = outputs};
+      if (w.bias != nullptr) {
+        product.out = sums_.data();
+        product.pitch = count;
+        product.out_is = BlasProduct::Out::f32;
+      }
+      if (!blas_.multiply(product)) return false;
+      if (w.bias != nullptr)
+        add_bias(queue, element, sums_.as<const float>(), w.bias + first, some, count, out, outputs);
+    }
+  }
+  return true;
+}
+
+}  // namespace gptq::cuda

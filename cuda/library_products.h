@@ -1,0 +1,50 @@
+// Products of many rows by cuBLAS, for one stream: with so many, arithmetic takes the time and not the reading of weights, and
+// NVIDIA's kernels reach more of a GPU's rate than the plugin's. Weights are unpacked to 16-bit numbers in panels of outputs,
+// once for all rows; where cuBLAS is not there, or refuses, the plugin's own kernels do the same.
+//
+// The numbers are those of the own kernels but for the rounding of each weight to 16 bits: half a unit in the last place, as
+// activations are rounded everywhere.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "cuda/cublas.h"
+#include "cuda/kernels.h"
+#include "cuda/step_queue.h"
+
+namespace gptq::cuda {
+
+/// From so many rows on. An estimate, to be measured (tests/gpu, "product"): 4096 x 4096 weights of 4 bits take 10 us of an
+/// H200's memory to be unpacked, which the own kernel, with 32 rows to a tile, needs for about 90 rows more than cuBLAS.
+inline constexpr int64_t kLibraryRows = 128;
+static_assert(kLibraryRows > kMostStepRows, "cuBLAS is nothing for steps that become graphs");
+
+class LibraryProducts {
+ public:
+  struct Limits {
+    int64_t least_rows = kLibraryRows;
+    size_t panel_bytes = size_t{64} << 20;  // of unpacked weights at most
+    size_t sums_bytes = size_t{32} << 20;   // of sums that wait for a bias, but for those of one row
+  };
+
+  /// `queue` outlives it.
+  LibraryProducts(std::shared_ptr<MathLibrary> blas, std::shared_ptr<Device> device, DeviceQueue& queue,
+                  const Limits& limits)
+      : device_(device), blas_(std::move(blas), std::move(device), queue), limits_(limits) {}
+
+  /// y [rows, outputs] = x [rows, w.inputs()] W^T + bias, in a Turn. False: it is to be computed otherwise, and y has nothing
+  /// of use.
+  bool multiply(const Queue& queue, Element element, const Weights& w, const void* x, int64_t rows, void* y);
+
+ private:
+  bool has_room(size_t panel_bytes, size_t sums_bytes);
+
+  std::shared_ptr<Device> device_;
+  Cublas blas_;
+  Limits limits_;
+  Block panel_, sums_;
+  bool lacks_room_ = false;
+};
+
+}  // namespace gptq::cuda

@@ -1,0 +1,189 @@
+// Libraries that are not there, lack a function or refuse: the plugin's own kernels do what they don't, the log says so once.
+#include <thread>
+
+#include "base/log.h"
+#include "cuda/cublas.h"
+#include "cuda/library_products.h"
+#include "library_support.h"
+#include "weights_support.h"
+
+namespace gptq::cuda {
+namespace {
+
+class LibraryFaultsTest : public LibraryBackendTest {
+ protected:
+  static constexpr int64_t kOutputs = 37, kCols = 200;
+
+  LibraryFaultsTest() {
+    blas_.restart();
+    set_log_level(LogLevel::info);
+    set_log_sink([](void* to, int32_t, const char* text, int64_t) { *static_cast<std::string*>(to) += text; },
+                 &logged_);
+    bias_ = random_floats(random_, kOutputs);
+    const Tensor bias = float_tensor(bias_);
+    const QTensor q = random_weights(random_, {.bits = 4, .rows = kOutputs, .cols = kCols});
+    on_cpu_ = cpu_->prepare(q, &bias);
+    prepare_ = [this, q] {
+      const Tensor added = float_tensor(bias_);
+      return backend_->prepare(q, &added);
+    };
+  }
+  ~LibraryFaultsTest() override {
+    set_log_sink(nullptr, nullptr);
+    blas_.restart();
+  }
+
+  /// A product of many rows on the backend as it is now.
+  void expect_product(const std::string& what) {
+    const auto weights = prepare_();
+    Pair x = make(kLibraryRows, kCols), y = make(kLibraryRows, kOutputs);
+    reference_->linear(*on_cpu_, x.cpu, y.cpu);
+    stream_->linear(*weights, x.gpu, y.gpu);
+    expect_same(y, what, 4 * kRounding, 2.0f);
+  }
+  void expect_logged_once(const std::string& text) {
+    EXPECT_NE(logged_.find(text), std::string::npos) << "in: " << logged_;
+    EXPECT_EQ(logged_.find(text), logged_.rfind(text)) << "more than once in: " << logged_;
+  }
+
+  fake::Control& blas_ = fake::control_of(fake::kBlas);
+  std::string logged_;
+  std::vector<float> bias_;
+  std::unique_ptr<Linear> on_cpu_;
+  std::function<std::unique_ptr<Linear>()> prepare_;
+};
+
+TEST_F(LibraryFaultsTest, IsNotThere) {
+  use({.blas = {"/nowhere/libcublas.so.13", "/nowhere/libcublas.so.12"}, .solver = {}});
+  for (int i = 0; i < 2; ++i) expect_product("without cuBLAS");
+  EXPECT_EQ(blas_.calls, 0);
+  expect_logged_once(
+      "cuBLAS is not used, but the plugin's own kernels: /nowhere/libcublas.so.13: cannot open");
+  expect_logged_once("/nowhere/libcublas.so.12");
+}
+
+TEST_F(LibraryFaultsTest, IsNotWanted) {
+  use({});
+  expect_product("without cuBLAS");
+  EXPECT_EQ(logged_, "");
+}
+
+TEST_F(LibraryFaultsTest, LacksAFunction) {
+  use({.blas = {"libm.so.6"}, .solver = {}});
+  expect_product("with another library");
+  EXPECT_EQ(blas_.calls, 0);
+  expect_logged_once("libm.so.6 has no cublasCreate_v2");
+}
+
+TEST_F(LibraryFaultsTest, TakesTheFirstThatIsOfUse) {
+  use({.blas = {"/nowhere/libcublas.so.13", "libm.so.6", fake::kBlas}, .solver = {}});
+  expect_product("with cuBLAS");
+  EXPECT_EQ(blas_.computations, 1);
+  EXPECT_EQ(logged_, "");
+}
+
+TEST_F(LibraryFaultsTest, RefusesAtEachCall) {
+  expect_product("with cuBLAS");
+  const int calls = blas_.calls;
+  EXPECT_EQ(calls, 2);  // a handle, a product
+  for (int at = 1; at <= calls + 1; ++at) {
+    blas_.restart(at);
+    logged_.clear();
+    use(test::some_libraries());
+    for (int i = 0; i < 3; ++i) expect_product("refused from call " + std::to_string(at) + " on");
+    EXPECT_EQ(blas_.calls, at) << "asked again";
+    expect_logged_once(
+        at == 1
+            ? "cuBLAS is not used from here on, but the plugin's own kernels: cublasCreate() gives status 1"
+            : "cuBLAS is not used from here on, but the plugin's own kernels: cublasGemmEx() gives status "
+              "13");
+    expect_logged_once("status");
+  }
+}
+
+/// Of several panels some are computed when it refuses.
+TEST_F(LibraryFaultsTest, RefusesBetweenPanels) {
+  const auto device = create_host_device(state_);
+  StepQueue queue(device);
+  const Turn turn(queue);
+  Random random(5);
+  const PackedWeights packed = pack(random_weights(random, {.rows = 48, .cols = 64}));
+  Activations x(Element::bf16, random_floats(random, kLibraryRows * 64)), y(Element::bf16, kLibraryRows * 48);
+  for (int at = 2; at <= 5; ++at) {
+    blas_.restart(at);
+    const auto library = std::make_shared<MathLibrary>("cuBLAS", test::some_libraries().blas);
+    LibraryProducts products(library, device, queue, {.panel_bytes = 16 * 64 * 2});
+    EXPECT_EQ(
+        products.multiply(turn.queue(), Element::bf16, view_of(packed), x.data(), kLibraryRows, y.data()),
+        at == 5);
+    EXPECT_EQ(library->is_given_up(), at < 5);
+    EXPECT_EQ(blas_.computations, at - 2);
+  }
+}
+
+TEST_F(LibraryFaultsTest, HasNoRoom) {
+  for (const size_t room : {Cublas::kWorkspaceBytes - 1, Cublas::kWorkspaceBytes + 100}) {
+    blas_.restart();
+    logged_.clear();
+    use(test::some_libraries());
+    const auto weights = prepare_();
+    Pair x = make(kLibraryRows, kCols), y = make(kLibraryRows, kOutputs);
+    stream_->linear(*weights, {x.gpu.data, 16, kCols}, {y.gpu.data, 16, kOutputs});  // has its scratch memory
+    state_.limit = state_.used + room;
+    for (int i = 0; i < 2; ++i) {
+      reference_->linear(*on_cpu_, x.cpu, y.cpu);
+      stream_->linear(*weights, x.gpu, y.gpu);
+      expect_same(y, "without room", 4 * kRounding, 2.0f);
+    }
+    state_.limit = SIZE_MAX;
+    EXPECT_EQ(blas_.computations, 0);
+    expect_logged_once("the device has no");
+    stream_ = backend_->create_stream(&cancel_);  // another may have more of it
+    stream_->linear(*weights, x.gpu, y.gpu);
+    EXPECT_EQ(blas_.computations, 1);
+  }
+}
+
+TEST_F(LibraryFaultsTest, IsNotAskedForFewRowsNorInSteps) {
+  const auto weights = prepare_();
+  Pair x = make(2 * kLibraryRows, kCols), y = make(2 * kLibraryRows, kOutputs);
+  for (const int64_t rows : {int64_t{1}, int64_t{16}, kLibraryRows - 1})
+    stream_->linear(*weights, {x.gpu.data, rows, kCols}, {y.gpu.data, rows, kOutputs});
+  stream_->step(kMostStepRows, [&] { stream_->linear(*weights, x.gpu, y.gpu); });
+  EXPECT_EQ(blas_.calls, 0);
+  reference_->linear(*on_cpu_, x.cpu, y.cpu);
+  expect_same(y, "a step", 4 * kRounding, 2.0f);
+  stream_->step(2 * kLibraryRows, [&] { stream_->linear(*weights, x.gpu, y.gpu); });  // which is none
+  EXPECT_EQ(blas_.computations, 1);
+  expect_same(y, "a large step", 4 * kRounding, 2.0f);
+}
+
+TEST_F(LibraryFaultsTest, HasAHandleForEachStream) {
+  use(test::some_libraries());
+  const int handles = blas_.handles;
+  const auto weights = prepare_();
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      const auto stream = backend_->create_stream(nullptr);
+      const auto memory =
+          stream->allocate(static_cast<size_t>(kLibraryRows * (kCols + kOutputs)) * sizeof(uint16_t));
+      const Matrix x{memory->data(), kLibraryRows, kCols},
+          y{memory->data() + static_cast<size_t>(kLibraryRows * kCols) * sizeof(uint16_t), kLibraryRows,
+            kOutputs};
+      stream->clear(x);
+      for (int j = 0; j < 2; ++j) stream->linear(*weights, x, y);
+      std::vector<float> got(static_cast<size_t>(kLibraryRows * kOutputs));
+      stream->download(y, got.data());
+      for (size_t j = 0; j < got.size(); ++j)
+        ASSERT_EQ(got[j], bf16_to_float(float_to_bf16(bias_[j % kOutputs])));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(blas_.creations, 3);
+  EXPECT_EQ(blas_.handles, handles);
+  EXPECT_EQ(blas_.computations, 6);
+}
+
+}  // namespace
+}  // namespace gptq::cuda

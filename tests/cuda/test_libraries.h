@@ -1,0 +1,11 @@
+// Libraries for a test that may use any: those of tests/cuda/fake, as there is no GPU (tests/gpu has another of this name).
+#pragma once
+
+#include "cuda/runtime.h"
+#include "fake_libraries.h"
+
+namespace gptq::test {
+
+inline cuda::LibraryNames some_libraries() { return {.blas = {fake::kBlas}, .solver = {}}; }
+
+}  // namespace gptq::test
