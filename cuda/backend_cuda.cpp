@@ -35,7 +35,8 @@ class CudaBackend final : public Backend {
     shared_ = std::make_shared<Shared>(
         Shared{.loader = std::make_shared<Loader>(std::move(device)),
                .cpu = std::move(cpu),
-               .blas = std::make_shared<MathLibrary>("cuBLAS", std::move(names.blas))});
+               .blas = std::make_shared<MathLibrary>("cuBLAS", std::move(names.blas)),
+               .solver = std::make_shared<MathLibrary>("cuSOLVER", std::move(names.solver))});
   }
 
   std::string description() const override {

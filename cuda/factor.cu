@@ -60,13 +60,8 @@ __global__ void __launch_bounds__(kThreads)
   f.at(r, c) = r == c ? value + diagonal_add[n - 1 - r] : value;
 }
 
-/// A block of threads factors diagonal block k and inverts the factor. What is missing to a whole block is the identity.
-__global__ void __launch_bounds__(kThreads)
-    factor_diagonal(Square f, int k, float* inverses, uint32_t* failed) {
-  let_next_kernel_begin();
-  wait_for_earlier_kernels();
-  auto* const l = reinterpret_cast<float*>(shared_memory());
-  float* const inverse = l + kBlock * kPitch;
+/// Diagonal block k into shared memory, and zeros for its inverse. What is missing to a whole block is the identity.
+GPTQ_DEVICE void load_diagonal(const Square& f, int k, float* l, float* inverse) {
   const int first = k * kBlock;
   for (int t = thread_x(); t < kBlock * kBlock; t += kThreads) {
     const int r = t / kBlock, c = t % kBlock;
@@ -75,9 +70,36 @@ __global__ void __launch_bounds__(kThreads)
     inverse[r * kPitch + c] = 0;
   }
   sync_threads();
+}
+
+/// The inverse of a lower triangle, which it is stored as, too: a thread has a column.
+GPTQ_DEVICE void invert_triangle(const float* l, float* inverse, float* to) {
+  if (thread_x() < kBlock) {
+    const int c = thread_x();
+    for (int r = c; r < kBlock; ++r) {
+      float sum = r == c ? 1.0f : 0.0f;
+      for (int i = c; i < r; ++i) sum -= l[r * kPitch + i] * inverse[i * kPitch + c];
+      inverse[r * kPitch + c] = sum / l[r * kPitch + r];
+    }
+  }
+  sync_threads();
+  for (int t = thread_x(); t < kBlock * kBlock; t += kThreads)
+    to[t] = inverse[t / kBlock * kPitch + t % kBlock];
+}
+
+GPTQ_DEVICE bool is_pivot(float x) { return x > 0 && x < INFINITY; }
+
+/// A block of threads factors diagonal block k and inverts the factor.
+__global__ void __launch_bounds__(kThreads)
+    factor_diagonal(Square f, int k, float* inverses, uint32_t* failed) {
+  let_next_kernel_begin();
+  wait_for_earlier_kernels();
+  auto* const l = reinterpret_cast<float*>(shared_memory());
+  float* const inverse = l + kBlock * kPitch;
+  load_diagonal(f, k, l, inverse);
   for (int j = 0; j < kBlock; ++j) {
     const float pivot = l[j * kPitch + j];
-    if (thread_x() == 0 && !(pivot > 0 && pivot < INFINITY)) *failed = 1;
+    if (thread_x() == 0 && !is_pivot(pivot)) *failed = 1;
     const float root = sqrtf(pivot);
     sync_threads();
     for (int r = j + thread_x(); r < kBlock; r += kThreads)
@@ -89,21 +111,24 @@ __global__ void __launch_bounds__(kThreads)
     }
     sync_threads();
   }
-  // a thread has a column of the inverse
-  if (thread_x() < kBlock) {
-    const int c = thread_x();
-    for (int r = c; r < kBlock; ++r) {
-      float sum = r == c ? 1.0f : 0.0f;
-      for (int i = c; i < r; ++i) sum -= l[r * kPitch + i] * inverse[i * kPitch + c];
-      inverse[r * kPitch + c] = sum / l[r * kPitch + r];
-    }
-  }
-  sync_threads();
+  invert_triangle(l, inverse, inverses + int64_t{k} * kBlock * kBlock);
+  const int first = k * kBlock;
   for (int t = thread_x(); t < kBlock * kBlock; t += kThreads) {
     const int r = t / kBlock, c = t % kBlock;
-    inverses[int64_t{k} * kBlock * kBlock + t] = inverse[r * kPitch + c];
     if (c <= r && f.has(first + r, first + c)) f.at(first + r, first + c) = l[r * kPitch + c];
   }
+}
+
+/// Where the factor is there already: a block of threads inverts a diagonal block of it. A library may have gone on with
+/// numbers that are not finite.
+__global__ void __launch_bounds__(kThreads) invert_diagonal(Square f, float* inverses, uint32_t* failed) {
+  let_next_kernel_begin();
+  wait_for_earlier_kernels();
+  auto* const l = reinterpret_cast<float*>(shared_memory());
+  float* const inverse = l + kBlock * kPitch;
+  load_diagonal(f, block_x(), l, inverse);
+  if (thread_x() < kBlock && !is_pivot(l[thread_x() * kPitch + thread_x()])) *failed = 1;
+  invert_triangle(l, inverse, inverses + int64_t{block_x()} * kBlock * kBlock);
 }
 
 __global__ void __launch_bounds__(kThreads) factor_panel(Square f, int k, const float* inverses) {
@@ -173,30 +198,48 @@ __global__ void __launch_bounds__(kThreads) clear_floats(float* x, int64_t n) {
   if (i < n) x[i] = 0;
 }
 
+Square square_of(void* scratch, int64_t n) {
+  return {static_cast<float*>(scratch), static_cast<int>(n), false};
+}
+
 }  // namespace
 
 size_t scratch_of_factor(int64_t n) {
   return static_cast<size_t>(n * n + divide_up(n, kBlock) * kBlock * kBlock) * sizeof(float);
 }
 
-void factor(const Queue& queue, const float* h, int64_t size, const int32_t* order, const float* diagonal_add,
-            void* scratch, float* u, uint32_t* failed) {
-  if (size > kMostFactor) throw Error(Status::unsupported, cat("a Hessian of ", size, " inputs"));
-  const auto n = static_cast<int>(size), blocks = static_cast<int>(divide_up(size, kBlock));
-  const Square f{static_cast<float*>(scratch), n, false}, x{u, n, true};
-  float* const inverses = f.data + size * size;
-  launch(queue, clear_floats, {.x = divide_up(size * size, kThreads), .threads = kThreads}, u, size * size);
-  launch(queue, permute_and_turn, {.x = divide_up(size, kThreads), .y = size, .threads = kThreads}, h, n,
-         order, diagonal_add, f);
+void begin_factor(const Queue& queue, const float* h, int64_t n, const int32_t* order,
+                  const float* diagonal_add, void* scratch) {
+  if (n > kMostFactor) throw Error(Status::unsupported, cat("a Hessian of ", n, " inputs"));
+  launch(queue, permute_and_turn, {.x = divide_up(n, kThreads), .y = n, .threads = kThreads}, h,
+         static_cast<int>(n), order, diagonal_add, square_of(scratch, n));
+}
+
+void factor_blocks(const Queue& queue, int64_t n, void* scratch, uint32_t* failed) {
+  const Square f = square_of(scratch, n);
+  float* const inverses = f.data + n * n;
+  const auto blocks = static_cast<int>(divide_up(n, kBlock));
   for (int k = 0; k < blocks; ++k) {
     launch(queue, factor_diagonal, {.threads = kThreads, .shared_bytes = kTwoBlocks}, f, k, inverses, failed);
     const int64_t rest = blocks - k - 1;
     launch(queue, factor_panel, {.x = rest, .threads = kThreads, .shared_bytes = kTwoBlocks}, f, k, inverses);
     launch(queue, update_rest, {.x = rest, .y = rest, .threads = kThreads, .shared_bytes = kTwoBlocks}, f, k);
   }
+}
+
+void take_factor(const Queue& queue, int64_t n, void* scratch, uint32_t* failed) {
+  const Square f = square_of(scratch, n);
+  launch(queue, invert_diagonal, {.x = divide_up(n, kBlock), .threads = kThreads, .shared_bytes = kTwoBlocks},
+         f, f.data + n * n, failed);
+}
+
+void finish_factor(const Queue& queue, int64_t n, void* scratch, float* u) {
+  const Square f = square_of(scratch, n), x{u, static_cast<int>(n), true};
+  const auto blocks = static_cast<int>(divide_up(n, kBlock));
+  launch(queue, clear_floats, {.x = divide_up(n * n, kThreads), .threads = kThreads}, u, n * n);
   for (int i = 0; i < blocks; ++i)
-    launch(queue, invert_row, {.x = i + 1, .threads = kThreads, .shared_bytes = kTwoBlocks}, f, i, inverses,
-           x);
+    launch(queue, invert_row, {.x = i + 1, .threads = kThreads, .shared_bytes = kTwoBlocks}, f, i,
+           f.data + n * n, x);
 }
 
 }  // namespace gptq::cuda

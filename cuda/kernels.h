@@ -258,12 +258,18 @@ void add_products(const Queue& queue, Element element, const void* a, int64_t a_
 
 // ---- factor.cu
 /// U [n, n], upper triangular with 0 below, of which H'^-1 = U^T U for H'[i][j] = H[order[i]][order[j]] + (i == j ?
-/// diagonal_add[i] : 0). Of H [n, n] what is on and above the diagonal is read. *failed becomes 1 where H' is not positive
-/// definite in fp32, and U is nothing then. `scratch` has scratch_of_factor() bytes.
+/// diagonal_add[i] : 0). Of H [n, n] what is on and above the diagonal is read. Three steps over `scratch`, which has
+/// scratch_of_factor() bytes: it begins with F [n, n], row-major, of which what is on and below the diagonal counts.
 size_t scratch_of_factor(int64_t n);
 constexpr int64_t kMostFactor = 65535;
-void factor(const Queue& queue, const float* h, int64_t n, const int32_t* order, const float* diagonal_add,
-            void* scratch, float* u, uint32_t* failed);
+/// F = H', turned about its other diagonal.
+void begin_factor(const Queue& queue, const float* h, int64_t n, const int32_t* order,
+                  const float* diagonal_add, void* scratch);
+/// L of F = L L^T in the place of F. *failed becomes 1 where H' is not positive definite in fp32, and U is nothing then.
+void factor_blocks(const Queue& queue, int64_t n, void* scratch, uint32_t* failed);
+/// Instead of that, where another has put L there.
+void take_factor(const Queue& queue, int64_t n, void* scratch, uint32_t* failed);
+void finish_factor(const Queue& queue, int64_t n, void* scratch, float* u);
 
 // ---- largest.cu
 /// Keys [rows, count], in the scratch memory of scratch_of_largest() bytes, of the `count` largest elements of each row of x

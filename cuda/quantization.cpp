@@ -122,12 +122,28 @@ std::unique_ptr<Factor> CudaStream::factor(const Hessian& hessian, std::span<con
   check(hessian, order, diagonal_add);
   const Turn turn = begin();
   const int64_t n = hessian.size();
+  const Queue& queue = turn.queue();
   const Block order_on_gpu = copy_of(order), add = copy_of(diagonal_add), work = room(scratch_of_factor(n)),
               flag = room(sizeof(uint32_t));
   Block u = room(floats(n, n));
   queue_->clear(flag.data(), flag.bytes());
-  cuda::factor(turn.queue(), on_device(hessian).data(), n, order_on_gpu.as<const int32_t>(),
-               add.as<const float>(), work.data(), u.as<float>(), flag.as<uint32_t>());
+  const auto turn_hessian = [&] {
+    begin_factor(queue, on_device(hessian).data(), n, order_on_gpu.as<const int32_t>(), add.as<const float>(),
+                 work.data());
+  };
+  turn_hessian();
+  auto outcome = Cusolver::Outcome::refused;
+  if (solver_.is_ready()) {
+    outcome = solver_.factor(work.as<float>(), n);
+    if (outcome == Cusolver::Outcome::not_positive_definite) return nullptr;
+    if (outcome == Cusolver::Outcome::refused) turn_hessian();
+  }
+  if (outcome == Cusolver::Outcome::done) {
+    take_factor(queue, n, work.data(), flag.as<uint32_t>());
+  } else {
+    factor_blocks(queue, n, work.data(), flag.as<uint32_t>());
+  }
+  finish_factor(queue, n, work.data(), u.as<float>());
   uint32_t failed = 0;
   queue_->download(&failed, flag.data(), sizeof failed);
   return failed != 0 ? nullptr : std::make_unique<CudaFactor>(std::move(u), n);

@@ -40,6 +40,7 @@ CudaStream::CudaStream(std::shared_ptr<const Shared> shared, const std::atomic<b
       cancel_(cancel),
       queue_(std::make_unique<StepQueue>(shared_->loader->device())),
       library_products_(shared_->blas, shared_->loader->device(), *queue_, {}),
+      solver_(shared_->solver, shared_->loader->device(), *queue_),
       cpu_(shared_->cpu->create_stream(cancel)) {}
 
 void CudaStream::check_cancel() const {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "cuda/cusolver.h"
 #include "cuda/kv_cache_cuda.h"
 #include "cuda/library_products.h"
 #include "cuda/linear_cuda.h"
@@ -27,8 +28,8 @@ inline constexpr Element kElement = Element::bf16;
 /// What all streams of a backend share.
 struct Shared {
   std::shared_ptr<Loader> loader;
-  std::shared_ptr<const Backend> cpu;  // does what has no kernel
-  std::shared_ptr<MathLibrary> blas;   // where they are there, they do what is large
+  std::shared_ptr<const Backend> cpu;         // does what has no kernel
+  std::shared_ptr<MathLibrary> blas, solver;  // where they are there, they do what is large
 };
 
 class CudaStream final : public Stream {
@@ -121,6 +122,7 @@ class CudaStream final : public Stream {
   const std::atomic<bool>* cancel_;
   std::unique_ptr<StepQueue> queue_;
   LibraryProducts library_products_;
+  Cusolver solver_;
   Block scratch_, product_, beside_[3];
   std::unique_ptr<Stream> cpu_;
 };

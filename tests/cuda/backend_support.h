@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuda/backend_cuda.h"
@@ -24,6 +25,9 @@ inline std::vector<float> random_halves(Random& random, int64_t n, float scale =
 /// Both backends, a stream of each, and matrices of the same values in both.
 class BackendTest : public testing::Test {
  protected:
+  /// The device has these libraries.
+  explicit BackendTest(LibraryNames libraries = {}) : state_{.libraries = std::move(libraries)} {}
+
   /// A matrix in the memory of each.
   struct Pair {
     std::vector<float> cpu_values;

@@ -1,4 +1,5 @@
 // The factor of a Hessian against its definition in double.
+#include <functional>
 #include <numeric>
 
 #include "cuda_support.h"
@@ -35,25 +36,24 @@ struct Problem {
     return i == j ? value + double{diagonal_add[static_cast<size_t>(i)]} : value;
   }
 
-  /// U, and whether there is one.
-  std::vector<float> factor(uint32_t& failed) const {
+  /// U, and whether there is none; L by the plugin's kernels, or by `other`.
+  std::vector<float> factor(uint32_t& failed, const std::function<void(float*)>& other = {}) const {
     std::vector<float> u(h.size(), NAN);
     std::vector<std::byte> scratch(scratch_of_factor(n), std::byte{0xFF});
     std::vector<uint32_t> flag{failed};
-    cuda::factor(kQueue, h.data(), n, order.data(), diagonal_add.data(), scratch.data(), u.data(),
-                 flag.data());
+    begin_factor(kQueue, h.data(), n, order.data(), diagonal_add.data(), scratch.data());
+    if (other) {
+      other(reinterpret_cast<float*>(scratch.data()));
+      take_factor(kQueue, n, scratch.data(), flag.data());
+    } else {
+      factor_blocks(kQueue, n, scratch.data(), flag.data());
+    }
+    finish_factor(kQueue, n, scratch.data(), u.data());
     failed = flag[0];
     return u;
   }
-};
 
-/// U H' U^T is the identity, since H'^-1 = U^T U.
-TEST(Factor, InvertsTheHessian) {
-  for (int64_t n : {1, 2, 63, 64, 65, 130, 200}) {
-    const Problem problem(n);
-    uint32_t failed = 0;
-    const std::vector<float> u = problem.factor(failed);
-    EXPECT_EQ(failed, 0u);
+  void expect_inverse(const std::vector<float>& u) const {
     std::vector<double> uh(static_cast<size_t>(n * n));
     for (int64_t i = 0; i < n; ++i) {
       for (int64_t j = 0; j < n; ++j) {
@@ -61,7 +61,7 @@ TEST(Factor, InvertsTheHessian) {
           ASSERT_EQ(u[static_cast<size_t>(i * n + j)], 0.0f);
         }
         for (int64_t k = i; k < n; ++k)
-          uh[static_cast<size_t>(i * n + j)] += double{u[static_cast<size_t>(i * n + k)]} * problem.at(k, j);
+          uh[static_cast<size_t>(i * n + j)] += double{u[static_cast<size_t>(i * n + k)]} * at(k, j);
       }
     }
     for (int64_t i = 0; i < n; ++i) {
@@ -72,6 +72,30 @@ TEST(Factor, InvertsTheHessian) {
         ASSERT_NEAR(sum, i == j ? 1.0 : 0.0, 2e-4) << n << ": " << i << ", " << j;
       }
     }
+  }
+};
+
+/// What a library has in the place of F: L, and something else above the diagonal.
+void cholesky(float* a, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) {
+    for (int64_t i = j; i < n; ++i) {
+      double sum = a[i * n + j];
+      for (int64_t k = 0; k < j; ++k) sum -= double{a[i * n + k]} * double{a[j * n + k]};
+      a[i * n + j] = static_cast<float>(i == j ? std::sqrt(sum) : sum / double{a[j * n + j]});
+    }
+    for (int64_t k = j + 1; k < n; ++k) a[j * n + k] = NAN;
+  }
+}
+
+/// U H' U^T is the identity, since H'^-1 = U^T U.
+TEST(Factor, InvertsTheHessian) {
+  for (int64_t n : {1, 2, 63, 64, 65, 130, 200}) {
+    const Problem problem(n);
+    uint32_t failed = 0;
+    problem.expect_inverse(problem.factor(failed));
+    EXPECT_EQ(failed, 0u);
+    problem.expect_inverse(problem.factor(failed, [&](float* a) { cholesky(a, n); }));
+    EXPECT_EQ(failed, 0u);
   }
 }
 
@@ -86,6 +110,9 @@ TEST(Factor, SaysWhereThereIsNone) {
       }
       uint32_t failed = 0;
       problem.factor(failed);
+      EXPECT_EQ(failed, 1u) << value << " at " << at;
+      failed = 0;
+      problem.factor(failed, [&](float* a) { cholesky(a, problem.n); });  // which doesn't look
       EXPECT_EQ(failed, 1u) << value << " at " << at;
     }
   }

@@ -10,7 +10,8 @@
 
 namespace gptq::fake {
 
-inline const std::string kBlas = GPTQ_FAKE_LIBRARIES "/libfake_cublas.so";
+inline const std::string kBlas = GPTQ_FAKE_LIBRARIES "/libfake_cublas.so",
+                         kSolver = GPTQ_FAKE_LIBRARIES "/libfake_cusolver.so";
 
 /// Of a library at `path`, which stays open.
 inline Control& control_of(const std::string& path) {

@@ -1,4 +1,5 @@
 // Libraries that are not there, lack a function or refuse: the plugin's own kernels do what they don't, the log says so once.
+#include <numeric>
 #include <thread>
 
 #include "base/log.h"
@@ -16,6 +17,7 @@ class LibraryFaultsTest : public LibraryBackendTest {
 
   LibraryFaultsTest() {
     blas_.restart();
+    solver_.restart();
     set_log_level(LogLevel::info);
     set_log_sink([](void* to, int32_t, const char* text, int64_t) { *static_cast<std::string*>(to) += text; },
                  &logged_);
@@ -31,6 +33,7 @@ class LibraryFaultsTest : public LibraryBackendTest {
   ~LibraryFaultsTest() override {
     set_log_sink(nullptr, nullptr);
     blas_.restart();
+    solver_.restart();
   }
 
   /// A product of many rows on the backend as it is now.
@@ -46,7 +49,39 @@ class LibraryFaultsTest : public LibraryBackendTest {
     EXPECT_EQ(logged_.find(text), logged_.rfind(text)) << "more than once in: " << logged_;
   }
 
-  fake::Control& blas_ = fake::control_of(fake::kBlas);
+  /// A factor on the backend as it is now, of a Hessian whose factor is known: then weights that are solved with it.
+  std::vector<float> solved(float damping) {
+    constexpr int64_t kSize = 70;
+    Random random(4);
+    const std::vector<float> x = random_halves(random, 2 * kSize * kSize);
+    const auto memory = stream_->allocate(x.size() * sizeof(uint16_t));
+    const Matrix inputs{memory->data(), 2 * kSize, kSize};
+    stream_->upload(x.data(), inputs);
+    const auto hessian = stream_->create_hessian(kSize);
+    stream_->hessian_add(inputs, *hessian);
+    std::vector<int32_t> order(kSize), group_of(kSize, 0);
+    std::iota(order.begin(), order.end(), 0);
+    const std::vector<float> add(kSize, damping);
+    const auto factor = stream_->factor(*hessian, order, add);
+    std::vector<float> weights;
+    if (factor == nullptr) return weights;
+    for (int64_t i = 0; i < 3 * kSize; ++i) weights.push_back(std::sin(static_cast<float>(i)));
+    std::vector<float> scales(3);
+    std::vector<uint8_t> codes(weights.size());
+    std::vector<uint16_t> zeros(3);
+    SolveProblem problem{.rows = 3,
+                         .cols = kSize,
+                         .groups = 1,
+                         .weights = weights.data(),
+                         .group_of = group_of.data(),
+                         .codes = codes.data(),
+                         .scales = scales.data(),
+                         .zeros = zeros.data()};
+    stream_->solve(factor.get(), {.bits = 8}, problem);
+    return weights;
+  }
+
+  fake::Control &blas_ = fake::control_of(fake::kBlas), &solver_ = fake::control_of(fake::kSolver);
   std::string logged_;
   std::vector<float> bias_;
   std::unique_ptr<Linear> on_cpu_;
@@ -183,6 +218,58 @@ TEST_F(LibraryFaultsTest, HasAHandleForEachStream) {
   EXPECT_EQ(blas_.creations, 3);
   EXPECT_EQ(blas_.handles, handles);
   EXPECT_EQ(blas_.computations, 6);
+}
+
+TEST_F(LibraryFaultsTest, RefusesToFactor) {
+  use({});
+  const std::vector<float> want = solved(1);
+  EXPECT_EQ(solver_.calls, 0);
+  use(test::some_libraries());
+  expect_near(solved(1), want, 1e-2f, 1, "with cuSOLVER");
+  const int calls = solver_.calls;
+  EXPECT_EQ(calls, 3);  // a handle, a size, a factorization
+  EXPECT_EQ(solver_.computations, 1);
+  for (int at = 1; at <= calls; ++at) {
+    solver_.restart(at);
+    logged_.clear();
+    use(test::some_libraries());
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(solved(1), want) << "refused from call " << at << " on";
+    EXPECT_EQ(solver_.calls, at) << "asked again";
+    expect_logged_once("cuSOLVER is not used from here on");
+  }
+  solver_.restart();
+  solver_.wrong_argument = 6;
+  logged_.clear();
+  use(test::some_libraries());
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(solved(1), want) << "a wrong argument";
+  EXPECT_EQ(solver_.computations, 1);
+  expect_logged_once("cusolverDnXpotrf() finds argument 6 wrong");
+  use({});
+  EXPECT_EQ(solver_.handles, 0);
+}
+
+TEST_F(LibraryFaultsTest, FindsThatThereIsNoFactor) {
+  for (const float damping : {-1e6f, NAN, INFINITY}) {
+    logged_.clear();
+    EXPECT_EQ(solved(damping), std::vector<float>()) << damping;
+    EXPECT_EQ(logged_, "");
+  }
+  EXPECT_EQ(solver_.computations, 3);
+}
+
+/// What the factorization itself needs.
+TEST_F(LibraryFaultsTest, HasNoRoomToFactor) {
+  use({});
+  const std::vector<float> want = solved(1);
+  solver_.device_bytes = size_t{1} << 40;
+  use(test::some_libraries());
+  state_.limit = size_t{64} << 20;
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(solved(1), want);
+  state_.limit = SIZE_MAX;
+  EXPECT_EQ(solver_.computations, 0);
+  solver_.restart();
+  expect_near(solved(1), want, 1e-2f, 1, "with room again");
+  EXPECT_EQ(solver_.computations, 1);
 }
 
 }  // namespace

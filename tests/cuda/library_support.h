@@ -8,7 +8,7 @@ namespace gptq::cuda {
 
 class LibraryBackendTest : public BackendTest {
  protected:
-  LibraryBackendTest() { use(test::some_libraries()); }
+  LibraryBackendTest() : BackendTest(test::some_libraries()) {}
 
   /// From here on the device has these.
   void use(LibraryNames names) {

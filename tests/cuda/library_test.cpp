@@ -4,6 +4,7 @@
 
 #include <tuple>
 
+#include "cuda/cusolver.h"
 #include "library_support.h"
 #include "weights_support.h"
 
@@ -204,6 +205,40 @@ TEST_F(LibraryBackendTest, Linears) {
         }
       }
     }
+  }
+}
+
+/// A = L L^T, of which cuSOLVER gets what is on and below the diagonal.
+TEST(CusolverTest, EverySize) {
+  HostDeviceState state;
+  const std::shared_ptr<Device> device = create_host_device(state);
+  StepQueue queue(device);
+  Cusolver solver(std::make_shared<MathLibrary>("cuSOLVER", test::some_libraries().solver), device, queue);
+  const Turn turn(queue);
+  if (!solver.is_ready()) GTEST_SKIP() << "no cuSOLVER is here";
+  Random random(9);
+  for (const int64_t n : {1, 2, 63, 64, 65, 150}) {
+    const auto at = [n](int64_t i, int64_t j) { return static_cast<size_t>(i * n + j); };
+    const std::vector<float> x = random_floats(random, 2 * n * n);
+    std::vector<float> a(static_cast<size_t>(n * n), NAN);
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j <= i; ++j) {
+        float sum = i == j ? 0.5f : 0.0f;
+        for (int64_t k = 0; k < 2 * n; ++k) sum += x[at(k, i)] * x[at(k, j)];
+        a[at(i, j)] = sum;
+      }
+    }
+    std::vector<float> l = a;
+    ASSERT_EQ(solver.factor(l.data(), n), Cusolver::Outcome::done);
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j <= i; ++j) {
+        double sum = 0;
+        for (int64_t k = 0; k <= j; ++k) sum += double{l[at(i, k)]} * double{l[at(j, k)]};
+        ASSERT_NEAR(sum, a[at(i, j)], 1e-4 * static_cast<double>(n)) << n << ": " << i << ", " << j;
+      }
+    }
+    a[at(n - 1, n - 1)] = -1;
+    EXPECT_EQ(solver.factor(a.data(), n), Cusolver::Outcome::not_positive_definite);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "backend_support.h"
 #include "base/error.h"
+#include "test_libraries.h"
 
 namespace gptq::cuda {
 namespace {
@@ -20,8 +21,12 @@ struct Solution {
   std::vector<double> loss;
 };
 
-class QuantizationTest : public BackendTest {
+enum class Libraries : uint8_t { none, some };
+
+class QuantizationTest : public BackendTest, public testing::WithParamInterface<Libraries> {
  protected:
+  QuantizationTest() : BackendTest(GetParam() == Libraries::some ? test::some_libraries() : LibraryNames()) {}
+
   /// What a backend has of the problem.
   struct Side {
     Stream& stream;
@@ -163,7 +168,7 @@ class QuantizationTest : public BackendTest {
       gpu_side_{.stream = *stream_, .hessian = {}, .factor = {}, .drifts = {}};
 };
 
-TEST_F(QuantizationTest, SumsUp) {
+TEST_P(QuantizationTest, SumsUp) {
   for (int64_t cols : {256, 77}) {
     make({.rows = 20, .cols = cols, .tokens = 300});
     expect_near(stream_->hessian_diagonal(*gpu_side_.hessian),
@@ -172,7 +177,7 @@ TEST_F(QuantizationTest, SumsUp) {
 }
 
 /// So many rows that one weight which tips, and the later ones of its row with it, does not count.
-TEST_F(QuantizationTest, SolvesAsTheCpu) {
+TEST_P(QuantizationTest, SolvesAsTheCpu) {
   make({.rows = 512});
   for (int bits : {2, 4}) {
     for (Symmetric symmetric : {Symmetric::yes, Symmetric::no}) {
@@ -187,14 +192,14 @@ TEST_F(QuantizationTest, SolvesAsTheCpu) {
   expect_same(solve(gpu_side_, {}, false), solve(cpu_side_, {}, false), "without a factor");
 }
 
-TEST_F(QuantizationTest, SolvesOtherShapes) {
+TEST_P(QuantizationTest, SolvesOtherShapes) {
   for (const Shape& shape : {Shape{5, 77, 77, 200}, Shape{1, 8, 8, 20}, Shape{33, 130, 32, 300}}) {
     make(shape);
     expect_same(solve(gpu_side_, {}), solve(cpu_side_, {}), std::to_string(shape.cols) + " columns");
   }
 }
 
-TEST_F(QuantizationTest, Refines) {
+TEST_P(QuantizationTest, Refines) {
   for (int64_t group_size : {64, 256}) {
     make({.rows = 32, .group_size = group_size, .tokens = 400});
     Solution want = solve(cpu_side_, {.bits = 3}), got = want;
@@ -207,7 +212,7 @@ TEST_F(QuantizationTest, Refines) {
   }
 }
 
-TEST_F(QuantizationTest, MovesTargets) {
+TEST_P(QuantizationTest, MovesTargets) {
   make({.rows = 40, .cols = 130, .group_size = 32, .tokens = 400});
   const auto retargeted = [&](const Side& side, const DriftParts& parts) {
     std::vector<float> weights = weights_;  // in two parts, as large matrices go
@@ -225,7 +230,7 @@ TEST_F(QuantizationTest, MovesTargets) {
   EXPECT_EQ(retargeted(gpu_side_, {0, 0}), weights_);
 }
 
-TEST_F(QuantizationTest, SpreadsDrift) {
+TEST_P(QuantizationTest, SpreadsDrift) {
   make({.rows = 32});
   const Solution before = solve(gpu_side_, {});
   for (const Side* side : {&cpu_side_, &gpu_side_})
@@ -235,14 +240,14 @@ TEST_F(QuantizationTest, SpreadsDrift) {
   EXPECT_NE(got.codes, before.codes);
 }
 
-TEST_F(QuantizationTest, SaysWhereThereIsNoFactor) {
+TEST_P(QuantizationTest, SaysWhereThereIsNoFactor) {
   make({.rows = 2, .cols = 70, .tokens = 100});
   damping_[33] = -1e6f;
   EXPECT_EQ(reference_->factor(*cpu_side_.hessian, order_, damping_), nullptr);
   EXPECT_EQ(stream_->factor(*gpu_side_.hessian, order_, damping_), nullptr);
 }
 
-TEST_F(QuantizationTest, RefusesWhatDoesNotFit) {
+TEST_P(QuantizationTest, RefusesWhatDoesNotFit) {
   make({.rows = 4, .cols = 16, .group_size = 16, .tokens = 40});
   const auto expect_status = [](Status status, auto op) {
     try {
@@ -265,7 +270,7 @@ TEST_F(QuantizationTest, RefusesWhatDoesNotFit) {
   expect_status(Status::unsupported, [&] { (void)stream_->create_hessian(kMostFactor + 1); });
 }
 
-TEST_F(QuantizationTest, SurvivesWantOfMemoryAndCancelling) {
+TEST_P(QuantizationTest, SurvivesWantOfMemoryAndCancelling) {
   make({.rows = 16, .cols = 128, .tokens = 200});
   const Solution want = solve(gpu_side_, {});
   const size_t used = state_.used;
@@ -301,6 +306,8 @@ TEST_F(QuantizationTest, SurvivesWantOfMemoryAndCancelling) {
   cancel_ = false;
   EXPECT_EQ(solve(gpu_side_, {}).codes, want.codes);
 }
+
+INSTANTIATE_TEST_SUITE_P(Cuda, QuantizationTest, testing::Values(Libraries::none, Libraries::some));
 
 }  // namespace
 }  // namespace gptq::cuda

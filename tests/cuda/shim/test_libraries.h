@@ -6,6 +6,6 @@
 
 namespace gptq::test {
 
-inline cuda::LibraryNames some_libraries() { return {.blas = {fake::kBlas}, .solver = {}}; }
+inline cuda::LibraryNames some_libraries() { return {.blas = {fake::kBlas}, .solver = {fake::kSolver}}; }
 
 }  // namespace gptq::test

@@ -1,0 +1,101 @@
+#include "cuda/cusolver.h"
+
+#include <cstring>
+#include <iterator>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+
+namespace gptq::cuda {
+namespace {
+
+// as cusolverDn.h, cublas_api.h and library_types.h have them
+constexpr const char* kNames[] = {
+    "cusolverDnCreate",        "cusolverDnDestroy",           "cusolverDnSetStream", "cusolverDnCreateParams",
+    "cusolverDnDestroyParams", "cusolverDnXpotrf_bufferSize", "cusolverDnXpotrf"};
+// cublasFillMode_t, of a column-major matrix: the lower triangle of a row-major one
+constexpr int kUpper = 1;
+constexpr int kFloat = 0;  // cudaDataType
+constexpr size_t kAlignment = 256;
+
+}  // namespace
+
+Cusolver::Cusolver(std::shared_ptr<MathLibrary> library, std::shared_ptr<Device> device, DeviceQueue& queue)
+    : library_(std::move(library)), device_(std::move(device)), queue_(queue) {}
+
+Cusolver::~Cusolver() {
+  if (!process_.is_this()) return;
+  try {
+    const Turn turn(queue_);
+    close();
+  } catch (const std::exception&) {
+    // the device is gone, and what is on it
+  }
+}
+
+void Cusolver::close() noexcept {
+  if (parameters_ != nullptr) functions_.destroy_parameters(std::exchange(parameters_, nullptr));
+  if (handle_ != nullptr) functions_.destroy(std::exchange(handle_, nullptr));
+}
+
+bool Cusolver::is_ready() {
+  if (!tried_) {
+    tried_ = true;
+    make_ready();
+  }
+  return ready_ && !library_->is_given_up();
+}
+
+void Cusolver::make_ready() {
+  static_assert(sizeof(Functions) == std::size(kNames) * sizeof(void*));
+  void* addresses[std::size(kNames)];
+  if (!library_->open(kNames, addresses)) return;
+  std::memcpy(&functions_, addresses, sizeof functions_);
+  const auto worked = [&](const char* function, int status) {
+    if (status != 0) refuse(function, status);
+    return status == 0;
+  };
+  ready_ = worked("cusolverDnCreate", functions_.create(&handle_)) &&
+           worked("cusolverDnSetStream", functions_.set_stream(handle_, queue_.queue().stream)) &&
+           worked("cusolverDnCreateParams", functions_.create_parameters(&parameters_));
+  if (!ready_) close();
+}
+
+Cusolver::Outcome Cusolver::refuse(const char* function, int status) {
+  library_->give_up(cat(function, "() gives status ", status));
+  return Outcome::refused;
+}
+
+Cusolver::Outcome Cusolver::factor(float* a, int64_t n) {
+  if (!is_ready()) return Outcome::refused;
+  size_t device_bytes = 0, host_bytes = 0;
+  if (const int status = functions_.factor_bytes(handle_, parameters_, kUpper, n, kFloat, a, n, kFloat,
+                                                 &device_bytes, &host_bytes))
+    return refuse("cusolverDnXpotrf_bufferSize", status);
+  Block work;
+  try {
+    work = Block(device_, kAlignment + device_bytes);
+  } catch (const Error& error) {
+    if (error.status() != Status::out_of_memory) throw;
+    log(LogLevel::info, cat("a Hessian is not factored by cuSOLVER: ", error.what()));
+    return Outcome::refused;
+  }
+  std::vector<std::byte> on_host(host_bytes);
+  auto* const info_on_device = work.as<int>();  // then its memory
+  const int status = functions_.factor(handle_, parameters_, kUpper, n, kFloat, a, n, kFloat,
+                                       work.as<std::byte>() + kAlignment, device_bytes, on_host.data(),
+                                       host_bytes, info_on_device);
+  int info = 0;
+  queue_.download(&info, info_on_device, sizeof info);  // also of what failed: on_host is in use until then
+  if (status != 0) return refuse("cusolverDnXpotrf", status);
+  if (info < 0) {
+    library_->give_up(cat("cusolverDnXpotrf() finds argument ", -info, " wrong"));
+    return Outcome::refused;
+  }
+  return info == 0 ? Outcome::done : Outcome::not_positive_definite;
+}
+
+}  // namespace gptq::cuda
