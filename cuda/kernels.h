@@ -250,11 +250,15 @@ void delta_rule(const Queue& queue, Element element, const DeltaView& params, co
 size_t scratch_of_delta(const DeltaView& params, int64_t rows);
 
 // ---- products.cu
+/// Products that are added in fp32 before their sum goes to C, and what tiles of C have of rows and columns.
+constexpr int64_t kMostChain = 4096;
+constexpr int kSumsTile = 128;
 /// C [a_cols, b_cols] += sign A^T B in fp32 over the rows of a [rows, a_cols] and b [rows, b_cols]: products of fp16 and
-/// bf16 are exact, and sums of more than 4096 of them are made in pieces. `a` may be `b`.
+/// bf16 are exact, and sums of more than kMostChain of them are made in pieces. `a` may be `b`. Of C rows from `first_row` on,
+/// a multiple of kSumsTile.
 enum class Wanted : uint8_t { all, upper };  // upper: at least what is on and above the diagonal
 void add_products(const Queue& queue, Element element, const void* a, int64_t a_cols, const void* b,
-                  int64_t b_cols, int64_t rows, float sign, Wanted wanted, float* c);
+                  int64_t b_cols, int64_t rows, float sign, Wanted wanted, float* c, int64_t first_row = 0);
 
 // ---- factor.cu
 /// U [n, n], upper triangular with 0 below, of which H'^-1 = U^T U for H'[i][j] = H[order[i]][order[j]] + (i == j ?

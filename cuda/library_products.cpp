@@ -95,4 +95,42 @@ bool LibraryProducts::multiply(const Queue& queue, Element element, const Weight
   return true;
 }
 
+void LibraryProducts::add_products(const Queue& queue, Element element, const void* a, int64_t a_cols,
+                                   const void* b, int64_t b_cols, int64_t rows, float sign, Wanted wanted,
+                                   float* c) {
+  const auto at = [](const void* matrix, int64_t row, int64_t cols, int64_t col) {
+    return static_cast<const std::byte*>(matrix) + static_cast<size_t>(row * cols + col) * kNumberBytes;
+  };
+  const auto own = [&](int64_t row, int64_t count, int64_t first) {
+    cuda::add_products(queue, element, at(a, row, a_cols, 0), a_cols, at(b, row, b_cols, 0), b_cols, count,
+                       sign, wanted, c, first);
+  };
+  if (rows < limits_.least_rows || queue.list != nullptr || a_cols == 0 || b_cols == 0 || !blas_.is_ready())
+    return own(0, rows, 0);
+  // of a triangle: eight panels have 9/16 of the whole
+  const int64_t eighth = divide_up(divide_up(a_cols, 8), kSumsTile) * kSumsTile;
+  const int64_t panel = wanted == Wanted::all ? a_cols : std::max(eighth, limits_.least_panel);
+  for (int64_t row = 0; row < rows; row += kMostChain) {
+    const int64_t some = std::min(kMostChain, rows - row);
+    for (int64_t first = 0; first < a_cols; first += panel) {
+      const int64_t from = wanted == Wanted::upper ? first : 0;
+      if (blas_.multiply({.rows = std::min(panel, a_cols - first),
+                          .cols = b_cols - from,
+                          .depth = some,
+                          .element = element,
+                          .left = {.data = at(a, row, a_cols, first), .pitch = a_cols, .turned = Turned::yes},
+                          .right = {.data = at(b, row, b_cols, from), .pitch = b_cols},
+                          .factor = sign,
+                          .out = c + first * b_cols + from,
+                          .pitch = b_cols,
+                          .out_is = BlasProduct::Out::f32,
+                          .onto = Onto::what_is_there}))
+        continue;
+      own(row, some, first);
+      if (row + some < rows) own(row + some, rows - row - some, 0);
+      return;
+    }
+  }
+}
+
 }  // namespace gptq::cuda

@@ -3,7 +3,7 @@
 // once for all rows; where cuBLAS is not there, or refuses, the plugin's own kernels do the same.
 //
 // The numbers are those of the own kernels but for the rounding of each weight to 16 bits: half a unit in the last place, as
-// activations are rounded everywhere.
+// activations are rounded everywhere. Sums for Hessians and drifts have no weights.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,7 @@ class LibraryProducts {
     int64_t least_rows = kLibraryRows;
     size_t panel_bytes = size_t{64} << 20;  // of unpacked weights at most
     size_t sums_bytes = size_t{32} << 20;   // of sums that wait for a bias, but for those of one row
+    int64_t least_panel = 1024;  // rows of C that are computed at a time where half of it is wanted
   };
 
   /// `queue` outlives it.
@@ -36,6 +37,11 @@ class LibraryProducts {
   /// y [rows, outputs] = x [rows, w.inputs()] W^T + bias, in a Turn. False: it is to be computed otherwise, and y has nothing
   /// of use.
   bool multiply(const Queue& queue, Element element, const Weights& w, const void* x, int64_t rows, void* y);
+
+  /// As add_products() of kernels.h, which does what cuBLAS doesn't. It has the same precision: operands are exact, sums and
+  /// what they are added to in fp32, in the same pieces.
+  void add_products(const Queue& queue, Element element, const void* a, int64_t a_cols, const void* b,
+                    int64_t b_cols, int64_t rows, float sign, Wanted wanted, float* c);
 
  private:
   bool has_room(size_t panel_bytes, size_t sums_bytes);

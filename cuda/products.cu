@@ -10,11 +10,10 @@ namespace gptq::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kTile = 128, kTileRows = 32, kStages = 3;
+constexpr int kTile = kSumsTile, kTileRows = 32, kStages = 3;
 constexpr int kChunks = kTile / kVector;           // of a row of a tile
 constexpr int kTileBytes = kTileRows * kTile * 2;  // of one operand
 constexpr int kWarpRows = 64, kWarpColumns = 32;   // of C
-constexpr int kMostChain = 4096;                   // products added before they go to C
 
 GPTQ_DEVICE int chunk_at(int row, int c) { return (row * kChunks + (c ^ (row & 7))) * 16; }
 
@@ -41,11 +40,12 @@ GPTQ_DEVICE void copy_tile(const T* from, int64_t cols, int64_t first, int64_t r
 template <class T>
 __global__ void __launch_bounds__(kThreads, 1)
     add_tiles(const T* a, int64_t a_cols, const T* b, int64_t b_cols, int64_t rows, float sign, Wanted wanted,
-              float* c) {
+              int first_tile, float* c) {
   let_next_kernel_begin();
   wait_for_earlier_kernels();
-  if (wanted == Wanted::upper && block_y() > block_x()) return;
-  const int64_t first_a = int64_t{block_y()} * kTile, first_b = int64_t{block_x()} * kTile;
+  const int tile_row = first_tile + block_y();
+  if (wanted == Wanted::upper && tile_row > block_x()) return;
+  const int64_t first_a = int64_t{tile_row} * kTile, first_b = int64_t{block_x()} * kTile;
   unsigned char* const shared = shared_memory();
   const int lane = lane_of_thread(), matrix = lane / 8, in_matrix = lane % 8;
   const int warp_row = warp_of_thread() / 4 * kWarpRows, warp_column = warp_of_thread() % 4 * kWarpColumns;
@@ -108,15 +108,16 @@ __global__ void __launch_bounds__(kThreads, 1)
 }  // namespace
 
 void add_products(const Queue& queue, Element element, const void* a, int64_t a_cols, const void* b,
-                  int64_t b_cols, int64_t rows, float sign, Wanted wanted, float* c) {
+                  int64_t b_cols, int64_t rows, float sign, Wanted wanted, float* c, int64_t first_row) {
   with_element(element, [&](auto kind) {
     using T = decltype(kind);
     launch(queue, add_tiles<T>,
            {.x = divide_up(b_cols, kTile),
-            .y = divide_up(a_cols, kTile),
+            .y = divide_up(a_cols - first_row, kTile),
             .threads = kThreads,
             .shared_bytes = size_t{kStages} * 2 * kTileBytes},
-           static_cast<const T*>(a), a_cols, static_cast<const T*>(b), b_cols, rows, sign, wanted, c);
+           static_cast<const T*>(a), a_cols, static_cast<const T*>(b), b_cols, rows, sign, wanted,
+           static_cast<int>(first_row / kTile), c);
   });
 }
 

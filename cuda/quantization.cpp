@@ -78,7 +78,8 @@ void CudaStream::hessian_add(Matrix x, Hessian& hessian) {
   queue_->pace();
   auto& to = static_cast<CudaHessian&>(hessian);
   const void* const in = beside(x, 0).data;
-  add_products(turn.queue(), kElement, in, x.cols, in, x.cols, x.rows, 1.0f, Wanted::upper, to.data());
+  library_products_.add_products(turn.queue(), kElement, in, x.cols, in, x.cols, x.rows, 1.0f, Wanted::upper,
+                                 to.data());
   to.count(x.rows);
 }
 
@@ -110,8 +111,8 @@ void CudaStream::drift_add(Matrix a0, Matrix a, Matrix x, Drift& drift) {
   const void *const inputs = beside(x, 0).data, *const original = beside(a0, 1).data,
                     *const now = beside(a, 2).data;
   const auto add = [&](const void* features, float sign) {
-    add_products(turn.queue(), kElement, features, a.cols, inputs, x.cols, x.rows, sign, Wanted::all,
-                 on_device(drift).data());
+    library_products_.add_products(turn.queue(), kElement, features, a.cols, inputs, x.cols, x.rows, sign,
+                                   Wanted::all, on_device(drift).data());
   };
   add(original, 1.0f);
   add(now, -1.0f);

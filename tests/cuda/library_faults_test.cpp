@@ -156,6 +156,32 @@ TEST_F(LibraryFaultsTest, RefusesBetweenPanels) {
   }
 }
 
+/// What was added stays, and nothing is added twice.
+TEST_F(LibraryFaultsTest, RefusesBetweenSums) {
+  constexpr int64_t kSize = 140, kRows = kMostChain + 40;
+  const auto device = create_host_device(state_);
+  StepQueue queue(device);
+  const Turn turn(queue);
+  Random random(6);
+  Activations x(Element::bf16, random_floats(random, kRows * kSize));
+  const auto sums = [&](const std::shared_ptr<MathLibrary>& library) {
+    LibraryProducts products(library, device, queue, {.least_panel = 128});
+    std::vector<float> c(kSize * kSize, 100.0f);
+    products.add_products(turn.queue(), Element::bf16, x.data(), kSize, x.data(), kSize, kRows, 1,
+                          Wanted::upper, c.data());
+    for (int64_t i = 0; i < kSize; ++i) std::fill_n(c.begin() + i * kSize, i, 0.0f);
+    return c;
+  };
+  const std::vector<float> want = sums(std::make_shared<MathLibrary>("cuBLAS", std::vector<std::string>()));
+  for (int at = 2; at <= 6; ++at) {  // a handle, then two panels of each of two pieces
+    blas_.restart(at);
+    const auto library = std::make_shared<MathLibrary>("cuBLAS", test::some_libraries().blas);
+    expect_near(sums(library), want, 1e-4f, 1, "refused at call " + std::to_string(at));
+    EXPECT_EQ(library->is_given_up(), at < 6);
+    EXPECT_EQ(blas_.computations, at - 2);
+  }
+}
+
 TEST_F(LibraryFaultsTest, HasNoRoom) {
   for (const size_t room : {Cublas::kWorkspaceBytes - 1, Cublas::kWorkspaceBytes + 100}) {
     blas_.restart();

@@ -2,6 +2,7 @@
 // ops through it against the CPU backend. Without such a library on a GPU there is nothing to test.
 #include "cuda/library_products.h"
 
+#include <optional>
 #include <tuple>
 
 #include "cuda/cusolver.h"
@@ -20,7 +21,7 @@ class LibraryProductsTest : public testing::TestWithParam<Element> {
 
   enum class Bias : uint8_t { no, yes };
   void expect_product(const PackedWeights& packed, const std::vector<float>& values, int64_t rows, Bias bias,
-                      const LibraryProducts::Limits& limits, const std::string& what) {
+                      const std::optional<LibraryProducts::Limits>& limits, const std::string& what) {
     const int64_t outputs = packed.shape.rows, cols = packed.shape.cols;
     Random random(static_cast<uint64_t>(rows + outputs));
     const std::vector<float> biases =
@@ -31,7 +32,8 @@ class LibraryProductsTest : public testing::TestWithParam<Element> {
     const Turn turn(queue_);
     if (w.order != nullptr)
       gather_columns(turn.queue(), GetParam(), x.data(), cols, w.order, w.inputs(), rows, in.data());
-    LibraryProducts products(blas_, device_, queue_, limits);
+    if (limits) cut_.emplace(blas_, device_, queue_, *limits);
+    LibraryProducts& products = limits ? *cut_ : products_;
     ASSERT_TRUE(products.multiply(turn.queue(), GetParam(), w, w.order != nullptr ? in.data() : x.data(),
                                   rows, y.data()))
         << what;
@@ -54,24 +56,64 @@ class LibraryProductsTest : public testing::TestWithParam<Element> {
     }
   }
   void expect_product(const WeightShape& shape, int64_t rows, Bias bias = Bias::no,
-                      const LibraryProducts::Limits& limits = {}) {
+                      const std::optional<LibraryProducts::Limits>& limits = {}) {
     Random random(static_cast<uint64_t>(shape.rows * 7 + shape.bits));
     const QTensor q = random_weights(random, shape);
     expect_product(pack(q), dequantized(q), rows, bias, limits,
                    std::to_string(shape.bits) + " bits, " + std::to_string(shape.rows) + " x " +
                        std::to_string(shape.cols) + ", groups of " + std::to_string(shape.group_size));
   }
-  void expect_dense(int64_t outputs, int64_t cols, int64_t rows, const LibraryProducts::Limits& limits = {}) {
+  void expect_dense(int64_t outputs, int64_t cols, int64_t rows,
+                    const std::optional<LibraryProducts::Limits>& limits = {}) {
     Random random(static_cast<uint64_t>(outputs));
     Activations numbers(GetParam(), random_floats(random, outputs * cols));
     expect_product(pack_halves(numbers.data(), outputs, cols), numbers.floats(), rows, Bias::no, limits,
                    "dense");
   }
 
+  /// C = some numbers + sign A^T B.
+  void expect_sums(int64_t a_cols, int64_t b_cols, int64_t rows, float sign, Wanted wanted,
+                   int64_t least_panel = 1024) {
+    Random random(static_cast<uint64_t>(a_cols * rows));
+    Activations a(GetParam(), random_floats(random, rows * a_cols));
+    Activations other(GetParam(), random_floats(random, wanted == Wanted::all ? rows * b_cols : 0));
+    Activations& b = wanted == Wanted::all ? other : a;
+    const std::vector<float> before = random_floats(random, a_cols * b_cols), left = a.floats(),
+                             right = b.floats();
+    std::vector<float> c = before;
+    const Turn turn(queue_);
+    LibraryProducts products(blas_, device_, queue_, {.least_panel = least_panel});
+    products.add_products(turn.queue(), GetParam(), a.data(), a_cols, b.data(), b_cols, rows, sign, wanted,
+                          c.data());
+    queue_.wait();
+    std::vector<double> sums(before.begin(), before.end()), sizes(sums.size());
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t i = 0; i < a_cols; ++i) {
+        for (int64_t j = wanted == Wanted::all ? 0 : i; j < b_cols; ++j) {
+          const double term = double{left[static_cast<size_t>(r * a_cols + i)]} *
+                              double{right[static_cast<size_t>(r * b_cols + j)]};
+          sums[static_cast<size_t>(i * b_cols + j)] += sign * term;
+          sizes[static_cast<size_t>(i * b_cols + j)] += std::abs(term);
+        }
+      }
+    }
+    // tensor cores cut off what does not fit into a sum, once for each 16 products: less than a piece lacks without a row
+    const double tolerance = 2e-6 + 0x1p-23 * static_cast<double>(rows) / 16;
+    for (int64_t i = 0; i < a_cols; ++i) {
+      for (int64_t j = wanted == Wanted::all ? 0 : i; j < b_cols; ++j) {
+        const auto at = static_cast<size_t>(i * b_cols + j);
+        ASSERT_NEAR(c[at], sums[at], tolerance * (sizes[at] + 1))
+            << a_cols << " x " << b_cols << ", " << rows << " rows: " << i << ", " << j;
+      }
+    }
+  }
+
   HostDeviceState state_;
   std::shared_ptr<Device> device_ = create_host_device(state_);
   StepQueue queue_{device_};
   std::shared_ptr<MathLibrary> blas_ = std::make_shared<MathLibrary>("cuBLAS", test::some_libraries().blas);
+  LibraryProducts products_{blas_, device_, queue_, {}};
+  std::optional<LibraryProducts> cut_;
 };
 
 TEST_P(LibraryProductsTest, EveryWidthAndGroup) {
@@ -122,7 +164,7 @@ TEST_P(LibraryProductsTest, EveryCut) {
     }
   }
   // a row at least
-  expect_product({.rows = 40, .cols = 64}, kLibraryRows, Bias::yes, {.sums_bytes = 1});
+  expect_product({.rows = 40, .cols = 64}, kLibraryRows, Bias::yes, LibraryProducts::Limits{.sums_bytes = 1});
 }
 
 TEST_P(LibraryProductsTest, LeavesAloneWhatIsNotForIt) {
@@ -148,6 +190,21 @@ TEST_P(LibraryProductsTest, LeavesAloneWhatIsNotForIt) {
     const PackedWeights none = pack(random_weights(random, {.rows = outputs, .cols = cols}));
     EXPECT_FALSE(multiplies(turn.queue(), view_of(none), kLibraryRows, {}));
   }
+}
+
+TEST_P(LibraryProductsTest, AddsUp) {
+  for (const auto& [a_cols, b_cols] : {std::tuple<int64_t, int64_t>{1, 1}, {40, 77}, {130, 8}, {8, 300}}) {
+    for (const float sign : {1.0f, -1.0f}) expect_sums(a_cols, b_cols, kLibraryRows + 3, sign, Wanted::all);
+  }
+  expect_sums(24, 40, kLibraryRows - 1, -1, Wanted::all);  // by the plugin's kernel
+  expect_sums(24, 40, kMostChain + 50, 1, Wanted::all);    // in pieces
+}
+
+TEST_P(LibraryProductsTest, AddsUpTriangles) {
+  for (const int64_t n : {1, 77, 128, 129, 300}) {
+    for (const int64_t panel : {128, 256, 1024}) expect_sums(n, n, kLibraryRows + 3, 1, Wanted::upper, panel);
+  }
+  expect_sums(140, 140, kMostChain + 50, 1, Wanted::upper, 128);
 }
 
 TEST_P(LibraryProductsTest, UnpacksPanels) {

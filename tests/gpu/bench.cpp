@@ -28,6 +28,7 @@
 #include "read.h"
 #include "report.h"
 #include "steps.h"
+#include "sums.h"
 
 namespace gptq::cuda {
 namespace {
@@ -88,6 +89,11 @@ class Bench {
          {std::array<int32_t, 3>{1, 2048, 1}, {1, 16384, 1}, {32, 2048, 1}, {1, 2048, 512}})
       measure_attention(sequences, length, rows);
     measure_steps(device_, report_);
+    for (const int64_t size : {4096, 11008}) {
+      if (quick_ && size > 4096) continue;
+      measure_sums(device_, size, report_);
+      measure_factors(device_, size, report_);
+    }
   }
 
  private:
