@@ -4,6 +4,7 @@
 //
 // The numbers are those of the own kernels but for the rounding of each weight to 16 bits: half a unit in the last place, as
 // activations are rounded everywhere. Sums for Hessians and drifts have no weights.
+// Rows in parts, as of experts (multiply_parts()), are not for it: each part would be a product of its own.
 #pragma once
 
 #include <cstdint>

@@ -159,6 +159,7 @@ runs them, quantized or not, inside any process and without Python.
 
 This package has the plugin that libgptq opens for the devices cuda and
 cuda:N, GPUs from Ampere on. Of NVIDIA's software it needs the driver alone,
-release 580 or newer.")
+release 580 or newer; cuBLAS and cuSOLVER of CUDA 13 or 12 do what is large
+where they are installed.")
 endif()
 include(CPack)

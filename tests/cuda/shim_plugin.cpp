@@ -1,4 +1,7 @@
-// libgptq-cuda.so without a GPU: cuda/plugin.cpp with a device in host memory, number 0.
+// libgptq-cuda.so without a GPU: cuda/plugin.cpp with a device in host memory, number 0. GPTQ_TEST_LIBRARIES in the
+// environment names the folder of libraries that stand for NVIDIA's; without it the device has none.
+#include <cstdlib>
+
 #include "base/error.h"
 #include "host_device.h"
 
@@ -11,6 +14,10 @@ void check_device(int number) {
 std::shared_ptr<Device> open_device(int number) {
   static HostDeviceState state;
   check_device(number);
+  if (const char* const folder = std::getenv("GPTQ_TEST_LIBRARIES")) {
+    const std::string path = folder;
+    state.libraries = {.blas = {path + "/libfake_cublas.so"}, .solver = {path + "/libfake_cusolver.so"}};
+  }
   return create_host_device(state);
 }
 
