@@ -27,7 +27,7 @@ Cusolver::Cusolver(std::shared_ptr<MathLibrary> library, std::shared_ptr<Device>
     : library_(std::move(library)), device_(std::move(device)), queue_(queue) {}
 
 Cusolver::~Cusolver() {
-  if (!process_.is_this()) return;
+  if (!ready_ || !process_.is_this()) return;
   try {
     const Turn turn(queue_);
     close();

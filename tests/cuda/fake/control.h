@@ -8,7 +8,7 @@ namespace gptq::fake {
 
 struct Control {
   std::atomic<int> refuse_at = 0;       // the call from which on all are refused, counted from 1; 0: none
-  std::atomic<int> calls = 0;           // of what creates a handle, and of what computes
+  std::atomic<int> calls = 0;           // of what makes a handle ready, and of what computes
   std::atomic<int> computations = 0;    // of these, that were done
   std::atomic<int> creations = 0;       // of handles
   std::atomic<int> handles = 0;         // that are there, of all kinds

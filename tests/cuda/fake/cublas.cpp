@@ -64,12 +64,14 @@ GPTQ_FAKE_EXPORT int cublasDestroy_v2(Handle* handle) {
 
 /// Takes the workspace away.
 GPTQ_FAKE_EXPORT int cublasSetStream_v2(Handle* handle, void*) {
+  if (!accepts(control)) return kNotInitialized;
   handle->has_stream = true;
   handle->workspace = nullptr;
   return kSuccess;
 }
 
 GPTQ_FAKE_EXPORT int cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t bytes) {
+  if (!accepts(control)) return kNotInitialized;
   if (reinterpret_cast<uintptr_t>(workspace) % 16 != 0) return kInvalidValue;
   handle->workspace = static_cast<unsigned char*>(workspace);
   handle->workspace_bytes = bytes;
@@ -77,6 +79,7 @@ GPTQ_FAKE_EXPORT int cublasSetWorkspace_v2(Handle* handle, void* workspace, size
 }
 
 GPTQ_FAKE_EXPORT int cublasSetMathMode(Handle* handle, int mode) {
+  if (!accepts(control)) return kNotInitialized;
   handle->mode = mode;
   return kSuccess;
 }

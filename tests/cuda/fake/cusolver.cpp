@@ -50,11 +50,13 @@ GPTQ_FAKE_EXPORT int cusolverDnDestroy(Handle* handle) {
 }
 
 GPTQ_FAKE_EXPORT int cusolverDnSetStream(Handle* handle, void*) {
+  if (!accepts(control)) return kNotInitialized;
   handle->has_stream = true;
   return kSuccess;
 }
 
 GPTQ_FAKE_EXPORT int cusolverDnCreateParams(Parameters** parameters) {
+  if (!accepts(control)) return kNotInitialized;
   *parameters = new Parameters;
   ++control.handles;
   return kSuccess;
