@@ -151,23 +151,53 @@ pub type gptq_log_fn = Option<
     ),
 >;
 
+/// String: "cpu" (default), "cuda" or "cuda:N": the NVIDIA GPU number 0 or N, by the plugin
+/// libgptq-cuda.so. It is looked for in the folder "gptq" beside the library, or beside the program
+/// where libgptq.a is part of it, or in the folder that `GPTQ_PLUGIN_PATH` of the environment
+/// names; it is opened when first asked for and stays until the process ends. A child made by
+/// fork() can't go on with a GPU that its parent has used. [`gptq_device_check`] says why a device
+/// can't be used.
 pub const GPTQ_KEY_DEVICE: &CStr = text(b"device\0");
 
+/// Int \>= 0: 0 (default) takes all CPUs the process may use. Sessions of a model share them: one
+/// call at a time has all of them, calls beside it run on the threads that make them.
 pub const GPTQ_KEY_THREADS: &CStr = text(b"threads\0");
 
+/// String: "exact" for fp32 throughout, or "fast" (default). On CPUs "fast" rounds the inputs of
+/// quantized weights to 8 bits, at most 128 inputs of a group to a scale, and keeps keys and values
+/// in fp16 (beyond 65504: its largest number); with AMX or AVX-512 BF16 both sides of products of
+/// many tokens with other weights are rounded to bf16 (2^-7 of each term). A quantizer rounds
+/// likewise in sums over calibration inputs, and, where most weights get at most 4 bits, in
+/// products with weights; with AMX its other products are within 2^-15 of each term. On GPUs "fast"
+/// is all that there is: bf16 activations, sums in fp32.
 pub const GPTQ_KEY_COMPUTE: &CStr = text(b"compute\0");
 
+/// Int 0 (default), 4 or 8, of [`gptq_model_load`] alone: an unquantized output head is rounded to
+/// nearest, in groups of 128 inputs, as it is loaded. 8 costs next to nothing, 4 may cost more than
+/// quantizing the rest to 4 bits has. Where embedding and head are one tensor, the embedding stays
+/// beside it as it is: more memory, but fewer bytes that are read for each token.
 pub const GPTQ_KEY_HEAD_BITS: &CStr = text(b"head_bits\0");
 
+/// Int 0 or 1 (default): 0 reads tokenizer and configuration alone, for [`gptq_model_tokenize`] and
+/// the like, also of architectures that are not known here; it can't make sessions.
 pub const GPTQ_KEY_LOAD_WEIGHTS: &CStr = text(b"load_weights\0");
 
+/// Int 0 or 1 (default): 16-bit and 32-bit weights stay in the mapped file, which must not shrink
+/// meanwhile; 0 copies them.
 pub const GPTQ_KEY_MMAP: &CStr = text(b"mmap\0");
 
 /// Int \>= 0: most tokens; 0 (default) takes the model's.
 pub const GPTQ_KEY_CONTEXT_LENGTH: &CStr = text(b"context_length\0");
 
+/// String: how keys and values are kept. "auto" (default): in fp32 where compute is "exact", in
+/// fp16 where it is "fast", in bf16 on GPUs. "int8": rounded to 8 bits, with a scale in fp32 for
+/// the key and one for the value of each position and head, largest magnitude / 127: little more
+/// than half of fp16's memory (docs/performance.md has what it costs). A key or value with a number
+/// that is not finite counts as NaN. Of sessions, not of models; on CPUs alone:
+/// [`gptq_session_create`] returns [`GPTQ_ERROR_UNSUPPORTED`] on others.
 pub const GPTQ_KEY_KV_CACHE: &CStr = text(b"kv_cache\0");
 
+/// Int \>= 0: most new tokens; 0 (default) until the end of the context.
 pub const GPTQ_KEY_MAX_TOKENS: &CStr = text(b"max_tokens\0");
 
 /// Float \>= 0: 0 (default) takes the most likely token.
@@ -182,8 +212,11 @@ pub const GPTQ_KEY_TOP_P: &CStr = text(b"top_p\0");
 /// Float in \[0, 1\]: drop tokens below this part of the best; 0 (default)
 pub const GPTQ_KEY_MIN_P: &CStr = text(b"min_p\0");
 
+/// Float \> 0: as CTRL, arXiv 1909.05858; 1 (default) none.
 pub const GPTQ_KEY_REPETITION_PENALTY: &CStr = text(b"repetition_penalty\0");
 
+/// Int \>= 0, default 0: equal seeds give equal text, so set another one for another text; also
+/// "quantizer".
 pub const GPTQ_KEY_SEED: &CStr = text(b"seed\0");
 
 /// Int 0 (default) or 1: go on after an end-of-text token.
@@ -192,69 +225,130 @@ pub const GPTQ_KEY_IGNORE_EOS: &CStr = text(b"ignore_eos\0");
 /// Int: 2, 3, 4 (default) or 8.
 pub const GPTQ_KEY_BITS: &CStr = text(b"bits\0");
 
+/// Int: -1 (one group) or \>= 1 inputs share a scale; default 128. vLLM's fast kernels take -1, 32,
+/// 64 and 128.
 pub const GPTQ_KEY_GROUP_SIZE: &CStr = text(b"group_size\0");
 
 /// Int 0 or 1 (default): zero points fixed in the middle.
 pub const GPTQ_KEY_SYM: &CStr = text(b"sym\0");
 
+/// String: "none", "act" (by falling activation) or "gar" (default: the same inside groups and
+/// among them, at no cost when running)
 pub const GPTQ_KEY_ORDER: &CStr = text(b"order\0");
 
+/// Int 0 (default) or 1: ranges from the weights as they were.
 pub const GPTQ_KEY_STATIC_GROUPS: &CStr = text(b"static_groups\0");
 
+/// Float in (0, 1), default 0.05: of the mean diagonal of the Hessian.
 pub const GPTQ_KEY_DAMP_PERCENT: &CStr = text(b"damp_percent\0");
 
+/// Float in \[0, 1), default 0.01: added until it factors.
 pub const GPTQ_KEY_DAMP_AUTO_INCREMENT: &CStr = text(b"damp_auto_increment\0");
 
+/// String: how the scale of a group is found: "hessian" (default: the range of least loss under the
+/// Hessian), "mse" (of least |error| to the power of mse_norm) or "minmax" (that of all its
+/// weights)
 pub const GPTQ_KEY_RANGE: &CStr = text(b"range\0");
 
 /// Float in (0, 16\], default 2.4: for range = "mse".
 pub const GPTQ_KEY_MSE_NORM: &CStr = text(b"mse_norm\0");
 
+/// String: what the weights are to reproduce: "exact" (default: outputs of the unquantized model,
+/// arXiv 2504.09629), "gptaq" (likewise, column by column, arXiv 2504.02692) or "sequential" (the
+/// outputs that they would have on the inputs they get); the first two run the unquantized model,
+/// too.
 pub const GPTQ_KEY_TARGET: &CStr = text(b"target\0");
 
+/// Float in \[0, 1\], default 0.75: of the way; "exact" and "gptaq".
 pub const GPTQ_KEY_TARGET_ALPHA: &CStr = text(b"target_alpha\0");
 
+/// Float in \[0, 1\], default 0.5: of the error of earlier layers, which the Linears that add to
+/// the residual stream make up for; "exact" only.
 pub const GPTQ_KEY_RESIDUAL_ALPHA: &CStr = text(b"residual_alpha\0");
 
+/// Int \>= 0, default 4: rounds of coordinate descent on the codes afterwards.
 pub const GPTQ_KEY_SWEEPS: &CStr = text(b"sweeps\0");
 
+/// Int, 0 to sweeps; default 2, or sweeps where that is less: so many of the last sweeps fit the
+/// scales, too.
 pub const GPTQ_KEY_REFIT: &CStr = text(b"refit\0");
 
+/// String: "none" (default) or "gptqmodel": known faults of that package, and its defaults for the
+/// keys from "range" on, for comparison.
 pub const GPTQ_KEY_COMPAT: &CStr = text(b"compat\0");
 
+/// Int 0 or 1 (default): modules of a layer see the quantized ones before them.
 pub const GPTQ_KEY_TRUE_SEQUENTIAL: &CStr = text(b"true_sequential\0");
 
+/// Int \>= 1, default 128: most sequences from texts and files.
 pub const GPTQ_KEY_CALIBRATION_SAMPLES: &CStr = text(b"calibration_samples\0");
 
+/// Int \>= 0 tokens each; 0 (default) takes 2,048 or the model's context, whichever is less.
 pub const GPTQ_KEY_CALIBRATION_LENGTH: &CStr = text(b"calibration_length\0");
 
+/// Int 1 (default): calibration texts follow one another, with the end-of-text token between them,
+/// and are cut as one; 0: each is cut on its own, and what is left of it stays as a shorter
+/// sequence if it has 10 tokens.
 pub const GPTQ_KEY_CALIBRATION_PACKING: &CStr = text(b"calibration_packing\0");
 
+/// String: what [`gptq_quantizer_add_calibration_text`] takes: "text" (default), one text a call;
+/// "jsonl", lines of JSON; "json", an array: of values each, which are a text (a string, {"text":
+/// ...}, or {"messages": ...}, to which the chat template is applied) or a sequence of tokens (an
+/// array, or {"input_ids": \[...\]}), which is not cut.
 pub const GPTQ_KEY_CALIBRATION_FORMAT: &CStr = text(b"calibration_format\0");
 
+/// String: "gptq" (default for symmetric), "gptq_v2" (default for asymmetric) or
+/// "compressed_tensors" (its "pack-quantized", of vLLM's quantizer: no GPT-2, no order "act" unless
+/// the groups are static). Also "convert", without default, where "dense" and "gguf" are, too.
 pub const GPTQ_KEY_FORMAT: &CStr = text(b"format\0");
 
+/// Int \>= 1, default 4294967296 (4 GB): bytes of tensors that a file of the output holds; more go
+/// into several files with an index (one tensor is never cut). At most 500 files; also "convert".
 pub const GPTQ_KEY_MAX_SHARD_SIZE: &CStr = text(b"max_shard_size\0");
 
+/// Int \>= 0, bytes that the process is to take at most, by an estimate (the report's "planned"):
+/// hidden states go to files where they must; else the first step fails. 0 (default): none.
 pub const GPTQ_KEY_MEMORY_LIMIT: &CStr = text(b"memory_limit\0");
 
+/// Int 0 (default) or 1: quantize the output head, too, unless "dynamic" says otherwise to 8 bits
+/// in groups of 32, symmetric. An error where the head is the embedding itself (tied)
 pub const GPTQ_KEY_LM_HEAD: &CStr = text(b"lm_head\0");
 
+/// String, JSON: other settings for the modules whose names match, such as {".\*\\.down_proj":
+/// {"bits": 8, "group_size": 32}, "-:.\*\\.layers\\.0\\.": {}}. Keys are regular expressions
+/// (PCRE2) that match from the start of the name on; with "-:" before it modules stay as they are,
+/// with "+:" or nothing they get the settings "bits", "group_size", "sym", "desc_act",
+/// "act_group_aware", "static_groups", "damp_percent" and "mse". Those with "-:" are tried first,
+/// then the others in their order; the first that matches decides; patterns that take very many
+/// steps are refused. Written to the output as GPTQModel does; what matches nothing is a warning in
+/// the report.
 pub const GPTQ_KEY_DYNAMIC: &CStr = text(b"dynamic\0");
 
+/// Int 0 or 1 (default): put what [`gptq_quantizer_report_json`] gives into the output, as
+/// quantize_report.json, and as a page for people with plots that needs no network,
+/// quantize_report.html.
 pub const GPTQ_KEY_REPORT: &CStr = text(b"report\0");
 
+/// Int 0 (default) or 1: replace an existing output folder, when the new one is complete; an empty
+/// one is no obstacle to either; also "convert".
 pub const GPTQ_KEY_OVERWRITE: &CStr = text(b"overwrite\0");
 
+/// String: "auto" (default) goes on with what an unfinished run of the same job left beside the
+/// output, and leaves its own finished layers to the next; "restart" drops that with the first
+/// step; "never" does, too, and leaves nothing.
 pub const GPTQ_KEY_RESUME: &CStr = text(b"resume\0");
 
 /// String: "bf16" (default), "f16" or "f32": type of "dense" weights.
 pub const GPTQ_KEY_DTYPE: &CStr = text(b"dtype\0");
 
+/// String: "auto" (default; for each what holds it best), "q4_0", "q4_1", "q8_0" or "f16": type of
+/// the layers' matrices, and of a quantized head, in "gguf".
 pub const GPTQ_KEY_GGUF_TYPE: &CStr = text(b"gguf_type\0");
 
+/// Add what the tokenizer puts around a text, such as a beginning-of-text token.
 pub const GPTQ_TOKENIZE_ADD_SPECIAL: i32 = 1;
 
+/// Let the text "\<|eot_id|\>" become that token: not for text that users write.
 pub const GPTQ_TOKENIZE_PARSE_SPECIAL: i32 = 2;
 
 /// Leave special tokens out of the text.
