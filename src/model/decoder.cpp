@@ -78,10 +78,12 @@ std::vector<Decoder::Part> Decoder::parts(const Spec& spec) {
   };
 }
 
-Decoder::Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64_t max_rows)
+Decoder::Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64_t max_rows,
+                 LayerRange layers)
     : spec_(spec),
       stream_(stream),
       max_rows_(max_rows),
+      layers_(layers),
       element_bytes_(stream.element_bytes()),
       parts_(parts(spec)) {
   for (const RopeSpec& rope : spec.ropes) ropes_.emplace_back(rope);
@@ -125,7 +127,7 @@ CacheLayer Decoder::cache_layer(const Spec& spec, int64_t index) {
 
 CacheShape Decoder::cache_shape(int64_t sequences, KvElements elements) const {
   CacheShape shape{.layers = {}, .sequences = sequences, .elements = elements};
-  for (int64_t i = 0; i < spec_.layers; ++i) shape.layers.push_back(cache_layer(spec_, i));
+  for (int64_t i = layers_.first; i < layers_.end(); ++i) shape.layers.push_back(cache_layer(spec_, i));
   return shape;
 }
 
@@ -343,11 +345,12 @@ void Decoder::run_layer(const Layer& layer, int64_t index, KvCache& cache, int64
   mlp_output(layer, index);
 }
 
-void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache) {
+void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache, const float* before) {
   begin(batch);
   stream_.step(x_.rows, [&] {
-    embed(weights, batch);
-    for (int64_t i = 0; i < spec_.layers; ++i) run_layer(weights.layers[static_cast<size_t>(i)], i, cache, i);
+    layers_.first == 0 ? embed(weights, batch) : stream_.upload(before, x_);
+    for (int64_t i = layers_.first; i < layers_.end(); ++i)
+      run_layer(weights.layers[static_cast<size_t>(i)], i, cache, i - layers_.first);
   });
 }
 

@@ -24,6 +24,7 @@
 
 #include "backend/backend.h"
 #include "model/rope.h"
+#include "model/segment.h"
 #include "model/spec.h"
 #include "model/weights.h"
 
@@ -42,17 +43,22 @@ class Decoder {
   /// Rows of the largest batch, unless a smaller `max_rows` is given.
   static constexpr int64_t kMaxRows = 512;
 
-  Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64_t max_rows = kMaxRows);
+  /// Of all layers.
+  Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64_t max_rows = kMaxRows)
+      : Decoder(spec, backend, stream, max_rows, {0, spec.layers}) {}
+  Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64_t max_rows, LayerRange layers);
 
   int64_t max_rows() const { return max_rows_; }
+  const LayerRange& layers() const { return layers_; }
   /// Of its matrices.
   static uint64_t workspace_bytes(const Spec& spec, int64_t rows, size_t element_bytes);
-  /// What a layer keeps, and the cache of all layers for `sequences` sequences.
+  /// What a layer keeps, and the cache of the decoder's layers for `sequences` sequences.
   static CacheLayer cache_layer(const Spec& spec, int64_t index);
   CacheShape cache_shape(int64_t sequences, KvElements elements = KvElements::automatic) const;
 
-  /// Embeds the batch and runs all layers; the hidden states stay in hidden().
-  void forward(const Weights& weights, const Batch& batch, KvCache& cache);
+  /// Embeds the batch and runs the layers; the hidden states stay in hidden(). Layers that are not the first begin with
+  /// what those before them left: `before` [rows, hidden] in host memory.
+  void forward(const Weights& weights, const Batch& batch, KvCache& cache, const float* before = nullptr);
   Matrix hidden() const { return x_; }
   /// Logits of hidden rows [begin, begin + count) into host memory [count, vocab].
   void logits(const Weights& weights, int64_t begin, int64_t count, float* host);
@@ -116,6 +122,7 @@ class Decoder {
   std::vector<Rope> ropes_;
   std::unique_ptr<Vector> slopes_;  // of ALiBi
   int64_t max_rows_;
+  LayerRange layers_;
   size_t element_bytes_;
   std::vector<Part> parts_;
   std::unique_ptr<Memory> workspace_;

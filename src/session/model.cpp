@@ -73,6 +73,7 @@ void Model::read_config() {
 
 void Model::load_weights(const Loader& loader, const ModelOptions& options, const Progress& progress) {
   const Spec& spec = *spec_;
+  segments_ = {{.backend = backend_, .layers = {0, spec.layers}}};
   progress(0, spec.layers + 1, "load");
   Weights weights = loader.load_outer(*backend_, options.access, options.head_bits);
   progress(1, spec.layers + 1, "load");
@@ -108,6 +109,11 @@ const Weights& Model::weights() const {
   if (!weights_)
     throw Error(Status::bad_state, "the model was loaded without its weights (load_weights = 0)");
   return *weights_;
+}
+
+const Segments& Model::segments() const {
+  static_cast<void>(weights());
+  return segments_;
 }
 
 const std::shared_ptr<const Tokenizer>& Model::tokenizer() const {

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "format/quant_config.h"
 #include "model/loader.h"
+#include "model/segment.h"
 #include "model/spec.h"
 #include "model/weights.h"
 #include "text/chat_template.h"
@@ -42,6 +43,8 @@ class Model {
   const Spec& spec() const;
   bool has_spec() const { return spec_.has_value(); }
   const Weights& weights() const;
+  /// Where they are. As weights(), not without them.
+  const Segments& segments() const;
   const Backend& backend() const { return *backend_; }
   const std::optional<QuantConfig>& quantization() const { return quantization_; }
 
@@ -77,6 +80,7 @@ class Model {
   std::optional<int32_t> end_of_turn_;
   std::string sampling_defaults_;
   std::optional<Weights> weights_;
+  Segments segments_;
   int64_t parameters_ = 0;
   uint64_t weight_bytes_ = 0, weight_bytes_per_token_ = 0;
 };

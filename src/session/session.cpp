@@ -41,11 +41,8 @@ std::string_view finish_reason_name(FinishReason reason) {
 Session::Session(std::shared_ptr<const Model> model, int64_t context_length, KvElements elements)
     : model_(std::move(model)),
       context_(usable_context(model_->spec(), context_length)),
-      stream_(model_->backend().create_stream(&cancel_)),
-      decoder_(model_->spec(), model_->backend(), *stream_, std::min(context_, Decoder::kMaxRows)),
-      cache_(model_->backend().create_cache(decoder_.cache_shape(1, elements))) {
-  (void)model_->weights();  // refuses a model without them
-}
+      pipeline_(model_->spec(), model_->segments(), &cancel_, std::min(context_, Decoder::kMaxRows)),
+      cache_(pipeline_.create_cache(1, elements)) {}
 
 void Session::append_text(std::string_view text) {
   const AddSpecial add = history_.empty() ? AddSpecial::yes : AddSpecial::no;
@@ -88,15 +85,15 @@ Session::LastLogits Session::last_logits(int64_t row, Sampler* sampler) {
                     sampler != nullptr ? sampler->enough(history_, std::min(vocab - 1, kMostLargest)) : 0;
   if (enough > 0) {
     last.largest.resize(static_cast<size_t>(enough));
-    decoder_.largest_logits(model_->weights(), row, last.largest);
+    pipeline_.largest_logits(model_->weights(), row, last.largest);
   } else {
     last.all.resize(static_cast<size_t>(vocab));
-    decoder_.logits(model_->weights(), row, 1, last.all.data());
+    pipeline_.logits(model_->weights(), row, 1, last.all.data());
   }
   return last;
 }
 
-/// The others wait in the decoder until somebody asks for them.
+/// The others wait in the pipeline until somebody asks for them.
 std::span<const float> Session::logits() const {
   const std::lock_guard lock(logits_mutex_);
   if (logits_.empty() && !largest_.empty()) {
@@ -106,7 +103,7 @@ std::span<const float> Session::logits() const {
     for (bool done = false; !done;) {
       cancelled |= cancel_.exchange(false);
       try {
-        decoder_.logits(model_->weights(), last_row_, 1, logits.data());
+        pipeline_.logits(model_->weights(), last_row_, 1, logits.data());
         done = true;
       } catch (const Error& error) {
         if (error.status() == Status::cancelled) continue;
@@ -126,18 +123,18 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
   LastLogits last;
   std::vector<float>& logits = last.all;
   if (keep == Logits::all) logits.reserve(static_cast<size_t>(pending()) * vocab);
-  bool overwritten = false;  // what logits() takes from the decoder
+  bool overwritten = false;  // what logits() takes from the pipeline
   std::vector<Row> rows;
-  const std::vector<int64_t> lengths(static_cast<size_t>(std::min(decoder_.max_rows(), total - start)),
+  const std::vector<int64_t> lengths(static_cast<size_t>(std::min(pipeline_.max_rows(), total - start)),
                                      total);
   if (total - start > 1 || start - marked_ >= kMarkEvery) {
     cache_->mark(0);
     marked_ = start;
   }
   try {
-    for (int64_t at = start; at < total; at += decoder_.max_rows()) {
+    for (int64_t at = start; at < total; at += pipeline_.max_rows()) {
       progress(at - start, total - start, "prefill");
-      const int64_t count = std::min(decoder_.max_rows(), total - at);
+      const int64_t count = std::min(pipeline_.max_rows(), total - at);
       // room for this piece alone: clearing all of a long prompt's memory would keep a cancel waiting
       cache_->reserve(0, at + count);
       rows.clear();
@@ -148,13 +145,13 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
           .rows = rows,
           .lengths = std::span(lengths).first(static_cast<size_t>(count))};
       overwritten = true;
-      decoder_.forward(model_->weights(), batch, *cache_);
+      pipeline_.forward(model_->weights(), batch, *cache_);
       if (keep == Logits::last && at + count == total) last = last_logits(count - 1, sampler);
       const int64_t wanted = keep == Logits::all ? std::min(count, at + count - done_) : 0;
       if (wanted > 0) {
         const size_t before = logits.size();
         logits.resize(before + static_cast<size_t>(wanted) * vocab);
-        decoder_.logits(model_->weights(), count - wanted, wanted, logits.data() + before);
+        pipeline_.logits(model_->weights(), count - wanted, wanted, logits.data() + before);
       }
       last_row_ = count - 1;
     }
@@ -173,7 +170,7 @@ void Session::keep_logits(LastLogits&& last) {
   largest_ = std::move(last.largest);
 }
 
-/// Of the last token, which the decoder still has.
+/// Of the last token, which the pipeline still has.
 void Session::repeat_logits(Sampler* sampler) {
   try {
     keep_logits(last_logits(last_row_, sampler));

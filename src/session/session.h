@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "model/decoder.h"
+#include "model/pipeline.h"
 #include "session/model.h"
 #include "session/sampler.h"
 
@@ -85,14 +85,13 @@ class Session {
   std::shared_ptr<const Model> model_;
   int64_t context_;
   mutable std::atomic<bool> cancel_{false};
-  std::unique_ptr<Stream> stream_;
-  mutable Decoder decoder_;  // logits() may ask it for some
+  mutable Pipeline pipeline_;  // logits() may ask it for some
   std::unique_ptr<KvCache> cache_;
   std::vector<int32_t> history_;
   int64_t done_ = 0;       // history_[0 .. done_) has been through the model
   int64_t processed_ = 0;  // and so much of it is in the cache: all, but behind a step that failed on a state
   int64_t marked_ = 0;     // of them, at the last KvCache::mark()
-  int64_t last_row_ = 0;   // of the decoder's, the last token of them, while none is pending
+  int64_t last_row_ = 0;   // of the pipeline's, the last token of them, while none is pending
   std::vector<Ranked> largest_;  // of the last logits; empty: all of them are in logits_, if any are kept
   mutable std::mutex logits_mutex_;
   mutable std::vector<float> logits_;

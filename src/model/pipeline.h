@@ -1,0 +1,48 @@
+// The forward pass through all segments of a model: a stream and a decoder for each. Hidden states go from one to the next
+// through the host's memory in fp32, which holds what any backend computes with.
+//
+// A model that lies on one device has one segment, and its decoder is all that there is.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/decoder.h"
+#include "model/segment.h"
+
+namespace gptq {
+
+/// Belongs to one session.
+class Pipeline {
+ public:
+  /// `cancel` may be null, else outlives it, as do `spec` and what the segments have. At least one segment.
+  Pipeline(const Spec& spec, const Segments& segments, const std::atomic<bool>* cancel,
+           int64_t max_rows = Decoder::kMaxRows);
+
+  int64_t max_rows() const { return parts_.front().decoder->max_rows(); }
+  std::unique_ptr<KvCache> create_cache(int64_t sequences, KvElements elements = KvElements::automatic) const;
+
+  /// As Decoder has them. `cache` is one that create_cache() made.
+  void forward(const Weights& weights, const Batch& batch, KvCache& cache);
+  void logits(const Weights& weights, int64_t begin, int64_t count, float* host) {
+    parts_.back().decoder->logits(weights, begin, count, host);
+  }
+  void largest_logits(const Weights& weights, int64_t row, std::span<Ranked> out) {
+    parts_.back().decoder->largest_logits(weights, row, out);
+  }
+
+ private:
+  struct Part {
+    const Backend* backend;
+    std::unique_ptr<Stream> stream;
+    std::unique_ptr<Decoder> decoder;
+  };
+
+  std::vector<Part> parts_;    // [segment]
+  std::vector<float> hidden_;  // [max_rows, hidden] on the way to the next of them; empty where there is one
+};
+
+}  // namespace gptq
