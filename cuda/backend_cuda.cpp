@@ -47,6 +47,7 @@ class CudaBackend final : public Backend {
                     const std::function<void(int64_t, int64_t)>& body) const override {
     shared_->cpu->parallel_for(count, grain, body);
   }
+  std::optional<uint64_t> free_memory() const override { return shared_->loader->device()->free_bytes(); }
 
   std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const override {
     return std::make_unique<CudaLinear>(shared_->loader, pack(weight), bias_values(bias, weight.rows));

@@ -27,6 +27,8 @@ class Device {
   virtual ~Device() = default;
   /// "NVIDIA H200, compute capability 9.0"
   virtual const std::string& description() const = 0;
+  /// Bytes that nobody has allocated, also in other processes.
+  virtual size_t free_bytes() = 0;
   /// Of at least one byte, aligned to 256.
   virtual void* allocate(size_t bytes) = 0;
   /// Work in any queue that uses the memory is finished first.

@@ -241,6 +241,14 @@ class CudaDevice final : public Device {
 
   const std::string& description() const override { return description_; }
 
+  size_t free_bytes() override {
+    process_.check();
+    const Current current(number_);
+    size_t free = 0, all = 0;
+    check(cudaMemGetInfo(&free, &all), "cudaMemGetInfo");
+    return free;
+  }
+
   void* allocate(size_t bytes) override {
     process_.check();
     const Current current(number_);

@@ -56,7 +56,7 @@ gptq_status enter(Handle* handle, const char* name, Body&& body) noexcept {
 struct gptq_model {
   std::atomic<int64_t> holders{1};
   std::shared_ptr<const gptq::Model> model;
-  std::string path, device, family, quantization;  // texts that gptq_model_get_string() lends
+  std::string path, device, layer_split, family, quantization;  // texts that gptq_model_get_string() lends
 };
 
 struct gptq_session {

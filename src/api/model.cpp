@@ -49,15 +49,16 @@ constexpr std::array kInts{
            [](const Model& m) { return static_cast<int64_t>(m.weight_bytes_per_token()); }},
     IntRow{"bos_token_id", [](const Model& m) { return int64_t{m.bos().value_or(-1)}; }},
     IntRow{"eos_token_id", [](const Model& m) { return int64_t{m.eos().value_or(-1)}; }},
-    IntRow{"threads", [](const Model& m) { return int64_t{m.backend().threads()}; }},
+    IntRow{"threads", [](const Model& m) { return int64_t{m.threads()}; }},
 };
 
-constexpr std::array<std::string_view, 6> kTexts{"family", "architecture", "path",
-                                                 "device", "dtype",        "quantization"};
+constexpr std::array<std::string_view, 7> kTexts{"family",      "architecture", "path",        "device",
+                                                 "layer_split", "dtype",        "quantization"};
 
 const char* text_of(const gptq_model& handle, std::string_view key) {
   if (key == "path") return handle.path.c_str();
   if (key == "device") return handle.device.c_str();
+  if (key == "layer_split") return handle.layer_split.c_str();
   if (key == "quantization") return handle.quantization.c_str();
   if (std::find(std::begin(kTexts), std::end(kTexts), key) == std::end(kTexts)) return nullptr;
   const Spec& spec = handle.model->spec();  // throws where the folder's architecture is not known
@@ -89,7 +90,8 @@ gptq_status gptq_model_load(const char* path, const gptq_options* options, gptq_
     auto handle = std::make_unique<gptq_model>();
     handle->path = path;
     handle->model = Model::load(path, api::model_options(options), api::progress_of(options));
-    handle->device = handle->model->backend().description();
+    handle->device = handle->model->device();
+    handle->layer_split = handle->model->layer_split();
     handle->quantization = quantization_text(*handle->model);
     if (handle->model->has_spec()) handle->family = handle->model->spec().family->name;
     *out = handle.release();

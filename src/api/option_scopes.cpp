@@ -44,6 +44,8 @@ ModelOptions model_options(const gptq_options* given) {
   const gptq_options& o = given != nullptr ? *given : none;
   ModelOptions options;
   options.device = o.text(GPTQ_KEY_DEVICE);
+  options.layer_split = parse_layer_split(o.text(GPTQ_KEY_LAYER_SPLIT));
+  options.sessions = {.elements = kv_elements(given), .context = context_length(given)};
   options.backend.threads = static_cast<int>(o.integer(GPTQ_KEY_THREADS));
   options.backend.executor = {o.executor, o.executor_data};
   options.backend.compute = o.text(GPTQ_KEY_COMPUTE) == "exact" ? Compute::exact : Compute::fast;

@@ -18,7 +18,10 @@ constexpr OptionRow text(std::string_view key, std::string_view scope, std::stri
 }
 
 constexpr OptionRow kOptions[] = {
-    text(GPTQ_KEY_DEVICE, "model", "", "\"cpu\"", "where to compute: cpu, cuda or cuda:N"),
+    text(GPTQ_KEY_DEVICE, "model", "", "\"cpu\"",
+         "where to compute: cpu, cuda or cuda:N, or several with a comma between, one behind the other"),
+    text(GPTQ_KEY_LAYER_SPLIT, "model", "", "\"\"",
+         "layers of each device, as 20,12; empty: by the memory that they have free"),
     integer(GPTQ_KEY_THREADS, "model", 0, 1024, "0", "threads; 0: all CPUs that the process may use"),
     text(GPTQ_KEY_COMPUTE, "model, quantizer", "exact|fast", "\"fast\"",
          "exact: fp32 throughout; fast: inputs of weights of few bits rounded to 8 bits"),

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -326,6 +327,8 @@ class Backend {
   /// Calls body(begin, end) over [0, count) in chunks of `grain` indices on these threads, and waits.
   virtual void parallel_for(int64_t count, int64_t grain,
                             const std::function<void(int64_t begin, int64_t end)>& body) const = 0;
+  /// Bytes of the device's own memory that are free now; none where it has no memory of its own, or can't tell.
+  virtual std::optional<uint64_t> free_memory() const { return std::nullopt; }
   /// `bias` is null or has `rows` elements. Dense weights are f32, f16 or bf16 [N, K]; the tensor's memory is kept
   /// and used in place where the backend can.
   virtual std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const = 0;
@@ -347,9 +350,18 @@ struct BackendOptions {
 /// "cpu" (also ""), "cuda" or "cuda:N", the latter by the plugin (backend/plugin.h). Throws as check_device() does.
 std::shared_ptr<const Backend> create_backend(std::string_view device, const BackendOptions& options);
 
-/// Throws Error saying why a device can't be used: Status::invalid_argument for a name or number that is not known,
-/// ::not_found and ::unsupported for what is wrong with the plugin, ::device for the driver and the device itself.
-void check_device(std::string_view device);
+/// Backends for a list of devices, "cuda:0,cpu", in its order; a device that comes twice has two. All names are looked at
+/// before the first device is opened. A name alone is a list of one.
+std::vector<std::shared_ptr<const Backend>> create_backends(std::string_view devices,
+                                                            const BackendOptions& options);
+
+/// Throws Error saying why a device, or one of a list, can't be used: Status::invalid_argument for a name or number that
+/// is not known, ::not_found and ::unsupported for what is wrong with the plugin, ::device for the driver and the device
+/// itself.
+void check_device(std::string_view devices);
+
+/// How many devices a list has: one more than commas.
+size_t device_count(std::string_view devices);
 
 /// Defined by src/cpu; the registry knows no more of it than this.
 std::shared_ptr<const Backend> create_cpu_backend(const BackendOptions& options);

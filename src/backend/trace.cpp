@@ -209,6 +209,7 @@ class TracedBackend final : public Backend {
                     const std::function<void(int64_t, int64_t)>& body) const override {
     backend_->parallel_for(count, grain, body);
   }
+  std::optional<uint64_t> free_memory() const override { return backend_->free_memory(); }
   std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const override {
     return backend_->prepare(weight, bias);
   }

@@ -19,6 +19,14 @@ namespace gptq {
 
 class Claims;
 
+/// Where the parts are that are no layer's: what comes before the first layer, and what comes behind the last.
+struct OuterBackends {
+  const Backend &before, &behind;
+
+  OuterBackends(const Backend& both) : before(both), behind(both) {}  // NOLINT: one device is both
+  OuterBackends(const Backend& first, const Backend& last) : before(first), behind(last) {}
+};
+
 /// Opening checks everything that can be known without reading weights: each tensor of the files is one that the
 /// architecture has, of its shape and a fitting type; none is missing. So a load fails before it starts.
 class Loader {
@@ -50,10 +58,10 @@ class Loader {
   std::vector<StoredLinear> linears() const;
 
   /// Embedding, positions, final norm and head, without layers. A head that is not quantized is rounded to `head_bits`
-  /// unless those are 0.
-  Weights load_outer(const Backend& backend, Access access, int head_bits = 0) const;
+  /// unless those are 0. One that is tied to the embedding is the same Linear, where both are on one backend.
+  Weights load_outer(const OuterBackends& on, Access access, int head_bits = 0) const;
   /// Of load_outer(), all but the embedding and the head.
-  Weights load_around(const Backend& backend, Access access) const;
+  Weights load_around(const OuterBackends& on, Access access) const;
   NormWeights load_final_norm(const Backend& backend) const;
   /// Row i of the table is that of token ids[i]. Only these are read.
   std::shared_ptr<const Linear> load_embedding(const Backend& backend, std::span<const int32_t> ids) const;

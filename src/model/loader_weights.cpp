@@ -117,18 +117,18 @@ std::shared_ptr<const Linear> Loader::load_table(const Backend& backend, const s
   return backend.prepare(checkpoint_->read(module + ".weight", access), bias ? &*bias : nullptr);
 }
 
-Weights Loader::load_around(const Backend& backend, Access access) const {
+Weights Loader::load_around(const OuterBackends& on, Access access) const {
   const Names& names = *spec_.family->names;
   Weights weights;
   if (spec_.traits.positions == Positions::learned)
-    weights.positions = load_table(backend, name(names.positions), access);
+    weights.positions = load_table(on.before, name(names.positions), access);
   if (!names.embed_norm.empty())
-    weights.embed_norm = load_norm(backend, {{name(names.embed_norm)}, {spec_.hidden}});
+    weights.embed_norm = load_norm(on.before, {{name(names.embed_norm)}, {spec_.hidden}});
   if (spec_.embed_dim != spec_.hidden) {
-    weights.project_in = load_table(backend, name(names.project_in), access);
-    weights.project_out = load_table(backend, name(names.project_out), access);
+    weights.project_in = load_table(on.before, name(names.project_in), access);
+    weights.project_out = load_table(on.behind, name(names.project_out), access);
   }
-  weights.final_norm = load_final_norm(backend);
+  weights.final_norm = load_final_norm(on.behind);
   return weights;
 }
 
@@ -141,19 +141,20 @@ std::shared_ptr<const Linear> Loader::rounded_head(const Backend& backend, int b
   return backend.prepare(round_to_nearest(weight, bits, kGroup), bias ? &*bias : nullptr);
 }
 
-Weights Loader::load_outer(const Backend& backend, Access access, int head_bits) const {
-  Weights weights = load_around(backend, access);
-  weights.embed = load_table(backend, name(spec_.family->names->embed), access);
+Weights Loader::load_outer(const OuterBackends& on, Access access, int head_bits) const {
+  Weights weights = load_around(on, access);
+  const std::string embed = name(spec_.family->names->embed);
+  weights.embed = load_table(on.before, embed, access);
   if (head_bits != 0 && (tied_ || !head().quantized)) {
-    weights.head = rounded_head(backend, head_bits, access);
+    weights.head = rounded_head(on.behind, head_bits, access);
   } else if (tied_) {
-    weights.head = weights.embed;
+    weights.head = &on.before == &on.behind ? weights.embed : load_table(on.behind, embed, access);
   } else if (const StoredLinear linear = head(); linear.quantized) {
     const std::optional<Tensor> bias_tensor = bias(linear, Access::read);
-    weights.head = backend.prepare(quantized_weight(linear.path, linear.in_features, linear.out_features),
-                                   bias_tensor ? &*bias_tensor : nullptr);
+    weights.head = on.behind.prepare(quantized_weight(linear.path, linear.in_features, linear.out_features),
+                                     bias_tensor ? &*bias_tensor : nullptr);
   } else {
-    weights.head = load_table(backend, linear.path, access);
+    weights.head = load_table(on.behind, linear.path, access);
   }
   return weights;
 }

@@ -31,6 +31,16 @@ std::string folder_name(const fs::path& folder) {
   return std::string(name.substr(name.rfind('/') + 1));
 }
 
+/// Layers are quantized one after the other: a second device would have nothing to do.
+const QuantOptions& on_one_device(const QuantOptions& options, const ModelOptions& model) {
+  if (device_count(model.device) > 1) {
+    throw Error(Status::invalid_argument, cat("option 'device' is the list ", quoted(model.device),
+                                              ", wanted one device to quantize on"));
+  }
+  check_devices(model.layer_split, 1);
+  return options;
+}
+
 ModulePlan make_plan(const Loader& loader, QuantOptions& options) {
   refuse_quantized(loader);
   return ModulePlan(loader, options);
@@ -40,7 +50,7 @@ ModulePlan make_plan(const Loader& loader, QuantOptions& options) {
 
 Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& model,
          const QuantOptions& options, Progress progress)
-    : options_(options),
+    : options_(on_one_device(options, model)),
       progress_(std::move(progress)),
       loader_(source),
       plan_(make_plan(loader_, options_)),

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/folder.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "format/gguf_tokenizer.h"
 #include "session/generation_config.h"
@@ -31,15 +32,28 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const fs::path& folder) {
   return Tokenizer::load(folder);
 }
 
+/// Positions of a session whose context is not known that layers are planned with.
+constexpr int64_t kPlannedPositions = 4096;
+
+/// Refuses what one of the devices does not have, before there are weights on them.
+void check_sessions(std::span<const std::shared_ptr<const Backend>> backends,
+                    const PlannedSessions& sessions) {
+  if (sessions.elements == KvElements::automatic) return;
+  for (const auto& backend : backends)
+    static_cast<void>(backend->create_cache({.layers = {}, .sequences = 1, .elements = sessions.elements}));
+}
+
 }  // namespace
 
 std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOptions& options,
                                          const Progress& progress) {
+  check_devices(options.layer_split, device_count(options.device));
   const bool gguf_vocabulary = options.weights == LoadWeights::no && is_gguf(folder);
   if (!gguf_vocabulary) check_model_folder(folder);
   std::shared_ptr<Model> model(new Model);
   model->folder_ = folder;
-  model->backend_ = create_backend(options.device, options.backend);
+  model->backends_ = create_backends(options.device, options.backend);
+  check_sessions(model->backends_, options.sessions);
   model->tokenizer_ = load_tokenizer(folder);
   model->chat_templates_ = ChatTemplates::load(folder);
   if (!model->chat_templates_->empty() && model->tokenizer_)
@@ -49,6 +63,7 @@ std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOpti
     const Loader loader(folder);
     model->spec_ = loader.spec();
     model->quantization_ = loader.quantization();
+    model->place_layers(loader, options);
     model->load_weights(loader, options, progress);
   } else if (file_exists(join(folder, "config.json"))) {
     model->read_config();
@@ -71,17 +86,29 @@ void Model::read_config() {
   }
 }
 
+void Model::place_layers(const Loader& loader, const ModelOptions& options) {
+  const int64_t context = options.sessions.context;
+  layer_split_ = split_layers(options.layer_split, loader, backends_,
+                              context > 0 ? context : std::min(spec_->context, kPlannedPositions));
+  segments_ = make_segments(layer_split_, backends_);
+  if (backends_.size() == 1) return;
+  for (const Segment& segment : segments_) {
+    log(LogLevel::info, cat("layers ", segment.layers.first, " to ", segment.layers.end() - 1, " on ",
+                            segment.backend->description()));
+  }
+}
+
 void Model::load_weights(const Loader& loader, const ModelOptions& options, const Progress& progress) {
   const Spec& spec = *spec_;
-  segments_ = {{.backend = backend_, .layers = {0, spec.layers}}};
   progress(0, spec.layers + 1, "load");
-  Weights weights = loader.load_outer(*backend_, options.access, options.head_bits);
+  const OuterBackends outer(*segments_.front().backend, *segments_.back().backend);
+  Weights weights = loader.load_outer(outer, options.access, options.head_bits);
   progress(1, spec.layers + 1, "load");
   parameters_ = spec.vocab * spec.hidden * (loader.tied() ? 1 : 2);
   weight_bytes_ = weights.embed->bytes() + (weights.head == weights.embed ? 0 : weights.head->bytes());
   weight_bytes_per_token_ = weights.head->bytes();
-  for (int64_t i = 0; i < spec.layers; ++i) {
-    weights.layers.push_back(loader.load_layer(*backend_, i, options.access));
+  const auto load_layer = [&](const Backend& backend, int64_t i) {
+    weights.layers.push_back(loader.load_layer(backend, i, options.access));
     const Layer& layer = weights.layers.back();
     const auto count = [&](const auto& linears, uint64_t used, uint64_t of) {
       for (const auto& linear : linears) {
@@ -95,6 +122,9 @@ void Model::load_weights(const Loader& loader, const ModelOptions& options, cons
     for (const auto& expert : layer.experts)
       count(expert, static_cast<uint64_t>(spec.router.chosen), layer.experts.size());
     progress(i + 2, spec.layers + 1, "load");
+  };
+  for (const Segment& segment : segments_) {
+    for (int64_t i = segment.layers.first; i < segment.layers.end(); ++i) load_layer(*segment.backend, i);
   }
   weights_ = std::move(weights);
 }
@@ -114,6 +144,24 @@ const Weights& Model::weights() const {
 const Segments& Model::segments() const {
   static_cast<void>(weights());
   return segments_;
+}
+
+std::string Model::device() const {
+  std::string all;
+  for (const auto& backend : backends_) all += (all.empty() ? "" : " + ") + backend->description();
+  return all;
+}
+
+std::string Model::layer_split() const {
+  std::string all;
+  for (const int64_t layers : layer_split_) all += cat(all.empty() ? "" : ",", layers);
+  return all;
+}
+
+int Model::threads() const {
+  int most = 0;  // one device computes at a time
+  for (const auto& backend : backends_) most = std::max(most, backend->threads());
+  return most;
 }
 
 const std::shared_ptr<const Tokenizer>& Model::tokenizer() const {

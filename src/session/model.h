@@ -1,4 +1,4 @@
-// A loaded folder: weights on a backend, tokenizer, and what they are. Immutable; shared by threads and sessions.
+// A loaded folder: weights on one backend or several, tokenizer, and what they are. Immutable; shared by threads and sessions.
 #pragma once
 
 #include <functional>
@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "base/error.h"
 #include "format/quant_config.h"
+#include "model/layer_split.h"
 #include "model/loader.h"
 #include "model/segment.h"
 #include "model/spec.h"
@@ -24,9 +25,18 @@ using Progress = std::function<void(int64_t done, int64_t total, const std::stri
 
 enum class LoadWeights : uint8_t { no, yes };
 
+/// What is known of a model's sessions when it is loaded.
+struct PlannedSessions {
+  KvElements elements =
+      KvElements::automatic;  // devices that don't have them are refused before weights are read
+  int64_t context = 0;        // 0: not known
+};
+
 struct ModelOptions {
-  std::string device = "cpu";
-  BackendOptions backend;
+  std::string device = "cpu";  // or several: "cuda:0,cpu"
+  LayerSplit layer_split{};    // layers of each; empty: as plan_split() has them
+  PlannedSessions sessions{};
+  BackendOptions backend{};
   LoadWeights weights = LoadWeights::yes;
   Access access = Access::map;
   int head_bits = 0;  // of a head that is stored in 16 or 32; 0: as it is
@@ -45,7 +55,14 @@ class Model {
   const Weights& weights() const;
   /// Where they are. As weights(), not without them.
   const Segments& segments() const;
-  const Backend& backend() const { return *backend_; }
+  /// The first, of several.
+  const Backend& backend() const { return *backends_.front(); }
+  /// "cuda (NVIDIA H200, compute capability 9.0, bf16) + cpu (avx512)", for people.
+  std::string device() const;
+  /// Layers of each: "20,12". Empty without weights.
+  std::string layer_split() const;
+  /// Threads of the host that compute at a time.
+  int threads() const;
   const std::optional<QuantConfig>& quantization() const { return quantization_; }
 
   /// Status::not_found when the folder has no tokenizer.
@@ -68,13 +85,15 @@ class Model {
  private:
   Model() = default;
   void read_config();
+  void place_layers(const Loader& loader, const ModelOptions& options);
   void load_weights(const Loader& loader, const ModelOptions& options, const Progress& progress);
 
   fs::path folder_;
   std::optional<Spec> spec_;
   std::optional<Error> no_spec_;  // why not
   std::optional<QuantConfig> quantization_;
-  std::shared_ptr<const Backend> backend_;
+  std::vector<std::shared_ptr<const Backend>> backends_;  // [device]
+  LayerSplit layer_split_;                                // [device]
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplates> chat_templates_;
   std::optional<int32_t> end_of_turn_;

@@ -52,6 +52,9 @@ class CountedDevice final : public Device {
       : state_(state), device_(std::move(device)), cleaner_(device_->create_queue()) {}
   const std::string& description() const override { return device_->description(); }
 
+  size_t free_bytes() override {
+    return std::min(state_.limit - std::min(state_.limit.load(), state_.used.load()), device_->free_bytes());
+  }
   /// NaN at first.
   void* allocate(size_t bytes) override {
     const std::lock_guard lock(mutex_);

@@ -42,6 +42,7 @@ class HostQueue final : public DeviceQueue {
 class HostDevice final : public Device {
  public:
   const std::string& description() const override { return description_; }
+  size_t free_bytes() override { return SIZE_MAX; }
   void* allocate(size_t bytes) override {
     void* const memory = std::malloc(bytes);  // ASan sees what goes beyond it
     if (memory == nullptr) throw std::bad_alloc();
