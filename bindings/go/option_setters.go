@@ -2,9 +2,14 @@
 
 package gptq
 
-// WithDevice sets device. Where to compute: cpu, cuda or cuda:N; default "cpu". Scope: model.
+// WithDevice sets device. Where to compute: cpu, cuda, cuda:N, or a list that a model's layers are split over, as cuda:0,cpu; default "cpu". Scope: model.
 func WithDevice(value string) Option {
 	return Set("device", value)
+}
+
+// WithLayerSplit sets layer_split. Layers of each device, as 20,12; empty: by the memory that they have free. Scope: model.
+func WithLayerSplit(value string) Option {
+	return Set("layer_split", value)
 }
 
 // WithThreads sets threads. Threads; 0: all CPUs that the process may use; from 0 to 1024; default 0. Scope: model.

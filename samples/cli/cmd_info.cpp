@@ -15,7 +15,8 @@ void run(const Common& common) {
   const auto buffer = make<Buffer>(gptq_model_metadata_json, static_cast<const gptq_model*>(model.get()));
   Json metadata = Json::parse(text_of(buffer));
   // what only the weights tell
-  for (const char* key : {"parameters", "weight_bytes", "weight_bytes_per_token"}) metadata.erase(key);
+  for (const char* key : {"parameters", "weight_bytes", "weight_bytes_per_token", "layer_split"})
+    metadata.erase(key);
   metadata["folder_bytes"] = folder_bytes(common.model);
   if (common.json) {
     put_json(metadata);

@@ -22,6 +22,7 @@ struct Arguments {
 Common reference_settings(const Arguments& arguments) {
   Common common = arguments.common;
   if (arguments.reference_compute) common.compute = arguments.reference_compute;
+  common.layer_split.reset();  // another model may have other layers
   common.head_bits.reset();
   common.kv_cache.reset();
   return common;
@@ -220,8 +221,9 @@ void add_perplexity(CLI::App& app) {
   command.note(
       "Each chunk's mean is taken over its predictions, then the mean over chunks. --compute is exact here\n"
       "unless it is given. What fast arithmetic costs a model is its divergence from itself:\n"
-      "--reference MODEL --compute fast --reference-compute exact. --head-bits and --kv-cache do not\n"
-      "apply to the reference: --reference MODEL --kv-cache int8 is what a cache of 8 bits costs.");
+      "--reference MODEL --compute fast --reference-compute exact. --layer-split, --head-bits and\n"
+      "--kv-cache do not apply to the reference: --reference MODEL --kv-cache int8 is what a cache of\n"
+      "8 bits costs.");
   command.run([arguments] { run(*arguments); });
 }
 

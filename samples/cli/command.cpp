@@ -44,9 +44,15 @@ void Common::add_to(Command& command, const std::string& model_help, Computes co
   if (computes != Computes::no) {
     command.group("Machine");
     command.option("--threads", "N", threads, "CPU threads; 0 (default) takes all that this process may use");
-    command.option("--device", "NAME", device, "cpu (default), cuda or cuda:N");
+    command.option(
+        "--device", "NAME", device,
+        computes == Computes::runs
+            ? "cpu (default), cuda or cuda:N; several, as cuda:0,cpu, hold layers one behind the other"
+            : "cpu (default), cuda or cuda:N");
     command.option("--compute", "MODE", compute, "fast (default) or exact");
     if (computes == Computes::runs) {
+      command.option("--layer-split", "N,N", layer_split,
+                     "Layers of each of several devices; default: by the memory that they have free");
       command.option("--head-bits", "N", head_bits,
                      "Round an unquantized output head to 4 or 8 bits; default 0: no");
       command.option("--kv-cache", "MODE", kv_cache,
@@ -68,6 +74,7 @@ Options Common::to_options() const {
   Options options;
   set_if_given(options, GPTQ_KEY_THREADS, threads);
   set_if_given(options, GPTQ_KEY_DEVICE, device);
+  set_if_given(options, GPTQ_KEY_LAYER_SPLIT, layer_split);
   set_if_given(options, GPTQ_KEY_COMPUTE, compute);
   set_if_given(options, GPTQ_KEY_HEAD_BITS, head_bits);
   set_if_given(options, GPTQ_KEY_KV_CACHE, kv_cache);
@@ -85,6 +92,8 @@ Model load_model(const Common& common, const std::string& path, Weights weights)
     if (gptq_model_get_string(model.get(), "family", &family) != GPTQ_OK) family = "no family that is known";
     const std::string quantization = text(model, "quantization");
     say("info", path + ": " + family + (quantization.empty() ? "" : ", " + quantization));
+    if (const std::string split = text(model, "layer_split"); split.find(',') != std::string::npos)
+      say("info", path + ": " + split + " layers on " + text(model, "device"));
   }
   return model;
 }

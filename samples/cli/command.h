@@ -35,14 +35,14 @@ void add_info(CLI::App& app);
 struct Common {
   std::string model;
   std::optional<int64_t> threads;
-  std::optional<std::string> device;
+  std::optional<std::string> device, layer_split;
   std::optional<std::string> compute;
   std::optional<int64_t> head_bits;
   std::optional<std::string> kv_cache;
   bool json = false;
 
   /// Whether the command computes: only then it takes --threads, --device and --compute, and, where it runs the model as it
-  /// loads it, --head-bits and --kv-cache.
+  /// loads it, --layer-split, --head-bits and --kv-cache.
   enum class Computes { no, yes, runs };
 
   /// Adds the MODEL argument and the options to a command.

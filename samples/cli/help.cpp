@@ -47,8 +47,10 @@ Options of every command:
   -h, --help      help of the command
 
 Options of commands that run a model:
-  --head-bits N    4 or 8: round an unquantized output head so; default 0: no
-  --kv-cache MODE  auto (default) or int8: keep keys and values in 8 bits
+  --device A,B       several devices, such as cuda:0,cpu: layers lie one behind the other on them
+  --layer-split N,N  layers of each; default: by the memory that they have free
+  --head-bits N      4 or 8: round an unquantized output head so; default 0: no
+  --kv-cache MODE    auto (default) or int8: keep keys and values in 8 bits
 
   Options stand after the command. One that is given twice counts as it was given last.
 

@@ -13,6 +13,7 @@ struct OptionFlag {
 
 constexpr OptionFlag kFlags[] = {
     {GPTQ_KEY_DEVICE, "--device"},
+    {GPTQ_KEY_LAYER_SPLIT, "--layer-split"},
     {GPTQ_KEY_THREADS, "--threads"},
     {GPTQ_KEY_COMPUTE, "--compute"},
     {GPTQ_KEY_HEAD_BITS, "--head-bits"},

@@ -18,8 +18,9 @@ constexpr OptionRow text(std::string_view key, std::string_view scope, std::stri
 }
 
 constexpr OptionRow kOptions[] = {
-    text(GPTQ_KEY_DEVICE, "model", "", "\"cpu\"",
-         "where to compute: cpu, cuda or cuda:N, or several with a comma between, one behind the other"),
+    text(
+        GPTQ_KEY_DEVICE, "model", "", "\"cpu\"",
+        "where to compute: cpu, cuda, cuda:N, or a list that a model's layers are split over, as cuda:0,cpu"),
     text(GPTQ_KEY_LAYER_SPLIT, "model", "", "\"\"",
          "layers of each device, as 20,12; empty: by the memory that they have free"),
     integer(GPTQ_KEY_THREADS, "model", 0, 1024, "0", "threads; 0: all CPUs that the process may use"),

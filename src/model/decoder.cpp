@@ -347,8 +347,11 @@ void Decoder::run_layer(const Layer& layer, int64_t index, KvCache& cache, int64
 
 void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache, const float* before) {
   begin(batch);
+  const bool begins = layers_.first == 0;
+  // ahead of the step: a backend that gathers a step keeps what it reads of the host's memory, and has little room for that
+  if (!begins) stream_.upload(before, x_);
   stream_.step(x_.rows, [&] {
-    layers_.first == 0 ? embed(weights, batch) : stream_.upload(before, x_);
+    if (begins) embed(weights, batch);
     for (int64_t i = layers_.first; i < layers_.end(); ++i)
       run_layer(weights.layers[static_cast<size_t>(i)], i, cache, i - layers_.first);
   });

@@ -168,6 +168,30 @@ class Usage(ToolTest):
     def test_unknown_device(self):
         self.fail_with(1, "generate", MODEL, "--prompt", "a", "--device", "abacus", says=("abacus",))
 
+    def test_several_devices(self):
+        prompt = ("generate", MODEL, "--prompt", "Once upon a time", "--max-tokens", "20", "--device")
+        alone = self.succeed(*prompt, "cpu").stdout
+        self.assertGreater(len(alone), 40)
+        for split in ((), ("--layer-split", "1,3"), ("--layer-split", "0,4")):
+            self.assertEqual(self.succeed(*prompt, "cpu,cpu", *split).stdout, alone, split)
+        said = self.succeed(*prompt, "cpu,cpu", "--layer-split", "1,3", "-v").stderr
+        self.assertRegex(said, r"1,3 layers on cpu \(.*\) \+ cpu \(")
+        self.assertIn("layers 1 to 3 on cpu", said)
+        for arguments, says in (
+            (("cpu,",), ("device 2 of the list 'cpu,'",)),
+            (("cpu,abacus",), ("'abacus'",)),
+            (("cpu,cpu,cpu,cpu,cpu",), ("5 devices for a model of 4 layers",)),
+            (("cpu", "--layer-split", "2,2"), ("--layer-split is for several devices", "in --device")),
+            (("cpu,cpu", "--layer-split", "2,3"), ("--layer-split adds up to 5 layers, but the model has 4",)),
+            (("cpu,cpu", "--layer-split", "4"), ("--layer-split has 1 numbers, but there are 2 devices",)),
+            (("cpu,cpu", "--layer-split", "2,x"), ("--layer-split is '2,x'", "20,12")),
+        ):
+            self.fail_with(1, *prompt, *arguments, says=says)
+        out = self.folder / "out"
+        self.fail_with(1, "quantize", MODEL, out, "--device", "cpu,cpu", says=("--device is the list 'cpu,cpu'", "one device"))
+        self.assertFalse(out.exists())
+        self.assertNotIn("layer_split", self.json("info", MODEL, "--device", "cpu,cpu"))
+
     def test_full_disk(self):
         if not os.path.exists("/dev/full"):
             self.skipTest("no /dev/full here")

@@ -328,6 +328,7 @@ internal static class GptqApi {
   public const int GPTQ_ERROR_CALLBACK = (-12);
   public const int GPTQ_ERROR_INTERNAL = (-99);
   public const string GPTQ_KEY_DEVICE = "device";
+  public const string GPTQ_KEY_LAYER_SPLIT = "layer_split";
   public const string GPTQ_KEY_THREADS = "threads";
   public const string GPTQ_KEY_COMPUTE = "compute";
   public const string GPTQ_KEY_HEAD_BITS = "head_bits";

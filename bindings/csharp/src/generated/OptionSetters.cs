@@ -4,10 +4,15 @@ namespace Gptq
 {
     public sealed partial class Options
     {
-        /// <summary>Where to compute: cpu, cuda or cuda:N; default "cpu". Scope: model.</summary>
+        /// <summary>Where to compute: cpu, cuda, cuda:N, or a list that a model's layers are split over, as cuda:0,cpu; default "cpu". Scope: model.</summary>
         public string Device
         {
             set { Set("device", value); }
+        }
+        /// <summary>Layers of each device, as 20,12; empty: by the memory that they have free. Scope: model.</summary>
+        public string LayerSplit
+        {
+            set { Set("layer_split", value); }
         }
         /// <summary>Threads; 0: all CPUs that the process may use; from 0 to 1024; default 0. Scope: model.</summary>
         public long Threads

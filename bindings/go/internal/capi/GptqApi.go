@@ -378,6 +378,7 @@ func Gptq_set_log_level(arg1 int32) {
 }
 
 const GPTQ_KEY_DEVICE string = "device"
+const GPTQ_KEY_LAYER_SPLIT string = "layer_split"
 const GPTQ_KEY_THREADS string = "threads"
 const GPTQ_KEY_COMPUTE string = "compute"
 const GPTQ_KEY_HEAD_BITS string = "head_bits"

@@ -156,8 +156,20 @@ pub type gptq_log_fn = Option<
 /// where libgptq.a is part of it, or in the folder that `GPTQ_PLUGIN_PATH` of the environment
 /// names; it is opened when first asked for and stays until the process ends. A child made by
 /// fork() can't go on with a GPU that its parent has used. [`gptq_device_check`] says why a device
-/// can't be used.
+/// can't be used. Several, "cuda:0,cuda:1" or "cuda:0,cpu", for [`gptq_model_load`]: the layers lie
+/// one behind the other on them, as [`GPTQ_KEY_LAYER_SPLIT`] says, so that a model can be larger
+/// than the memory of one. A token goes through one device after the other, and each keeps the keys
+/// and values of its layers; the options below go to each. A quantizer takes one device.
 pub const GPTQ_KEY_DEVICE: &CStr = text(b"device\0");
+
+/// String, of [`gptq_model_load`] with several devices: how many layers each of them gets, "20,12",
+/// 0 for none; they add up to the model's. "" (default): devices that can tell what memory they
+/// have free hold as much as they have room for, in proportion to it; what they don't hold goes to
+/// the first that can't, the CPU: "cuda:0,cpu" has the first layers on the GPU, "cpu,cuda:0" the
+/// last. Room is planned for the keys and values of "context_length" positions if that is among
+/// these options, else of at most 4096. Without a GPU all get as many. The embedding is on the
+/// first device that has layers, the output head on the last; one that is tied to it is on both.
+pub const GPTQ_KEY_LAYER_SPLIT: &CStr = text(b"layer_split\0");
 
 /// Int \>= 0: 0 (default) takes all CPUs the process may use. Sessions of a model share them: one
 /// call at a time has all of them, calls beside it run on the threads that make them.
@@ -194,7 +206,9 @@ pub const GPTQ_KEY_CONTEXT_LENGTH: &CStr = text(b"context_length\0");
 /// the key and one for the value of each position and head, largest magnitude / 127: little more
 /// than half of fp16's memory (docs/performance.md has what it costs). A key or value with a number
 /// that is not finite counts as NaN. Of sessions, not of models; on CPUs alone:
-/// [`gptq_session_create`] returns [`GPTQ_ERROR_UNSUPPORTED`] on others.
+/// [`gptq_session_create`] returns [`GPTQ_ERROR_UNSUPPORTED`] where a model has layers elsewhere,
+/// and so does [`gptq_model_load`], before it reads weights, where these options have such a
+/// device, too.
 pub const GPTQ_KEY_KV_CACHE: &CStr = text(b"kv_cache\0");
 
 /// Int \>= 0: most new tokens; 0 (default) until the end of the context.
@@ -382,7 +396,7 @@ extern "C" {
     /// Whether there is a device to compute with: [`GPTQ_OK`], or the error that a model would not
     /// load with, and a message that says what is missing.
     ///
-    /// - `device`: a value of [`GPTQ_KEY_DEVICE`]
+    /// - `device`: a value of [`GPTQ_KEY_DEVICE`]; of a list, all are looked at
     ///
     /// Returns [`GPTQ_ERROR_NOT_FOUND`] or [`GPTQ_ERROR_UNSUPPORTED`] where the plugin of the
     /// library for such devices is not there or of another build; [`GPTQ_ERROR_DEVICE`] for a
@@ -606,9 +620,9 @@ extern "C" {
     /// context_length, learned ones not), "n_head", "n_kv_head", "head_dim", "parameters" (of
     /// embedding, head and Linears, without norms, biases and positions), "quantized" (0 or 1),
     /// "bits" (of the quantized modules, 0 if none), "group_size" (-1: one group; 0 if none),
-    /// "sym", "desc_act", "weight_bytes" (held or mapped), "weight_bytes_per_token" (read to decode
-    /// one token), "bos_token_id", "eos_token_id" (the first; -1 if none), "threads". "parameters"
-    /// and the bytes are 0 where load_weights is 0.
+    /// "sym", "desc_act", "weight_bytes" (held or mapped, on all devices), "weight_bytes_per_token"
+    /// (read to decode one token), "bos_token_id", "eos_token_id" (the first; -1 if none),
+    /// "threads". "parameters" and the bytes are 0 where load_weights is 0.
     ///
     /// Returns [`GPTQ_ERROR_NOT_FOUND`] for another key (the message names the nearest)
     ///
@@ -620,7 +634,8 @@ extern "C" {
     ) -> gptq_status;
 
     /// A text about the model, good as long as the model: "family", "architecture", "path",
-    /// "device", "dtype", "quantization" ("gptq 4-bit g128 sym", with "awq", "marlin" or
+    /// "device" (several with " + " between), "layer_split" (the layers of each, "20,12"; "" where
+    /// load_weights is 0), "dtype", "quantization" ("gptq 4-bit g128 sym", with "awq", "marlin" or
     /// "compressed-tensors" for others; or "").
     ///
     /// Returns [`GPTQ_ERROR_NOT_FOUND`] for another key; \*out is then NULL.
@@ -1144,6 +1159,7 @@ pub(crate) fn errors() -> Vec<(&'static str, gptq_status)> {
 pub(crate) fn keys() -> Vec<(&'static str, &'static CStr)> {
     vec![
         ("GPTQ_KEY_DEVICE", GPTQ_KEY_DEVICE),
+        ("GPTQ_KEY_LAYER_SPLIT", GPTQ_KEY_LAYER_SPLIT),
         ("GPTQ_KEY_THREADS", GPTQ_KEY_THREADS),
         ("GPTQ_KEY_COMPUTE", GPTQ_KEY_COMPUTE),
         ("GPTQ_KEY_HEAD_BITS", GPTQ_KEY_HEAD_BITS),

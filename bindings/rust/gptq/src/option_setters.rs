@@ -3,10 +3,16 @@
 use crate::Options;
 
 impl Options {
-    /// Where to compute: cpu, cuda or cuda:N; default "cpu". Scope: model.
+    /// Where to compute: cpu, cuda, cuda:N, or a list that a model's layers are split over, as cuda:0,cpu; default "cpu". Scope: model.
     #[must_use]
     pub fn device(self, value: &str) -> Self {
         self.set("device", value)
+    }
+
+    /// Layers of each device, as 20,12; empty: by the memory that they have free. Scope: model.
+    #[must_use]
+    pub fn layer_split(self, value: &str) -> Self {
+        self.set("layer_split", value)
     }
 
     /// Threads; 0: all CPUs that the process may use; from 0 to 1024; default 0. Scope: model.

@@ -28,6 +28,7 @@ interface GptqApiConstants {
   public final static int GPTQ_ERROR_CALLBACK = (-12);
   public final static int GPTQ_ERROR_INTERNAL = (-99);
   public final static String GPTQ_KEY_DEVICE = "device";
+  public final static String GPTQ_KEY_LAYER_SPLIT = "layer_split";
   public final static String GPTQ_KEY_THREADS = "threads";
   public final static String GPTQ_KEY_COMPUTE = "compute";
   public final static String GPTQ_KEY_HEAD_BITS = "head_bits";

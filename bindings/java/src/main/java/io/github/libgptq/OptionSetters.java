@@ -9,13 +9,23 @@ abstract class OptionSetters {
   abstract Options setString(String key, String value);
 
   /**
-   * Where to compute: cpu, cuda or cuda:N; default "cpu". Scope: model.
+   * Where to compute: cpu, cuda, cuda:N, or a list that a model's layers are split over, as cuda:0,cpu; default "cpu". Scope: model.
    *
    * @param value the setting
    * @return this
    */
   public Options device(String value) {
     return setString("device", value);
+  }
+
+  /**
+   * Layers of each device, as 20,12; empty: by the memory that they have free. Scope: model.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options layerSplit(String value) {
+    return setString("layer_split", value);
   }
 
   /**
