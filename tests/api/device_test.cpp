@@ -43,6 +43,46 @@ TEST(Device, WhatIsNotThere) {
   EXPECT_EQ(gptq_device_check(nullptr), GPTQ_ERROR_INVALID_ARGUMENT);
 }
 
+TEST(Device, OfSeveral) {
+  const std::string folder = (gptq::test::source_dir() / "samples/model").string();
+  gptq_options* options = nullptr;
+  gptq_model* model = nullptr;
+  gptq_quantizer* quantizer = nullptr;
+  const char* value = nullptr;
+  ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);
+  ASSERT_EQ(gptq_options_set_string(options, GPTQ_KEY_DEVICE, "cpu,cpu"), GPTQ_OK);
+  ASSERT_EQ(gptq_options_set_string(options, GPTQ_KEY_LAYER_SPLIT, "3,1"), GPTQ_OK);
+  ASSERT_EQ(gptq_model_load(folder.c_str(), options, &model), GPTQ_OK) << gptq_last_error_message();
+  EXPECT_EQ(gptq_model_get_string(model, "layer_split", &value), GPTQ_OK);
+  EXPECT_STREQ(value, "3,1");
+  EXPECT_EQ(gptq_model_get_string(model, "device", &value), GPTQ_OK);
+  EXPECT_NE(std::string(value).find(" + cpu ("), std::string::npos) << value;
+  gptq_model_free(model);
+  const auto expect_refusal = [&](const char* split, const std::string& said) {
+    EXPECT_EQ(gptq_options_set_string(options, GPTQ_KEY_LAYER_SPLIT, split), GPTQ_OK);
+    EXPECT_EQ(gptq_model_load(folder.c_str(), options, &model), GPTQ_ERROR_INVALID_ARGUMENT) << split;
+    EXPECT_EQ(model, nullptr);
+    EXPECT_NE(std::string(gptq_last_error_message()).find("option 'layer_split' " + said), std::string::npos)
+        << gptq_last_error_message();
+  };
+  expect_refusal("2,1", "adds up to 3 layers, but the model has 4");
+  expect_refusal("4", "has 1 numbers, but there are 2 devices");
+  expect_refusal("four", "is 'four', wanted a number of layers for each device");
+  // before the folder is looked at
+  gptq_options_set_string(options, GPTQ_KEY_LAYER_SPLIT, "");
+  EXPECT_EQ(gptq_quantizer_create("/nowhere", "/nowhere/out", options, &quantizer),
+            GPTQ_ERROR_INVALID_ARGUMENT);
+  EXPECT_NE(
+      std::string(gptq_last_error_message()).find("option 'device' is the list 'cpu,cpu', wanted one device"),
+      std::string::npos)
+      << gptq_last_error_message();
+  gptq_options_set_string(options, GPTQ_KEY_DEVICE, "cpu");
+  gptq_options_set_string(options, GPTQ_KEY_LAYER_SPLIT, "4");
+  EXPECT_EQ(gptq_quantizer_create("/nowhere", "/nowhere/out", options, &quantizer),
+            GPTQ_ERROR_INVALID_ARGUMENT);
+  gptq_options_free(options);
+}
+
 // Once it is open it stays: what comes before it is here, too.
 TEST(Device, OfAPlugin) {
   ASSERT_EQ(setenv("GPTQ_PLUGIN_PATH", "/nowhere", 1), 0);
@@ -64,6 +104,13 @@ TEST(Device, OfAPlugin) {
   EXPECT_GT(text.size(), 20u);
   EXPECT_EQ(generate("cuda"), text);
   EXPECT_EQ(generate("cuda:0"), text);
+  // it can't tell what memory it has: all get as many layers
+  for (const char* devices : {"cuda,cpu", "cpu,cuda:0,cpu"}) {
+    EXPECT_EQ(gptq_device_check(devices), GPTQ_OK) << gptq_last_error_message();
+    EXPECT_EQ(generate(devices), text) << devices;
+  }
+  EXPECT_EQ(gptq_device_check(("cpu," + device_of(kNoDriver)).c_str()), GPTQ_ERROR_DEVICE);
+  EXPECT_EQ(generate(("cpu," + device_of(kNoDriver)).c_str()), "no driver, says the fake");
 }
 
 }  // namespace
