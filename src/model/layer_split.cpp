@@ -17,14 +17,14 @@ constexpr double kUsedPart = 0.9;
 
 uint64_t product(int64_t a, int64_t b) { return static_cast<uint64_t>(a) * static_cast<uint64_t>(b); }
 
-/// Codes of 3 bits lie as those of 4; a group has a scale and a zero point, 4 bytes.
+/// A group has a scale and a zero point, 4 bytes.
 uint64_t bytes_of(const Loader& loader, const StoredLinear& linear) {
   const uint64_t elements = product(linear.in_features, linear.out_features);
   if (!linear.quantized) return elements * kHalf;
   const QuantConfig& labels = loader.labels_of(linear.path);
-  const auto bits = static_cast<uint64_t>(labels.bits == 3 ? 4 : labels.bits);
   const int64_t group = labels.group_size > 0 ? labels.group_size : linear.in_features;
-  return elements * bits / 8 + 4 * elements / static_cast<uint64_t>(std::max<int64_t>(group, 1));
+  return elements * static_cast<uint64_t>(labels.bits) / 8 +
+         4 * elements / static_cast<uint64_t>(std::max<int64_t>(group, 1));
 }
 
 /// So many layers for each, the first ones one more where they don't come out even.

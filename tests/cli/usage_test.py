@@ -177,6 +177,10 @@ class Usage(ToolTest):
         said = self.succeed(*prompt, "cpu,cpu", "--layer-split", "1,3", "-v").stderr
         self.assertRegex(said, r"1,3 layers on cpu \(.*\) \+ cpu \(")
         self.assertIn("layers 1 to 3 on cpu", said)
+        trace = self.folder / "trace.json"
+        self.succeed(*prompt, "cpu,cpu", env={"GPTQ_TRACE": str(trace)})
+        names = {event["name"] for event in json.loads(trace.read_text().rstrip().rstrip(",") + "]")}
+        self.assertLessEqual({"embed", "download", "upload", "largest"}, names)
         for arguments, says in (
             (("cpu,",), ("device 2 of the list 'cpu,'",)),
             (("cpu,abacus",), ("'abacus'",)),

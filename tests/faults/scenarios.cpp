@@ -44,10 +44,11 @@ TinyModel::TinyModel() {
   write_file(folder_ / "model/generation_config.json", R"({"eos_token_id": [2]})");
 }
 
-gptq_status load(const char* folder, int threads, HeldModel& model) {
+gptq_status load(const char* folder, int threads, HeldModel& model, const char* device) {
   HeldOptions options;
   gptq_status status = gptq_options_create(options.out());
   if (status >= 0) status = gptq_options_set_int(options.get(), GPTQ_KEY_THREADS, threads);
+  if (status >= 0) status = gptq_options_set_string(options.get(), GPTQ_KEY_DEVICE, device);
   if (status >= 0) status = gptq_model_load(folder, options.get(), model.out());
   return status;
 }

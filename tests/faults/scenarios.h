@@ -50,7 +50,7 @@ using HeldBuffer = Held<gptq_buffer, gptq_buffer_free>;
 using HeldQuantizer = Held<gptq_quantizer, gptq_quantizer_free>;
 
 /// Each returns the first failing status, or one of success.
-gptq_status load(const char* folder, int threads, HeldModel& model);
+gptq_status load(const char* folder, int threads, HeldModel& model, const char* device = "cpu");
 gptq_status quantize(const char* folder, const char* output, int threads, const char* resume = "never",
                      int64_t memory_limit = 0);
 /// The least memory_limit that quantize() takes, with hidden states in files.
