@@ -73,9 +73,9 @@ def main():
         decodes = question.startswith("decode 1 ")
         for turn in range(a.repeat + 1):  # the first one warms up
             values = ours.ask(question), theirs.ask(question), ours.ask("bandwidth") if decodes else 0.0
-            for kept, value in zip((mine, other, reads), values):
+            for series, value in zip((mine, other, reads), values):
                 if turn > 0:
-                    kept.append(value)
+                    series.append(value)
         ratio = statistics.median(x / y for x, y in zip(mine, other))
         share = "" if not decodes else (
             f"{statistics.median(mine) * ours.bytes / statistics.median(reads):.0%} of {statistics.median(reads) / 1e9:.1f} GB/s")
