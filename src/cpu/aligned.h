@@ -23,10 +23,7 @@ class AlignedBlock {
   AlignedBlock() = default;
   explicit AlignedBlock(size_t bytes, Pages pages = Pages::usual) : bytes_(bytes) {
     if (bytes == 0) return;
-    if (pages == Pages::huge && bytes >= kHugePage) {
-      map();
-      return;
-    }
+    if (pages == Pages::huge && bytes >= kHugePage && map()) return;
     void* data = nullptr;
     if (::posix_memalign(&data, kCacheLine, bytes) != 0) throw std::bad_alloc();
     data_ = static_cast<std::byte*>(data);
@@ -51,21 +48,29 @@ class AlignedBlock {
   }
 
  private:
-  /// Of its own, not of the heap, which keeps the holes between what lives long for what comes and goes.
-  void map() {
-    const size_t room = bytes_ + kHugePage;
-    void* const from = bytes_ > SIZE_MAX - 2 * kHugePage ? MAP_FAILED
-                                                         : ::mmap(nullptr, room, PROT_READ | PROT_WRITE,
-                                                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (from == MAP_FAILED) throw std::bad_alloc();
-    const auto place = reinterpret_cast<uintptr_t>(from);
-    const size_t before = (kHugePage - place % kHugePage) % kHugePage;
-    if (before > 0) (void)::munmap(from, before);
+  /// Of its own, not of the heap, which keeps the holes between what lives long for what comes and goes. One mapping a block,
+  /// of whose number a process may have some ten thousand; false where there are no more.
+  bool map() {
+    constexpr size_t kPage = 4096;
+    if (bytes_ > SIZE_MAX - 2 * kHugePage) return false;
+    const size_t wanted = (bytes_ + kPage - 1) / kPage * kPage, room = wanted + kHugePage;
+    void* const from = ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (from == MAP_FAILED) return false;
+    const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(from) % kHugePage) % kHugePage;
     data_ = static_cast<std::byte*>(from) + before;
-    mapped_ = room - before;
+    mapped_ = wanted;
+    const size_t behind = room - before - wanted;
+    if ((before > 0 && ::munmap(from, before) != 0) ||
+        (behind > 0 && ::munmap(data_ + wanted, behind) != 0)) {
+      (void)::munmap(from, room);
+      data_ = nullptr;
+      mapped_ = 0;
+      return false;
+    }
 #if defined(MADV_HUGEPAGE)
-    (void)::madvise(data_, bytes_, MADV_HUGEPAGE);  // where not, slower
+    (void)::madvise(data_, wanted, MADV_HUGEPAGE);  // where not, slower
 #endif
+    return true;
   }
 
   std::byte* data_ = nullptr;
