@@ -165,10 +165,10 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       share them: one call at a time has all of them, calls beside it run on the threads that make them */
 #define GPTQ_KEY_COMPUTE "compute" /* string: "exact" for fp32 throughout, or "fast" (default). On CPUs "fast" rounds the
       inputs of quantized weights to 8 bits, at most 128 inputs of a group to a scale, and keeps keys and values in fp16
-      (beyond 65504: its largest number); with AMX or AVX-512 BF16 both sides of products of many tokens with other weights
-      are rounded to bf16 (2^-7 of each term). A quantizer rounds likewise in sums over calibration inputs, and, where most
-      weights get at most 4 bits, in products with weights; with AMX its other products are within 2^-15 of each term. On
-      GPUs "fast" is all that there is: bf16 activations, sums in fp32 */
+      (beyond 65504: its largest number); with AMX or AVX-512 BF16 both sides of products of many tokens with other weights,
+      of more than 512 outputs, are rounded to bf16 (2^-7 of each term). A quantizer rounds likewise in sums over calibration
+      inputs, and, where most weights get at most 4 bits, in products with weights; with AMX its other products are within
+      2^-15 of each term. On GPUs "fast" is all that there is: bf16 activations, sums in fp32 */
 #define GPTQ_KEY_HEAD_BITS "head_bits" /* int 0 (default), 4 or 8, of gptq_model_load() alone: an unquantized output head is
       rounded to nearest, in groups of 128 inputs, as it is loaded. 8 costs next to nothing, 4 may cost more than quantizing
       the rest to 4 bits has. Where embedding and head are one tensor, the embedding stays beside it as it is: more memory,

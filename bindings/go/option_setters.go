@@ -17,7 +17,7 @@ func WithThreads(value int64) Option {
 	return Set("threads", value)
 }
 
-// WithCompute sets compute. Exact: fp32 throughout; fast: inputs of weights of few bits rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.
+// WithCompute sets compute. Exact: fp32 throughout; fast: inputs of quantized weights rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.
 func WithCompute(value string) Option {
 	return Set("compute", value)
 }

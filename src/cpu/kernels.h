@@ -28,12 +28,13 @@ constexpr int64_t kLanes = 16;
 enum class Dense : uint8_t { f32, f16, bf16 };
 
 /// Panels of packed quantized weights, one after the other, each [inputs / inputs of a run][words of a run][kPanel] 32-bit
-/// words, whose fields are the codes, of 2, 3, 4 or 8 bits.
+/// words of fields: a code of b bits less 2^(b-1), plus field_middle(bits). bits, the width of a field, is 2, 3, 4 or 8; codes
+/// of 3 bits may lie in 4.
 ///   2, 4, 8 bits   a run is one word: 32/bits consecutive inputs of one column, lowest bits first
 ///   3 bits         a run is three words, 32 inputs, of which byte p of the words has inputs p, 4 + p, ... 28 + p: its lowest
 ///                  six bits those of two, word after word, and the two highest bits of all three words, one behind the
 ///                  other, the last two. Groups have whole runs.
-/// Per panel and group: scales [groups][kPanel] and zeros [groups][kPanel], the zero point less field_middle(bits); zeros is
+/// Per panel and group: scales [groups][kPanel] and zeros [groups][kPanel], the zero point less 2^(b-1); zeros is
 /// null when all are 0.
 /// W[k][c] = scale * (field - field_middle(bits) - zero), exact but for the one multiplication.
 struct QPanel {

@@ -42,7 +42,7 @@ class DenseLinear final : public CpuLinear {
   QTensor unpack() const override { throw Error(Status::internal, "dense weights have no quantized form"); }
 
   void apply(CpuStream& stream, Matrix x, Matrix y) const override {
-    const Gemm& gemm = stream.gemm_of(type_);
+    const Gemm& gemm = stream.gemm_of(type_, out_features());
     const Kernels& kernels = stream.kernels();
     if (x.rows <= gemm.dot_rows || in_features() == 0) return by_rows(stream, x, y);
     const int64_t stride = in_features();

@@ -40,28 +40,30 @@ class QuantizedLinear final : public CpuLinear {
 
   int64_t padded() const { return units_ * kUnit; }
   int64_t panels() const { return (outputs_ + kPanel - 1) / kPanel; }
-  int middle() const { return field_middle(bits_); }
+  int middle() const { return field_middle(code_bits_); }
   const float* bias() const { return bias_.empty() ? nullptr : bias_.data(); }
   /// Input at a place of the packed order, -1 for padding.
   int64_t input_at(int64_t place) const {
     return order_.empty() ? place : order_[static_cast<size_t>(place)];
   }
   QPanel panel(int64_t index) const {
-    return {words_.as<uint32_t>() + index * panel_words(units_, bits_),
+    return {words_.as<uint32_t>() + index * panel_words(units_, field_bits_),
             scales_.as<float>() + index * groups_ * kPanel,
             zeros_.bytes() == 0 ? nullptr : zeros_.as<float>() + index * groups_ * kPanel,
             group_ends_.data(),
             groups_,
             units_,
-            bits_};
+            field_bits_};
   }
-  int code(int64_t row, int64_t place) const { return field_at(panel(row / kPanel), place, row % kPanel); }
+  int code(int64_t row, int64_t place) const {
+    return field_at(panel(row / kPanel), place, row % kPanel) - field_middle(field_bits_) + middle();
+  }
   /// x in packed order with zeros for padding, when that differs from x.
   void gather(const float* x, float* out) const {
     for (size_t i = 0; i < order_.size(); ++i) out[i] = order_[i] < 0 ? 0.0f : x[order_[i]];
   }
 
-  int bits_;
+  int code_bits_, field_bits_;
   int64_t outputs_, inputs_, groups_, units_ = 0;
   std::vector<int32_t> group_ends_;  // [groups] in units
   std::vector<int32_t> block_ends_, block_groups_;
@@ -71,12 +73,22 @@ class QuantizedLinear final : public CpuLinear {
 };
 
 QuantizedLinear::QuantizedLinear(Runtime& runtime, const QTensor& q, const Tensor* bias)
-    : bits_(q.bits), outputs_(q.rows), inputs_(q.cols), groups_(q.groups) {
+    : code_bits_(q.bits), field_bits_(q.bits), outputs_(q.rows), inputs_(q.cols), groups_(q.groups) {
   bias_ = bias_values(bias, q.rows);
   sort_inputs(q);
+  if (code_bits_ == 3) {  // in 4 where whole runs of 3 would take as much, or the inputs out of their order
+    const int64_t words = panel_words(units_, 3);
+    const bool sorted = !order_.empty();
+    field_bits_ = 4;
+    sort_inputs(q);
+    if (words < panel_words(units_, 4) && (!sorted || !order_.empty())) {
+      field_bits_ = 3;
+      sort_inputs(q);
+    }
+  }
   cut_blocks();
   const auto parameters = static_cast<size_t>(panels() * groups_ * kPanel) * sizeof(float);
-  words_ = AlignedBlock(static_cast<size_t>(panels() * panel_words(units_, bits_)) * sizeof(uint32_t),
+  words_ = AlignedBlock(static_cast<size_t>(panels() * panel_words(units_, field_bits_)) * sizeof(uint32_t),
                         Pages::huge);
   scales_ = AlignedBlock(parameters);
   const auto shifted = [&](uint16_t zero) { return zero != middle(); };
@@ -87,13 +99,16 @@ QuantizedLinear::QuantizedLinear(Runtime& runtime, const QTensor& q, const Tenso
   });
 }
 
+/// By group_of, in whole runs of fields.
 void QuantizedLinear::sort_inputs(const QTensor& q) {
+  units_ = 0;
+  group_ends_.clear();
   std::vector<int32_t> counts(static_cast<size_t>(groups_), 0);
   for (int32_t g : q.group_of) ++counts[static_cast<size_t>(g)];
   std::vector<int64_t> next;  // place of each group's next input
   for (int32_t count : counts) {
     next.push_back(units_ * kUnit);
-    const int64_t run = run_units(bits_);
+    const int64_t run = run_units(field_bits_);
     units_ += (count + run * kUnit - 1) / (run * kUnit) * run;
     group_ends_.push_back(static_cast<int32_t>(units_));
   }
@@ -119,12 +134,13 @@ void QuantizedLinear::cut_blocks() {
   }
 }
 
-/// Runs of fields (QPanel), each word kPanel words from the one before.
-void pack_runs(const uint8_t* codes, int64_t runs, int bits, uint32_t* out) {
+/// Runs of fields (QPanel), each word kPanel words from the one before, of codes and what is added to each.
+void pack_runs(const uint8_t* codes, int add, int64_t runs, int bits, uint32_t* out) {
+  const uint32_t added = 0x01010101u * static_cast<uint32_t>(add);  // no byte goes beyond its field
   const auto four = [&](int64_t i) {
     uint32_t bytes;
     std::memcpy(&bytes, codes + i, sizeof bytes);
-    return bytes;
+    return bytes + added;
   };
   const auto eight = [&](int64_t i) { return four(i) | uint64_t{four(i + 4)} << 32; };
   for (int64_t r = 0; r < runs; ++r, out += run_words(bits) * kPanel) {
@@ -145,7 +161,7 @@ void pack_runs(const uint8_t* codes, int64_t runs, int bits, uint32_t* out) {
 }
 
 void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
-  const int64_t words = panel_words(units_, bits_) / kPanel;
+  const int64_t words = panel_words(units_, field_bits_) / kPanel;
   uint32_t* out = words_.as<uint32_t>() + index * words * kPanel;
   float* scales = scales_.as<float>() + index * groups_ * kPanel;
   float* zeros = zeros_.bytes() == 0 ? nullptr : zeros_.as<float>() + index * groups_ * kPanel;
@@ -157,7 +173,8 @@ void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
     for (size_t place = 0; place < sorted.size(); ++place)
       sorted[place] = order_[place] < 0 ? static_cast<uint8_t>(middle()) : codes[order_[place]];
     if (real) {
-      pack_runs(order_.empty() ? codes : sorted.data(), words / run_words(bits_), bits_, out + c);
+      pack_runs(order_.empty() ? codes : sorted.data(), field_middle(field_bits_) - middle(),
+                words / run_words(field_bits_), field_bits_, out + c);
     } else {
       for (int64_t w = 0; w < words; ++w) out[w * kPanel + c] = 0;
     }
@@ -172,7 +189,7 @@ void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
 
 QTensor QuantizedLinear::unpack() const {
   QTensor q;
-  q.bits = bits_;
+  q.bits = code_bits_;
   q.rows = outputs_;
   q.cols = inputs_;
   q.groups = groups_;
@@ -221,8 +238,8 @@ void QuantizedLinear::apply(CpuStream& stream, Matrix x, Matrix y) const {
     return;
   }
   const Kernels& kernels = stream.kernels();
-  tiled_product(stream, stream.gemm_of(Dense::f32), in, x.rows, padded(), outputs_, bias(), row(y, 0),
-                [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* out) {
+  tiled_product(stream, stream.gemm_of(Dense::f32, outputs_), in, x.rows, padded(), outputs_, bias(),
+                row(y, 0), [&](int64_t col, int64_t cols, int64_t k, int64_t depth, float* out) {
                   for (int64_t c = 0; c < cols; c += kPanel) {
                     kernels.unpack(panel((col + c) / kPanel), k, depth, out + c, kTileCols);
                   }

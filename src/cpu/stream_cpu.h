@@ -94,10 +94,12 @@ class CpuStream final : public Stream {
   // For the files that define ops
   const Kernels& kernels() const { return runtime_->kernels; }
   const Gemms& gemms() const { return runtime_->gemms; }
-  /// For products of many rows with weights of that type.
-  const Gemm& gemm_of(Dense type) const {
-    const Compute compute = runtime_->compute;
-    if (compute == Compute::fast || compute == Compute::coarse_calibration) return gemms().rounded;
+  /// For products of many rows with so many rows of weights of that type. With few, as routers have, whose choices should not
+  /// hang on how many rows there are, they cost next to nothing.
+  const Gemm& gemm_of(Dense type, int64_t outputs) const {
+    constexpr int64_t kFewOutputs = 512;
+    if (runtime_->compute == Compute::coarse_calibration) return gemms().rounded;
+    if (runtime_->compute == Compute::fast && outputs > kFewOutputs) return gemms().rounded;
     return type == Dense::bf16 ? gemms().bf16 : gemms().usual;
   }
   /// Whether products with quantized weights may take inputs rounded to 8 bits.

@@ -230,7 +230,7 @@ class Estimate {
     const auto element = static_cast<uint64_t>(tensor != nullptr ? dtype_bits(tensor->dtype) / 8 : 4);
     m.dense = static_cast<uint64_t>(rows * cols) * element;
     if (m.options == nullptr) return m;
-    const int field = m.options->bits == 3 ? 4 : m.options->bits;
+    const int field = m.options->bits == 3 ? 4 : m.options->bits;  // 3 bits lie in 4 with some group sizes
     const int64_t per_group = m.options->group_size == -1 ? cols : std::min(m.options->group_size, cols);
     const Amount ranges = m.options->symmetric == Symmetric::yes ? 1 : 2;
     m.quantized = Amount(rows) * cols * field / 8 + ranges * floats(rows, (cols + per_group - 1) / per_group);

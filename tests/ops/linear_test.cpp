@@ -53,10 +53,12 @@ TEST(DenseLinear, FastRoundsManyRowsToBf16) {
   const auto fast = create_backend("cpu", {.threads = 2, .compute = Compute::fast});
   const bool rounds = cpu::best_kernels().fast.rounded.left_values == 2;
   for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
-    const int64_t m = 200, k = 300, n = 45;
-    const DenseWeights w = random_dense(random, dtype, n, k);
+    const int64_t m = 200, k = 300, n = 545;
+    const DenseWeights w = random_dense(random, dtype, n, k), router = random_dense(random, dtype, 64, k);
     const auto x = random_floats(random, m * k);
     const auto linear = fast->prepare(w.tensor, nullptr);
+    expect_close(run_linear(*fast, *fast->prepare(router.tensor, nullptr), x, m),
+                 product_of(x, router.values, {}, m, k, 64), rounds ? 0x1p-14 : kTolerance, "few outputs");
     const Product want = product_of(x, w.values, {}, m, k, n);
     const auto got = run_linear(*fast, *linear, x, m);
     expect_close(got, want, rounds ? 0x1p-7 : kTolerance, "many rows");
@@ -150,6 +152,21 @@ TEST(QuantizedLinear, UnpackGivesBackWhatWasPrepared) {
     EXPECT_EQ(back.zeros, q.zeros) << name_of(shape);
     EXPECT_EQ(back.group_of, q.group_of) << name_of(shape);
   }
+}
+
+/// Three bits take three quarters of four where groups have whole runs of 32 inputs, and elsewhere no more than four.
+TEST(QuantizedLinear, ThreeBitsTakeThree) {
+  const auto backend = backend_with(1);
+  Random random(7);
+  const auto bytes = [&](int bits, int64_t cols, int64_t group) {
+    const QTensor q = random_quantized(random, {.bits = bits, .rows = 64, .cols = cols, .group_size = group});
+    const uint64_t scales = q.scales.size() * sizeof(float);
+    return backend->prepare(q, nullptr)->bytes() - scales;
+  };
+  for (int64_t group : {32, 64, 128, -1})
+    EXPECT_EQ(bytes(3, 512, group), bytes(4, 512, group) * 3 / 4) << group;
+  for (int64_t group : {16, 48}) EXPECT_EQ(bytes(3, 480, group), bytes(4, 480, group)) << group;
+  EXPECT_EQ(bytes(3, 496, -1), bytes(4, 496, -1));  // padded it would be sorted
 }
 
 TEST(QuantizedLinear, GroupsWithoutInputs) {

@@ -19,7 +19,7 @@ namespace Gptq
         {
             set { Set("threads", value); }
         }
-        /// <summary>Exact: fp32 throughout; fast: inputs of weights of few bits rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.</summary>
+        /// <summary>Exact: fp32 throughout; fast: inputs of quantized weights rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.</summary>
         public string Compute
         {
             set { Set("compute", value); }

@@ -178,10 +178,10 @@ pub const GPTQ_KEY_THREADS: &CStr = text(b"threads\0");
 /// String: "exact" for fp32 throughout, or "fast" (default). On CPUs "fast" rounds the inputs of
 /// quantized weights to 8 bits, at most 128 inputs of a group to a scale, and keeps keys and values
 /// in fp16 (beyond 65504: its largest number); with AMX or AVX-512 BF16 both sides of products of
-/// many tokens with other weights are rounded to bf16 (2^-7 of each term). A quantizer rounds
-/// likewise in sums over calibration inputs, and, where most weights get at most 4 bits, in
-/// products with weights; with AMX its other products are within 2^-15 of each term. On GPUs "fast"
-/// is all that there is: bf16 activations, sums in fp32.
+/// many tokens with other weights, of more than 512 outputs, are rounded to bf16 (2^-7 of each
+/// term). A quantizer rounds likewise in sums over calibration inputs, and, where most weights get
+/// at most 4 bits, in products with weights; with AMX its other products are within 2^-15 of each
+/// term. On GPUs "fast" is all that there is: bf16 activations, sums in fp32.
 pub const GPTQ_KEY_COMPUTE: &CStr = text(b"compute\0");
 
 /// Int 0 (default), 4 or 8, of [`gptq_model_load`] alone: an unquantized output head is rounded to

@@ -21,7 +21,7 @@ impl Options {
         self.set("threads", value)
     }
 
-    /// Exact: fp32 throughout; fast: inputs of weights of few bits rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.
+    /// Exact: fp32 throughout; fast: inputs of quantized weights rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.
     #[must_use]
     pub fn compute(self, value: &str) -> Self {
         self.set("compute", value)

@@ -39,7 +39,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * Exact: fp32 throughout; fast: inputs of weights of few bits rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.
+   * Exact: fp32 throughout; fast: inputs of quantized weights rounded to 8 bits; one of "exact", "fast"; default "fast". Scope: model, quantizer.
    *
    * @param value the setting
    * @return this
