@@ -25,7 +25,7 @@ constexpr OptionRow kOptions[] = {
          "layers of each device, as 20,12; empty: by the memory that they have free"),
     integer(GPTQ_KEY_THREADS, "model", 0, 1024, "0", "threads; 0: all CPUs that the process may use"),
     text(GPTQ_KEY_COMPUTE, "model, quantizer", "exact|fast", "\"fast\"",
-         "exact: fp32 throughout; fast: inputs of weights of few bits rounded to 8 bits"),
+         "exact: fp32 throughout; fast: inputs of quantized weights rounded to 8 bits"),
     integer(GPTQ_KEY_HEAD_BITS, "model", 0, 8, "0",
             "4 or 8: round an unquantized output head to so many bits"),
     integer(GPTQ_KEY_LOAD_WEIGHTS, "model", 0, 1, "1", "0: tokenizer and configuration alone"),

@@ -324,7 +324,7 @@ class Backend {
   virtual std::string description() const = 0;
   /// Threads of the host that it computes with.
   virtual int threads() const = 0;
-  /// Calls body(begin, end) over [0, count) in chunks of `grain` indices on these threads, and waits.
+  /// A ParallelFor (base/parallel.h) on these threads; no flag cancels it.
   virtual void parallel_for(int64_t count, int64_t grain,
                             const std::function<void(int64_t begin, int64_t end)>& body) const = 0;
   /// Bytes of the device's own memory that are free now; none where it has no memory of its own, or can't tell.

@@ -15,7 +15,7 @@ constexpr int kParts = static_cast<int>(kPanel / kW);
 
 /// Units that are taken at once, and their words of a column and pairs of four inputs.
 template <int kBits>
-struct Run {
+struct ByteRun {
   static constexpr int kUnits = static_cast<int>(run_units(kBits));
   static constexpr int kWords = kUnits * kUnit * kBits / 32, kPairs = 2 * kUnits;
 };
@@ -50,7 +50,7 @@ void read_pair(const uint32_t* words, Ints& even, Ints& odd) {
 /// Fetches what pair kPair has of a run's words, each a line.
 template <int kBits, int kPair>
 void fetch_pair(const uint32_t* words) {
-  using R = Run<kBits>;
+  using R = ByteRun<kBits>;
   constexpr int kFirst = (R::kWords * kPair + R::kPairs - 1) / R::kPairs,
                 kEnd = (R::kWords * (kPair + 1) + R::kPairs - 1) / R::kPairs;
   unrolled<kEnd - kFirst>([&](auto i) { __builtin_prefetch(words + (kFirst + i.value) * kPanel); });

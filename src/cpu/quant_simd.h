@@ -15,11 +15,11 @@ constexpr bool kWide = kParts == 1;
 
 /// The words of a run (QPanel) as they lie; of 3 bits those of the last two inputs of a byte behind them, put together.
 template <int kBits>
-struct Run {
+struct WordRun {
   static constexpr int kWords = run_words(kBits), kInputs = 32 * kWords / kBits;
   Words words[kBits == 3 ? 4 : 1];
 
-  static Run load(const uint32_t* p) {
+  static WordRun load(const uint32_t* p) {
     if constexpr (kBits == 3) {
       const Words a = Words::load(p), b = Words::load(p + kPanel), c = Words::load(p + 2 * kPanel);
       return {{a, b, c,
@@ -40,7 +40,7 @@ struct Run {
 template <int kBits>
 [[gnu::flatten]] void unpack_bits(const QPanel& panel, int64_t begin, int64_t count, float* out,
                                   int64_t ldo) {
-  using R = Run<kBits>;
+  using R = WordRun<kBits>;
   const Fields<kBits> fields;
   const uint32_t* words = panel.words + panel_words(begin / kUnit, kBits);
   int64_t unit = begin / kUnit, group = 0;
@@ -81,7 +81,7 @@ void unpack(const QPanel& panel, int64_t begin, int64_t count, float* out, int64
 /// as hide the latency of their adds. The next panels are fetched by the way, in the order of memory.
 template <int kBits, int kPanels, int kX>
 [[gnu::flatten]] void qdot_block(const QPanel& panel, const QRows& rows) {
-  using R = Run<kBits>;
+  using R = WordRun<kBits>;
   constexpr int kColumns = kPanels * kParts;  // vectors
   const Fields<kBits> fields;
   const int64_t stride = panel_words(panel.units, panel.bits);

@@ -20,7 +20,7 @@ int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 template <int kBits>
 [[gnu::flatten]] void unpack_panel(const uint32_t* words, int64_t units, uint8_t* out) {
-  using R = Run<kBits>;
+  using R = ByteRun<kBits>;
   for (; units > 0; units -= R::kUnits, words += R::kWords * kPanel, out += R::kPairs * kOctet) {
     unrolled<R::kPairs>([&](auto pair) {
       fetch_pair<kBits, pair.value>(words + kPrefetch);

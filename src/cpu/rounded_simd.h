@@ -36,7 +36,7 @@ void round(const float* x, const Blocks& blocks, int bits, int8_t* q, float* sca
 /// kPanels panels and kX rows at once, fields taken out of their words once.
 template <int kBits, int kPanels, int kX>
 [[gnu::flatten]] void dot_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& rows) {
-  using R = Run<kBits>;
+  using R = ByteRun<kBits>;
   constexpr int kColumns = kPanels * kParts;  // vectors
   // sums of their own for every other pair, where there are registers: a product waits for the one before it
   constexpr int kChains = kParts == 1 ? 2 : 1;
@@ -134,7 +134,7 @@ void dot(const QPanel& first, const Blocks& blocks, int64_t panels, const Rounde
 
 template <int kBits>
 [[gnu::flatten]] void unpack_panel(const uint32_t* words, int64_t units, uint8_t* out) {
-  using R = Run<kBits>;
+  using R = ByteRun<kBits>;
   constexpr int64_t kQuad = 4 * kTileCols;  // bytes of four inputs of all columns
   for (; units > 0; units -= R::kUnits, words += R::kWords * kPanel, out += 2 * R::kPairs * kQuad) {
     unrolled<R::kPairs>([&](auto pair) {

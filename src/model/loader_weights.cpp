@@ -25,6 +25,12 @@ Tensor transposed(const Tensor& tensor, int64_t begin, int64_t count) {
   return result;
 }
 
+ParallelFor threads_of(const Backend& backend) {
+  return [&backend](int64_t count, int64_t grain, const auto& body) {
+    backend.parallel_for(count, grain, body);
+  };
+}
+
 bool adds_one(NormKind kind) { return kind == NormKind::rms_plus_one || kind == NormKind::layer_plus_one; }
 
 }  // namespace
@@ -151,8 +157,9 @@ Weights Loader::load_outer(const OuterBackends& on, Access access, int head_bits
     weights.head = &on.before == &on.behind ? weights.embed : load_table(on.behind, embed, access);
   } else if (const StoredLinear linear = head(); linear.quantized) {
     const std::optional<Tensor> bias_tensor = bias(linear, Access::read);
-    weights.head = on.behind.prepare(quantized_weight(linear.path, linear.in_features, linear.out_features),
-                                     bias_tensor ? &*bias_tensor : nullptr);
+    weights.head = on.behind.prepare(
+        quantized_weight(linear.path, linear.in_features, linear.out_features, threads_of(on.behind)),
+        bias_tensor ? &*bias_tensor : nullptr);
   } else {
     weights.head = load_table(on.behind, linear.path, access);
   }
@@ -185,9 +192,8 @@ void Loader::load_module(const Backend& backend, const StoredLinear& linear, Acc
   const std::optional<Tensor> bias_tensor = bias(linear, Access::read);
   const Tensor* bias_pointer = bias_tensor ? &*bias_tensor : nullptr;
   if (linear.quantized) {
-    const QTensor q = quantized_weight(
-        linear.path, linear.in_features, linear.out_features,
-        [&](int64_t count, int64_t grain, const auto& body) { backend.parallel_for(count, grain, body); });
+    const QTensor q =
+        quantized_weight(linear.path, linear.in_features, linear.out_features, threads_of(backend));
     set_module(into, backend, spec_, linear, q, bias_pointer);
   } else {
     set_module(into, backend, spec_, linear, dense_weight(linear, access), bias_pointer);
