@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <string>
 #include <utility>
 
 #include "base/error.h"
@@ -22,60 +23,85 @@ constexpr int kDefaultAlgorithm = -1;
 // CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION: parts of a sum are not rounded to 16 bits before they are added
 constexpr int kReduceInFloat = 16;
 
+// cublasStatus_t
+constexpr int kNotInitialized = 1, kNoMemory = 3, kInvalidValue = 7, kArchitecture = 8, kNotSupported = 15;
+
+/// It would be the same each time.
+bool is_lasting(int status) {
+  return status == kInvalidValue || status == kArchitecture || status == kNotSupported;
+}
+/// Nothing was begun.
+bool is_untouched(int status) {
+  return is_lasting(status) || status == kNotInitialized || status == kNoMemory;
+}
+
 int operation(const BlasOperand& operand) { return operand.turned == Turned::yes ? kTransposed : kPlain; }
 
 }  // namespace
 
 Cublas::Cublas(std::shared_ptr<MathLibrary> library, std::shared_ptr<Device> device, DeviceQueue& queue)
-    : library_(std::move(library)), device_(std::move(device)), queue_(queue) {}
+    : use_(std::move(library)), device_(std::move(device)), queue_(queue) {}
 
-Cublas::~Cublas() {
-  if (handle_ == nullptr || !process_.is_this()) return;
+Cublas::~Cublas() { stop(); }
+
+bool Cublas::stop() noexcept {
+  use_.end();
+  if (handle_ == nullptr && workspace_.bytes() == 0) return false;
+  if (!process_.is_this() || MathLibrary::is_at_exit()) return false;
   try {
     const Turn turn(queue_);
-    functions_.destroy(handle_);
+    close();
+    return true;
   } catch (const std::exception&) {
-    // the device is gone, and the handle with it
+    return false;  // the device is gone, and the handle with it
   }
 }
 
+void Cublas::close() noexcept {
+  ready_ = false;
+  if (handle_ != nullptr && !MathLibrary::is_at_exit()) functions_.destroy(handle_);
+  handle_ = nullptr;
+  workspace_ = {};
+}
+
 bool Cublas::is_ready() {
-  if (!tried_) {
-    tried_ = true;
-    make_ready();
-  }
-  return handle_ != nullptr && !library_->is_given_up();
+  if (!ready_ && use_.goes_on()) make_ready();
+  if (!use_.goes_on()) close();
+  return ready_;
 }
 
 void Cublas::make_ready() {
   static_assert(sizeof(Functions) == std::size(kNames) * sizeof(void*));
-  void* addresses[std::size(kNames)];
-  if (!library_->open(kNames, addresses)) return;
-  std::memcpy(&functions_, addresses, sizeof functions_);
+  close();  // what an exception has left
+  if (functions_.create == nullptr) {
+    void* addresses[std::size(kNames)];
+    if (!use_.open(kNames, addresses)) return;
+    std::memcpy(&functions_, addresses, sizeof functions_);
+  }
   try {
     workspace_ = Block(device_, kWorkspaceBytes);
   } catch (const Error& error) {
     if (error.status() != Status::out_of_memory) throw;
     log(LogLevel::info, cat("cuBLAS is not used by a stream: ", error.what()));
-    return;
+    return use_.end();
   }
-  void* handle = nullptr;
-  std::string why;
   const auto worked = [&](const char* function, int status) {
-    if (status != 0) why = cat(function, "() gives status ", status);
+    if (status != 0) refused(status, cat(function, "() gives status ", status));
     return status == 0;
   };
   // the workspace behind the stream, which would take it away
-  if (worked("cublasCreate", functions_.create(&handle)) &&
-      worked("cublasSetStream", functions_.set_stream(handle, queue_.queue().stream)) &&
-      worked("cublasSetWorkspace", functions_.set_workspace(handle, workspace_.data(), workspace_.bytes())) &&
-      worked("cublasSetMathMode", functions_.set_math_mode(handle, kReduceInFloat))) {
-    handle_ = handle;
-    return;
-  }
-  if (handle != nullptr) functions_.destroy(handle);
-  workspace_ = {};
-  library_->give_up(why);
+  ready_ = worked("cublasCreate", functions_.create(&handle_)) &&
+           worked("cublasSetStream", functions_.set_stream(handle_, queue_.queue().stream)) &&
+           worked("cublasSetWorkspace",
+                  functions_.set_workspace(handle_, workspace_.data(), workspace_.bytes())) &&
+           worked("cublasSetMathMode", functions_.set_math_mode(handle_, kReduceInFloat));
+  if (!ready_) close();
+}
+
+/// What waiting throws is the reason, and not the library.
+void Cublas::refused(int status, const std::string& what) {
+  queue_.wait();
+  use_.refused(is_lasting(status) ? LibraryUse::Refusal::lasting : LibraryUse::Refusal::in_passing, what);
 }
 
 bool Cublas::multiply(const BlasProduct& p) {
@@ -88,9 +114,16 @@ bool Cublas::multiply(const BlasProduct& p) {
       static_cast<int>(p.depth), &factor, p.right.data, type, static_cast<int>(p.right.pitch), p.left.data,
       type, static_cast<int>(p.left.pitch), &before, p.out, p.out_is == BlasProduct::Out::f32 ? kFloat : type,
       static_cast<int>(p.pitch), kSumsInFloat, kDefaultAlgorithm);
-  if (status == 0) return true;
-  library_->give_up(cat("cublasGemmEx() gives status ", status, " for a product of ", p.rows, " x ", p.depth,
-                        " by ", p.depth, " x ", p.cols));
+  if (status == 0) {
+    use_.worked();
+    return true;
+  }
+  const std::string what = cat("cublasGemmEx() gives status ", status, " for a product of ", p.rows, " x ",
+                               p.depth, " by ", p.depth, " x ", p.cols);
+  refused(status, what);
+  if (!use_.goes_on()) close();
+  if (p.onto == Onto::what_is_there && !is_untouched(status))
+    throw Error(Status::device, cat(what, ", which may have been added to sums in part"));
   return false;
 }
 

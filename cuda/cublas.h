@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "cuda/kernels.h"
 #include "cuda/math_library.h"
@@ -36,8 +37,8 @@ struct BlasProduct {
 
 class Cublas {
  public:
-  /// What it asks for on GPUs from Hopper on, and more than it does on others. With memory of its own it would allocate it
-  /// when it likes.
+  /// As much as NVIDIA recommends for Hopper, the most of all GPUs. A handle with one that was set has it for good, whatever
+  /// other streams do at the same time, and so sums in the same order each time. What cuBLAS needs besides it allocates itself.
   static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 
   /// `queue` outlives it.
@@ -48,9 +49,12 @@ class Cublas {
 
   /// Whether there is one to be asked; the first call makes it ready. In a Turn, as multiply().
   bool is_ready();
-  /// Behind what is in the queue, which writes nothing down; false where it is too large for cuBLAS, or cuBLAS refuses and is
-  /// given up, and then nothing is begun.
+  /// Behind what is in the queue, which writes nothing down; false where it is too large for cuBLAS, or cuBLAS refuses, and
+  /// then `out` has what it had if the product is onto that, else anything. Throws where an earlier fault of the device was
+  /// in the way, and with Status::device where a product onto what is there may have been begun.
   bool multiply(const BlasProduct& product);
+  /// This stream asks cuBLAS no more, and what it has for that is given back; whether that was anything.
+  bool stop() noexcept;
 
  private:
   /// In the order of their names in cublas.cpp.
@@ -66,14 +70,16 @@ class Cublas {
   };
 
   void make_ready();
+  void refused(int status, const std::string& what);
+  void close() noexcept;
 
-  std::shared_ptr<MathLibrary> library_;
+  LibraryUse use_;
   std::shared_ptr<Device> device_;
   DeviceQueue& queue_;
   Process process_;
   Functions functions_{};
-  void* handle_ = nullptr;  // null: not made ready, or in vain
-  bool tried_ = false;
+  void* handle_ = nullptr;
+  bool ready_ = false;
   Block workspace_;
 };
 

@@ -20,42 +20,56 @@ constexpr const char* kNames[] = {
 constexpr int kUpper = 1;
 constexpr int kFloat = 0;  // cudaDataType
 constexpr size_t kAlignment = 256;
+// cusolverStatus_t: what would be the same each time
+constexpr int kInvalidValue = 3, kArchitecture = 4, kMatrixType = 8, kNotSupported = 9;
+
+bool is_lasting(int status) {
+  return status == kInvalidValue || status == kArchitecture || status == kMatrixType ||
+         status == kNotSupported;
+}
 
 }  // namespace
 
 Cusolver::Cusolver(std::shared_ptr<MathLibrary> library, std::shared_ptr<Device> device, DeviceQueue& queue)
-    : library_(std::move(library)), device_(std::move(device)), queue_(queue) {}
+    : use_(std::move(library)), device_(std::move(device)), queue_(queue) {}
 
-Cusolver::~Cusolver() {
-  if (!ready_ || !process_.is_this()) return;
+Cusolver::~Cusolver() { stop(); }
+
+bool Cusolver::stop() noexcept {
+  use_.end();
+  if (handle_ == nullptr || !process_.is_this() || MathLibrary::is_at_exit()) return false;
   try {
     const Turn turn(queue_);
     close();
+    return true;
   } catch (const std::exception&) {
-    // the device is gone, and what is on it
+    return false;  // the device is gone, and what is on it
   }
 }
 
 void Cusolver::close() noexcept {
+  ready_ = false;
+  if (MathLibrary::is_at_exit()) return;
   if (parameters_ != nullptr) functions_.destroy_parameters(std::exchange(parameters_, nullptr));
   if (handle_ != nullptr) functions_.destroy(std::exchange(handle_, nullptr));
 }
 
 bool Cusolver::is_ready() {
-  if (!tried_) {
-    tried_ = true;
-    make_ready();
-  }
-  return ready_ && !library_->is_given_up();
+  if (!ready_ && use_.goes_on()) make_ready();
+  if (!use_.goes_on()) close();
+  return ready_;
 }
 
 void Cusolver::make_ready() {
   static_assert(sizeof(Functions) == std::size(kNames) * sizeof(void*));
-  void* addresses[std::size(kNames)];
-  if (!library_->open(kNames, addresses)) return;
-  std::memcpy(&functions_, addresses, sizeof functions_);
+  close();  // what an exception has left
+  if (functions_.create == nullptr) {
+    void* addresses[std::size(kNames)];
+    if (!use_.open(kNames, addresses)) return;
+    std::memcpy(&functions_, addresses, sizeof functions_);
+  }
   const auto worked = [&](const char* function, int status) {
-    if (status != 0) refuse(function, status);
+    if (status != 0) refused(function, status);
     return status == 0;
   };
   ready_ = worked("cusolverDnCreate", functions_.create(&handle_)) &&
@@ -64,17 +78,22 @@ void Cusolver::make_ready() {
   if (!ready_) close();
 }
 
-Cusolver::Outcome Cusolver::refuse(const char* function, int status) {
-  library_->give_up(cat(function, "() gives status ", status));
-  return Outcome::refused;
+/// What waiting throws is the reason, and not the library.
+void Cusolver::refused(const char* function, int status) {
+  queue_.wait();
+  use_.refused(is_lasting(status) ? LibraryUse::Refusal::lasting : LibraryUse::Refusal::in_passing,
+               cat(function, "() gives status ", status));
+  if (!use_.goes_on()) close();
 }
 
 Cusolver::Outcome Cusolver::factor(float* a, int64_t n) {
   if (!is_ready()) return Outcome::refused;
   size_t device_bytes = 0, host_bytes = 0;
   if (const int status = functions_.factor_bytes(handle_, parameters_, kUpper, n, kFloat, a, n, kFloat,
-                                                 &device_bytes, &host_bytes))
-    return refuse("cusolverDnXpotrf_bufferSize", status);
+                                                 &device_bytes, &host_bytes)) {
+    refused("cusolverDnXpotrf_bufferSize", status);
+    return Outcome::refused;
+  }
   Block work;
   try {
     work = Block(device_, kAlignment + device_bytes);
@@ -90,11 +109,16 @@ Cusolver::Outcome Cusolver::factor(float* a, int64_t n) {
                                        host_bytes, info_on_device);
   int info = 0;
   queue_.download(&info, info_on_device, sizeof info);  // also of what failed: on_host is in use until then
-  if (status != 0) return refuse("cusolverDnXpotrf", status);
-  if (info < 0) {
-    library_->give_up(cat("cusolverDnXpotrf() finds argument ", -info, " wrong"));
+  if (status != 0) {
+    refused("cusolverDnXpotrf", status);
     return Outcome::refused;
   }
+  if (info < 0) {
+    use_.refused(LibraryUse::Refusal::lasting, cat("cusolverDnXpotrf() finds argument ", -info, " wrong"));
+    close();
+    return Outcome::refused;
+  }
+  use_.worked();
   return info == 0 ? Outcome::done : Outcome::not_positive_definite;
 }
 

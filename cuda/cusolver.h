@@ -21,9 +21,11 @@ class Cusolver {
 
   /// Whether there is one to be asked; the first call makes it ready. In a Turn, as factor().
   bool is_ready();
+  /// This stream asks cuSOLVER no more, and what it has for that is given back; whether that was anything.
+  bool stop() noexcept;
 
   /// done: L is in the place of A, if a number that is not finite did not go unnoticed; refused: cuSOLVER does not do it, and
-  /// what is in A means nothing.
+  /// what is in A means nothing. Throws where an earlier fault of the device was in the way.
   enum class Outcome : uint8_t { done, not_positive_definite, refused };
   /// A [n, n] = L L^T, row-major, of which what is on and below the diagonal is read and written. Waits until it is done.
   Outcome factor(float* a, int64_t n);
@@ -45,15 +47,15 @@ class Cusolver {
 
   void make_ready();
   void close() noexcept;
-  Outcome refuse(const char* function, int status);
+  void refused(const char* function, int status);
 
-  std::shared_ptr<MathLibrary> library_;
+  LibraryUse use_;
   std::shared_ptr<Device> device_;
   DeviceQueue& queue_;
   Process process_;
   Functions functions_{};
   void *handle_ = nullptr, *parameters_ = nullptr;
-  bool tried_ = false, ready_ = false;
+  bool ready_ = false;
 };
 
 }  // namespace gptq::cuda

@@ -1,6 +1,7 @@
 #include "cuda/library_products.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -37,8 +38,37 @@ struct Cut {
 
 }  // namespace
 
+LibraryProducts::LibraryProducts(std::shared_ptr<MathLibrary> blas, std::shared_ptr<Device> device,
+                                 DeviceQueue& queue, const Limits& limits)
+    : device_(device), blas_(std::move(blas), std::move(device), queue), limits_(limits) {
+  if (limits_.least_panel <= 0 || limits_.least_panel % kSumsTile != 0) {
+    throw Error(Status::internal,
+                cat("panels of ", limits_.least_panel, " rows, a multiple of ", kSumsTile, " wanted"));
+  }
+}
+
+/// Where cuBLAS is not asked any more, nothing is kept for it.
+bool LibraryProducts::is_ready() {
+  if (blas_.is_ready()) return true;
+  panel_ = {};
+  sums_ = {};
+  return false;
+}
+
+bool LibraryProducts::does(const BlasProduct& product) {
+  if (blas_.multiply(product)) return true;
+  static_cast<void>(is_ready());  // gives back what it has, if it was refused for good
+  return false;
+}
+
+bool LibraryProducts::stop() noexcept {
+  const bool had = panel_.bytes() > 0 || sums_.bytes() > 0;
+  panel_ = {};
+  sums_ = {};
+  return blas_.stop() || had;
+}
+
 bool LibraryProducts::has_room(size_t panel_bytes, size_t sums_bytes) {
-  if (lacks_room_) return false;
   const auto grow = [&](Block& block, size_t bytes) {
     if (bytes <= block.bytes()) return;
     block = {};
@@ -50,9 +80,7 @@ bool LibraryProducts::has_room(size_t panel_bytes, size_t sums_bytes) {
     return true;
   } catch (const Error& error) {
     if (error.status() != Status::out_of_memory) throw;
-    lacks_room_ = true;
-    panel_ = {};
-    sums_ = {};
+    stop();
     log(LogLevel::info, cat("products of a stream are not by cuBLAS: ", error.what()));
     return false;
   }
@@ -63,7 +91,7 @@ bool LibraryProducts::multiply(const Queue& queue, Element element, const Weight
   if (rows < limits_.least_rows || queue.list != nullptr || w.shape.rows == 0 || w.inputs() == 0)
     return false;
   const Cut cut(w, rows, limits_);
-  if (cut.outputs == 0 || !blas_.is_ready() || !has_room(cut.panel_bytes, cut.sums_bytes)) return false;
+  if (cut.outputs == 0 || !is_ready() || !has_room(cut.panel_bytes, cut.sums_bytes)) return false;
   const int64_t inputs = w.inputs(), outputs = w.shape.rows;
   const auto* const from = static_cast<const std::byte*>(x);
   auto* const to = static_cast<std::byte*>(y);
@@ -87,7 +115,7 @@ bool LibraryProducts::multiply(const Queue& queue, Element element, const Weight
         product.pitch = count;
         product.out_is = BlasProduct::Out::f32;
       }
-      if (!blas_.multiply(product)) return false;
+      if (!does(product)) return false;
       if (w.bias != nullptr)
         add_bias(queue, element, sums_.as<const float>(), w.bias + first, some, count, out, outputs);
     }
@@ -105,7 +133,7 @@ void LibraryProducts::add_products(const Queue& queue, Element element, const vo
     cuda::add_products(queue, element, at(a, row, a_cols, 0), a_cols, at(b, row, b_cols, 0), b_cols, count,
                        sign, wanted, c, first);
   };
-  if (rows < limits_.least_rows || queue.list != nullptr || a_cols == 0 || b_cols == 0 || !blas_.is_ready())
+  if (rows < limits_.least_rows || queue.list != nullptr || a_cols == 0 || b_cols == 0 || !is_ready())
     return own(0, rows, 0);
   // of a triangle: eight panels have 9/16 of the whole
   const int64_t eighth = divide_up(divide_up(a_cols, 8), kSumsTile) * kSumsTile;
@@ -114,17 +142,17 @@ void LibraryProducts::add_products(const Queue& queue, Element element, const vo
     const int64_t some = std::min(kMostChain, rows - row);
     for (int64_t first = 0; first < a_cols; first += panel) {
       const int64_t from = wanted == Wanted::upper ? first : 0;
-      if (blas_.multiply({.rows = std::min(panel, a_cols - first),
-                          .cols = b_cols - from,
-                          .depth = some,
-                          .element = element,
-                          .left = {.data = at(a, row, a_cols, first), .pitch = a_cols, .turned = Turned::yes},
-                          .right = {.data = at(b, row, b_cols, from), .pitch = b_cols},
-                          .factor = sign,
-                          .out = c + first * b_cols + from,
-                          .pitch = b_cols,
-                          .out_is = BlasProduct::Out::f32,
-                          .onto = Onto::what_is_there}))
+      if (does({.rows = std::min(panel, a_cols - first),
+                .cols = b_cols - from,
+                .depth = some,
+                .element = element,
+                .left = {.data = at(a, row, a_cols, first), .pitch = a_cols, .turned = Turned::yes},
+                .right = {.data = at(b, row, b_cols, from), .pitch = b_cols},
+                .factor = sign,
+                .out = c + first * b_cols + from,
+                .pitch = b_cols,
+                .out_is = BlasProduct::Out::f32,
+                .onto = Onto::what_is_there}))
         continue;
       own(row, some, first);
       if (row + some < rows) own(row + some, rows - row - some, 0);

@@ -27,31 +27,33 @@ class LibraryProducts {
     int64_t least_rows = kLibraryRows;
     size_t panel_bytes = size_t{64} << 20;  // of unpacked weights at most
     size_t sums_bytes = size_t{32} << 20;   // of sums that wait for a bias, but for those of one row
-    int64_t least_panel = 1024;  // rows of C that are computed at a time where half of it is wanted
+    int64_t least_panel = 1024;  // of rows of C, where half of it is wanted; a multiple of kSumsTile
   };
 
   /// `queue` outlives it.
   LibraryProducts(std::shared_ptr<MathLibrary> blas, std::shared_ptr<Device> device, DeviceQueue& queue,
-                  const Limits& limits)
-      : device_(device), blas_(std::move(blas), std::move(device), queue), limits_(limits) {}
+                  const Limits& limits);
 
   /// y [rows, outputs] = x [rows, w.inputs()] W^T + bias, in a Turn. False: it is to be computed otherwise, and y has nothing
   /// of use.
   bool multiply(const Queue& queue, Element element, const Weights& w, const void* x, int64_t rows, void* y);
 
   /// As add_products() of kernels.h, which does what cuBLAS doesn't. It has the same precision: operands are exact, sums and
-  /// what they are added to in fp32, in the same pieces.
+  /// what they are added to in fp32, in the same pieces. Throws with Status::device where it is not known what was added.
   void add_products(const Queue& queue, Element element, const void* a, int64_t a_cols, const void* b,
                     int64_t b_cols, int64_t rows, float sign, Wanted wanted, float* c);
+  /// This stream goes without cuBLAS from here on, and what is there for it is given back; whether that was anything.
+  bool stop() noexcept;
 
  private:
+  bool is_ready();
+  bool does(const BlasProduct& product);
   bool has_room(size_t panel_bytes, size_t sums_bytes);
 
   std::shared_ptr<Device> device_;
   Cublas blas_;
   Limits limits_;
   Block panel_, sums_;
-  bool lacks_room_ = false;
 };
 
 }  // namespace gptq::cuda

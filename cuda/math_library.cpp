@@ -3,17 +3,50 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <utility>
+#include <cstdlib>
+#include <new>
 
-#include "base/log.h"
 #include "base/text.h"
 
 namespace gptq::cuda {
 namespace {
 
-std::string error_of_loader() {
-  const char* const error = dlerror();
-  return error != nullptr ? error : "no reason is known";
+constexpr int kMostFailures = 3;  // one after the other
+
+std::atomic<bool> at_exit = false;
+
+struct Close {
+  void operator()(void* library) const { dlclose(library); }
+};
+using Opened = std::unique_ptr<void, Close>;
+
+struct Found {
+  Opened library;  // null: none
+  std::vector<void*> addresses;
+};
+
+void add(std::string& why, const std::string& reason) { why += cat(why.empty() ? "" : "; ", reason); }
+
+Found try_name(const std::string& name, std::span<const char* const> functions, std::string& why) {
+  Found found{.library = Opened(dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL)), .addresses = {}};
+  if (!found.library) {
+    const char* const error = dlerror();
+    add(why, error != nullptr ? error : cat(name, " can't be opened"));
+    return {};
+  }
+  // What is registered last is called first: before the library's own destructors, so that none of its functions is called
+  // after them, as a host's static object would that is destroyed later still.
+  if (std::atexit([] { at_exit = true; }) != 0) throw std::bad_alloc();
+  found.addresses.reserve(functions.size());
+  for (const char* function : functions) {
+    void* const address = dlsym(found.library.get(), function);
+    if (address == nullptr) {
+      add(why, cat(name, " has no ", function));
+      return {};
+    }
+    found.addresses.push_back(address);
+  }
+  return found;
 }
 
 }  // namespace
@@ -21,41 +54,38 @@ std::string error_of_loader() {
 MathLibrary::MathLibrary(std::string title, std::vector<std::string> names)
     : title_(std::move(title)), names_(std::move(names)) {}
 
-bool MathLibrary::try_name(const std::string& name, std::span<const char* const> functions,
-                           std::string& why) {
-  void* const library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    why += cat(why.empty() ? "" : "; ", error_of_loader());
-    return false;
+bool MathLibrary::is_at_exit() { return at_exit; }
+
+/// Nothing has changed where memory ends on the way.
+MathLibrary::Message MathLibrary::look(std::span<const char* const> functions) {
+  std::string why;
+  for (const std::string& name : names_) {
+    Found found = try_name(name, functions, why);
+    if (!found.library) continue;
+    std::string copy = name;
+    Message message{LogLevel::debug, cat(title_, " is used: ", name)};
+    name_.swap(copy);
+    addresses_.swap(found.addresses);
+    static_cast<void>(found.library.release());
+    tried_ = true;
+    return message;
   }
-  for (const char* function : functions) {
-    void* const address = dlsym(library, function);
-    if (address == nullptr) {
-      why += cat(why.empty() ? "" : "; ", name, " has no ", function);
-      addresses_.clear();
-      dlclose(library);
-      return false;
-    }
-    addresses_.push_back(address);
-  }
-  name_ = name;
-  log(LogLevel::debug, cat(title_, " is used: ", name));
-  return true;
+  Message message;
+  if (!why.empty())
+    message = {LogLevel::info, cat(title_, " is not used, but the plugin's own kernels: ", why)};
+  tried_ = true;
+  return message;
 }
 
 bool MathLibrary::open(std::span<const char* const> functions, void** addresses) {
-  const std::lock_guard lock(mutex_);
-  if (!tried_) {
-    tried_ = true;
-    std::string why;
-    const bool found = std::any_of(names_.begin(), names_.end(),
-                                   [&](const std::string& name) { return try_name(name, functions, why); });
-    if (!found && !why.empty())
-      log(LogLevel::info, cat(title_, " is not used, but the plugin's own kernels: ", why));
-  }
-  if (addresses_.empty() || given_up_) return false;
-  std::copy(addresses_.begin(), addresses_.end(), addresses);
-  return true;
+  Message message;
+  std::unique_lock lock(mutex_);
+  if (!tried_) message = look(functions);
+  const bool is_there = !addresses_.empty() && !given_up_;
+  if (is_there) std::copy(addresses_.begin(), addresses_.end(), addresses);
+  lock.unlock();  // who is told may ask back
+  if (!message.text.empty()) log(message.level, message.text);
+  return is_there;
 }
 
 std::string MathLibrary::name() {
@@ -66,6 +96,24 @@ std::string MathLibrary::name() {
 void MathLibrary::give_up(const std::string& why) {
   if (!given_up_.exchange(true))
     log(LogLevel::warning, cat(title_, " is not used from here on, but the plugin's own kernels: ", why));
+}
+
+bool LibraryUse::open(std::span<const char* const> functions, void** addresses) {
+  goes_on_ = goes_on_ && library_->open(functions, addresses);
+  return goes_on_;
+}
+
+void LibraryUse::refused(Refusal refusal, const std::string& why) {
+  if (refusal == Refusal::lasting) return library_->give_up(why);
+  ++failures_;
+  if (failures_ == kMostFailures) {
+    end();
+    log(LogLevel::warning,
+        cat(library_->title(), " is not asked by a stream any more, but the plugin's own kernels: ", why));
+  } else if (failures_ == 1) {
+    log(LogLevel::info,
+        cat("for once ", library_->title(), " is not used, but the plugin's own kernels: ", why));
+  }
 }
 
 }  // namespace gptq::cuda

@@ -53,8 +53,6 @@ struct Members {
 
 }  // namespace
 
-Block CudaStream::room(size_t bytes) const { return Block(shared_->loader->device(), bytes); }
-
 Block CudaStream::copy_of(const void* host, size_t bytes) {
   Block block = room(bytes);
   queue_->upload(block.data(), host, bytes);
@@ -66,7 +64,8 @@ std::unique_ptr<Hessian> CudaStream::create_hessian(int64_t size) {
     throw Error(Status::unsupported, cat("a Hessian of ", size, " inputs, at most ", kMostFactor, " wanted"));
   }
   const Turn turn = begin();
-  return std::make_unique<CudaHessian>(FloatSums(shared_->loader->device(), *queue_, size, size), size);
+  return std::make_unique<CudaHessian>(
+      needed([&] { return FloatSums(shared_->loader->device(), *queue_, size, size); }), size);
 }
 
 void CudaStream::hessian_add(Matrix x, Hessian& hessian) {
@@ -95,7 +94,8 @@ std::vector<float> CudaStream::hessian_diagonal(const Hessian& hessian) {
 
 std::unique_ptr<Drift> CudaStream::create_drift(int64_t rows, int64_t cols) {
   const Turn turn = begin();
-  return std::make_unique<CudaDrift>(FloatSums(shared_->loader->device(), *queue_, rows, cols), rows, cols);
+  return std::make_unique<CudaDrift>(
+      needed([&] { return FloatSums(shared_->loader->device(), *queue_, rows, cols); }), rows, cols);
 }
 
 /// A0^T X - A^T X: products are exact, and so is their difference but for the rounding of sums.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/text.h"
 
 namespace gptq::cuda {
@@ -53,11 +54,22 @@ Turn CudaStream::begin() {
   return Turn(*queue_);
 }
 
+bool CudaStream::gives_back() {
+  const bool products = library_products_.stop(), factors = solver_.stop();
+  if (products || factors)
+    log(LogLevel::info, "a stream goes on without cuBLAS and cuSOLVER: the GPU's memory is needed");
+  return products || factors;
+}
+
+Block CudaStream::room(size_t bytes) {
+  return needed([&] { return Block(shared_->loader->device(), bytes); });
+}
+
 std::byte* CudaStream::scratch(size_t bytes) {
   if (bytes > scratch_.bytes()) {
     if (scratch_.bytes() > 0) queue_->run_now();
     scratch_ = {};
-    scratch_ = Block(shared_->loader->device(), std::max(bytes, size_t{1} << 20));
+    scratch_ = room(std::max(bytes, size_t{1} << 20));
   }
   return scratch_.as<std::byte>();
 }
@@ -86,7 +98,7 @@ std::tuple<const T*...> CudaStream::send(std::span<const T>... spans) {
 }
 
 std::unique_ptr<Memory> CudaStream::allocate(size_t bytes) {
-  return std::make_unique<DeviceMemory>(shared_->loader->device(), bytes);
+  return needed([&] { return std::make_unique<DeviceMemory>(shared_->loader->device(), bytes); });
 }
 
 void CudaStream::upload(const float* host, Matrix out) {
@@ -149,7 +161,7 @@ Matrix CudaStream::beside(Matrix x, size_t place) {
   Block& copy = beside_[place];
   if (bytes > copy.bytes()) {
     if (copy.bytes() > 0) queue_->run_now();
-    copy = Block(shared_->loader->device(), bytes);
+    copy = room(bytes);
   }
   queue_->copy(copy.data(), x.data, bytes);
   return {copy.as<std::byte>(), x.rows, x.cols};
@@ -184,7 +196,7 @@ void CudaStream::multiply_by(const Queue& queue, const Weights& w, Matrix x, Mat
 
 void* CudaStream::product_scratch(const Queue& queue) {
   if (product_.bytes() == 0) {
-    product_ = Block(shared_->loader->device(), scratch_of_product(queue));
+    product_ = room(scratch_of_product(queue));
     queue_->ahead().clear(product_.data(), kFlagBytes);
   }
   return product_.data();

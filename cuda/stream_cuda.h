@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/error.h"
 #include "cuda/cusolver.h"
 #include "cuda/kv_cache_cuda.h"
 #include "cuda/library_products.h"
@@ -96,8 +97,13 @@ class CudaStream final : public Stream {
   /// Copies of the spans in the scratch memory.
   template <class... T>
   std::tuple<const T*...> send(std::span<const T>... spans);
-  /// Memory of the device for one op; a copy of what the host has.
-  Block room(size_t bytes) const;
+  /// What `allocate` gives. Where the device has no more memory for it, what this stream has only to be faster is given back,
+  /// and it is tried once more.
+  template <class Allocate>
+  auto needed(const Allocate& allocate);
+  bool gives_back();
+  /// Memory of the device; a copy of what the host has.
+  Block room(size_t bytes);
   Block copy_of(const void* host, size_t bytes);
   template <class T>
   Block copy_of(std::span<const T> values) {
@@ -126,5 +132,15 @@ class CudaStream final : public Stream {
   Block scratch_, product_, beside_[3];
   std::unique_ptr<Stream> cpu_;
 };
+
+template <class Allocate>
+auto CudaStream::needed(const Allocate& allocate) {
+  try {
+    return allocate();
+  } catch (const Error& error) {
+    if (error.status() != Status::out_of_memory || !gives_back()) throw;
+  }
+  return allocate();
+}
 
 }  // namespace gptq::cuda

@@ -17,10 +17,16 @@ class CountedQueue final : public DeviceQueue {
       : state_(state), queue_(std::move(queue)) {}
   const Queue& queue() const override { return queue_->queue(); }
   void upload(void* to, const void* host, size_t bytes) override { queue_->upload(to, host, bytes); }
-  void download(void* host, const void* from, size_t bytes) override { queue_->download(host, from, bytes); }
+  void download(void* host, const void* from, size_t bytes) override {
+    check();
+    queue_->download(host, from, bytes);
+  }
   void copy(void* to, const void* from, size_t bytes) override { queue_->copy(to, from, bytes); }
   void clear(void* to, size_t bytes) override { queue_->clear(to, bytes); }
-  void wait() override { queue_->wait(); }
+  void wait() override {
+    check();
+    queue_->wait();
+  }
   void pace() override { queue_->pace(); }
   std::unique_ptr<Graph> capture(const CommandList& list) override {
     if (state_.makes_no_graphs) throw Error(Status::device, "this device makes no graphs");
@@ -42,6 +48,10 @@ class CountedQueue final : public DeviceQueue {
   }
 
  private:
+  void check() const {
+    if (state_.has_fault) throw Error(Status::device, "a kernel had a fault");
+  }
+
   HostDeviceState& state_;
   std::unique_ptr<DeviceQueue> queue_;
 };

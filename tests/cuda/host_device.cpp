@@ -5,9 +5,12 @@
 #include <new>
 
 #include "counted_device.h"
+#include "fake/control.h"
 
 namespace gptq::cuda {
 namespace {
+
+constexpr size_t kAlignment = 256;  // as runtime.h has it
 
 /// What a list said when it was captured.
 struct HostGraph final : Graph {
@@ -36,7 +39,7 @@ class HostQueue final : public DeviceQueue {
   void leave() noexcept override {}
 
  private:
-  Queue queue_{.stream = nullptr, .processors = 3};
+  Queue queue_{.stream = fake::stream_of_host(), .processors = 3};
 };
 
 class HostDevice final : public Device {
@@ -44,8 +47,8 @@ class HostDevice final : public Device {
   const std::string& description() const override { return description_; }
   size_t free_bytes() override { return SIZE_MAX; }
   void* allocate(size_t bytes) override {
-    void* const memory = std::malloc(bytes);  // ASan sees what goes beyond it
-    if (memory == nullptr) throw std::bad_alloc();
+    void* memory = nullptr;  // ASan sees what goes beyond it
+    if (posix_memalign(&memory, kAlignment, bytes > 0 ? bytes : 1) != 0) throw std::bad_alloc();
     return memory;
   }
   void free(void* memory) noexcept override { std::free(memory); }

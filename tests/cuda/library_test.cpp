@@ -16,8 +16,11 @@ class LibraryProductsTest : public testing::TestWithParam<Element> {
  protected:
   void SetUp() override {
     const Turn turn(queue_);
-    if (!Cublas(blas_, device_, queue_).is_ready()) GTEST_SKIP() << "no cuBLAS is here";
+    if (Cublas(blas_, device_, queue_).is_ready()) return;
+    ASSERT_TRUE(is_nowhere(*blas_)) << "cuBLAS is not there, or of no use: " << blas_->name();
+    GTEST_SKIP() << "no cuBLAS is here";
   }
+  void TearDown() override { expect_no_refusal(logged_); }
 
   enum class Bias : uint8_t { no, yes };
   void expect_product(const PackedWeights& packed, const std::vector<float>& values, int64_t rows, Bias bias,
@@ -108,6 +111,7 @@ class LibraryProductsTest : public testing::TestWithParam<Element> {
     }
   }
 
+  Logged logged_;
   HostDeviceState state_;
   std::shared_ptr<Device> device_ = create_host_device(state_);
   StepQueue queue_{device_};
@@ -263,6 +267,7 @@ TEST_F(LibraryBackendTest, Linears) {
       }
     }
   }
+  expect_no_refusal(logged_);
 }
 
 /// A = L L^T, of which cuSOLVER gets what is on and below the diagonal.
@@ -270,9 +275,13 @@ TEST(CusolverTest, EverySize) {
   HostDeviceState state;
   const std::shared_ptr<Device> device = create_host_device(state);
   StepQueue queue(device);
-  Cusolver solver(std::make_shared<MathLibrary>("cuSOLVER", test::some_libraries().solver), device, queue);
+  const auto library = std::make_shared<MathLibrary>("cuSOLVER", test::some_libraries().solver);
+  Cusolver solver(library, device, queue);
   const Turn turn(queue);
-  if (!solver.is_ready()) GTEST_SKIP() << "no cuSOLVER is here";
+  if (!solver.is_ready()) {
+    ASSERT_TRUE(is_nowhere(*library)) << "cuSOLVER is not there, or of no use: " << library->name();
+    GTEST_SKIP() << "no cuSOLVER is here";
+  }
   Random random(9);
   for (const int64_t n : {1, 2, 63, 64, 65, 150}) {
     const auto at = [n](int64_t i, int64_t j) { return static_cast<size_t>(i * n + j); };

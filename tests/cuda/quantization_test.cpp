@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "backend_support.h"
 #include "base/error.h"
-#include "test_libraries.h"
+#include "library_support.h"
 
 namespace gptq::cuda {
 namespace {
@@ -26,6 +25,9 @@ enum class Libraries : uint8_t { none, some };
 class QuantizationTest : public BackendTest, public testing::WithParamInterface<Libraries> {
  protected:
   QuantizationTest() : BackendTest(GetParam() == Libraries::some ? test::some_libraries() : LibraryNames()) {}
+  void TearDown() override {
+    if (GetParam() == Libraries::some) expect_no_refusal(logged_);
+  }
 
   /// What a backend has of the problem.
   struct Side {
@@ -159,6 +161,7 @@ class QuantizationTest : public BackendTest, public testing::WithParamInterface<
     EXPECT_GT(wanted, 0) << what;
   }
 
+  Logged logged_;
   Shape shape_;
   Pair inputs_, original_, stream_now_, stream_before_;
   std::vector<float> weights_, damping_;

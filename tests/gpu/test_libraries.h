@@ -5,6 +5,7 @@
 
 namespace gptq::test {
 
+inline constexpr bool kLibrariesAreHere = false;  // where they are not installed there is nothing to test
 inline cuda::LibraryNames some_libraries() { return cuda::nvidia_libraries(); }
 
 }  // namespace gptq::test

@@ -1,6 +1,10 @@
 // Of cuBLAS what the plugin asks of it, as NVIDIA documents it: matrices are column-major, in host memory. Arguments that
 // cuBLAS refuses are refused; besides, a handle without a stream, a workspace and a mode that were set, since what it does
-// then is not what the plugin wants. A product leaves NaN at both ends of the workspace.
+// then is not what the plugin wants. A product leaves NaN at both ends of the workspace, and also where it is refused with a
+// status that leaves open what was begun, in all of C.
+#include <unistd.h>
+
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 
@@ -13,9 +17,18 @@ using namespace gptq::fake;
 
 constexpr int kSuccess = 0, kNotInitialized = 1, kInvalidValue = 7, kExecutionFailed = 13, kNotSupported = 15;
 constexpr int kFloat = 0, kHalf = 2, kBf16 = 14;
-constexpr size_t kScribbled = 64 << 10;
+constexpr int kNoMemory = 3, kArchitecture = 8;
+constexpr int kPlain = 0, kTransposed = 1;
+constexpr size_t kScribbled = 64 << 10, kWorkspaceAlignment = 256;
 
 Control control;
+bool has_ended = false;
+End end{has_ended};
+
+bool is_untouched(int status) {
+  return status == kNotInitialized || status == kNoMemory || status == kInvalidValue ||
+         status == kArchitecture || status == kNotSupported;
+}
 
 struct Handle {
   bool has_stream = false;
@@ -49,7 +62,7 @@ size_t place(int transposed, int ld, int row, int column) {
 GPTQ_FAKE_EXPORT Control* gptq_fake_control() { return &control; }
 
 GPTQ_FAKE_EXPORT int cublasCreate_v2(Handle** handle) {
-  if (!accepts(control)) return kNotInitialized;
+  if (const int status = refusal(control, kNotInitialized)) return status;
   *handle = new Handle;
   ++control.handles;
   ++control.creations;
@@ -57,29 +70,30 @@ GPTQ_FAKE_EXPORT int cublasCreate_v2(Handle** handle) {
 }
 
 GPTQ_FAKE_EXPORT int cublasDestroy_v2(Handle* handle) {
+  if (has_ended) _exit(kCalledAfterItsEnd);
   delete handle;
   --control.handles;
   return kSuccess;
 }
 
 /// Takes the workspace away.
-GPTQ_FAKE_EXPORT int cublasSetStream_v2(Handle* handle, void*) {
-  if (!accepts(control)) return kNotInitialized;
-  handle->has_stream = true;
+GPTQ_FAKE_EXPORT int cublasSetStream_v2(Handle* handle, void* stream) {
+  if (const int status = refusal(control, kNotInitialized)) return status;
+  handle->has_stream = stream == stream_of_host();
   handle->workspace = nullptr;
   return kSuccess;
 }
 
 GPTQ_FAKE_EXPORT int cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t bytes) {
-  if (!accepts(control)) return kNotInitialized;
-  if (reinterpret_cast<uintptr_t>(workspace) % 16 != 0) return kInvalidValue;
+  if (const int status = refusal(control, kNotInitialized)) return status;
+  if (reinterpret_cast<uintptr_t>(workspace) % kWorkspaceAlignment != 0) return kInvalidValue;
   handle->workspace = static_cast<unsigned char*>(workspace);
   handle->workspace_bytes = bytes;
   return kSuccess;
 }
 
 GPTQ_FAKE_EXPORT int cublasSetMathMode(Handle* handle, int mode) {
-  if (!accepts(control)) return kNotInitialized;
+  if (const int status = refusal(control, kNotInitialized)) return status;
   handle->mode = mode;
   return kSuccess;
 }
@@ -90,9 +104,17 @@ GPTQ_FAKE_EXPORT int cublasGemmEx(Handle* handle, int transpose_a, int transpose
                                   int b_type, int ldb, const void* beta, void* c, int c_type, int ldc,
                                   int compute_type, int algorithm) {
   constexpr int kSumsInFloat = 68, kDefault = -1, kReduceInFloat = 16;
-  if (!accepts(control)) return kExecutionFailed;
-  if (m < 0 || n < 0 || k < 0 || lda < (transpose_a != 0 ? k : m) || ldb < (transpose_b != 0 ? n : k) ||
-      ldc < m || lda < 1 || ldb < 1 || ldc < 1)
+  if (const int status = refusal(control, kExecutionFailed)) {
+    for (int j = 0; j < n && !is_untouched(status); ++j) {
+      for (int i = 0; i < m; ++i) store(c, c_type, place(0, ldc, i, j), NAN);
+    }
+    return status;
+  }
+  for (const int transpose : {transpose_a, transpose_b}) {
+    if (transpose != kPlain && transpose != kTransposed) return kInvalidValue;
+  }
+  if (m < 0 || n < 0 || k < 0 || lda < (transpose_a == kTransposed ? k : m) ||
+      ldb < (transpose_b == kTransposed ? n : k) || ldc < m || lda < 1 || ldb < 1 || ldc < 1)
     return kInvalidValue;
   if (a_type != b_type || (a_type != kHalf && a_type != kBf16) || (c_type != a_type && c_type != kFloat) ||
       compute_type != kSumsInFloat || algorithm != kDefault)
@@ -100,9 +122,9 @@ GPTQ_FAKE_EXPORT int cublasGemmEx(Handle* handle, int transpose_a, int transpose
   if (!handle->has_stream || handle->workspace == nullptr || handle->workspace_bytes == 0 ||
       handle->mode != kReduceInFloat)
     return kExecutionFailed;
-  const size_t end = handle->workspace_bytes < kScribbled ? handle->workspace_bytes : kScribbled;
-  std::memset(handle->workspace, 0xFF, end);
-  std::memset(handle->workspace + handle->workspace_bytes - end, 0xFF, end);
+  const size_t part = handle->workspace_bytes < kScribbled ? handle->workspace_bytes : kScribbled;
+  std::memset(handle->workspace, 0xFF, part);
+  std::memset(handle->workspace + handle->workspace_bytes - part, 0xFF, part);
   const float factor = *static_cast<const float*>(alpha), before = *static_cast<const float*>(beta);
   for (int j = 0; j < n; ++j) {
     for (int i = 0; i < m; ++i) {

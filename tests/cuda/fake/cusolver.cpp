@@ -1,5 +1,7 @@
 // Of cuSOLVER what the plugin asks of it, as NVIDIA documents it: matrices are column-major, in host memory. Arguments that
 // it refuses are refused. A factorization leaves NaN in all of its workspace.
+#include <unistd.h>
+
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +17,8 @@ constexpr int kSuccess = 0, kNotInitialized = 1, kInvalidValue = 3, kInternalErr
 constexpr int kFloat = 0, kLower = 0;
 
 Control control;
+bool has_ended = false;
+End end{has_ended};
 
 struct Handle {
   bool has_stream = false;
@@ -36,7 +40,7 @@ float& at(float* a, int64_t lda, int triangle, int64_t i, int64_t j) {
 GPTQ_FAKE_EXPORT Control* gptq_fake_control() { return &control; }
 
 GPTQ_FAKE_EXPORT int cusolverDnCreate(Handle** handle) {
-  if (!accepts(control)) return kNotInitialized;
+  if (const int status = refusal(control, kNotInitialized)) return status;
   *handle = new Handle;
   ++control.handles;
   ++control.creations;
@@ -44,25 +48,27 @@ GPTQ_FAKE_EXPORT int cusolverDnCreate(Handle** handle) {
 }
 
 GPTQ_FAKE_EXPORT int cusolverDnDestroy(Handle* handle) {
+  if (has_ended) _exit(kCalledAfterItsEnd);
   delete handle;
   --control.handles;
   return kSuccess;
 }
 
-GPTQ_FAKE_EXPORT int cusolverDnSetStream(Handle* handle, void*) {
-  if (!accepts(control)) return kNotInitialized;
-  handle->has_stream = true;
+GPTQ_FAKE_EXPORT int cusolverDnSetStream(Handle* handle, void* stream) {
+  if (const int status = refusal(control, kNotInitialized)) return status;
+  handle->has_stream = stream == stream_of_host();
   return kSuccess;
 }
 
 GPTQ_FAKE_EXPORT int cusolverDnCreateParams(Parameters** parameters) {
-  if (!accepts(control)) return kNotInitialized;
+  if (const int status = refusal(control, kNotInitialized)) return status;
   *parameters = new Parameters;
   ++control.handles;
   return kSuccess;
 }
 
 GPTQ_FAKE_EXPORT int cusolverDnDestroyParams(Parameters* parameters) {
+  if (has_ended) _exit(kCalledAfterItsEnd);
   delete parameters;
   --control.handles;
   return kSuccess;
@@ -71,7 +77,7 @@ GPTQ_FAKE_EXPORT int cusolverDnDestroyParams(Parameters* parameters) {
 GPTQ_FAKE_EXPORT int cusolverDnXpotrf_bufferSize(Handle* handle, Parameters* parameters, int triangle,
                                                  int64_t n, int type, const void* a, int64_t lda,
                                                  int compute_type, size_t* on_device, size_t* on_host) {
-  if (!accepts(control)) return kInternalError;
+  if (const int status = refusal(control, kInternalError)) return status;
   if (handle == nullptr || parameters == nullptr || triangle < 0 || triangle > 1 || n < 0 || lda < n ||
       a == nullptr || type != kFloat || compute_type != kFloat)
     return kInvalidValue;
@@ -85,9 +91,9 @@ GPTQ_FAKE_EXPORT int cusolverDnXpotrf_bufferSize(Handle* handle, Parameters* par
 GPTQ_FAKE_EXPORT int cusolverDnXpotrf(Handle* handle, Parameters* parameters, int triangle, int64_t n,
                                       int type, void* matrix, int64_t lda, int compute_type, void* on_device,
                                       size_t device_bytes, void* on_host, size_t host_bytes, int* info) {
-  if (!accepts(control)) {
+  if (const int status = refusal(control, kInternalError)) {
     std::memset(matrix, 0xFF, static_cast<size_t>(lda * n) * sizeof(float));  // it had begun
-    return kInternalError;
+    return status;
   }
   if (handle == nullptr || !handle->has_stream || parameters == nullptr || triangle < 0 || triangle > 1 ||
       lda < n || type != kFloat || compute_type != kFloat || device_bytes < device_bytes_of(n) ||

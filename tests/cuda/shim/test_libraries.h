@@ -6,6 +6,7 @@
 
 namespace gptq::test {
 
+inline constexpr bool kLibrariesAreHere = true;  // they are built with the tests
 inline cuda::LibraryNames some_libraries() { return {.blas = {fake::kBlas}, .solver = {fake::kSolver}}; }
 
 }  // namespace gptq::test
