@@ -510,9 +510,10 @@ GPTQ_API gptq_status gptq_session_get_stat(const gptq_session *session, const ch
  *
  *  A layer that is finished is on disk, in the hidden folder ".NAME.unfinished" beside the output. The next job with the
  *  same model, options, calibration and output goes on after it, with any number of threads on a machine with the same
- *  instruction sets, and comes to the same bytes ("max_shard_size", "memory_limit", "report", "overwrite" and "resume"
- *  may differ); another job for that output is refused while the folder is there, the message naming what is different.
- *  See "resume" to start anew instead, or to leave nothing. Folder and output together take about twice the output's size.
+ *  instruction sets, or on a GPU of the same kind with the same cuBLAS and cuSOLVER as long as they refuse nothing, and
+ *  comes to the same bytes ("max_shard_size", "memory_limit", "report", "overwrite" and "resume" may differ); another
+ *  job for that output is refused while the folder is there, the message naming what is different. See "resume" to
+ *  start anew instead, or to leave nothing. Folder and output together take about twice the output's size.
  *  @param[in] model_path   a 16-bit or 32-bit model folder
  *  @param[in] output_path  the folder to make; its parent must exist
  *  @param[in] options      scopes "model" and "quantizer", and a progress callback; NULL for the defaults
