@@ -2,6 +2,7 @@
 // What is refused with a lasting status is refused to all streams, in passing to one.
 #include <numeric>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "cuda/cublas.h"
@@ -136,6 +137,23 @@ TEST_F(LibraryFaultsTest, RefusesAtEachCall) {
   }
   use({});
   EXPECT_EQ(blas_.handles, 0);
+}
+
+/// What another stream was refused for good.
+TEST_F(LibraryFaultsTest, RefusesAnotherStream) {
+  use(test::some_libraries());
+  expect_product("with cuBLAS");
+  const auto first = std::exchange(stream_, backend_->create_stream(&cancel_));
+  blas_.restart(kCallsBefore + 1, kInvalidValue);
+  expect_product("refused");
+  EXPECT_EQ(blas_.handles, 1) << "that of the first stream alone";
+  const size_t used = state_.used;
+  const auto weights = prepare_();
+  Pair x = make(kLibraryRows, kCols), y = make(kLibraryRows, kOutputs);
+  first->linear(*weights, x.gpu, y.gpu);
+  EXPECT_EQ(blas_.calls, kCallsBefore + 1) << "asked again";
+  EXPECT_EQ(blas_.handles, 0);
+  EXPECT_LT(state_.used, used - Cublas::kWorkspaceBytes / 2);
 }
 
 /// Of several panels some are computed when it refuses.
