@@ -61,7 +61,7 @@ size_t place(int transposed, int ld, int row, int column) {
 
 GPTQ_FAKE_EXPORT Control* gptq_fake_control() { return &control; }
 
-GPTQ_FAKE_EXPORT int cublasCreate_v2(Handle** handle) {
+GPTQ_FAKE_EXPORT int cublasCreate_v2(void** handle) {
   if (const int status = refusal(control, kNotInitialized)) return status;
   *handle = new Handle;
   ++control.handles;
@@ -69,7 +69,8 @@ GPTQ_FAKE_EXPORT int cublasCreate_v2(Handle** handle) {
   return kSuccess;
 }
 
-GPTQ_FAKE_EXPORT int cublasDestroy_v2(Handle* handle) {
+GPTQ_FAKE_EXPORT int cublasDestroy_v2(void* of) {
+  auto* const handle = static_cast<Handle*>(of);
   if (has_ended) _exit(kCalledAfterItsEnd);
   delete handle;
   --control.handles;
@@ -77,14 +78,16 @@ GPTQ_FAKE_EXPORT int cublasDestroy_v2(Handle* handle) {
 }
 
 /// Takes the workspace away.
-GPTQ_FAKE_EXPORT int cublasSetStream_v2(Handle* handle, void* stream) {
+GPTQ_FAKE_EXPORT int cublasSetStream_v2(void* of, void* stream) {
+  auto* const handle = static_cast<Handle*>(of);
   if (const int status = refusal(control, kNotInitialized)) return status;
   handle->has_stream = stream == stream_of_host();
   handle->workspace = nullptr;
   return kSuccess;
 }
 
-GPTQ_FAKE_EXPORT int cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t bytes) {
+GPTQ_FAKE_EXPORT int cublasSetWorkspace_v2(void* of, void* workspace, size_t bytes) {
+  auto* const handle = static_cast<Handle*>(of);
   if (const int status = refusal(control, kNotInitialized)) return status;
   if (reinterpret_cast<uintptr_t>(workspace) % kWorkspaceAlignment != 0) return kInvalidValue;
   handle->workspace = static_cast<unsigned char*>(workspace);
@@ -92,17 +95,19 @@ GPTQ_FAKE_EXPORT int cublasSetWorkspace_v2(Handle* handle, void* workspace, size
   return kSuccess;
 }
 
-GPTQ_FAKE_EXPORT int cublasSetMathMode(Handle* handle, int mode) {
+GPTQ_FAKE_EXPORT int cublasSetMathMode(void* of, int mode) {
+  auto* const handle = static_cast<Handle*>(of);
   if (const int status = refusal(control, kNotInitialized)) return status;
   handle->mode = mode;
   return kSuccess;
 }
 
 /// C [m, n] = alpha op(A) [m, k] op(B) [k, n] + beta C, where C is not read if beta is 0.
-GPTQ_FAKE_EXPORT int cublasGemmEx(Handle* handle, int transpose_a, int transpose_b, int m, int n, int k,
+GPTQ_FAKE_EXPORT int cublasGemmEx(void* of, int transpose_a, int transpose_b, int m, int n, int k,
                                   const void* alpha, const void* a, int a_type, int lda, const void* b,
                                   int b_type, int ldb, const void* beta, void* c, int c_type, int ldc,
                                   int compute_type, int algorithm) {
+  auto* const handle = static_cast<Handle*>(of);
   constexpr int kSumsInFloat = 68, kDefault = -1, kReduceInFloat = 16;
   if (const int status = refusal(control, kExecutionFailed)) {
     for (int j = 0; j < n && !is_untouched(status); ++j) {

@@ -39,7 +39,7 @@ float& at(float* a, int64_t lda, int triangle, int64_t i, int64_t j) {
 
 GPTQ_FAKE_EXPORT Control* gptq_fake_control() { return &control; }
 
-GPTQ_FAKE_EXPORT int cusolverDnCreate(Handle** handle) {
+GPTQ_FAKE_EXPORT int cusolverDnCreate(void** handle) {
   if (const int status = refusal(control, kNotInitialized)) return status;
   *handle = new Handle;
   ++control.handles;
@@ -47,36 +47,39 @@ GPTQ_FAKE_EXPORT int cusolverDnCreate(Handle** handle) {
   return kSuccess;
 }
 
-GPTQ_FAKE_EXPORT int cusolverDnDestroy(Handle* handle) {
+GPTQ_FAKE_EXPORT int cusolverDnDestroy(void* of) {
+  auto* const handle = static_cast<Handle*>(of);
   if (has_ended) _exit(kCalledAfterItsEnd);
   delete handle;
   --control.handles;
   return kSuccess;
 }
 
-GPTQ_FAKE_EXPORT int cusolverDnSetStream(Handle* handle, void* stream) {
+GPTQ_FAKE_EXPORT int cusolverDnSetStream(void* of, void* stream) {
+  auto* const handle = static_cast<Handle*>(of);
   if (const int status = refusal(control, kNotInitialized)) return status;
   handle->has_stream = stream == stream_of_host();
   return kSuccess;
 }
 
-GPTQ_FAKE_EXPORT int cusolverDnCreateParams(Parameters** parameters) {
+GPTQ_FAKE_EXPORT int cusolverDnCreateParams(void** parameters) {
   if (const int status = refusal(control, kNotInitialized)) return status;
   *parameters = new Parameters;
   ++control.handles;
   return kSuccess;
 }
 
-GPTQ_FAKE_EXPORT int cusolverDnDestroyParams(Parameters* parameters) {
+GPTQ_FAKE_EXPORT int cusolverDnDestroyParams(void* kept) {
+  auto* const parameters = static_cast<Parameters*>(kept);
   if (has_ended) _exit(kCalledAfterItsEnd);
   delete parameters;
   --control.handles;
   return kSuccess;
 }
 
-GPTQ_FAKE_EXPORT int cusolverDnXpotrf_bufferSize(Handle* handle, Parameters* parameters, int triangle,
-                                                 int64_t n, int type, const void* a, int64_t lda,
-                                                 int compute_type, size_t* on_device, size_t* on_host) {
+GPTQ_FAKE_EXPORT int cusolverDnXpotrf_bufferSize(void* handle, void* parameters, int triangle, int64_t n,
+                                                 int type, const void* a, int64_t lda, int compute_type,
+                                                 size_t* on_device, size_t* on_host) {
   if (const int status = refusal(control, kInternalError)) return status;
   if (handle == nullptr || parameters == nullptr || triangle < 0 || triangle > 1 || n < 0 || lda < n ||
       a == nullptr || type != kFloat || compute_type != kFloat)
@@ -88,9 +91,10 @@ GPTQ_FAKE_EXPORT int cusolverDnXpotrf_bufferSize(Handle* handle, Parameters* par
 
 /// The other triangle is neither read nor written. *info: 0, the order of the leading minor that is not positive, or the
 /// number of a wrong argument, negative.
-GPTQ_FAKE_EXPORT int cusolverDnXpotrf(Handle* handle, Parameters* parameters, int triangle, int64_t n,
-                                      int type, void* matrix, int64_t lda, int compute_type, void* on_device,
+GPTQ_FAKE_EXPORT int cusolverDnXpotrf(void* of, void* parameters, int triangle, int64_t n, int type,
+                                      void* matrix, int64_t lda, int compute_type, void* on_device,
                                       size_t device_bytes, void* on_host, size_t host_bytes, int* info) {
+  auto* const handle = static_cast<Handle*>(of);
   if (const int status = refusal(control, kInternalError)) {
     std::memset(matrix, 0xFF, static_cast<size_t>(lda * n) * sizeof(float));  // it had begun
     return status;
