@@ -126,7 +126,10 @@ void run(Arguments arguments) {
   want("--generate", arguments.generate, 2);
   want("--repeat", arguments.repeat, 1);
   const double start = seconds_now();
-  const Model model = load_model(arguments.common, arguments.common.model);
+  constexpr int64_t kLongest = int64_t{1} << 30;  // that the library takes; the model's context is less
+  const int64_t context =
+      std::min(arguments.prompt, kLongest / 2) + std::min(arguments.generate, kLongest / 2);
+  const Model model = load_model(arguments.common, arguments.common.model, Weights::load, context);
   const double load_seconds = seconds_now() - start;
   clamp_to_context(arguments, number(model, "context_length"));
   const std::vector<int32_t> ids = prompt_ids(arguments.prompt, number(model, "vocab_size"));

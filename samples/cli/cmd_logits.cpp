@@ -21,8 +21,8 @@ void run(Arguments arguments) {
   const std::vector<int32_t> ids =
       arguments.tokens ? parse_ids(*arguments.tokens) : read_ids_file(*arguments.tokens_file);
   if (ids.empty()) throw UsageError("no tokens: wanted at least one id");
-  const Model model = load_model(arguments.common, arguments.common.model);
   const auto count = static_cast<int64_t>(ids.size());
+  const Model model = load_model(arguments.common, arguments.common.model, Weights::load, count);
   const int64_t vocab = number(model, "vocab_size");
   const int64_t context = number(model, "context_length");
   const Session session = make_session(arguments.common, model, count);

@@ -191,12 +191,13 @@ void run(Arguments arguments) {
   if (!arguments.common.compute) arguments.common.compute = "exact";
   if (arguments.context < 2) throw UsageError("--context: wanted at least 2 tokens");
   if (arguments.chunks < 1) throw UsageError("--chunks: wanted at least 1");
-  const Model model = load_model(arguments.common, arguments.common.model);
+  const Model model = load_model(arguments.common, arguments.common.model, Weights::load, arguments.context);
   Model reference;
   if (arguments.reference_compute && !arguments.reference)
     throw UsageError("--reference-compute: there is no --reference");
   if (arguments.reference) {
-    reference = load_model(reference_settings(arguments), *arguments.reference);
+    reference =
+        load_model(reference_settings(arguments), *arguments.reference, Weights::load, arguments.context);
     check_reference(arguments, model, reference);
   }
   print(arguments, measure(arguments, model, reference ? &reference : nullptr));

@@ -81,8 +81,9 @@ Options Common::to_options() const {
   return options;
 }
 
-Model load_model(const Common& common, const std::string& path, Weights weights) {
+Model load_model(const Common& common, const std::string& path, Weights weights, int64_t context) {
   Options options = common.to_options();
+  options.set(GPTQ_KEY_CONTEXT_LENGTH, context);
   if (weights == Weights::leave) options.set(GPTQ_KEY_LOAD_WEIGHTS, int64_t{0});
   Progress progress(Progress::Show::when_slow);
   check(gptq_options_set_progress(options.get(), Progress::callback, nullptr));

@@ -53,8 +53,10 @@ struct Common {
 
 enum class Weights { load, leave };
 
-/// Loads a folder, with progress where that takes long.
-Model load_model(const Common& common, const std::string& path, Weights weights = Weights::load);
+/// Loads a folder, with progress where that takes long. Layers are placed on devices for sessions of `context` tokens; 0: it is
+/// not known how many.
+Model load_model(const Common& common, const std::string& path, Weights weights = Weights::load,
+                 int64_t context = 0);
 
 /// A session for at most `context` tokens; 0: the model's context.
 Session make_session(const Common& common, const Model& model, int64_t context = 0);
