@@ -30,8 +30,8 @@ constexpr OptionRow kOptions[] = {
             "4 or 8: round an unquantized output head to so many bits"),
     integer(GPTQ_KEY_LOAD_WEIGHTS, "model", 0, 1, "1", "0: tokenizer and configuration alone"),
     integer(GPTQ_KEY_MMAP, "model", 0, 1, "1", "1: unquantized weights stay in the mapped file"),
-    integer(GPTQ_KEY_CONTEXT_LENGTH, "session", 0, 1 << 30, "0", "most tokens; 0: the model's"),
-    text(GPTQ_KEY_KV_CACHE, "session", "auto|int8", "\"auto\"",
+    integer(GPTQ_KEY_CONTEXT_LENGTH, "session, model", 0, 1 << 30, "0", "most tokens; 0: the model's"),
+    text(GPTQ_KEY_KV_CACHE, "session, model", "auto|int8", "\"auto\"",
          "how keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position "
          "and head"),
     integer(GPTQ_KEY_MAX_TOKENS, "generation", 0, kMaxInt, "0",

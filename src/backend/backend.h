@@ -350,10 +350,15 @@ struct BackendOptions {
 /// "cpu" (also ""), "cuda" or "cuda:N", the latter by the plugin (backend/plugin.h). Throws as check_device() does.
 std::shared_ptr<const Backend> create_backend(std::string_view device, const BackendOptions& options);
 
-/// Backends for a list of devices, "cuda:0,cpu", in its order; a device that comes twice has two. All names are looked at
-/// before the first device is opened. A name alone is a list of one.
-std::vector<std::shared_ptr<const Backend>> create_backends(std::string_view devices,
-                                                            const BackendOptions& options);
+/// One of a list: "cpu", "cuda:1".
+struct ListedDevice {
+  std::string name;
+  std::shared_ptr<const Backend> backend;
+};
+
+/// A list of devices, "cuda:0,cpu", in its order; one that comes twice has the same backend both times. All names are looked
+/// at before the first device is opened. A name alone is a list of one.
+std::vector<ListedDevice> create_backends(std::string_view devices, const BackendOptions& options);
 
 /// Throws Error saying why a device, or one of a list, can't be used: Status::invalid_argument for a name or number that
 /// is not known, ::not_found and ::unsupported for what is wrong with the plugin, ::device for the driver and the device

@@ -70,11 +70,17 @@ std::shared_ptr<const Backend> create_backend(std::string_view device, const Bac
   return create_backend(device_number(device), options);
 }
 
-std::vector<std::shared_ptr<const Backend>> create_backends(std::string_view devices,
-                                                            const BackendOptions& options) {
-  std::vector<std::shared_ptr<const Backend>> backends;
-  for (const int number : device_numbers(devices)) backends.push_back(create_backend(number, options));
-  return backends;
+std::vector<ListedDevice> create_backends(std::string_view devices, const BackendOptions& options) {
+  const std::vector<int> numbers = device_numbers(devices);
+  std::vector<ListedDevice> listed;
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const int number = numbers[i];
+    const auto same = std::find(numbers.begin(), numbers.end(), number) - numbers.begin();
+    listed.push_back({.name = number == kCpu ? "cpu" : cat("cuda:", number),
+                      .backend = static_cast<size_t>(same) < i ? listed[static_cast<size_t>(same)].backend
+                                                               : create_backend(number, options)});
+  }
+  return listed;
 }
 
 void check_device(std::string_view devices) {

@@ -377,9 +377,8 @@ Matrix Decoder::head(const Weights& weights, int64_t begin, int64_t count) {
 }
 
 void Decoder::logits(const Weights& weights, int64_t begin, int64_t count, float* host) {
-  constexpr size_t kSliceBytes = size_t{16} << 20;
   const size_t row_bytes = static_cast<size_t>(spec_.vocab) * element_bytes_;
-  const auto slice = std::min(count, std::max<int64_t>(1, static_cast<int64_t>(kSliceBytes / row_bytes)));
+  const auto slice = std::min(count, std::max<int64_t>(1, static_cast<int64_t>(kLogitsBytes / row_bytes)));
   for (int64_t done = 0; done < count; done += slice)
     stream_.download(head(weights, begin + done, std::min(slice, count - done)), host + done * spec_.vocab);
 }

@@ -42,6 +42,8 @@ class Decoder {
  public:
   /// Rows of the largest batch, unless a smaller `max_rows` is given.
   static constexpr int64_t kMaxRows = 512;
+  /// Of logits that are computed at a time, unless those of one row are more.
+  static constexpr size_t kLogitsBytes = size_t{16} << 20;
 
   /// Of all layers.
   Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64_t max_rows = kMaxRows)

@@ -31,6 +31,9 @@ struct OuterBackends {
 /// architecture has, of its shape and a fitting type; none is missing. So a load fails before it starts.
 class Loader {
  public:
+  /// Inputs of a group of a head that is rounded.
+  static constexpr int64_t kRoundedGroup = 128;
+
   explicit Loader(const fs::path& folder);
   ~Loader();
 

@@ -139,12 +139,11 @@ Weights Loader::load_around(const OuterBackends& on, Access access) const {
 }
 
 std::shared_ptr<const Linear> Loader::rounded_head(const Backend& backend, int bits, Access access) const {
-  constexpr int64_t kGroup = 128;
   const std::string module = tied_ ? name(spec_.family->names->embed) : head_name();
   std::optional<Tensor> bias;
   if (has(module + ".bias")) bias = checkpoint_->read(module + ".bias", Access::read);
   const Tensor weight = checkpoint_->read(module + ".weight", access);
-  return backend.prepare(round_to_nearest(weight, bits, kGroup), bias ? &*bias : nullptr);
+  return backend.prepare(round_to_nearest(weight, bits, kRoundedGroup), bias ? &*bias : nullptr);
 }
 
 Weights Loader::load_outer(const OuterBackends& on, Access access, int head_bits) const {

@@ -1,5 +1,6 @@
 #include "model/pipeline.h"
 
+#include "base/error.h"
 #include "model/segmented_cache.h"
 
 namespace gptq {
@@ -8,6 +9,7 @@ Pipeline::Pipeline(const Spec& spec, const Segments& segments, const std::atomic
                    int64_t max_rows) {
   for (const Segment& segment : segments) {
     Part part{.backend = segment.backend.get(),
+              .device = segments.size() > 1 ? segment.device : "",
               .stream = segment.backend->create_stream(cancel),
               .decoder = nullptr};
     part.decoder = std::make_unique<Decoder>(spec, *segment.backend, *part.stream, max_rows, segment.layers);
@@ -20,6 +22,7 @@ std::unique_ptr<KvCache> Pipeline::create_cache(int64_t sequences, KvElements el
   std::vector<SegmentedCache::Part> caches;
   for (const Part& part : parts_) {
     caches.push_back({.layers = part.decoder->layers(),
+                      .device = part.device,
                       .cache = part.backend->create_cache(part.decoder->cache_shape(sequences, elements))});
   }
   if (caches.size() == 1) return std::move(caches.front().cache);
@@ -28,10 +31,12 @@ std::unique_ptr<KvCache> Pipeline::create_cache(int64_t sequences, KvElements el
 
 void Pipeline::forward(const Weights& weights, const Batch& batch, KvCache& cache) {
   if (parts_.size() == 1) return parts_.front().decoder->forward(weights, batch, cache);
-  auto& caches = static_cast<SegmentedCache&>(cache);
+  auto* const caches = dynamic_cast<SegmentedCache*>(&cache);
+  if (caches == nullptr || caches->parts() != parts_.size())
+    throw Error(Status::internal, "a cache of another pipeline, wanted one of as many segments");
   for (size_t i = 0; i < parts_.size(); ++i) {
     const Part& part = parts_[i];
-    part.decoder->forward(weights, batch, caches.part(i), hidden_.data());
+    part.decoder->forward(weights, batch, caches->part(i), hidden_.data());
     if (i + 1 < parts_.size()) part.stream->download(part.decoder->hidden(), hidden_.data());
   }
 }

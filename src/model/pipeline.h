@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "model/decoder.h"
@@ -37,6 +38,7 @@ class Pipeline {
  private:
   struct Part {
     const Backend* backend;
+    std::string device;  // its name, of several
     std::unique_ptr<Stream> stream;
     std::unique_ptr<Decoder> decoder;
   };

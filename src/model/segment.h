@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "backend/backend.h"
@@ -22,7 +23,8 @@ struct LayerRange {
 
 struct Segment {
   std::shared_ptr<const Backend> backend;
-  LayerRange layers;  // at least one
+  LayerRange layers;     // at least one
+  std::string device{};  // "cuda:1"
 };
 
 /// All layers of a model, in their order.

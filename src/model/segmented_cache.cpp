@@ -6,6 +6,19 @@
 #include "base/text.h"
 
 namespace gptq {
+namespace {
+
+/// Says which of the devices had no memory.
+void reserve_part(const SegmentedCache::Part& part, int32_t sequence, int64_t length) {
+  try {
+    part.cache->reserve(sequence, length);
+  } catch (const Error& error) {
+    if (part.device.empty() || error.status() != Status::out_of_memory) throw;
+    throw Error(error.status(), cat(part.device, ": ", error.what()));
+  }
+}
+
+}  // namespace
 
 SegmentedCache::SegmentedCache(std::vector<Part> parts, int64_t sequences)
     : parts_(std::move(parts)), reserved_(static_cast<size_t>(sequences)) {}
@@ -17,7 +30,7 @@ void SegmentedCache::reserve(int32_t sequence, int64_t length) {
   int64_t& reserved = reserved_[static_cast<size_t>(sequence)];
   size_t made = 0;
   try {
-    for (; made < parts_.size(); ++made) parts_[made].cache->reserve(sequence, length);
+    for (; made < parts_.size(); ++made) reserve_part(parts_[made], sequence, length);
   } catch (...) {
     // states, if there are some, have seen no more than was reserved
     for (size_t i = 0; i < made; ++i) static_cast<void>(parts_[i].cache->truncate(sequence, reserved));

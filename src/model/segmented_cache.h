@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "model/segment.h"
@@ -13,10 +14,12 @@ class SegmentedCache final : public KvCache {
   /// One cache for each segment, of the layers of that.
   struct Part {
     LayerRange layers;
+    std::string device{};  // its name, for messages
     std::unique_ptr<KvCache> cache;
   };
   SegmentedCache(std::vector<Part> parts, int64_t sequences);
 
+  size_t parts() const { return parts_.size(); }
   /// That of a segment.
   KvCache& part(size_t index) { return *parts_[index].cache; }
 

@@ -37,7 +37,11 @@ const QuantOptions& on_one_device(const QuantOptions& options, const ModelOption
     throw Error(Status::invalid_argument, cat("option 'device' is the list ", quoted(model.device),
                                               ", wanted one device to quantize on"));
   }
-  check_devices(model.layer_split, 1);
+  if (!model.layer_split.empty()) {
+    throw Error(
+        Status::invalid_argument,
+        "option 'layer_split' is for a model that is loaded, wanted none to quantize: that takes one device");
+  }
   return options;
 }
 

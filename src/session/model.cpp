@@ -35,12 +35,36 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const fs::path& folder) {
 /// Positions of a session whose context is not known that layers are planned with.
 constexpr int64_t kPlannedPositions = 4096;
 
-/// Refuses what one of the devices does not have, before there are weights on them.
-void check_sessions(std::span<const std::shared_ptr<const Backend>> backends,
-                    const PlannedSessions& sessions) {
+/// Refuses what a device with layers does not have, before there are weights on it.
+void check_sessions(const Segments& segments, const PlannedSessions& sessions) {
   if (sessions.elements == KvElements::automatic) return;
-  for (const auto& backend : backends)
-    static_cast<void>(backend->create_cache({.layers = {}, .sequences = 1, .elements = sessions.elements}));
+  for (const Segment& segment : segments) {
+    static_cast<void>(
+        segment.backend->create_cache({.layers = {}, .sequences = 1, .elements = sessions.elements}));
+  }
+}
+
+/// A description that begins with what a list calls the device: "cuda:1 (NVIDIA H200, ...)".
+std::string description_as(const std::string& device, const Backend& backend) {
+  const std::string text = backend.description();
+  return cat(device, text.substr(std::min(text.find(' '), text.size())));
+}
+
+std::string range_text(const LayerRange& layers) {
+  return layers.count == 1 ? cat("layer ", layers.first)
+                           : cat("layers ", layers.first, " to ", layers.end() - 1);
+}
+
+/// Of several devices: which of them it was that had no memory, or failed.
+template <class Call>
+auto naming(const std::string& device, const Call& call) {
+  try {
+    return call();
+  } catch (const Error& error) {
+    if (device.empty() || (error.status() != Status::out_of_memory && error.status() != Status::device))
+      throw;
+    throw Error(error.status(), cat(device, ": ", error.what()));
+  }
 }
 
 }  // namespace
@@ -52,8 +76,7 @@ std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOpti
   if (!gguf_vocabulary) check_model_folder(folder);
   std::shared_ptr<Model> model(new Model);
   model->folder_ = folder;
-  model->backends_ = create_backends(options.device, options.backend);
-  check_sessions(model->backends_, options.sessions);
+  model->open_devices(options);
   model->tokenizer_ = load_tokenizer(folder);
   model->chat_templates_ = ChatTemplates::load(folder);
   if (!model->chat_templates_->empty() && model->tokenizer_)
@@ -64,6 +87,7 @@ std::shared_ptr<const Model> Model::load(const fs::path& folder, const ModelOpti
     model->spec_ = loader.spec();
     model->quantization_ = loader.quantization();
     model->place_layers(loader, options);
+    check_sessions(model->segments_, options.sessions);
     model->load_weights(loader, options, progress);
   } else if (file_exists(join(folder, "config.json"))) {
     model->read_config();
@@ -86,15 +110,30 @@ void Model::read_config() {
   }
 }
 
+void Model::open_devices(const ModelOptions& options) {
+  devices_ = create_backends(options.device, options.backend);
+  if (devices_.size() == 1) {
+    device_ = devices_.front().backend->description();
+    return;
+  }
+  for (const auto& [name, backend] : devices_)
+    device_ += cat(device_.empty() ? "" : " + ", description_as(name, *backend));
+}
+
 void Model::place_layers(const Loader& loader, const ModelOptions& options) {
-  const int64_t context = options.sessions.context;
-  layer_split_ = split_layers(options.layer_split, loader, backends_,
-                              context > 0 ? context : std::min(spec_->context, kPlannedPositions));
-  segments_ = make_segments(layer_split_, backends_);
-  if (backends_.size() == 1) return;
+  const int64_t context = options.sessions.context > 0
+                              ? std::min(options.sessions.context, spec_->context_limit())
+                              : std::min(spec_->context, kPlannedPositions);
+  layer_split_ = split_layers(options.layer_split, loader, devices_,
+                              {.positions = context, .head_bits = options.head_bits});
+  segments_ = make_segments(layer_split_, devices_);
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    if (layer_split_[i] == 0) devices_[i].backend.reset();
+  }
+  if (devices_.size() == 1) return;
   for (const Segment& segment : segments_) {
-    log(LogLevel::info, cat("layers ", segment.layers.first, " to ", segment.layers.end() - 1, " on ",
-                            segment.backend->description()));
+    log(LogLevel::info,
+        cat(range_text(segment.layers), " on ", description_as(segment.device, *segment.backend)));
   }
 }
 
@@ -102,7 +141,12 @@ void Model::load_weights(const Loader& loader, const ModelOptions& options, cons
   const Spec& spec = *spec_;
   progress(0, spec.layers + 1, "load");
   const OuterBackends outer(*segments_.front().backend, *segments_.back().backend);
-  Weights weights = loader.load_outer(outer, options.access, options.head_bits);
+  const bool several = devices_.size() > 1;
+  const std::string& first = segments_.front().device;
+  const std::string& last = segments_.back().device;
+  const std::string ends = first == last ? first : cat(first, " (embedding) or ", last, " (output head)");
+  Weights weights = naming(several ? ends : "",
+                           [&] { return loader.load_outer(outer, options.access, options.head_bits); });
   progress(1, spec.layers + 1, "load");
   parameters_ = spec.vocab * spec.hidden * (loader.tied() ? 1 : 2);
   weight_bytes_ = weights.embed->bytes() + (weights.head == weights.embed ? 0 : weights.head->bytes());
@@ -124,7 +168,10 @@ void Model::load_weights(const Loader& loader, const ModelOptions& options, cons
     progress(i + 2, spec.layers + 1, "load");
   };
   for (const Segment& segment : segments_) {
-    for (int64_t i = segment.layers.first; i < segment.layers.end(); ++i) load_layer(*segment.backend, i);
+    const std::string name = several ? cat(segment.device, ", ", range_text(segment.layers)) : "";
+    naming(name, [&] {
+      for (int64_t i = segment.layers.first; i < segment.layers.end(); ++i) load_layer(*segment.backend, i);
+    });
   }
   weights_ = std::move(weights);
 }
@@ -146,12 +193,6 @@ const Segments& Model::segments() const {
   return segments_;
 }
 
-std::string Model::device() const {
-  std::string all;
-  for (const auto& backend : backends_) all += (all.empty() ? "" : " + ") + backend->description();
-  return all;
-}
-
 std::string Model::layer_split() const {
   std::string all;
   for (const int64_t layers : layer_split_) all += cat(all.empty() ? "" : ",", layers);
@@ -160,7 +201,9 @@ std::string Model::layer_split() const {
 
 int Model::threads() const {
   int most = 0;  // one device computes at a time
-  for (const auto& backend : backends_) most = std::max(most, backend->threads());
+  for (const ListedDevice& device : devices_) {
+    if (device.backend) most = std::max(most, device.backend->threads());
+  }
   return most;
 }
 

@@ -27,9 +27,8 @@ enum class LoadWeights : uint8_t { no, yes };
 
 /// What is known of a model's sessions when it is loaded.
 struct PlannedSessions {
-  KvElements elements =
-      KvElements::automatic;  // devices that don't have them are refused before weights are read
-  int64_t context = 0;        // 0: not known
+  KvElements elements = KvElements::automatic;  // devices with layers that don't have them are refused
+  int64_t context = 0;                          // 0: not known
 };
 
 struct ModelOptions {
@@ -55,10 +54,8 @@ class Model {
   const Weights& weights() const;
   /// Where they are. As weights(), not without them.
   const Segments& segments() const;
-  /// The first, of several.
-  const Backend& backend() const { return *backends_.front(); }
-  /// "cuda (NVIDIA H200, compute capability 9.0, bf16) + cpu (avx512)", for people.
-  std::string device() const;
+  /// "cuda:0 (NVIDIA H200, compute capability 9.0, bf16) + cpu (avx512)", for people; one alone as its backend says it.
+  const std::string& device() const { return device_; }
   /// Layers of each: "20,12". Empty without weights.
   std::string layer_split() const;
   /// Threads of the host that compute at a time.
@@ -85,6 +82,7 @@ class Model {
  private:
   Model() = default;
   void read_config();
+  void open_devices(const ModelOptions& options);
   void place_layers(const Loader& loader, const ModelOptions& options);
   void load_weights(const Loader& loader, const ModelOptions& options, const Progress& progress);
 
@@ -92,8 +90,9 @@ class Model {
   std::optional<Spec> spec_;
   std::optional<Error> no_spec_;  // why not
   std::optional<QuantConfig> quantization_;
-  std::vector<std::shared_ptr<const Backend>> backends_;  // [device]
-  LayerSplit layer_split_;                                // [device]
+  std::vector<ListedDevice> devices_;  // without a backend once it is known to have no layers
+  std::string device_;
+  LayerSplit layer_split_;  // [device]
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplates> chat_templates_;
   std::optional<int32_t> end_of_turn_;

@@ -66,7 +66,7 @@ TEST(Device, OfSeveral) {
         << gptq_last_error_message();
   };
   expect_refusal("2,1", "adds up to 3 layers, but the model has 4");
-  expect_refusal("4", "has 1 numbers, but there are 2 devices");
+  expect_refusal("4", "has 1 number, but there are 2 devices");
   expect_refusal("four", "is 'four', wanted a number of layers for each device");
   // before the folder is looked at
   gptq_options_set_string(options, GPTQ_KEY_LAYER_SPLIT, "");
@@ -80,6 +80,9 @@ TEST(Device, OfSeveral) {
   gptq_options_set_string(options, GPTQ_KEY_LAYER_SPLIT, "4");
   EXPECT_EQ(gptq_quantizer_create("/nowhere", "/nowhere/out", options, &quantizer),
             GPTQ_ERROR_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(gptq_last_error_message()).find("option 'layer_split' is for a model that is loaded"),
+            std::string::npos)
+      << gptq_last_error_message();
   gptq_options_free(options);
 }
 

@@ -28,12 +28,13 @@ class Bench {
   Bench(std::shared_ptr<const gptq::Model> model, gptq::KvElements elements)
       : model_(std::move(model)),
         elements_(elements),
-        threads_(model_->backend().threads()),
-        stream_(model_->backend().create_stream(nullptr)),
-        decoder_(model_->spec(), model_->backend(), *stream_) {}
+        backend_(*model_->segments().front().backend),
+        threads_(backend_.threads()),
+        stream_(backend_.create_stream(nullptr)),
+        decoder_(model_->spec(), backend_, *stream_) {}
 
   double prefill(int64_t tokens) {
-    cache_ = model_->backend().create_cache(decoder_.cache_shape(1, elements_));
+    cache_ = backend_.create_cache(decoder_.cache_shape(1, elements_));
     filled_.reset();
     const Clock watch(threads_);
     feed(0, 0, tokens);
@@ -44,7 +45,7 @@ class Bench {
   double decode(int64_t sequences, int64_t context, int64_t tokens) {
     const Filled wanted{sequences, context};
     if (filled_ != wanted) {
-      cache_ = model_->backend().create_cache(decoder_.cache_shape(sequences, elements_));
+      cache_ = backend_.create_cache(decoder_.cache_shape(sequences, elements_));
       for (int64_t s = 0; s < sequences; ++s) feed(s, 0, context);
       filled_ = wanted;
     }
@@ -97,6 +98,7 @@ class Bench {
 
   std::shared_ptr<const gptq::Model> model_;
   gptq::KvElements elements_;
+  const gptq::Backend& backend_;
   int threads_;
   std::unique_ptr<gptq::Stream> stream_;
   Decoder decoder_;
@@ -127,11 +129,10 @@ void run(const char* folder, int threads, bool exact, int head_bits, gptq::KvEle
   const Clock watch(threads);
   const auto model = gptq::Model::load(folder, options, [](int64_t, int64_t, const std::string&) {});
   std::printf("ready %.3f %llu %s\n", watch.seconds(),
-              static_cast<unsigned long long>(model->weight_bytes_per_token()),
-              model->backend().description().c_str());
+              static_cast<unsigned long long>(model->weight_bytes_per_token()), model->device().c_str());
   std::fflush(stdout);
   Bench bench(model, elements);
-  gptq::ThreadPool pool(model->backend().threads());
+  gptq::ThreadPool pool(model->threads());
   char line[256];
   while (std::fgets(line, sizeof line, stdin) != nullptr) answer(bench, pool, line);
 }

@@ -185,9 +185,9 @@ class Usage(ToolTest):
             (("cpu,",), ("device 2 of the list 'cpu,'",)),
             (("cpu,abacus",), ("'abacus'",)),
             (("cpu,cpu,cpu,cpu,cpu",), ("5 devices for a model of 4 layers",)),
-            (("cpu", "--layer-split", "2,2"), ("--layer-split is for several devices", "in --device")),
+            (("cpu", "--layer-split", "2,2"), ("--layer-split has 2 numbers, but there is one device",)),
             (("cpu,cpu", "--layer-split", "2,3"), ("--layer-split adds up to 5 layers, but the model has 4",)),
-            (("cpu,cpu", "--layer-split", "4"), ("--layer-split has 1 numbers, but there are 2 devices",)),
+            (("cpu,cpu", "--layer-split", "4"), ("--layer-split has 1 number, but there are 2 devices",)),
             (("cpu,cpu", "--layer-split", "2,x"), ("--layer-split is '2,x'", "20,12")),
         ):
             self.fail_with(1, *prompt, *arguments, says=says)

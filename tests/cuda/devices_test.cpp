@@ -121,6 +121,9 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(square / of_b);
 }
 
+/// Bytes that are free when a load begins are planned but for these: of the driver and its libraries, of logits.
+constexpr size_t kBeside = (size_t{128} + 16) << 20;
+
 /// Two GPUs, or one twice, are one to the bit; with the CPU for a part of the layers a model is nearer to what the CPU makes
 /// of it, or as near.
 TEST(Devices, PredictWhatOnePredicts) {
@@ -132,13 +135,14 @@ TEST(Devices, PredictWhatOnePredicts) {
     ASSERT_FALSE(gpu.empty()) << message();
     const double apart = distance(gpu, cpu);
     EXPECT_GT(apart, 0);
-    for (const char* devices : {"cuda:0,cuda:1", "cuda,cuda"}) {
-      if (!there_is(devices)) continue;
-      EXPECT_EQ(Attempt(folder, devices, "").all(), gpu) << devices;
+    const std::string halves = name == "llama" || name == "gpt2" ? "1,1" : "";
+    if (there_is("cuda:0,cuda:1")) {
+      EXPECT_EQ(Attempt(folder, "cuda:0,cuda:1", "").all(), gpu);
     }
+    EXPECT_EQ(Attempt(folder, "cuda,cuda", halves).all(), gpu);
     for (const char* devices : {"cuda,cpu", "cpu,cuda", "cpu,cuda:1"}) {
       if (!there_is(devices)) continue;
-      const auto both = Attempt(folder, devices, name == "llama" || name == "gpt2" ? "1,1" : "").all();
+      const auto both = Attempt(folder, devices, halves).all();
       ASSERT_FALSE(both.empty()) << message();
       EXPECT_LE(distance(both, cpu), 1.5 * apart) << devices;
     }
@@ -148,13 +152,14 @@ TEST(Devices, PredictWhatOnePredicts) {
 TEST(Devices, HoldWhatTheyHaveRoomFor) {
   if (shim_limit() == nullptr) GTEST_SKIP() << "no memory that a test could limit";
   const std::string sample = "samples/model";
-  const auto split_with = [&](const char* devices, size_t bytes) {
+  const auto split_with = [&](const char* devices, size_t bytes, int64_t context = 0) {
     Attempt run(sample, devices, "");
+    gptq_options_set_int(run.options, GPTQ_KEY_CONTEXT_LENGTH, context);
     leave_memory(0, bytes);
     EXPECT_EQ(run.load(), GPTQ_OK) << message();
     const std::string split = run.text("layer_split");
     if (run.create() == GPTQ_OK) {
-      EXPECT_FALSE(run.feed(0, 40).empty()) << message();
+      EXPECT_FALSE(run.feed(0, context == 0 ? 40 : context).empty()) << message();
     } else {
       ADD_FAILURE() << message();
     }
@@ -164,12 +169,59 @@ TEST(Devices, HoldWhatTheyHaveRoomFor) {
   EXPECT_EQ(split_with("cuda,cpu", size_t{1} << 30), "4,0");
   EXPECT_EQ(split_with("cpu,cuda", size_t{1} << 30), "0,4");
   EXPECT_EQ(split_with("cuda,cpu", size_t{1} << 20), "0,4");
-  // 4 MB of scratch memory, a tenth, 2 MB of embedding, 2.3 MB for each layer with 512 positions
-  EXPECT_EQ(split_with("cuda,cpu", size_t{11} << 20), "2,2");
+  // 3.1 MB of scratch memory, a tenth, 2.1 MB of embedding, for each layer 1.8 MB with 512 positions, 1.6 MB with 8
+  const size_t half = kBeside + (size_t{21} << 19);
+  EXPECT_EQ(split_with("cuda,cpu", half), "2,2");
+  EXPECT_EQ(split_with("cuda,cpu", half, 512), "2,2");
+  EXPECT_EQ(split_with("cuda,cpu", half, 8), "3,1");
+  // a GPU that is listed twice has its memory once
+  EXPECT_EQ(split_with("cuda,cpu,cuda", half), "2,2,0");
+  EXPECT_EQ(split_with("cuda,cpu,cuda", size_t{1} << 30), "4,0,0");
   Attempt both(sample, "cuda:0,cuda:1", "");
   ASSERT_EQ(both.load(), GPTQ_OK) << message();
   EXPECT_EQ(both.text("layer_split"), "2,2");
-  EXPECT_EQ(both.text("device"), "cuda (host memory, bf16) + cuda (host memory, bf16)");
+  EXPECT_EQ(both.text("device"), "cuda:0 (host memory, bf16) + cuda:1 (host memory, bf16)");
+}
+
+/// A planned split without layers for a GPU is told; one that was asked for is not, nor is a CPU that has nothing to do.
+TEST(Devices, SayWhichHaveNoLayers) {
+  if (shim_limit() == nullptr) GTEST_SKIP() << "no memory that a test could limit";
+  std::string warnings;
+  gptq_set_log_callback(
+      [](void* data, int32_t level, const char* text, int64_t) {
+        if (level == 2) *static_cast<std::string*>(data) += std::string(text) + "\n";
+      },
+      &warnings);
+  const auto warnings_of = [&](const char* devices, const char* split, size_t bytes) {
+    warnings.clear();
+    Attempt run("samples/model", devices, split);
+    leave_memory(1, bytes);
+    EXPECT_EQ(run.load(), GPTQ_OK) << message();
+    shim_limit()(1, SIZE_MAX);
+    return warnings;
+  };
+  const std::string said = warnings_of("cuda:0,cuda:1", "", size_t{8} << 20);
+  EXPECT_TRUE(has(said, "device 'cuda:1' gets no layers: 8388608 bytes are free there, the model takes "))
+      << said;
+  EXPECT_FALSE(has(said, "cuda:0")) << said;
+  EXPECT_TRUE(has(warnings_of("cuda:1,cpu", "", 0), "device 'cuda:1' gets no layers: 0 bytes are free"));
+  EXPECT_EQ(warnings_of("cuda:1,cpu", "", size_t{1} << 30), "");
+  EXPECT_EQ(warnings_of("cuda:0,cuda:1", "4,0", 0), "");
+  EXPECT_EQ(warnings_of("cuda:1,cpu,cuda:1", "", size_t{1} << 30), "");
+  gptq_set_log_callback(nullptr, nullptr);
+}
+
+/// A load that a device has no memory for says which device, and for what.
+TEST(Devices, SayWhichHasNoMemory) {
+  if (shim_limit() == nullptr) GTEST_SKIP() << "no memory that a test could limit";
+  Attempt layers("samples/model", "cuda:0,cuda:1,cuda:0", "1,2,1"),
+      ends("samples/model", "cuda:0,cuda:1", "2,2");
+  leave_memory(1, 0);
+  EXPECT_EQ(layers.load(), GPTQ_ERROR_OUT_OF_MEMORY);
+  EXPECT_TRUE(has(message(), "cuda:1, layers 1 to 2: ")) << message();
+  EXPECT_EQ(ends.load(), GPTQ_ERROR_OUT_OF_MEMORY);
+  EXPECT_TRUE(has(message(), "cuda:0 (embedding) or cuda:1 (output head): ")) << message();
+  shim_limit()(1, SIZE_MAX);
 }
 
 /// The second device has no more memory: the first gives back what it has just made, and the session goes on once there is.
@@ -188,7 +240,7 @@ TEST(Devices, ThatAreFullLeaveTheSessionAsItWas) {
     leave_memory(1, 0);
     EXPECT_TRUE(run.feed(20, 200).empty());
     EXPECT_EQ(run.status, GPTQ_ERROR_OUT_OF_MEMORY) << message();
-    EXPECT_TRUE(has(message(), "no memory for 220 positions")) << message();
+    EXPECT_TRUE(has(message(), "cuda:1: no memory for 220 positions")) << message();
     gptq_session_get_stat(run.session, "cache_bytes", &after);
     EXPECT_EQ(after, before);
     shim_limit()(1, SIZE_MAX);
@@ -203,7 +255,7 @@ TEST(Devices, ThatAreFullLeaveTheSessionAsItWas) {
   }
 }
 
-/// What a device lacks is said before weights are read: no progress was told.
+/// What a device lacks is said before weights are read: no progress was told. Of one without layers nothing is wanted.
 TEST(Devices, SayEarlyWhatTheyCant) {
   for (const char* devices : {"cuda", "cuda,cpu", "cpu,cuda:1"}) {
     if (!there_is(devices)) continue;
@@ -217,6 +269,16 @@ TEST(Devices, SayEarlyWhatTheyCant) {
     gptq_options_set_string(run.options, GPTQ_KEY_KV_CACHE, "int8");
     EXPECT_EQ(run.create(), GPTQ_ERROR_UNSUPPORTED) << devices;
   }
+  for (const char* split : {"0,4", "4,0"}) {
+    Attempt run("samples/model", "cuda,cpu", split, "int8");
+    EXPECT_EQ(run.load(), split[0] == '0' ? GPTQ_OK : GPTQ_ERROR_UNSUPPORTED) << message();
+    if (split[0] == '0') {
+      EXPECT_EQ(run.create(), GPTQ_OK) << message();
+    }
+  }
+  Attempt tokens("samples/model", "cuda,cpu", "", "int8");
+  gptq_options_set_int(tokens.options, GPTQ_KEY_LOAD_WEIGHTS, 0);
+  EXPECT_EQ(tokens.load(), GPTQ_OK) << message();
   Attempt exact("samples/model", "cpu,cuda", "");
   gptq_options_set_string(exact.options, GPTQ_KEY_COMPUTE, "exact");
   EXPECT_EQ(exact.load(), GPTQ_ERROR_UNSUPPORTED);

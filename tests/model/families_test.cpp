@@ -35,9 +35,10 @@ TEST_P(FamilyTest, ComesToTheSameInPiecesAndBatches) {
     EXPECT_LE(relative_difference(causal_logits(model, ids, piece), whole), 2e-4) << piece;
   }
 
-  const auto stream = model->backend().create_stream(nullptr);
-  Decoder decoder(spec, model->backend(), *stream, 64);
-  const auto cache = model->backend().create_cache(decoder.cache_shape(3));
+  const Backend& backend = *model->segments().front().backend;
+  const auto stream = backend.create_stream(nullptr);
+  Decoder decoder(spec, backend, *stream, 64);
+  const auto cache = backend.create_cache(decoder.cache_shape(3));
   const std::vector<int64_t> lengths{static_cast<int64_t>(ids.size()), 5, 11};
   const auto run =
       [&](const std::vector<std::pair<int32_t, int64_t>>& from) {  // sequences, each from a position
