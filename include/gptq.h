@@ -152,15 +152,18 @@ GPTQ_API void gptq_set_log_level(int32_t level);
       where libgptq.a is part of it, or in the folder that GPTQ_PLUGIN_PATH of the environment names; it is opened when
       first asked for and stays until the process ends. A child made by fork() can't go on with a GPU that its parent has
       used. gptq_device_check() says why a device can't be used. Several, "cuda:0,cuda:1" or "cuda:0,cpu", for
-      gptq_model_load(): the layers lie one behind the other on them, as GPTQ_KEY_LAYER_SPLIT says, so that a model can be
-      larger than the memory of one. A token goes through one device after the other, and each keeps the keys and values of
-      its layers; the options below go to each. A quantizer takes one device */
-#define GPTQ_KEY_LAYER_SPLIT "layer_split"   /* string, of gptq_model_load() with several devices: how many layers each of
-      them gets, "20,12", 0 for none; they add up to the model's. "" (default): devices that can tell what memory they have
+      gptq_model_load(), 64 at most: the layers lie one behind the other on them, as GPTQ_KEY_LAYER_SPLIT says, so that a
+      model can be larger than the memory of one. A token goes through one device after the other, and each keeps the keys
+      and values of its layers; the options below go to each. One that is listed twice is one device. A quantizer takes one
+      device */
+#define GPTQ_KEY_LAYER_SPLIT "layer_split"   /* string, of gptq_model_load(): how many layers each of several devices
+      gets, "20,12", 0 for none; they add up to the model's. "" (default): devices that can tell what memory they have
       free hold as much as they have room for, in proportion to it; what they don't hold goes to the first that can't, the
       CPU: "cuda:0,cpu" has the first layers on the GPU, "cpu,cuda:0" the last. Room is planned for the keys and values of
-      "context_length" positions if that is among these options, else of at most 4096. Without a GPU all get as many. The
-      embedding is on the first device that has layers, the output head on the last; one that is tied to it is on both */
+      "context_length" positions if that is among these options, else of at most 4096. Without a GPU all get as many. A GPU
+      that gets none is warned of; of one that is listed twice the room counts where it comes first. More devices than
+      layers need numbers. The embedding is on the first device that has layers, the output head on the last; one that is
+      tied to it is on both */
 #define GPTQ_KEY_THREADS "threads" /* int >= 0: 0 (default) takes all CPUs the process may use. Sessions of a model
       share them: one call at a time has all of them, calls beside it run on the threads that make them */
 #define GPTQ_KEY_COMPUTE "compute" /* string: "exact" for fp32 throughout, or "fast" (default). On CPUs "fast" rounds the
@@ -180,13 +183,14 @@ GPTQ_API void gptq_set_log_level(int32_t level);
                                                 file, which must not shrink meanwhile; 0 copies them */
 
 /* Scope "session": gptq_session_create() */
-#define GPTQ_KEY_CONTEXT_LENGTH "context_length" /* int >= 0: most tokens; 0 (default) takes the model's */
+#define GPTQ_KEY_CONTEXT_LENGTH "context_length" /* int >= 0: most tokens; 0 (default) takes the model's.
+      gptq_model_load() on several devices plans their room with it */
 #define GPTQ_KEY_KV_CACHE "kv_cache"         /* string: how keys and values are kept. "auto" (default): in fp32 where compute is
       "exact", in fp16 where it is "fast", in bf16 on GPUs. "int8": rounded to 8 bits, with a scale in fp32 for the key and
       one for the value of each position and head, largest magnitude / 127: little more than half of fp16's memory
       (docs/performance.md has what it costs). A key or value with a number that is not finite counts as NaN. Of sessions, not of models; on CPUs alone:
       gptq_session_create() returns GPTQ_ERROR_UNSUPPORTED where a model has layers elsewhere, and so does gptq_model_load(),
-      before it reads weights, where these options have such a device, too */
+      before it reads weights, where it is among its options, too */
 
 /* Scope "generation": gptq_session_begin() */
 #define GPTQ_KEY_MAX_TOKENS "max_tokens"     /* int >= 0: most new tokens; 0 (default) until the end of the context */
@@ -356,8 +360,9 @@ GPTQ_API gptq_status gptq_model_retain(const gptq_model *model);
  *  @return GPTQ_ERROR_NOT_FOUND for another key (the message names the nearest)  @since 0.1 */
 GPTQ_API gptq_status gptq_model_get_int(const gptq_model *model, const char *key, int64_t *out);
 /** A text about the model, good as long as the model: "family", "architecture", "path", "device" (several with " + "
- *  between), "layer_split" (the layers of each, "20,12"; "" where load_weights is 0), "dtype", "quantization"
- *  ("gptq 4-bit g128 sym", with "awq", "marlin" or "compressed-tensors" for others; or "").
+ *  between, each by its name: "cuda:0 (...) + cpu (...)"), "layer_split" (the layers of each, "20,12"; "" where
+ *  load_weights is 0), "dtype", "quantization" ("gptq 4-bit g128 sym", with "awq", "marlin" or "compressed-tensors" for
+ *  others; or "").
  *  @return GPTQ_ERROR_NOT_FOUND for another key; *out is then NULL  @since 0.1 */
 GPTQ_API gptq_status gptq_model_get_string(const gptq_model *model, const char *key, const char **out);
 /** All of the above as one JSON object; of a folder without config.json, what is known without it.

@@ -66,8 +66,8 @@ func (m *Model) GetInt(key string) (int64, error) {
 	return value, err
 }
 
-// GetString is a text about the model: "family", "architecture", "path", "device", "dtype", "quantization"
-// ("gptq 4-bit g128 sym", or ""). ErrNotFound for another key.
+// GetString is a text about the model: "family", "architecture", "path", "device", "layer_split" ("20,12"),
+// "dtype", "quantization" ("gptq 4-bit g128 sym", or ""). ErrNotFound for another key.
 func (m *Model) GetString(key string) (text string, err error) {
 	if err := noNUL("key", key); err != nil {
 		return "", err

@@ -37,12 +37,12 @@ func WithMmap(value bool) Option {
 	return Set("mmap", value)
 }
 
-// WithContextLength sets context_length. Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session.
+// WithContextLength sets context_length. Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session, model.
 func WithContextLength(value int64) Option {
 	return Set("context_length", value)
 }
 
-// WithKvCache sets kv_cache. How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session.
+// WithKvCache sets kv_cache. How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session, model.
 func WithKvCache(value string) Option {
 	return Set("kv_cache", value)
 }

@@ -174,8 +174,8 @@ namespace Gptq
             return value;
         }
 
-        /// <summary>A text about the model: "family", "architecture", "path", "device", "dtype", "quantization"
-        /// ("gptq 4-bit g128 sym", or "").</summary>
+        /// <summary>A text about the model: "family", "architecture", "path", "device", "layer_split" ("20,12"),
+        /// "dtype", "quantization" ("gptq 4-bit g128 sym", or "").</summary>
         /// <exception cref="GptqException">NotFound for another key; the message names the nearest.</exception>
         public string GetString(string key)
         {

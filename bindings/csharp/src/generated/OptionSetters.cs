@@ -39,12 +39,12 @@ namespace Gptq
         {
             set { Set("mmap", value); }
         }
-        /// <summary>Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session.</summary>
+        /// <summary>Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session, model.</summary>
         public long ContextLength
         {
             set { Set("context_length", value); }
         }
-        /// <summary>How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session.</summary>
+        /// <summary>How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session, model.</summary>
         public string KvCache
         {
             set { Set("kv_cache", value); }

@@ -156,19 +156,22 @@ pub type gptq_log_fn = Option<
 /// where libgptq.a is part of it, or in the folder that `GPTQ_PLUGIN_PATH` of the environment
 /// names; it is opened when first asked for and stays until the process ends. A child made by
 /// fork() can't go on with a GPU that its parent has used. [`gptq_device_check`] says why a device
-/// can't be used. Several, "cuda:0,cuda:1" or "cuda:0,cpu", for [`gptq_model_load`]: the layers lie
-/// one behind the other on them, as [`GPTQ_KEY_LAYER_SPLIT`] says, so that a model can be larger
-/// than the memory of one. A token goes through one device after the other, and each keeps the keys
-/// and values of its layers; the options below go to each. A quantizer takes one device.
+/// can't be used. Several, "cuda:0,cuda:1" or "cuda:0,cpu", for [`gptq_model_load`], 64 at most:
+/// the layers lie one behind the other on them, as [`GPTQ_KEY_LAYER_SPLIT`] says, so that a model
+/// can be larger than the memory of one. A token goes through one device after the other, and each
+/// keeps the keys and values of its layers; the options below go to each. One that is listed twice
+/// is one device. A quantizer takes one device.
 pub const GPTQ_KEY_DEVICE: &CStr = text(b"device\0");
 
-/// String, of [`gptq_model_load`] with several devices: how many layers each of them gets, "20,12",
-/// 0 for none; they add up to the model's. "" (default): devices that can tell what memory they
-/// have free hold as much as they have room for, in proportion to it; what they don't hold goes to
-/// the first that can't, the CPU: "cuda:0,cpu" has the first layers on the GPU, "cpu,cuda:0" the
-/// last. Room is planned for the keys and values of "context_length" positions if that is among
-/// these options, else of at most 4096. Without a GPU all get as many. The embedding is on the
-/// first device that has layers, the output head on the last; one that is tied to it is on both.
+/// String, of [`gptq_model_load`]: how many layers each of several devices gets, "20,12", 0 for
+/// none; they add up to the model's. "" (default): devices that can tell what memory they have free
+/// hold as much as they have room for, in proportion to it; what they don't hold goes to the first
+/// that can't, the CPU: "cuda:0,cpu" has the first layers on the GPU, "cpu,cuda:0" the last. Room
+/// is planned for the keys and values of "context_length" positions if that is among these options,
+/// else of at most 4096. Without a GPU all get as many. A GPU that gets none is warned of; of one
+/// that is listed twice the room counts where it comes first. More devices than layers need
+/// numbers. The embedding is on the first device that has layers, the output head on the last; one
+/// that is tied to it is on both.
 pub const GPTQ_KEY_LAYER_SPLIT: &CStr = text(b"layer_split\0");
 
 /// Int \>= 0: 0 (default) takes all CPUs the process may use. Sessions of a model share them: one
@@ -198,7 +201,8 @@ pub const GPTQ_KEY_LOAD_WEIGHTS: &CStr = text(b"load_weights\0");
 /// meanwhile; 0 copies them.
 pub const GPTQ_KEY_MMAP: &CStr = text(b"mmap\0");
 
-/// Int \>= 0: most tokens; 0 (default) takes the model's.
+/// Int \>= 0: most tokens; 0 (default) takes the model's. [`gptq_model_load`] on several devices
+/// plans their room with it.
 pub const GPTQ_KEY_CONTEXT_LENGTH: &CStr = text(b"context_length\0");
 
 /// String: how keys and values are kept. "auto" (default): in fp32 where compute is "exact", in
@@ -207,8 +211,7 @@ pub const GPTQ_KEY_CONTEXT_LENGTH: &CStr = text(b"context_length\0");
 /// than half of fp16's memory (docs/performance.md has what it costs). A key or value with a number
 /// that is not finite counts as NaN. Of sessions, not of models; on CPUs alone:
 /// [`gptq_session_create`] returns [`GPTQ_ERROR_UNSUPPORTED`] where a model has layers elsewhere,
-/// and so does [`gptq_model_load`], before it reads weights, where these options have such a
-/// device, too.
+/// and so does [`gptq_model_load`], before it reads weights, where it is among its options, too.
 pub const GPTQ_KEY_KV_CACHE: &CStr = text(b"kv_cache\0");
 
 /// Int \>= 0: most new tokens; 0 (default) until the end of the context.
@@ -634,9 +637,10 @@ extern "C" {
     ) -> gptq_status;
 
     /// A text about the model, good as long as the model: "family", "architecture", "path",
-    /// "device" (several with " + " between), "layer_split" (the layers of each, "20,12"; "" where
-    /// load_weights is 0), "dtype", "quantization" ("gptq 4-bit g128 sym", with "awq", "marlin" or
-    /// "compressed-tensors" for others; or "").
+    /// "device" (several with " + " between, each by its name: "cuda:0 (...) + cpu (...)"),
+    /// "layer_split" (the layers of each, "20,12"; "" where load_weights is 0), "dtype",
+    /// "quantization" ("gptq 4-bit g128 sym", with "awq", "marlin" or "compressed-tensors" for
+    /// others; or "").
     ///
     /// Returns [`GPTQ_ERROR_NOT_FOUND`] for another key; \*out is then NULL.
     ///

@@ -118,8 +118,8 @@ impl Model {
         Ok(value)
     }
 
-    /// A text about the model: "family", "architecture", "path", "device", "dtype", "quantization" ("gptq 4-bit g128 sym",
-    /// or "").
+    /// A text about the model: "family", "architecture", "path", "device", "layer_split" ("20,12"), "dtype",
+    /// "quantization" ("gptq 4-bit g128 sym", or "").
     ///
     /// Errors: [`ErrorCode::NotFound`] for another key.
     pub fn get_string(&self, key: &str) -> Result<String> {

@@ -45,13 +45,13 @@ impl Options {
         self.set("mmap", value)
     }
 
-    /// Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session.
+    /// Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session, model.
     #[must_use]
     pub fn context_length(self, value: i64) -> Self {
         self.set("context_length", value)
     }
 
-    /// How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session.
+    /// How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session, model.
     #[must_use]
     pub fn kv_cache(self, value: &str) -> Self {
         self.set("kv_cache", value)

@@ -241,7 +241,8 @@ public final class Model implements AutoCloseable {
   /**
    * A text about the model.
    *
-   * @param key "family", "architecture", "path", "device", "dtype", "quantization" ("gptq 4-bit g128 sym", or "")
+   * @param key "family", "architecture", "path", "device", "layer_split" ("20,12"), "dtype", "quantization"
+   *     ("gptq 4-bit g128 sym", or "")
    * @return the text
    * @throws GptqException NOT_FOUND for another key
    */

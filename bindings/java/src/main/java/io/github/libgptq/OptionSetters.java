@@ -79,7 +79,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session.
+   * Most tokens; 0: the model's; from 0 to 1073741824; default 0. Scope: session, model.
    *
    * @param value the setting
    * @return this
@@ -89,7 +89,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session.
+   * How keys and values are kept: auto as compute has them, int8 in 8 bits, a scale for each position and head; one of "auto", "int8"; default "auto". Scope: session, model.
    *
    * @param value the setting
    * @return this
