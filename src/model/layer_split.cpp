@@ -264,8 +264,8 @@ LayerSplit split_layers(const LayerSplit& given, const Loader& loader, std::span
   return split;
 }
 
-Segments make_segments(const LayerSplit& split, std::span<const ListedDevice> devices) {
-  Segments segments;
+LayerSegments make_segments(const LayerSplit& split, std::span<const ListedDevice> devices) {
+  LayerSegments segments;
   int64_t first = 0;
   for (size_t i = 0; i < devices.size(); ++i) {
     if (split[i] > 0) {

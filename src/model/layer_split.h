@@ -61,6 +61,6 @@ LayerSplit split_layers(const LayerSplit& given, const Loader& loader, std::span
                         const PlannedLoad& load);
 
 /// Without those that have no layers. As many numbers as devices.
-Segments make_segments(const LayerSplit& split, std::span<const ListedDevice> devices);
+LayerSegments make_segments(const LayerSplit& split, std::span<const ListedDevice> devices);
 
 }  // namespace gptq

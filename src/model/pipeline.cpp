@@ -5,9 +5,9 @@
 
 namespace gptq {
 
-Pipeline::Pipeline(const Spec& spec, const Segments& segments, const std::atomic<bool>* cancel,
+Pipeline::Pipeline(const Spec& spec, const LayerSegments& segments, const std::atomic<bool>* cancel,
                    int64_t max_rows) {
-  for (const Segment& segment : segments) {
+  for (const LayerSegment& segment : segments) {
     Part part{.backend = segment.backend.get(),
               .device = segments.size() > 1 ? segment.device : "",
               .stream = segment.backend->create_stream(cancel),

@@ -20,7 +20,7 @@ namespace gptq {
 class Pipeline {
  public:
   /// `cancel` may be null, else outlives it, as do `spec` and what the segments have. At least one segment.
-  Pipeline(const Spec& spec, const Segments& segments, const std::atomic<bool>* cancel,
+  Pipeline(const Spec& spec, const LayerSegments& segments, const std::atomic<bool>* cancel,
            int64_t max_rows = Decoder::kMaxRows);
 
   int64_t max_rows() const { return parts_.front().decoder->max_rows(); }

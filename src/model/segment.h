@@ -21,13 +21,13 @@ struct LayerRange {
   int64_t end() const { return first + count; }
 };
 
-struct Segment {
+struct LayerSegment {
   std::shared_ptr<const Backend> backend;
   LayerRange layers;     // at least one
   std::string device{};  // "cuda:1"
 };
 
 /// All layers of a model, in their order.
-using Segments = std::vector<Segment>;
+using LayerSegments = std::vector<LayerSegment>;
 
 }  // namespace gptq

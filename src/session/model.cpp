@@ -36,9 +36,9 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const fs::path& folder) {
 constexpr int64_t kPlannedPositions = 4096;
 
 /// Refuses what a device with layers does not have, before there are weights on it.
-void check_sessions(const Segments& segments, const PlannedSessions& sessions) {
+void check_sessions(const LayerSegments& segments, const PlannedSessions& sessions) {
   if (sessions.elements == KvElements::automatic) return;
-  for (const Segment& segment : segments) {
+  for (const LayerSegment& segment : segments) {
     static_cast<void>(
         segment.backend->create_cache({.layers = {}, .sequences = 1, .elements = sessions.elements}));
   }
@@ -131,7 +131,7 @@ void Model::place_layers(const Loader& loader, const ModelOptions& options) {
     if (layer_split_[i] == 0) devices_[i].backend.reset();
   }
   if (devices_.size() == 1) return;
-  for (const Segment& segment : segments_) {
+  for (const LayerSegment& segment : segments_) {
     log(LogLevel::info,
         cat(range_text(segment.layers), " on ", description_as(segment.device, *segment.backend)));
   }
@@ -167,7 +167,7 @@ void Model::load_weights(const Loader& loader, const ModelOptions& options, cons
       count(expert, static_cast<uint64_t>(spec.router.chosen), layer.experts.size());
     progress(i + 2, spec.layers + 1, "load");
   };
-  for (const Segment& segment : segments_) {
+  for (const LayerSegment& segment : segments_) {
     const std::string name = several ? cat(segment.device, ", ", range_text(segment.layers)) : "";
     naming(name, [&] {
       for (int64_t i = segment.layers.first; i < segment.layers.end(); ++i) load_layer(*segment.backend, i);
@@ -188,7 +188,7 @@ const Weights& Model::weights() const {
   return *weights_;
 }
 
-const Segments& Model::segments() const {
+const LayerSegments& Model::segments() const {
   static_cast<void>(weights());
   return segments_;
 }

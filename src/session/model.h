@@ -53,7 +53,7 @@ class Model {
   bool has_spec() const { return spec_.has_value(); }
   const Weights& weights() const;
   /// Where they are. As weights(), not without them.
-  const Segments& segments() const;
+  const LayerSegments& segments() const;
   /// "cuda:0 (NVIDIA H200, compute capability 9.0, bf16) + cpu (avx512)", for people; one alone as its backend says it.
   const std::string& device() const { return device_; }
   /// Layers of each: "20,12". Empty without weights.
@@ -98,7 +98,7 @@ class Model {
   std::optional<int32_t> end_of_turn_;
   std::string sampling_defaults_;
   std::optional<Weights> weights_;
-  Segments segments_;
+  LayerSegments segments_;
   int64_t parameters_ = 0;
   uint64_t weight_bytes_ = 0, weight_bytes_per_token_ = 0;
 };

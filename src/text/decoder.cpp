@@ -15,7 +15,7 @@ namespace {
 
 /// A decoder whose stage is made from `Arguments`.
 template <class Stage, StageOutput Output, bool TakesBits, class... Arguments>
-class StageDecoder : public Decoder {
+class StageDecoder : public TokenDecoder {
  public:
   explicit StageDecoder(Arguments... arguments) : arguments_(std::move(arguments)...) {}
   std::unique_ptr<DecodeStage> start(DecodeStage& next) const override {
@@ -42,7 +42,7 @@ using WordPieceDecoder = StageDecoder<WordPieceStage, StageOutput::tokens, false
 
 constexpr int64_t kLongestStrip = 1 << 20;
 
-std::unique_ptr<const Decoder> read_one(const JsonObject& node, const std::string& type) {
+std::unique_ptr<const TokenDecoder> read_one(const JsonObject& node, const std::string& type) {
   if (type == "ByteLevel") return std::make_unique<ByteLevelDecoder>();
   if (type == "ByteFallback") return std::make_unique<ByteFallbackDecoder>();
   if (type == "Fuse") return std::make_unique<FuseDecoder>();

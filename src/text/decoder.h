@@ -27,16 +27,16 @@ class DecodeStage {
 /// Whether the steps behind see each token at once, or one long token that comes bit by bit.
 enum class StageOutput : uint8_t { tokens, one_token };
 
-class Decoder {
+class TokenDecoder {
  public:
-  virtual ~Decoder() = default;
+  virtual ~TokenDecoder() = default;
   virtual std::unique_ptr<DecodeStage> start(DecodeStage& next) const = 0;
   virtual StageOutput output() const { return StageOutput::tokens; }
   /// Whether the step can work with bits of a token.
   virtual bool takes_bits() const { return false; }
 };
 
-using Decoders = std::vector<std::unique_ptr<const Decoder>>;
+using Decoders = std::vector<std::unique_ptr<const TokenDecoder>>;
 
 /// The value of "decoder"; null joins tokens by spaces.
 Decoders read_decoders(const Json& json, const std::string& where);

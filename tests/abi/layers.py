@@ -80,6 +80,22 @@ def sample_faults(root):
                     yield f"{path.relative_to(root)}:{number}: may include gptq.h alone, not {name}"
 
 
+def name_faults(root):
+    """Two types of one name in one namespace: their inline functions would be one to the linker, whichever that is."""
+    places = {}
+    for folder in ("src", "cuda"):
+        for path in code_files(root / folder):
+            text = path.read_text(encoding="utf-8")
+            space = re.search(r"^namespace ([\w:]+) \{", text, re.MULTILINE)
+            if path.suffix != ".h" or space is None or re.search(r"^namespace \{", text, re.MULTILINE):
+                continue  # what is unnamed is each file's own
+            for name in re.findall(r"^(?:struct|class|enum class) (\w+)\b[^;{]*\{", text, re.MULTILINE):
+                places.setdefault((space[1], name), []).append(str(path.relative_to(root)))
+    for (space, name), files in places.items():
+        if len(set(files)) > 1:  # a specialization is in the same
+            yield f"{space}::{name} is defined in {' and '.join(files)}"
+
+
 def main():
     root = pathlib.Path(sys.argv[1]).resolve()
     if not code_files(root / "src"):
@@ -91,6 +107,7 @@ def main():
         ("cuda includes the seam and what is below it", cuda_faults(root)),
         (f"no file over {MOST_LINES} lines", size_faults(root)),
         ("samples include gptq.h alone", sample_faults(root)),
+        ("types of headers have names of their own", name_faults(root)),
     ):
         found = list(faults)
         print(("FAIL " if found else "ok   ") + name)

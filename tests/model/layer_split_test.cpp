@@ -227,7 +227,7 @@ TEST(LayerSplit, OfATiedModel) {
 
 TEST(LayerSplit, SegmentsHaveLayers) {
   const std::vector<ListedDevice> devices = create_backends("cpu,cpu,cpu", {.threads = 1});
-  const Segments segments = make_segments({2, 0, 3}, devices);
+  const LayerSegments segments = make_segments({2, 0, 3}, devices);
   ASSERT_EQ(segments.size(), 2u);
   EXPECT_EQ(segments[0].backend, devices[0].backend);
   EXPECT_EQ(segments[0].device, "cpu");
