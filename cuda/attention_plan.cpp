@@ -5,14 +5,13 @@
 
 #include "cuda/attention.h"
 #include "cuda/kernels.h"
+#include "cuda/layout.h"
 
 namespace gptq::cuda {
 namespace {
 
 /// Positions of a part at least: less would cost more to join than it saves.
 constexpr int64_t kLeastPart = 4 * kPagePositions;
-
-constexpr int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 }  // namespace
 

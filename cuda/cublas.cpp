@@ -1,8 +1,6 @@
 #include "cuda/cublas.h"
 
 #include <algorithm>
-#include <cstring>
-#include <iterator>
 #include <string>
 #include <utility>
 
@@ -40,68 +38,40 @@ int operation(const BlasOperand& operand) { return operand.turned == Turned::yes
 }  // namespace
 
 Cublas::Cublas(std::shared_ptr<MathLibrary> library, std::shared_ptr<Device> device, DeviceQueue& queue)
-    : use_(std::move(library)), device_(std::move(device)), queue_(queue) {}
+    : LibraryUser(std::move(library), queue), device_(std::move(device)) {}
 
-Cublas::~Cublas() { stop(); }
-
-bool Cublas::stop() noexcept {
-  use_.end();
-  if (handle_ == nullptr && workspace_.bytes() == 0) return false;
-  if (!process_.is_this() || MathLibrary::is_at_exit()) return false;
-  try {
-    const Turn turn(queue_);
-    close();
-    return true;
-  } catch (const std::exception&) {
-    return false;  // the device is gone, and the handle with it
-  }
-}
-
-void Cublas::close() noexcept {
-  ready_ = false;
-  if (handle_ != nullptr && !MathLibrary::is_at_exit()) functions_.destroy(handle_);
-  handle_ = nullptr;
-  workspace_ = {};
-}
-
-bool Cublas::is_ready() {
-  if (!ready_ && use_.goes_on()) make_ready();
-  if (!use_.goes_on()) close();
-  return ready_;
-}
-
-void Cublas::make_ready() {
-  static_assert(sizeof(Functions) == std::size(kNames) * sizeof(void*));
-  close();  // what an exception has left
-  if (functions_.create == nullptr) {
-    void* addresses[std::size(kNames)];
-    if (!use_.open(kNames, addresses)) return;
-    std::memcpy(&functions_, addresses, sizeof functions_);
-  }
+bool Cublas::make() {
+  if (!open(kNames, functions_)) return false;
   try {
     workspace_ = Block(device_, kWorkspaceBytes);
   } catch (const Error& error) {
     if (error.status() != Status::out_of_memory) throw;
     log(LogLevel::info, cat("cuBLAS is not used by a stream: ", error.what()));
-    return use_.end();
+    end();
+    return false;
   }
   const auto worked = [&](const char* function, int status) {
     if (status != 0) refused(status, cat(function, "() gives status ", status));
     return status == 0;
   };
   // the workspace behind the stream, which would take it away
-  ready_ = worked("cublasCreate", functions_.create(&handle_)) &&
-           worked("cublasSetStream", functions_.set_stream(handle_, queue_.queue().stream)) &&
-           worked("cublasSetWorkspace",
-                  functions_.set_workspace(handle_, workspace_.data(), workspace_.bytes())) &&
-           worked("cublasSetMathMode", functions_.set_math_mode(handle_, kReduceInFloat));
-  if (!ready_) close();
+  return worked("cublasCreate", functions_.create(&handle_)) &&
+         worked("cublasSetStream", functions_.set_stream(handle_, queue().queue().stream)) &&
+         worked("cublasSetWorkspace",
+                functions_.set_workspace(handle_, workspace_.data(), workspace_.bytes())) &&
+         worked("cublasSetMathMode", functions_.set_math_mode(handle_, kReduceInFloat));
 }
 
-/// What waiting throws is the reason, and not the library.
+bool Cublas::close() noexcept {
+  const bool had = handle_ != nullptr || workspace_.bytes() > 0;
+  if (handle_ != nullptr && !MathLibrary::is_at_exit()) functions_.destroy(handle_);
+  handle_ = nullptr;
+  workspace_ = {};
+  return had;
+}
+
 void Cublas::refused(int status, const std::string& what) {
-  queue_.wait();
-  use_.refused(is_lasting(status) ? LibraryUse::Refusal::lasting : LibraryUse::Refusal::in_passing, what);
+  LibraryUser::refused(is_lasting(status) ? Refusal::lasting : Refusal::in_passing, what);
 }
 
 bool Cublas::multiply(const BlasProduct& p) {
@@ -115,13 +85,12 @@ bool Cublas::multiply(const BlasProduct& p) {
       type, static_cast<int>(p.left.pitch), &before, p.out, p.out_is == BlasProduct::Out::f32 ? kFloat : type,
       static_cast<int>(p.pitch), kSumsInFloat, kDefaultAlgorithm);
   if (status == 0) {
-    use_.worked();
+    worked();
     return true;
   }
   const std::string what = cat("cublasGemmEx() gives status ", status, " for a product of ", p.rows, " x ",
                                p.depth, " by ", p.depth, " x ", p.cols);
   refused(status, what);
-  if (!use_.goes_on()) close();
   if (p.onto == Onto::what_is_there && !is_untouched(status))
     throw Error(Status::device, cat(what, ", which may have been added to sums in part"));
   return false;

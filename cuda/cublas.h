@@ -11,7 +11,6 @@
 
 #include "cuda/kernels.h"
 #include "cuda/math_library.h"
-#include "cuda/process.h"
 #include "cuda/runtime.h"
 
 namespace gptq::cuda {
@@ -35,7 +34,7 @@ struct BlasProduct {
   Onto onto = Onto::nothing;
 };
 
-class Cublas {
+class Cublas final : public LibraryUser {
  public:
   /// As much as NVIDIA recommends for Hopper, the most of all GPUs. A handle with one that was set has it for good, whatever
   /// other streams do at the same time, and so sums in the same order each time. What cuBLAS needs besides it allocates itself.
@@ -43,18 +42,12 @@ class Cublas {
 
   /// `queue` outlives it.
   Cublas(std::shared_ptr<MathLibrary> library, std::shared_ptr<Device> device, DeviceQueue& queue);
-  Cublas(const Cublas&) = delete;
-  Cublas& operator=(const Cublas&) = delete;
-  ~Cublas();
+  ~Cublas() override { stop(); }
 
-  /// Whether there is one to be asked; the first call makes it ready. In a Turn, as multiply().
-  bool is_ready();
   /// Behind what is in the queue, which writes nothing down; false where it is too large for cuBLAS, or cuBLAS refuses, and
   /// then `out` has what it had if the product is onto that, else anything. Throws where an earlier fault of the device was
   /// in the way, and with Status::device where a product onto what is there may have been begun.
   bool multiply(const BlasProduct& product);
-  /// This stream asks cuBLAS no more, and what it has for that is given back; whether that was anything.
-  bool stop() noexcept;
 
  private:
   /// In the order of their names in cublas.cpp.
@@ -69,17 +62,13 @@ class Cublas {
                     void* c, int c_type, int ldc, int compute_type, int algorithm);
   };
 
-  void make_ready();
+  bool make() override;
+  bool close() noexcept override;
   void refused(int status, const std::string& what);
-  void close() noexcept;
 
-  LibraryUse use_;
   std::shared_ptr<Device> device_;
-  DeviceQueue& queue_;
-  Process process_;
   Functions functions_{};
   void* handle_ = nullptr;
-  bool ready_ = false;
   Block workspace_;
 };
 

@@ -1,7 +1,5 @@
 #include "cuda/cusolver.h"
 
-#include <cstring>
-#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -31,59 +29,29 @@ bool is_lasting(int status) {
 }  // namespace
 
 Cusolver::Cusolver(std::shared_ptr<MathLibrary> library, std::shared_ptr<Device> device, DeviceQueue& queue)
-    : use_(std::move(library)), device_(std::move(device)), queue_(queue) {}
+    : LibraryUser(std::move(library), queue), device_(std::move(device)) {}
 
-Cusolver::~Cusolver() { stop(); }
-
-bool Cusolver::stop() noexcept {
-  use_.end();
-  if (handle_ == nullptr || !process_.is_this() || MathLibrary::is_at_exit()) return false;
-  try {
-    const Turn turn(queue_);
-    close();
-    return true;
-  } catch (const std::exception&) {
-    return false;  // the device is gone, and what is on it
-  }
-}
-
-void Cusolver::close() noexcept {
-  ready_ = false;
-  if (MathLibrary::is_at_exit()) return;
-  if (parameters_ != nullptr) functions_.destroy_parameters(std::exchange(parameters_, nullptr));
-  if (handle_ != nullptr) functions_.destroy(std::exchange(handle_, nullptr));
-}
-
-bool Cusolver::is_ready() {
-  if (!ready_ && use_.goes_on()) make_ready();
-  if (!use_.goes_on()) close();
-  return ready_;
-}
-
-void Cusolver::make_ready() {
-  static_assert(sizeof(Functions) == std::size(kNames) * sizeof(void*));
-  close();  // what an exception has left
-  if (functions_.create == nullptr) {
-    void* addresses[std::size(kNames)];
-    if (!use_.open(kNames, addresses)) return;
-    std::memcpy(&functions_, addresses, sizeof functions_);
-  }
+bool Cusolver::make() {
+  if (!open(kNames, functions_)) return false;
   const auto worked = [&](const char* function, int status) {
     if (status != 0) refused(function, status);
     return status == 0;
   };
-  ready_ = worked("cusolverDnCreate", functions_.create(&handle_)) &&
-           worked("cusolverDnSetStream", functions_.set_stream(handle_, queue_.queue().stream)) &&
-           worked("cusolverDnCreateParams", functions_.create_parameters(&parameters_));
-  if (!ready_) close();
+  return worked("cusolverDnCreate", functions_.create(&handle_)) &&
+         worked("cusolverDnSetStream", functions_.set_stream(handle_, queue().queue().stream)) &&
+         worked("cusolverDnCreateParams", functions_.create_parameters(&parameters_));
 }
 
-/// What waiting throws is the reason, and not the library.
+bool Cusolver::close() noexcept {
+  if (handle_ == nullptr || MathLibrary::is_at_exit()) return false;
+  if (parameters_ != nullptr) functions_.destroy_parameters(std::exchange(parameters_, nullptr));
+  functions_.destroy(std::exchange(handle_, nullptr));
+  return true;
+}
+
 void Cusolver::refused(const char* function, int status) {
-  queue_.wait();
-  use_.refused(is_lasting(status) ? LibraryUse::Refusal::lasting : LibraryUse::Refusal::in_passing,
-               cat(function, "() gives status ", status));
-  if (!use_.goes_on()) close();
+  LibraryUser::refused(is_lasting(status) ? Refusal::lasting : Refusal::in_passing,
+                       cat(function, "() gives status ", status));
 }
 
 Cusolver::Outcome Cusolver::factor(float* a, int64_t n) {
@@ -108,17 +76,16 @@ Cusolver::Outcome Cusolver::factor(float* a, int64_t n) {
                                        work.as<std::byte>() + kAlignment, device_bytes, on_host.data(),
                                        host_bytes, info_on_device);
   int info = 0;
-  queue_.download(&info, info_on_device, sizeof info);  // also of what failed: on_host is in use until then
+  queue().download(&info, info_on_device, sizeof info);  // also of what failed: on_host is in use until then
   if (status != 0) {
     refused("cusolverDnXpotrf", status);
     return Outcome::refused;
   }
   if (info < 0) {
-    use_.refused(LibraryUse::Refusal::lasting, cat("cusolverDnXpotrf() finds argument ", -info, " wrong"));
-    close();
+    LibraryUser::refused(Refusal::lasting, cat("cusolverDnXpotrf() finds argument ", -info, " wrong"));
     return Outcome::refused;
   }
-  use_.worked();
+  worked();
   return info == 0 ? Outcome::done : Outcome::not_positive_definite;
 }
 

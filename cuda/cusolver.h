@@ -6,23 +6,15 @@
 #include <memory>
 
 #include "cuda/math_library.h"
-#include "cuda/process.h"
 #include "cuda/runtime.h"
 
 namespace gptq::cuda {
 
-class Cusolver {
+class Cusolver final : public LibraryUser {
  public:
   /// `queue` outlives it.
   Cusolver(std::shared_ptr<MathLibrary> library, std::shared_ptr<Device> device, DeviceQueue& queue);
-  Cusolver(const Cusolver&) = delete;
-  Cusolver& operator=(const Cusolver&) = delete;
-  ~Cusolver();
-
-  /// Whether there is one to be asked; the first call makes it ready. In a Turn, as factor().
-  bool is_ready();
-  /// This stream asks cuSOLVER no more, and what it has for that is given back; whether that was anything.
-  bool stop() noexcept;
+  ~Cusolver() override { stop(); }
 
   /// done: L is in the place of A, if a number that is not finite did not go unnoticed; refused: cuSOLVER does not do it, and
   /// what is in A means nothing. Throws where an earlier fault of the device was in the way.
@@ -45,17 +37,13 @@ class Cusolver {
                   int* info);
   };
 
-  void make_ready();
-  void close() noexcept;
+  bool make() override;
+  bool close() noexcept override;
   void refused(const char* function, int status);
 
-  LibraryUse use_;
   std::shared_ptr<Device> device_;
-  DeviceQueue& queue_;
-  Process process_;
   Functions functions_{};
   void *handle_ = nullptr, *parameters_ = nullptr;
-  bool ready_ = false;
 };
 
 }  // namespace gptq::cuda

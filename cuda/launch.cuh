@@ -9,6 +9,7 @@
 #include "cuda/command_list.h"
 #include "cuda/device.cuh"
 #include "cuda/kernels.h"
+#include "cuda/layout.h"
 #include "cuda/queue.h"
 
 #ifdef __CUDACC__
@@ -16,8 +17,6 @@
 #endif
 
 namespace gptq::cuda {
-
-constexpr int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 #ifdef __CUDACC__
 

@@ -36,6 +36,8 @@
 
 namespace gptq::cuda {
 
+constexpr int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
 constexpr int kStripRows = 16;
 constexpr int kSlabInputs = 64;
 constexpr int kStepInputs = 16;

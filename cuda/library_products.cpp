@@ -6,13 +6,12 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "cuda/layout.h"
 
 namespace gptq::cuda {
 namespace {
 
 constexpr size_t kNumberBytes = 2;
-
-int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 /// How a product is cut: outputs of a panel, and rows of one with sums in fp32.
 struct Cut {

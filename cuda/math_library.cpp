@@ -98,15 +98,41 @@ void MathLibrary::give_up(const std::string& why) {
     log(LogLevel::warning, cat(title_, " is not used from here on, but the plugin's own kernels: ", why));
 }
 
-bool LibraryUse::open(std::span<const char* const> functions, void** addresses) {
+bool LibraryUser::is_ready() {
+  if (!ready_ && goes_on()) {
+    close();  // what an exception has left
+    ready_ = make();
+    if (!ready_) close();
+  }
+  if (!goes_on()) {
+    ready_ = false;
+    close();
+  }
+  return ready_;
+}
+
+bool LibraryUser::stop() noexcept {
+  end();
+  ready_ = false;
+  if (!process_.is_this() || MathLibrary::is_at_exit()) return false;
+  try {
+    const Turn turn(queue_);
+    return close();
+  } catch (const std::exception&) {
+    return false;  // the device is gone, and what is on it
+  }
+}
+
+bool LibraryUser::open(std::span<const char* const> functions, void** addresses) {
   goes_on_ = goes_on_ && library_->open(functions, addresses);
   return goes_on_;
 }
 
-void LibraryUse::refused(Refusal refusal, const std::string& why) {
-  if (refusal == Refusal::lasting) return library_->give_up(why);
-  ++failures_;
-  if (failures_ == kMostFailures) {
+void LibraryUser::refused(Refusal refusal, const std::string& why) {
+  queue_.wait();
+  if (refusal == Refusal::lasting) {
+    library_->give_up(why);
+  } else if (++failures_ == kMostFailures) {
     end();
     log(LogLevel::warning,
         cat(library_->title(), " is not asked by a stream any more, but the plugin's own kernels: ", why));
@@ -114,6 +140,9 @@ void LibraryUse::refused(Refusal refusal, const std::string& why) {
     log(LogLevel::info,
         cat("for once ", library_->title(), " is not used, but the plugin's own kernels: ", why));
   }
+  if (goes_on()) return;
+  ready_ = false;
+  close();
 }
 
 }  // namespace gptq::cuda

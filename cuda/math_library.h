@@ -1,10 +1,12 @@
 // A library of NVIDIA's that is opened at run time where it is installed: nothing is linked with it, and what it would be asked
-// has kernels of the plugin's own. One for all streams of a backend; any thread. LibraryUse is how one of the streams fares
-// with it.
+// has kernels of the plugin's own. One for all streams of a backend; any thread. LibraryUser is what one of the streams
+// has of it.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -13,6 +15,8 @@
 #include <vector>
 
 #include "base/log.h"
+#include "cuda/process.h"
+#include "cuda/queue.h"
 
 namespace gptq::cuda {
 
@@ -52,26 +56,56 @@ class MathLibrary {
   std::atomic<bool> given_up_ = false;
 };
 
-/// One stream's use of a library. What is refused in passing, as where memory is short, is this stream's alone: it goes on
-/// without for that one time, and for good after some in a row.
-class LibraryUse {
+/// One stream's use of a library, by handles of its own; all in a Turn but stop(). What is refused in passing, as where memory is
+/// short, is this stream's alone: it goes on without for that one time, and for good after some in a row.
+class LibraryUser {
  public:
-  explicit LibraryUse(std::shared_ptr<MathLibrary> library) : library_(std::move(library)) {}
+  LibraryUser(const LibraryUser&) = delete;
+  LibraryUser& operator=(const LibraryUser&) = delete;
 
-  /// Whether it is to be asked.
-  bool goes_on() const { return goes_on_ && !library_->is_given_up(); }
-  /// As MathLibrary::open(); false ends the use.
-  bool open(std::span<const char* const> functions, void** addresses);
-  void end() { goes_on_ = false; }
+  /// Whether the library is to be asked; the first call makes handles.
+  bool is_ready();
+  /// This stream asks it no more, and what it has for that is given back; whether that was anything.
+  bool stop() noexcept;
+
+ protected:
+  /// `queue` outlives it.
+  LibraryUser(std::shared_ptr<MathLibrary> library, DeviceQueue& queue)
+      : library_(std::move(library)), queue_(queue) {}
+  virtual ~LibraryUser() = default;  // who derives from it calls stop() in its own: close() is theirs
+
+  /// Handles that are ready for the queue; false where that was refused(), or there is no library, or end() was called.
+  virtual bool make() = 0;
+  /// Gives back what make() has made, or a part of it; whether that was anything. At exit handles are left as they are.
+  virtual bool close() noexcept = 0;
+
+  /// `functions`, pointers alone, in the order of `names`; false where the library is not there.
+  template <class Functions, size_t n>
+  bool open(const char* const (&names)[n], Functions& functions) {
+    static_assert(sizeof(Functions) == n * sizeof(void*));
+    if (opened_) return true;
+    void* addresses[n];
+    if (!open(std::span(names), addresses)) return false;
+    std::memcpy(&functions, addresses, sizeof functions);
+    return opened_ = true;
+  }
 
   /// lasting: no stream asks it again, as each would be refused.
   enum class Refusal : uint8_t { in_passing, lasting };
+  /// What waiting for the queue throws is the reason then, and not the library. Closes what is of no more use.
   void refused(Refusal refusal, const std::string& why);
   void worked() { failures_ = 0; }
+  void end() { goes_on_ = false; }
+  DeviceQueue& queue() const { return queue_; }
 
  private:
+  bool goes_on() const { return goes_on_ && !library_->is_given_up(); }
+  bool open(std::span<const char* const> functions, void** addresses);
+
   std::shared_ptr<MathLibrary> library_;
-  bool goes_on_ = true;
+  DeviceQueue& queue_;
+  Process process_;
+  bool goes_on_ = true, opened_ = false, ready_ = false;
   int failures_ = 0;  // one after the other
 };
 
