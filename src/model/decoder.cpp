@@ -91,18 +91,27 @@ Decoder::Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64
     const std::vector<float> slopes = alibi_slopes(spec);
     slopes_ = backend.prepare_vector(float_tensor(slopes));
   }
-  const auto bytes_of = [&](const Part& part) {
-    return aligned(static_cast<size_t>(max_rows * part.cols) * element_bytes_);
-  };
   size_t bytes = 0;
   for (const Part& part : parts_) bytes += bytes_of(part);
   workspace_ = stream.allocate(bytes);
+  for (const Part& part : parts_) (this->*part.matrix).cols = part.cols;
+  place_parts(0);
+  x_.cols = h_.cols = g_.cols = out_.cols = spec.hidden;
+}
+
+size_t Decoder::bytes_of(const Part& part) const {
+  return aligned(static_cast<size_t>(max_rows_ * part.cols) * element_bytes_);
+}
+
+/// Each at its beginning, with `rows`.
+void Decoder::place_parts(int64_t rows) {
   std::byte* place = workspace_->data();
   for (const Part& part : parts_) {
-    this->*part.matrix = {.data = place, .rows = 0, .cols = part.cols};
+    Matrix& matrix = this->*part.matrix;
+    matrix.data = place;
+    matrix.rows = rows;
     place += bytes_of(part);
   }
-  x_.cols = h_.cols = g_.cols = out_.cols = spec.hidden;
 }
 
 DeltaParams Decoder::delta_params(const Spec& spec, const LayerSpec& layer) {
@@ -136,8 +145,8 @@ void Decoder::begin(const Batch& batch) {
   rows_.assign(batch.rows.begin(), batch.rows.end());
   angles_.clear();
   for (Rope& rope : ropes_) angles_.push_back(rope.rows(rows_, batch.lengths));
-  const auto rows = static_cast<int64_t>(batch.rows.size());
-  for (const Part& part : parts_) (this->*part.matrix).rows = rows;
+  unread_ = batch.unread;
+  place_parts(static_cast<int64_t>(batch.rows.size()));
 }
 
 void Decoder::embed(const Weights& weights, const Batch& batch) {
@@ -234,9 +243,8 @@ void Decoder::send_to_experts(const Layer& layer) {
 }
 
 Matrix Decoder::rows_of(Matrix sorted, int64_t expert) const {
-  sorted.data += static_cast<size_t>(routing_.first(expert) * sorted.cols) * element_bytes_;
-  sorted.rows = routing_.count(expert);
-  return sorted;
+  const Matrix rows = from(sorted, routing_.first(expert));
+  return with(rows, routing_.count(expert), rows.cols);
 }
 
 /// out = act(gate in) * up in, or act(up in) without a gate
@@ -339,6 +347,7 @@ Matrix Decoder::head_input(const Weights& outer) { return head_rows(outer, x_); 
 void Decoder::run_layer(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer) {
   attention_input(layer);
   attention_mix(layer, index, cache, cache_layer);
+  if (x_.rows == 0) return;  // nobody reads any of them
   attention_output(layer, index);
   mlp_input(layer);
   mlp_mix(layer, index);
@@ -350,11 +359,13 @@ void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache
   const bool begins = layers_.first == 0;
   // ahead of the step: a backend that gathers a step keeps what it reads of the host's memory, and has little room for that
   if (!begins) stream_.upload(before, x_);
+  const Matrix all = x_;
   stream_.step(x_.rows, [&] {
     if (begins) embed(weights, batch);
     for (int64_t i = layers_.first; i < layers_.end(); ++i)
       run_layer(weights.layers[static_cast<size_t>(i)], i, cache, i - layers_.first);
   });
+  x_ = all;
 }
 
 /// Logits of hidden rows [begin, begin + count), which stay there until the next of them are computed.
@@ -366,9 +377,7 @@ Matrix Decoder::head(const Weights& weights, int64_t begin, int64_t count) {
   const Matrix y{.data = logits_->data(), .rows = count, .cols = spec_.vocab};
   if (count == 1 && logits_of_ == begin) return y;
   logits_of_ = -1;
-  const Matrix x{.data = x_.data + static_cast<size_t>(begin * spec_.hidden) * element_bytes_,
-                 .rows = count,
-                 .cols = spec_.hidden};
+  const Matrix x = with(from(x_, begin), count, spec_.hidden);
   stream_.linear(*weights.head, head_rows(weights, x), y);
   if (spec_.logit_scale != 1.0) stream_.scale(y, static_cast<float>(spec_.logit_scale));
   if (spec_.logit_softcap > 0) stream_.softcap(y, static_cast<float>(spec_.logit_softcap));

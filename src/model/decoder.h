@@ -35,6 +35,9 @@ struct Batch {
   std::span<const int32_t> tokens;
   std::span<const Row> rows;
   std::span<const int64_t> lengths;  // of each row's sequence once all tokens given with it are in (rope.h)
+  /// Rows at the beginning whose hidden states nobody reads behind the last layer: they leave keys and values there, or a
+  /// state, and hidden() has nothing of use for them.
+  int64_t unread = 0;
 };
 
 /// Belongs to one session: its matrices are reused from step to step.
@@ -94,9 +97,16 @@ class Decoder {
     int64_t cols;
   };
   static std::vector<Part> parts(const Spec& spec);
+  size_t bytes_of(const Part& part) const;
   static DeltaParams delta_params(const Spec& spec, const LayerSpec& layer);  // without the layer's vectors
   static Matrix with(Matrix m, int64_t rows, int64_t cols) { return {m.data, rows, cols}; }
   static Matrix with_cols(Matrix m, int64_t cols) { return {m.data, m.rows, cols}; }
+  /// Without its rows before `first`.
+  Matrix from(Matrix m, int64_t first) const {
+    return {m.data + static_cast<size_t>(first * m.cols) * element_bytes_, m.rows - first, m.cols};
+  }
+  void place_parts(int64_t rows);
+  void leave_unread(int64_t index);
   void add_positions(const Weights& weights);
   void norm(const NormWeights& weights, Matrix x, Matrix out);
   void norm_heads(const NormWeights& weights, Matrix x, int64_t head_dim);
@@ -107,8 +117,8 @@ class Decoder {
                        Matrix v);
   void run_delta(const Layer& layer, const LayerSpec& shape, KvCache& cache, int64_t cache_layer, Matrix q,
                  Matrix k, Matrix v, Matrix out);
-  void attend(const Layer& layer, const LayerSpec& shape, const RopeRows& angles, KvCache& cache,
-              int64_t cache_layer, Matrix q, Matrix k, Matrix v, Matrix out);
+  void attend(const Layer& layer, const LayerSpec& shape, KvCache& cache, int64_t cache_layer, Matrix q,
+              Matrix out);
   void send_to_experts(const Layer& layer);
   void mix(const Activation& act, const Linear* gate, const Linear& up, Matrix in, Matrix beside, Matrix out);
   static std::vector<const Linear*> of_experts(const Layer& layer, Role role);
@@ -129,6 +139,7 @@ class Decoder {
   std::vector<Part> parts_;
   std::unique_ptr<Memory> workspace_;
   std::vector<Row> rows_;
+  int64_t unread_ = 0;            // Batch::unread
   std::vector<RopeRows> angles_;  // of ropes_
   // x the residual stream, h a norm of it, g what a parallel MLP reads
   Matrix x_, h_, g_, q_, k_, v_, a_, gate_, up_, out_;

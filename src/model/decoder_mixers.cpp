@@ -16,25 +16,37 @@ void Decoder::norm_heads(const NormWeights& weights, Matrix x, int64_t head_dim)
 Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache, int64_t cache_layer) {
   const LayerSpec& shape = spec_.at(index);
   const Matrix q = with_cols(q_, shape.queries()), k = with_cols(k_, shape.keys()),
-               v = with_cols(v_, shape.values()), a = attention_mixed(index);
+               v = with_cols(v_, shape.values());
   RopeRows angles = shape.rope < 0 || angles_.empty() ? RopeRows{} : angles_[static_cast<size_t>(shape.rope)];
   switch (shape.mixer) {
-    case Mixer::attention:
-      project(layer, shape, angles, q, k, v);
-      attend(layer, shape, angles, cache, cache_layer, q, k, v, a);
-      break;
-    case Mixer::latent:
-      project_latents(layer, shape, angles, q, k, v);
-      attend(layer, shape, angles, cache, cache_layer, q, k, v, a);
-      break;
-    case Mixer::delta: run_delta(layer, shape, cache, cache_layer, q, k, v, a); break;
+    case Mixer::attention: project(layer, shape, angles, q, k, v); break;
+    case Mixer::latent: project_latents(layer, shape, angles, q, k, v); break;
+    case Mixer::delta: run_delta(layer, shape, cache, cache_layer, q, k, v, attention_mixed(index)); break;
   }
+  const bool attends = shape.mixer != Mixer::delta;
+  if (attends) stream_.rope_store(angles, rows_, q, k, v, cache, cache_layer);
+  if (index == spec_.layers - 1) leave_unread(index);
+  const Matrix a = attention_mixed(index);
+  if (a.rows == 0) return a;
+  if (attends) attend(layer, shape, cache, cache_layer, from(q, q.rows - a.rows), a);
   if (layer.has(Role::out_gate)) {
     const Matrix gate = with_cols(out_gate_, a.cols);
     stream_.linear(layer.linear(Role::out_gate), attention_in_, gate);
     stream_.activate(shape.mixer == Mixer::delta ? Act::silu : Act::sigmoid, gate, &a, a);
   }
   return a;
+}
+
+/// The rows that nobody reads leave all that the steps to come read or write.
+void Decoder::leave_unread(int64_t index) {
+  if (unread_ == 0) return;
+  const int64_t rows = x_.rows - unread_;
+  const Matrix x = from(x_, unread_), mixed = from(attention_mixed(index), unread_);
+  for (const Part& part : parts_) (this->*part.matrix).rows = rows;
+  x_ = x;
+  a_.data = mixed.data;
+  attention_in_ = from(attention_in_, unread_);
+  if (spec_.traits.flow == Flow::parallel) mlp_in_ = from(mlp_in_, unread_);
 }
 
 /// What rotates here is not to rotate again: `angles` becomes empty then.
@@ -102,9 +114,9 @@ void Decoder::run_delta(const Layer& layer, const LayerSpec& shape, KvCache& cac
                heads);
 }
 
-void Decoder::attend(const Layer& layer, const LayerSpec& shape, const RopeRows& angles, KvCache& cache,
-                     int64_t cache_layer, Matrix q, Matrix k, Matrix v, Matrix out) {
-  stream_.rope_store(angles, rows_, q, k, v, cache, cache_layer);
+/// Of the last rows of the batch, as many as q has.
+void Decoder::attend(const Layer& layer, const LayerSpec& shape, KvCache& cache, int64_t cache_layer,
+                     Matrix q, Matrix out) {
   const AttentionParams params{.heads = shape.heads,
                                .kv_heads = shape.kv_heads,
                                .key_dim = shape.key_dim,
@@ -117,7 +129,7 @@ void Decoder::attend(const Layer& layer, const LayerSpec& shape, const RopeRows&
                                .sinks = layer.extra(Extra::sinks),
                                .slope_kind = spec_.traits.slopes,
                                .slope_factor = static_cast<float>(spec_.alibi_factor)};
-  stream_.attention(params, rows_, q, cache, cache_layer, out);
+  stream_.attention(params, std::span(rows_).last(static_cast<size_t>(q.rows)), q, cache, cache_layer, out);
 }
 
 void Decoder::scale_by_position(Matrix q) {

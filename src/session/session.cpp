@@ -137,21 +137,23 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
       const int64_t count = std::min(pipeline_.max_rows(), total - at);
       // room for this piece alone: clearing all of a long prompt's memory would keep a cancel waiting
       cache_->reserve(0, at + count);
+      const bool is_last = at + count == total;
+      const int64_t read = keep == Logits::all ? std::clamp<int64_t>(at + count - done_, 0, count) : is_last;
       rows.clear();
       for (int64_t i = 0; i < count; ++i)
         rows.push_back({.sequence = 0, .position = static_cast<int32_t>(at + i)});
       const Batch batch{
           .tokens = std::span(history_).subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
           .rows = rows,
-          .lengths = std::span(lengths).first(static_cast<size_t>(count))};
+          .lengths = std::span(lengths).first(static_cast<size_t>(count)),
+          .unread = count - read};
       overwritten = true;
       pipeline_.forward(model_->weights(), batch, *cache_);
-      if (keep == Logits::last && at + count == total) last = last_logits(count - 1, sampler);
-      const int64_t wanted = keep == Logits::all ? std::min(count, at + count - done_) : 0;
-      if (wanted > 0) {
+      if (keep == Logits::last && is_last) last = last_logits(count - 1, sampler);
+      if (keep == Logits::all && read > 0) {
         const size_t before = logits.size();
-        logits.resize(before + static_cast<size_t>(wanted) * vocab);
-        pipeline_.logits(model_->weights(), count - wanted, wanted, logits.data() + before);
+        logits.resize(before + static_cast<size_t>(read) * vocab);
+        pipeline_.logits(model_->weights(), count - read, read, logits.data() + before);
       }
       last_row_ = count - 1;
     }

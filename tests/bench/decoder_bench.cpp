@@ -55,7 +55,7 @@ class Bench {
       std::vector<Row> rows;
       for (int64_t s = 0; s < sequences; ++s)
         rows.push_back({static_cast<int32_t>(s), static_cast<int32_t>(context + i)});
-      forward(rows);
+      forward(rows, rows.size());
       read_logits(sequences);
     }
     return static_cast<double>(tokens * sequences) / watch.seconds();
@@ -67,17 +67,19 @@ class Bench {
     bool operator==(const Filled&) const = default;
   };
 
-  /// Tokens of one sequence in pieces.
+  /// Tokens of one sequence in pieces; what the last one gives is read.
   void feed(int64_t sequence, int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end; at += decoder_.max_rows()) {
       std::vector<Row> rows;
       for (int64_t i = at; i < std::min(end, at + decoder_.max_rows()); ++i)
         rows.push_back({static_cast<int32_t>(sequence), static_cast<int32_t>(i)});
-      forward(rows);
+      const bool is_last = at + decoder_.max_rows() >= end;
+      forward(rows, is_last ? 1 : 0);
     }
   }
 
-  void forward(const std::vector<Row>& rows) {
+  /// The last `read` rows are read.
+  void forward(const std::vector<Row>& rows, size_t read) {
     std::vector<int32_t> tokens;
     std::vector<int64_t> lengths;
     for (const Row& row : rows) {
@@ -86,7 +88,8 @@ class Bench {
                        static_cast<int32_t>(model_->spec().vocab));
       lengths.push_back(row.position + 1);
     }
-    decoder_.forward(model_->weights(), {tokens, rows, lengths}, *cache_);
+    decoder_.forward(model_->weights(), {tokens, rows, lengths, static_cast<int64_t>(rows.size() - read)},
+                     *cache_);
     last_row_ = static_cast<int64_t>(rows.size()) - 1;
   }
 

@@ -39,26 +39,28 @@ TEST_P(FamilyTest, ComesToTheSameInPiecesAndBatches) {
   const auto stream = backend.create_stream(nullptr);
   Decoder decoder(spec, backend, *stream, 64);
   const auto cache = backend.create_cache(decoder.cache_shape(3));
-  const std::vector<int64_t> lengths{static_cast<int64_t>(ids.size()), 5, 11};
-  const auto run =
-      [&](const std::vector<std::pair<int32_t, int64_t>>& from) {  // sequences, each from a position
-        std::vector<int32_t> tokens;
-        std::vector<Row> rows;
-        std::vector<int64_t> row_lengths;
-        for (const auto& [sequence, begin] : from) {
-          const int64_t length = lengths[static_cast<size_t>(sequence)];
-          cache->reserve(sequence, length);
-          for (int64_t i = begin; i < length; ++i) {
-            tokens.push_back(ids[static_cast<size_t>(i)]);
-            rows.push_back({.sequence = sequence, .position = static_cast<int32_t>(i)});
-            row_lengths.push_back(length);
-          }
-        }
-        decoder.forward(model->weights(), {.tokens = tokens, .rows = rows, .lengths = row_lengths}, *cache);
-        std::vector<float> logits(rows.size() * vocab);
-        decoder.logits(model->weights(), 0, static_cast<int64_t>(rows.size()), logits.data());
-        return logits;
-      };
+  std::vector<int64_t> lengths{static_cast<int64_t>(ids.size()), 5, 11};
+  using From = std::vector<std::pair<int32_t, int64_t>>;  // sequences, each from a position
+  const auto run = [&](const From& from, int64_t unread = 0) {
+    std::vector<int32_t> tokens;
+    std::vector<Row> rows;
+    std::vector<int64_t> row_lengths;
+    for (const auto& [sequence, begin] : from) {
+      const int64_t length = lengths[static_cast<size_t>(sequence)];
+      cache->reserve(sequence, length);
+      for (int64_t i = begin; i < length; ++i) {
+        tokens.push_back(ids[static_cast<size_t>(i)]);
+        rows.push_back({.sequence = sequence, .position = static_cast<int32_t>(i)});
+        row_lengths.push_back(length);
+      }
+    }
+    decoder.forward(model->weights(),
+                    {.tokens = tokens, .rows = rows, .lengths = row_lengths, .unread = unread}, *cache);
+    const int64_t read = static_cast<int64_t>(rows.size()) - unread;
+    std::vector<float> logits(static_cast<size_t>(read) * vocab);
+    decoder.logits(model->weights(), unread, read, logits.data());
+    return logits;
+  };
   std::vector<float> wanted;
   for (int32_t s : {1, 0, 2}) {
     const std::vector<int32_t> own(ids.begin(), ids.begin() + lengths[static_cast<size_t>(s)]);
@@ -71,6 +73,22 @@ TEST_P(FamilyTest, ComesToTheSameInPiecesAndBatches) {
   const std::vector<float> last(whole.begin() + static_cast<ptrdiff_t>(left) * static_cast<ptrdiff_t>(vocab),
                                 whole.end());
   EXPECT_LE(relative_difference(run({{0, left}}), last), 2e-4);
+
+  // rows that nobody reads: all, also those of another sequence, or all but the last two
+  EXPECT_EQ(cache->truncate(0, 0), 0);
+  EXPECT_EQ(cache->truncate(1, 0), 0);
+  const int64_t end = lengths[0], half = end / 2;
+  lengths[0] = half;
+  run({{1, 0}, {0, 0}}, lengths[1] + half);
+  lengths[0] = end;
+  const std::vector<float> two(whole.end() - 2 * static_cast<ptrdiff_t>(vocab), whole.end());
+  const std::vector<float> behind = run({{0, half}}, end - half - 2);
+  if (!by_length) {
+    EXPECT_LE(relative_difference(behind, two), 2e-4);
+  }
+  EXPECT_EQ(cache->truncate(0, 0), 0);
+  EXPECT_EQ(cache->truncate(1, 0), 0);
+  EXPECT_LE(relative_difference(run({{1, 0}, {0, 0}}, lengths[1] + end - 2), two), 2e-4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Plain, FamilyTest, testing::ValuesIn(checkpoints("families")), folder_test_name);
