@@ -3,6 +3,7 @@
 // Answers lines of its input, each with one line:
 //   prefill TOKENS                      tokens per second of a prompt, with the logits of the last token
 //   decode SEQUENCES CONTEXT TOKENS     tokens per second of all sequences, from CONTEXT tokens on, one at a time each
+//   together SESSIONS CONTEXT TOKENS    the same of sessions that know nothing of each other, each in a thread of its own
 //   bandwidth                           bytes per second that all threads read from memory
 // and first of all says "ready SECONDS BYTES NAME": how long loading took, and the bytes of weights that a token reads.
 // With one thread seconds are those of the CPU, so that a busy machine disturbs less.
@@ -10,7 +11,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <optional>
+#include <thread>
+#include <vector>
 
 #include "bench/clock.h"
 #include "bench/read_bandwidth.h"
@@ -111,12 +116,30 @@ class Bench {
   std::vector<float> logits_;
 };
 
-void answer(Bench& bench, gptq::ThreadPool& pool, const char* line) {
+using Sessions = std::vector<std::unique_ptr<Bench>>;
+
+double decode_together(Sessions& sessions, int64_t context, int64_t tokens) {
+  for (const auto& session : sessions) session->decode(1, context, 1);
+  const Clock watch(2);
+  {
+    std::vector<std::jthread> threads;
+    for (const auto& session : sessions) threads.emplace_back([&] { session->decode(1, context, tokens); });
+  }
+  return static_cast<double>(tokens) * static_cast<double>(sessions.size()) / watch.seconds();
+}
+
+void answer(const std::function<std::unique_ptr<Bench>()>& begin, Sessions& sessions, gptq::ThreadPool& pool,
+            const char* line) {
+  Bench& bench = *sessions.front();
   long long a = 0, b = 0, c = 0;
   if (std::sscanf(line, "prefill %lld", &a) == 1) {
     std::printf("%.3f\n", bench.prefill(a));
   } else if (std::sscanf(line, "decode %lld %lld %lld", &a, &b, &c) == 3) {
     std::printf("%.3f\n", bench.decode(a, b, c));
+  } else if (std::sscanf(line, "together %lld %lld %lld", &a, &b, &c) == 3) {
+    sessions.resize(1);
+    while (static_cast<long long>(sessions.size()) < a) sessions.push_back(begin());
+    std::printf("%.3f\n", decode_together(sessions, b, c));
   } else if (std::strncmp(line, "bandwidth", 9) == 0) {
     std::printf("%.0f\n", gptq::read_bandwidth(pool));
   } else {
@@ -134,10 +157,12 @@ void run(const char* folder, int threads, bool exact, int head_bits, gptq::KvEle
   std::printf("ready %.3f %llu %s\n", watch.seconds(),
               static_cast<unsigned long long>(model->weight_bytes_per_token()), model->device().c_str());
   std::fflush(stdout);
-  Bench bench(model, elements);
+  const auto begin = [&] { return std::make_unique<Bench>(model, elements); };
+  Sessions sessions;
+  sessions.push_back(begin());
   gptq::ThreadPool pool(model->threads());
   char line[256];
-  while (std::fgets(line, sizeof line, stdin) != nullptr) answer(bench, pool, line);
+  while (std::fgets(line, sizeof line, stdin) != nullptr) answer(begin, sessions, pool, line);
 }
 
 }  // namespace
