@@ -46,7 +46,7 @@ class RoundedInputs {
   /// Whether they are those of the task, too.
   bool fit(const RoundedTask& task) const {
     const RoundedWeights& w = task.weights;
-    return task.x.data == x_ && w_.order.empty() && w.order.empty() && w.first.bits == w_.first.bits &&
+    return task.x.data == x_ && w.first.bits == w_.first.bits && std::ranges::equal(w.order, w_.order) &&
            std::equal(w.blocks.ends, w.blocks.ends + w.blocks.count, w_.blocks.ends,
                       w_.blocks.ends + w_.blocks.count);
   }

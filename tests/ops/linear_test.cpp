@@ -1,5 +1,6 @@
 // y = x W^T + b with dense and quantized weights against double arithmetic.
 #include <cmath>
+#include <memory>
 
 #include "base/error.h"
 #include "cpu/kernels.h"
@@ -181,6 +182,45 @@ TEST(QuantizedLinear, GroupsWithoutInputs) {
     const auto x = random_floats(random, m * q.cols);
     expect_close(run_linear(*backend, *linear, x, m), product_of(x, dequantized(q), {}, m, q.cols, q.rows),
                  kTolerance, "empty groups");
+  }
+}
+
+/// Widths, groups and orders of inputs, some of them equal, some not, between dense ones: each as if it were alone.
+TEST(Linear, ThoseOfOneInputAreThatOfEach) {
+  Random random(31);
+  constexpr int64_t kCols = 256;
+  using enum QuantShape::Order;
+  for (Compute compute : {Compute::fast, Compute::exact}) {
+    const auto backend = create_backend("cpu", {.threads = 2, .compute = compute});
+    std::vector<std::unique_ptr<Linear>> linears;
+    std::vector<int32_t> order;
+    const auto add = [&](int bits, int64_t rows, int64_t group, QuantShape::Order how) {
+      QTensor q = random_quantized(
+          random, {.bits = bits, .rows = rows, .cols = kCols, .group_size = group, .order = how});
+      if (how == shuffled && group == 64) order.empty() ? order = q.group_of : q.group_of = order;
+      linears.push_back(backend->prepare(q, nullptr));
+    };
+    for (int bits : {4, 8}) {
+      add(bits, 40, 64, shuffled);
+      add(bits, 17, 64, shuffled);  // in the same order
+      add(bits, 33, 64, sequential);
+      add(bits, 24, 32, shuffled);  // in another
+      add(bits, 16, 128, shuffled);
+      add(bits, 40, 64, shuffled);
+    }
+    linears.insert(linears.begin() + 3,
+                   backend->prepare(random_dense(random, DType::bf16, 30, kCols).tensor, nullptr));
+    for (int64_t rows : {1, 5, 40}) {
+      auto x = random_floats(random, rows * kCols);
+      std::vector<std::vector<float>> outs;
+      for (const auto& w : linears) outs.emplace_back(static_cast<size_t>(rows * w->out_features()), 77.0f);
+      std::vector<Projection> projections;
+      for (size_t i = 0; i < linears.size(); ++i)
+        projections.push_back({linears[i].get(), matrix(outs[i], rows, linears[i]->out_features())});
+      backend->create_stream(nullptr)->linears(matrix(x, rows, kCols), projections);
+      for (size_t i = 0; i < linears.size(); ++i)
+        EXPECT_EQ(outs[i], run_linear(*backend, *linears[i], x, rows)) << "number " << i << ", rows " << rows;
+    }
   }
 }
 
