@@ -13,6 +13,10 @@ struct Floats {
   __m256 v;
 
   static Floats load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  /// Of fp16.
+  static Floats load(const uint16_t* p) {
+    return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+  }
   static Floats set(float x) { return {_mm256_set1_ps(x)}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   Floats operator*(Floats b) const { return {_mm256_mul_ps(v, b.v)}; }

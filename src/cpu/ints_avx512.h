@@ -18,6 +18,10 @@ struct Floats {
   __m512 v;
 
   static Floats load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  /// Of fp16.
+  static Floats load(const uint16_t* p) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
   static Floats set(float x) { return {_mm512_set1_ps(x)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   Floats operator*(Floats b) const { return {_mm512_mul_ps(v, b.v)}; }

@@ -14,6 +14,11 @@ struct Floats {
   float32x4_t low, high;
 
   static Floats load(const float* p) { return {vld1q_f32(p), vld1q_f32(p + 4)}; }
+  /// Of fp16.
+  static Floats load(const uint16_t* p) {
+    const float16x8_t h = vreinterpretq_f16_u16(vld1q_u16(p));
+    return {vcvt_f32_f16(vget_low_f16(h)), vcvt_high_f32_f16(h)};
+  }
   static Floats set(float x) { return {vdupq_n_f32(x), vdupq_n_f32(x)}; }
   void store(float* p) const {
     vst1q_f32(p, low);

@@ -27,6 +27,29 @@ constexpr int64_t kLanes = 16;
 /// Element type of dense weights as they lie in memory.
 enum class Dense : uint8_t { f32, f16, bf16 };
 
+/// Numbers of each panel and group, [panels][groups][kPanel]: in fp16 where that has all of them exactly, else in fp32; or
+/// none.
+struct GroupValues {
+  const float* floats = nullptr;
+  const uint16_t* halves = nullptr;
+};
+
+static inline bool are_there(const GroupValues& values) {
+  return values.floats != nullptr || values.halves != nullptr;
+}
+
+/// Without the first `count`.
+static inline GroupValues behind(const GroupValues& values, int64_t count) {
+  return {values.floats != nullptr ? values.floats + count : nullptr,
+          values.halves != nullptr ? values.halves + count : nullptr};
+}
+
+/// As many as a vector has; they are there.
+template <class V>
+static inline V load(const GroupValues& values, int64_t at) {
+  return values.halves != nullptr ? V::load(values.halves + at) : V::load(values.floats + at);
+}
+
 /// Panels of packed quantized weights, one after the other, each [inputs / inputs of a run][words of a run][kPanel] 32-bit
 /// words of fields: a code of b bits less 2^(b-1), plus field_middle(bits). bits, the width of a field, is 2, 3, 4 or 8; codes
 /// of 3 bits may lie in 4.
@@ -34,13 +57,11 @@ enum class Dense : uint8_t { f32, f16, bf16 };
 ///   3 bits         a run is three words, 32 inputs, of which byte p of the words has inputs p, 4 + p, ... 28 + p: its lowest
 ///                  six bits those of two, word after word, and the two highest bits of all three words, one behind the
 ///                  other, the last two. Groups have whole runs.
-/// Per panel and group: scales [groups][kPanel] and zeros [groups][kPanel], the zero point less 2^(b-1); zeros is
-/// null when all are 0.
+/// Per panel and group: scales and zeros, the zero point less 2^(b-1); there are no zeros when all are 0.
 /// W[k][c] = scale * (field - field_middle(bits) - zero), exact but for the one multiplication.
 struct QPanel {
   const uint32_t* words;
-  const float* scales;
-  const float* zeros;
+  GroupValues scales, zeros;
   const int32_t* group_ends;  // [groups] first unit after each group, ascending, the last one = units
   int64_t groups;
   int64_t units;
@@ -84,8 +105,8 @@ static inline int field_at(const QPanel& panel, int64_t input, int64_t column) {
 static inline QPanel panel_at(const QPanel& first, int64_t index) {
   QPanel panel = first;
   panel.words += index * panel_words(first.units, first.bits);
-  panel.scales += index * first.groups * kPanel;
-  if (panel.zeros != nullptr) panel.zeros += index * first.groups * kPanel;
+  panel.scales = behind(first.scales, index * first.groups * kPanel);
+  panel.zeros = behind(first.zeros, index * first.groups * kPanel);
   return panel;
 }
 
@@ -244,7 +265,7 @@ struct Kernels {
   /// multiple of kUnit and of whole runs, begin too; row stride of out is ldo.
   void (*unpack)(const QPanel& panel, int64_t begin, int64_t count, float* out, int64_t ldo);
   /// y_r[p][c] = sum_k x_r[k] * W_p[k][c] for r < rows, p < panels, c < kPanel, over all units; x is zero where units
-  /// were padded. group_sums_r[g] = sum of x_r over group g; not read when zeros is null.
+  /// were padded. group_sums_r[g] = sum of x_r over group g; not read where there are no zeros.
   void (*qdot)(const QPanel& first, int64_t panels, const QRows& rows);
 
   const RoundedKernels* rounded;  // never null

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/half.h"
+#include "cpu/group_values.h"
 #include "cpu/kernels.h"
 
 namespace gptq::cpu {
@@ -89,8 +90,8 @@ void unpack(const QPanel& panel, int64_t begin, int64_t count, float* out, int64
     while (panel.group_ends[g] <= k / kUnit) ++g;
     for (int64_t c = 0; c < kPanel; ++c) {
       const int64_t at = g * kPanel + c;
-      const float zero = panel.zeros != nullptr ? panel.zeros[at] : 0.0f;
-      out[c] = panel.scales[at] * (static_cast<float>(field(panel, k, c)) - zero);
+      out[c] =
+          value_at(panel.scales, at) * (static_cast<float>(field(panel, k, c)) - value_at(panel.zeros, at));
     }
   }
 }
@@ -105,8 +106,8 @@ void qdot_panel(const QPanel& panel, const float* x, const float* group_sums, fl
     }
     for (int64_t c = 0; c < kPanel; ++c) {
       const double correction =
-          panel.zeros != nullptr ? double{panel.zeros[g * kPanel + c]} * group_sums[g] : 0.0;
-      total[c] += panel.scales[g * kPanel + c] * (sums[c] - correction);
+          are_there(panel.zeros) ? double{value_at(panel.zeros, g * kPanel + c)} * group_sums[g] : 0.0;
+      total[c] += value_at(panel.scales, g * kPanel + c) * (sums[c] - correction);
     }
   }
   for (int64_t c = 0; c < kPanel; ++c) y[c] = static_cast<float>(total[c]);
@@ -119,9 +120,7 @@ void qdot(const QPanel& first, int64_t panels, const QRows& rows) {
       qdot_panel(panel, rows.x + r * rows.ldx, rows.group_sums + r * panel.groups,
                  rows.y + r * rows.ldy + p * kPanel);
     }
-    panel.words += panel_words(panel.units, panel.bits);
-    panel.scales += panel.groups * kPanel;
-    if (panel.zeros != nullptr) panel.zeros += panel.groups * kPanel;
+    panel = panel_at(panel, 1);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/fields.h"
+#include "cpu/group_values.h"
 #include "cpu/linear.h"
 
 namespace gptq::cpu {
@@ -48,8 +49,8 @@ class QuantizedLinear final : public CpuLinear {
   }
   QPanel panel(int64_t index) const {
     return {words_.as<uint32_t>() + index * panel_words(units_, field_bits_),
-            scales_.as<float>() + index * groups_ * kPanel,
-            zeros_.bytes() == 0 ? nullptr : zeros_.as<float>() + index * groups_ * kPanel,
+            scales_.from(index * groups_ * kPanel),
+            zeros_.from(index * groups_ * kPanel),
             group_ends_.data(),
             groups_,
             units_,
@@ -68,7 +69,8 @@ class QuantizedLinear final : public CpuLinear {
   std::vector<int32_t> group_ends_;  // [groups] in units
   std::vector<int32_t> block_ends_, block_groups_;
   std::vector<int32_t> order_;  // [padded] input of each place; empty when it is the identity
-  AlignedBlock words_, scales_, zeros_;
+  AlignedBlock words_;
+  GroupBlock scales_, zeros_;
   std::vector<float> bias_;
 };
 
@@ -87,12 +89,13 @@ QuantizedLinear::QuantizedLinear(Runtime& runtime, const QTensor& q, const Tenso
     }
   }
   cut_blocks();
-  const auto parameters = static_cast<size_t>(panels() * groups_ * kPanel) * sizeof(float);
+  const int64_t parameters = panels() * groups_ * kPanel;
   words_ = AlignedBlock(static_cast<size_t>(panels() * panel_words(units_, field_bits_)) * sizeof(uint32_t),
                         Pages::huge);
-  scales_ = AlignedBlock(parameters);
+  scales_ = GroupBlock(parameters, GroupBlock::width_of(q.scales));
   const auto shifted = [&](uint16_t zero) { return zero != middle(); };
-  if (std::any_of(q.zeros.begin(), q.zeros.end(), shifted)) zeros_ = AlignedBlock(parameters);
+  if (std::any_of(q.zeros.begin(), q.zeros.end(), shifted))
+    zeros_ = GroupBlock(parameters, GroupBlock::Width::half);  // which has whole numbers up to 2048
   const int64_t grain = std::max<int64_t>(1, kPrepareCodes / std::max<int64_t>(padded() * kPanel, 1));
   runtime.pool.parallel_for(panels(), grain, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) pack_panel(q, p);
@@ -163,8 +166,6 @@ void pack_runs(const uint8_t* codes, int add, int64_t runs, int bits, uint32_t* 
 void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
   const int64_t words = panel_words(units_, field_bits_) / kPanel;
   uint32_t* out = words_.as<uint32_t>() + index * words * kPanel;
-  float* scales = scales_.as<float>() + index * groups_ * kPanel;
-  float* zeros = zeros_.bytes() == 0 ? nullptr : zeros_.as<float>() + index * groups_ * kPanel;
   std::vector<uint8_t> sorted(order_.size());
   for (int64_t c = 0; c < kPanel; ++c) {
     const int64_t n = index * kPanel + c;
@@ -179,10 +180,10 @@ void QuantizedLinear::pack_panel(const QTensor& q, int64_t index) {
       for (int64_t w = 0; w < words; ++w) out[w * kPanel + c] = 0;
     }
     for (int64_t g = 0; g < groups_; ++g) {
-      const auto at = static_cast<size_t>(g * outputs_ + n);
-      scales[g * kPanel + c] = real ? q.scales[at] : 0.0f;
-      if (zeros != nullptr)
-        zeros[g * kPanel + c] = real ? static_cast<float>(int{q.zeros[at]} - middle()) : 0.0f;
+      const auto from = static_cast<size_t>(g * outputs_ + n);
+      const int64_t to = (index * groups_ + g) * kPanel + c;
+      scales_.set(to, real ? q.scales[from] : 0.0f);
+      if (!zeros_.empty()) zeros_.set(to, real ? static_cast<float>(int{q.zeros[from]} - middle()) : 0.0f);
     }
   }
 }
@@ -212,9 +213,8 @@ QTensor QuantizedLinear::unpack() const {
     for (int64_t i = 0; i < groups_; ++i) {
       const int64_t from = i * kPanel + n % kPanel;
       const auto to = static_cast<size_t>(i * outputs_ + n);
-      q.scales[to] = p.scales[from];
-      q.zeros[to] =
-          static_cast<uint16_t>(middle() + (p.zeros != nullptr ? static_cast<int>(p.zeros[from]) : 0));
+      q.scales[to] = value_at(p.scales, from);
+      q.zeros[to] = static_cast<uint16_t>(middle() + static_cast<int>(value_at(p.zeros, from)));
     }
   }
   return q;
@@ -252,7 +252,7 @@ void QuantizedLinear::apply(CpuStream& stream, Matrix x, Matrix y) const {
 void QuantizedLinear::by_panels(CpuStream& stream, const float* x, Matrix y) const {
   const Kernels& kernels = stream.kernels();
   const Scratch::Lease sums = stream.scratch().floats(y.rows * groups_);
-  for (int64_t i = 0; zeros_.bytes() != 0 && i < y.rows; ++i) {
+  for (int64_t i = 0; !zeros_.empty() && i < y.rows; ++i) {
     for (int64_t g = 0, unit = 0; g < groups_; ++g) {
       const int64_t end = group_ends_[static_cast<size_t>(g)];
       sums.floats()[i * groups_ + g] = kernels.sum(x + i * padded() + unit * kUnit, (end - unit) * kUnit);
@@ -277,8 +277,8 @@ void QuantizedLinear::read_row(const Kernels&, int64_t index, float* out) const 
   for (int64_t place = 0; place < padded(); ++place) {
     while (group_ends_[static_cast<size_t>(g)] <= place / kUnit) ++g;
     const int64_t k = input_at(place), at = g * kPanel + index % kPanel;
-    const float zero = p.zeros != nullptr ? p.zeros[at] : 0.0f;
-    if (k >= 0) out[k] = p.scales[at] * (static_cast<float>(code(index, place) - middle()) - zero);
+    const float steps = static_cast<float>(code(index, place) - middle()) - value_at(p.zeros, at);
+    if (k >= 0) out[k] = value_at(p.scales, at) * steps;
   }
 }
 

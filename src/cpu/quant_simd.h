@@ -51,8 +51,8 @@ template <int kBits>
     Vec scale[kParts], zero[kParts];
     unrolled<kParts>([&](auto h) {
       const int64_t at = group * kPanel + h.value * kW;
-      scale[h.value] = Vec::load(panel.scales + at);
-      zero[h.value] = panel.zeros != nullptr ? Vec::load(panel.zeros + at) : Vec::zero();
+      scale[h.value] = load<Vec>(panel.scales, at);
+      zero[h.value] = are_there(panel.zeros) ? load<Vec>(panel.zeros, at) : Vec::zero();
     });
     for (int64_t inputs = (group_end - unit) * kUnit; inputs > 0;
          inputs -= R::kInputs, words += R::kWords * kPanel, out += R::kInputs * ldo) {
@@ -114,10 +114,10 @@ template <int kBits, int kPanels, int kX>
       constexpr int kM = i.value / kColumns, kC = i.value % kColumns;
       const int64_t at = (kC / kParts * panel.groups + g) * kPanel + kC % kParts * kW;
       Vec sum = sums[kM][kC];
-      if (panel.zeros != nullptr) {
-        sum = sum - Vec::load(panel.zeros + at) * Vec::set(rows.group_sums[kM * panel.groups + g]);
+      if (are_there(panel.zeros)) {
+        sum = sum - load<Vec>(panel.zeros, at) * Vec::set(rows.group_sums[kM * panel.groups + g]);
       }
-      total[kM][kC] = fma(sum, Vec::load(panel.scales + at), total[kM][kC]);
+      total[kM][kC] = fma(sum, load<Vec>(panel.scales, at), total[kM][kC]);
     });
   }
   unrolled<kX * kColumns>([&](auto i) {
@@ -129,9 +129,7 @@ template <int kBits, int kPanels, int kX>
 template <int kBits, int kPanels, int kX>
 void qdot_panels(QPanel panel, int64_t panels, QRows rows) {
   const auto advance = [&](int64_t count) {
-    panel.words += count * panel_words(panel.units, panel.bits);
-    panel.scales += count * panel.groups * kPanel;
-    if (panel.zeros != nullptr) panel.zeros += count * panel.groups * kPanel;
+    panel = panel_at(panel, count);
     rows.y += count * kPanel;
   };
   for (; panels >= kPanels; panels -= kPanels, advance(kPanels)) qdot_block<kBits, kPanels, kX>(panel, rows);

@@ -6,9 +6,7 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
-#include <immintrin.h>
-
-#include "cpu/kernels.h"
+#include "cpu/ints_avx512.h"
 
 namespace gptq::cpu {
 namespace {
@@ -65,15 +63,15 @@ void add_block(const RoundedStep& step, int64_t block, int64_t panel, const int3
                const RoundedRows& rows, int64_t cols, bool accumulate) {
   const QPanel& first = step.first;
   const int64_t count = step.blocks.count, at = (panel * first.groups + step.blocks.groups[block]) * kPanel;
-  const __m512 scale = _mm512_loadu_ps(first.scales + at);
-  const __m512 zero = first.zeros != nullptr ? _mm512_loadu_ps(first.zeros + at) : _mm512_setzero_ps();
+  const bool has_zeros = are_there(first.zeros);
+  const __m512 scale = load<Floats>(first.scales, at).v;
+  const __m512 zero = has_zeros ? load<Floats>(first.zeros, at).v : _mm512_setzero_ps();
   const __mmask16 mask = first_of(cols);
   for (int64_t r = 0; r < rows.rows; ++r) {
     const int32_t of_inputs = rows.sums[r * count + block];
     const __m512i middle = _mm512_set1_epi32(field_middle(first.bits) * of_inputs);
     __m512 dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(dots + r * kRows), middle));
-    if (first.zeros != nullptr)
-      dot = _mm512_fnmadd_ps(zero, _mm512_set1_ps(static_cast<float>(of_inputs)), dot);
+    if (has_zeros) dot = _mm512_fnmadd_ps(zero, _mm512_set1_ps(static_cast<float>(of_inputs)), dot);
     float* const y = rows.y + r * rows.ldy;
     const __m512 before = accumulate ? _mm512_maskz_loadu_ps(mask, y) : _mm512_setzero_ps();
     const __m512 by = _mm512_mul_ps(scale, _mm512_set1_ps(rows.scales[r * count + block]));

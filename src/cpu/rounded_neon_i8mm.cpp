@@ -93,17 +93,20 @@ template <int kRowPairs>
       });
     }
     const int64_t at = (panel * step.first.groups + step.blocks.groups[b]) * kPanel + col % kPanel;
+    const bool has_zeros = are_there(step.first.zeros);
+    const Floats scales = load<Floats>(step.first.scales, at),
+                 zeros = has_zeros ? load<Floats>(step.first.zeros, at) : Floats::set(0.0f);
     unrolled<4 * kRowPairs>([&](auto i) {
       constexpr int kRow = i.value / 2, kHalf = i.value % 2;
       const int32x4_t one = dots[kRow / 2][2 * kHalf], two = dots[kRow / 2][2 * kHalf + 1];
       const int64_t input = row_of(kRow) * count + b;
       float32x4_t dot = vcvtq_f32_s32(kRow % 2 == 0 ? firsts(one, two) : lasts(one, two));
-      if (step.first.zeros != nullptr) {
+      if (has_zeros) {
         const auto of_inputs = static_cast<float>(rows.sums[input]);
-        dot = vfmsq_f32(dot, vld1q_f32(step.first.zeros + at + 4 * kHalf), vdupq_n_f32(of_inputs));
+        dot = vfmsq_f32(dot, (kHalf == 0 ? zeros.low : zeros.high), vdupq_n_f32(of_inputs));
       }
       const float32x4_t scale =
-          vmulq_f32(vld1q_f32(step.first.scales + at + 4 * kHalf), vdupq_n_f32(rows.scales[input]));
+          vmulq_f32(kHalf == 0 ? scales.low : scales.high, vdupq_n_f32(rows.scales[input]));
       float* const sum = sums[kRow] + 4 * kHalf;
       vst1q_f32(sum, vfmaq_f32(vld1q_f32(sum), dot, scale));
     });

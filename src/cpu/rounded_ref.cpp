@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "cpu/kernels.h"
+#include "cpu/group_values.h"
 
 namespace gptq::cpu {
 namespace {
@@ -40,8 +40,8 @@ float with_block(const QPanel& panel, const Blocks& blocks, const RoundedRows& r
                  int64_t column, int32_t dot, float y) {
   const int64_t at = blocks.groups[b] * kPanel + column, input = row * blocks.count + b;
   float sum = static_cast<float>(dot - field_middle(panel.bits) * rows.sums[input]);
-  if (panel.zeros != nullptr) sum -= panel.zeros[at] * static_cast<float>(rows.sums[input]);
-  return std::fma(sum, panel.scales[at] * rows.scales[input], y);
+  if (are_there(panel.zeros)) sum -= value_at(panel.zeros, at) * static_cast<float>(rows.sums[input]);
+  return std::fma(sum, value_at(panel.scales, at) * rows.scales[input], y);
 }
 
 void dot(const QPanel& first, const Blocks& blocks, int64_t panels, const RoundedRows& rows) {

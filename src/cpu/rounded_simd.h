@@ -70,19 +70,20 @@ template <int kBits, int kPanels, int kX>
       });
     }
     const int64_t g = blocks.groups[b];
-    unrolled<kX * kColumns>([&](auto i) {
-      constexpr int kM = i.value / kColumns, kC = i.value % kColumns;
-      const int64_t at = (kC / kParts * panel.groups + g) * kPanel + kC % kParts * kW;
-      Ints whole = sums[0][kM][kC];
-      if constexpr (kChains > 1) whole = whole + sums[1][kM][kC];
-      Floats sum = whole.floats();
-      if (panel.zeros != nullptr) {
-        const auto of_inputs = static_cast<float>(rows.sums[kM * blocks.count + b]);
-        sum = sum.less(Floats::load(panel.zeros + at), Floats::set(of_inputs));
-      }
-      const Floats scale = Floats::load(panel.scales + at) * Floats::set(rows.scales[kM * blocks.count + b]);
-      float* const total = totals[kM] + kC * kW;
-      Floats::load(total).plus(sum, scale).store(total);
+    unrolled<kColumns>([&](auto c) {
+      const int64_t at = (c.value / kParts * panel.groups + g) * kPanel + c.value % kParts * kW;
+      const Floats scale = load<Floats>(panel.scales, at);
+      const bool has_zeros = are_there(panel.zeros);
+      const Floats zero = has_zeros ? load<Floats>(panel.zeros, at) : Floats::set(0.0f);
+      unrolled<kX>([&](auto m) {
+        const int64_t input = m.value * blocks.count + b;
+        Ints whole = sums[0][m.value][c.value];
+        if constexpr (kChains > 1) whole = whole + sums[1][m.value][c.value];
+        Floats sum = whole.floats();
+        if (has_zeros) sum = sum.less(zero, Floats::set(static_cast<float>(rows.sums[input])));
+        float* const total = totals[m.value] + c.value * kW;
+        Floats::load(total).plus(sum, scale * Floats::set(rows.scales[input])).store(total);
+      });
     });
   }
   unrolled<kX * kColumns>([&](auto i) {
@@ -94,9 +95,7 @@ template <int kBits, int kPanels, int kX>
 template <int kBits, int kPanels, int kX>
 void dot_panels(QPanel panel, const Blocks& blocks, int64_t panels, RoundedRows rows) {
   const auto advance = [&](int64_t count) {
-    panel.words += count * panel_words(panel.units, kBits);
-    panel.scales += count * panel.groups * kPanel;
-    if (panel.zeros != nullptr) panel.zeros += count * panel.groups * kPanel;
+    panel = panel_at(panel, count);
     rows.y += count * kPanel;
   };
   for (; panels >= kPanels; panels -= kPanels, advance(kPanels))
@@ -207,13 +206,12 @@ template <int kRows, bool kSigned>
       // a second panel that is not there reads what the first has
       const int64_t at_col = col + v.value * kW, panel = step.panels > 1 ? at_col / kPanel : 0;
       const int64_t at = (panel * step.first.groups + g) * kPanel + at_col % kPanel;
-      const Floats scale = Floats::load(step.first.scales + at);
+      const Floats scale = load<Floats>(step.first.scales, at);
+      const bool has_zeros = are_there(step.first.zeros);
+      const Floats zero = has_zeros ? load<Floats>(step.first.zeros, at) : Floats::set(0.0f);
       unrolled<kRows>([&](auto r) {
         Floats dot = dots[r.value][v.value].floats();
-        if (step.first.zeros != nullptr) {
-          const auto of_inputs = static_cast<float>(rows.sums[r.value * count + b]);
-          dot = dot.less(Floats::load(step.first.zeros + at), Floats::set(of_inputs));
-        }
+        if (has_zeros) dot = dot.less(zero, Floats::set(static_cast<float>(rows.sums[r.value * count + b])));
         float* const sum = sums[r.value] + v.value * kW;
         Floats::load(sum).plus(dot, scale * Floats::set(rows.scales[r.value * count + b])).store(sum);
       });

@@ -324,7 +324,8 @@ TEST_P(MatrixKernels, DotAndWiden) {
 /// Packed panels, and the weights [inputs][panels * kPanel] they stand for.
 struct Panels {
   std::vector<uint32_t> words;
-  std::vector<float> scales, zeros, weights;
+  StoredValues scales, zeros;
+  std::vector<float> weights;
   std::vector<int32_t> group_ends;
   cpu::QPanel first{};
   int64_t count = 0;
@@ -339,10 +340,12 @@ Panels random_panels(Random& random, int bits, int64_t count, std::vector<int32_
   const int64_t units = p.group_ends.back(), groups = static_cast<int64_t>(p.group_ends.size());
   const int64_t words = cpu::panel_words(units, bits), inputs = units * kUnit;
   p.words.resize(static_cast<size_t>(count * words) + 4096);  // what prefetches may look at
-  p.scales = random_floats(random, count * groups * kPanel);
+  std::vector<float> scales = random_floats(random, count * groups * kPanel), zeros;
   for (int64_t i = 0; i < count * groups * kPanel && with_zeros; ++i) {
-    p.zeros.push_back(static_cast<float>(static_cast<int>(random.below(1u << bits)) - (1 << (bits - 1))));
+    zeros.push_back(static_cast<float>(static_cast<int>(random.below(1u << bits)) - (1 << (bits - 1))));
   }
+  p.scales = StoredValues(random, scales);
+  if (with_zeros) p.zeros = StoredValues(random, zeros);
   p.weights.resize(static_cast<size_t>(inputs * count * kPanel));
   for (int64_t n = 0; n < count * kPanel; ++n) {
     int64_t g = 0;
@@ -352,18 +355,12 @@ Panels random_panels(Random& random, int bits, int64_t count, std::vector<int32_
       put_field(p.words.data() + n / kPanel * words + n % kPanel, kPanel, bits, i, field);
       const int value = static_cast<int>(field) - (1 << (bits - 1));
       const auto at = static_cast<size_t>((n / kPanel * groups + g) * kPanel + n % kPanel);
-      const float zero = with_zeros ? p.zeros[at] : 0.0f;
+      const float zero = with_zeros ? zeros[at] : 0.0f;
       p.weights[static_cast<size_t>(i * count * kPanel + n)] =
-          p.scales[at] * (static_cast<float>(value) - zero);
+          scales[at] * (static_cast<float>(value) - zero);
     }
   }
-  p.first = {p.words.data(),
-             p.scales.data(),
-             with_zeros ? p.zeros.data() : nullptr,
-             p.group_ends.data(),
-             groups,
-             units,
-             bits};
+  p.first = {p.words.data(), p.scales.values(), p.zeros.values(), p.group_ends.data(), groups, units, bits};
   return p;
 }
 

@@ -155,13 +155,36 @@ TEST(QuantizedLinear, UnpackGivesBackWhatWasPrepared) {
   }
 }
 
+/// Scales and zero points are kept in fp16 where nothing is lost: 4.125 and 4.25 bits a weight in groups of 128.
+TEST(QuantizedLinear, ScalesTakeTwoBytesWhereFp16HasThem) {
+  const auto backend = backend_with(1);
+  Random random(8);
+  for (const auto zeros : {QuantShape::Zeros::middle, QuantShape::Zeros::any}) {
+    QTensor q =
+        random_quantized(random, {.bits = 4, .rows = 64, .cols = 1024, .group_size = 128, .zeros = zeros});
+    const uint64_t codes = q.codes.size() / 2, numbers = q.scales.size();
+    const uint64_t of_zeros = zeros == QuantShape::Zeros::any ? 2 * numbers : 0;
+    for (float& scale : q.scales) scale = fp16_to_float(float_to_fp16(scale));
+    EXPECT_EQ(backend->prepare(q, nullptr)->bytes(), codes + 2 * numbers + of_zeros);
+    for (const float other : {0.01f, 1e-9f, 70000.0f, INFINITY, NAN}) {
+      q.scales[numbers / 2] = other;
+      const bool fits = std::isinf(other);
+      const auto linear = backend->prepare(q, nullptr);
+      EXPECT_EQ(linear->bytes(), codes + (fits ? 2 : 4) * numbers + of_zeros) << other;
+      const float back = linear->unpack().scales[numbers / 2];
+      EXPECT_TRUE(back == other || (std::isnan(back) && std::isnan(other))) << back;
+    }
+  }
+}
+
 /// Three bits take three quarters of four where groups have whole runs of 32 inputs, and elsewhere no more than four.
 TEST(QuantizedLinear, ThreeBitsTakeThree) {
   const auto backend = backend_with(1);
   Random random(7);
   const auto bytes = [&](int bits, int64_t cols, int64_t group) {
-    const QTensor q = random_quantized(random, {.bits = bits, .rows = 64, .cols = cols, .group_size = group});
+    QTensor q = random_quantized(random, {.bits = bits, .rows = 64, .cols = cols, .group_size = group});
     const uint64_t scales = q.scales.size() * sizeof(float);
+    q.scales[0] = 0.01f;  // which fp16 does not have
     return backend->prepare(q, nullptr)->bytes() - scales;
   };
   for (int64_t group : {32, 64, 128, -1})

@@ -80,9 +80,11 @@ QTensor random_quantized(Random& random, const QuantShape& shape) {
     for (size_t i = q.group_of.size(); i > 1; --i) std::swap(q.group_of[i - 1], q.group_of[random.below(i)]);
   }
   const uint64_t levels = uint64_t{1} << q.bits;
+  const bool in_fp16 = random.below(2) == 0;
   for (int64_t i = 0; i < q.rows * q.cols; ++i) q.codes.push_back(static_cast<uint8_t>(random.below(levels)));
   for (int64_t i = 0; i < q.groups * q.rows; ++i) {
-    q.scales.push_back(static_cast<float>(0.01 + 0.1 * random.uniform()));
+    const auto scale = static_cast<float>(0.01 + 0.1 * random.uniform());
+    q.scales.push_back(in_fp16 ? fp16_to_float(float_to_fp16(scale)) : scale);
     const bool any = shape.zeros == QuantShape::Zeros::any;
     q.zeros.push_back(static_cast<uint16_t>(any ? random.below(levels + 1) : levels / 2));
   }
@@ -125,6 +127,21 @@ Product product_of(const std::vector<float>& x, const std::vector<float>& w, con
     }
   }
   return p;
+}
+
+StoredValues::StoredValues(Random& random, std::vector<float>& values) {
+  if (random.below(2) == 0) {
+    floats = values;
+    return;
+  }
+  for (float& value : values) {
+    halves.push_back(float_to_fp16(value));
+    value = fp16_to_float(halves.back());
+  }
+}
+
+cpu::GroupValues StoredValues::values() const {
+  return {floats.empty() ? nullptr : floats.data(), halves.empty() ? nullptr : halves.data()};
 }
 
 std::vector<float> run_linear(const Backend& backend, const Linear& w, const std::vector<float>& x,

@@ -67,7 +67,18 @@ struct QuantShape {
   enum class Order : uint8_t { sequential, shuffled } order = Order::sequential;
   enum class Zeros : uint8_t { middle, any } zeros = Zeros::middle;  // any: 0 .. 2^bits
 };
+/// Half of the time fp16 has all scales exactly.
 QTensor random_quantized(Random& random, const QuantShape& shape);
+/// Values as kernels take them (cpu::GroupValues), in fp32 or rounded to fp16.
+struct StoredValues {
+  std::vector<float> floats;
+  std::vector<uint16_t> halves;
+
+  /// Half of the time in fp16; `values` become what is stored.
+  StoredValues(Random& random, std::vector<float>& values);
+  StoredValues() = default;
+  cpu::GroupValues values() const;
+};
 /// Sets the field of an input of a column, bit by bit, as cpu::QPanel has it. Words of the column are `stride` apart, and 0.
 void put_field(uint32_t* column, int64_t stride, int bits, int64_t input, uint32_t field);
 std::vector<float> dequantized(const QTensor& q);

@@ -21,7 +21,7 @@ struct Case {
   std::vector<int> values;  // field less its middle
   std::vector<float> scales, zeros;
   std::vector<uint32_t> words;
-  std::vector<float> panel_scales, panel_zeros;
+  StoredValues panel_scales, panel_zeros;
 
   int64_t columns() const { return panels * kPanel; }
   int64_t inputs() const { return units * kUnit; }
@@ -29,12 +29,7 @@ struct Case {
     return {block_ends.data(), block_groups.data(), static_cast<int64_t>(block_ends.size())};
   }
   cpu::QPanel first() const {
-    return {words.data(),
-            panel_scales.data(),
-            panel_zeros.empty() ? nullptr : panel_zeros.data(),
-            group_ends.data(),
-            groups,
-            units,
+    return {words.data(), panel_scales.values(), panel_zeros.values(), group_ends.data(), groups, units,
             bits};
   }
 };
@@ -75,15 +70,23 @@ Case random_case(Random& random, int bits, int64_t panels, std::vector<int32_t> 
   c.scales = random_floats(random, c.groups * c.columns());
   for (size_t i = 0; with_zeros && i < c.scales.size(); ++i)
     c.zeros.push_back(static_cast<float>(static_cast<int>(random.below(2u << bits)) - middle));
-  for (int64_t p = 0; p < panels; ++p) {
-    for (int64_t g = 0; g < c.groups; ++g) {
-      for (int64_t n = 0; n < kPanel; ++n) {
-        const auto at = static_cast<size_t>(g * c.columns() + p * kPanel + n);
-        c.panel_scales.push_back(c.scales[at]);
-        if (with_zeros) c.panel_zeros.push_back(c.zeros[at]);
+  const auto store = [&](std::vector<float>& values) {
+    std::vector<float> of_panels;
+    const auto all = [&](const auto& visit) {
+      for (int64_t p = 0; p < panels; ++p) {
+        for (int64_t g = 0; g < c.groups; ++g) {
+          for (int64_t n = 0; n < kPanel; ++n) visit(static_cast<size_t>(g * c.columns() + p * kPanel + n));
+        }
       }
-    }
-  }
+    };
+    all([&](size_t at) { of_panels.push_back(values[at]); });
+    StoredValues stored(random, of_panels);
+    size_t i = 0;
+    all([&](size_t at) { values[at] = of_panels[i++]; });
+    return stored;
+  };
+  c.panel_scales = store(c.scales);
+  if (with_zeros) c.panel_zeros = store(c.zeros);
   return c;
 }
 
