@@ -1,6 +1,6 @@
 #include "cuda/backend_cuda.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "backend/bias.h"
 #include "base/error.h"
@@ -11,22 +11,18 @@
 namespace gptq::cuda {
 namespace {
 
-/// In bf16; numbers of bf16 are themselves.
-std::vector<uint16_t> halves_of(const Tensor& weight) {
-  std::vector<uint16_t> halves(static_cast<size_t>(weight.elements()));
-  if (weight.dtype == DType::bf16) {
-    std::memcpy(halves.data(), weight.data, halves.size() * sizeof(uint16_t));
-    return halves;
-  }
-  constexpr size_t kPart = 4096;
+/// Elements [begin, end) in bf16.
+void to_halves(const Tensor& weight, int64_t begin, int64_t end, uint16_t* out) {
+  constexpr int64_t kPart = 1024;
   float part[kPart];
-  for (size_t i = 0; i < halves.size(); i += kPart) {
-    const size_t n = std::min(kPart, halves.size() - i);
-    to_float(weight, static_cast<int64_t>(i), static_cast<int64_t>(n), part);
-    for (size_t j = 0; j < n; ++j) halves[i + j] = float_to_bf16(part[j]);
+  for (int64_t i = begin; i < end; i += kPart) {
+    const int64_t n = std::min(kPart, end - i);
+    to_float(weight, i, n, part);
+    for (int64_t j = 0; j < n; ++j) *out++ = float_to_bf16(part[j]);
   }
-  return halves;
 }
+
+constexpr int64_t kConvertedTogether = int64_t{1} << 16;  // elements of a thread's turn
 
 class CudaBackend final : public Backend {
  public:
@@ -50,14 +46,24 @@ class CudaBackend final : public Backend {
   std::optional<uint64_t> free_memory() const override { return shared_->loader->device()->free_bytes(); }
 
   std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const override {
-    return std::make_unique<CudaLinear>(shared_->loader, pack(weight), bias_values(bias, weight.rows));
+    return std::make_unique<CudaLinear>(shared_->loader, weight, bias_values(bias, weight.rows));
   }
   std::unique_ptr<Linear> prepare(const Tensor& weight, const Tensor* bias) const override {
     if (weight.shape.size() != 2)
       throw Error(Fault::mismatch,
                   cat("a weight of shape ", shape_text(weight.shape), ", wanted two dimensions"));
     const int64_t rows = weight.shape[0], cols = weight.shape[1];
-    return std::make_unique<CudaLinear>(shared_->loader, pack_halves(halves_of(weight).data(), rows, cols),
+    std::vector<uint16_t> halves;
+    const auto halves_of = [&](int64_t first, int64_t count) -> const void* {
+      if (weight.dtype == DType::bf16)
+        return weight.data + first * cols * static_cast<int64_t>(sizeof(uint16_t));
+      halves.resize(static_cast<size_t>(count * cols));
+      parallel_for(count * cols, kConvertedTogether, [&](int64_t begin, int64_t end) {
+        to_halves(weight, first * cols + begin, first * cols + end, halves.data() + begin);
+      });
+      return halves.data();
+    };
+    return std::make_unique<CudaLinear>(shared_->loader, plan_halves(rows, cols), halves_of,
                                         bias_values(bias, rows));
   }
   std::unique_ptr<Vector> prepare_vector(const Tensor& values) const override {

@@ -100,6 +100,13 @@ void join_heads(const Queue& queue, Element element, const void* a, int64_t m, c
 void embed(const Queue& queue, Element element, const Weights& table, const int32_t* ids, int64_t count,
            void* out);
 
+// ---- pack.cu
+/// The words of rows [first, first + count) of packed weights, `first` a multiple of kStripRows, all of them with those that
+/// are missing to a whole strip. `fields` [count, shape.cols] are codes of a byte, or numbers of 16 bits where the shape's are;
+/// `order` and `words` are those of all rows.
+void pack_rows(const Queue& queue, const Packing& shape, const void* fields, const int32_t* order,
+               int64_t first, int64_t count, uint32_t* words);
+
 // ---- matvec.cu, gemm.cu, gemm_parts.cu: y [rows, outputs] = x [rows, w.inputs()] W^T + bias
 /// At most 8 rows.
 void multiply_few(const Queue& queue, Element element, const Weights& w, const void* x, int64_t rows,

@@ -115,17 +115,22 @@ void pack_parameters(const QTensor& q, PackedWeights& packed) {
 
 }  // namespace
 
-PackedWeights pack(const QTensor& q) {
+PackedWeights plan_packing(const QTensor& q) {
   PackedWeights packed;
   packed.shape.bits = q.bits;
   packed.shape.rows = q.rows;
   packed.shape.cols = q.cols;
   plan(q, packed);
+  pack_parameters(q, packed);
+  return packed;
+}
+
+PackedWeights pack(const QTensor& q) {
+  PackedWeights packed = plan_packing(q);
   packed.words.resize(static_cast<size_t>(packed.shape.words()));
   for_each_weight(packed, [&](int64_t slab, int r, int k, int64_t row, int64_t input) {
     set_field(packed.words.data() + slab, q.bits, r, k, q.codes[static_cast<size_t>(row * q.cols + input)]);
   });
-  pack_parameters(q, packed);
   return packed;
 }
 
@@ -156,15 +161,20 @@ QTensor unpack(const PackedWeights& packed) {
   return q;
 }
 
-PackedWeights pack_halves(const uint16_t* numbers, int64_t rows, int64_t cols) {
+PackedWeights plan_halves(int64_t rows, int64_t cols) {
   PackedWeights packed;
   packed.shape = {.bits = 16, .rows = rows, .cols = cols, .packed_inputs = whole(cols, kSlabInputs)};
   packed.shape.piece = packed.shape.packed_inputs;
-  packed.words.resize(static_cast<size_t>(packed.shape.words()));
   if (cols % kVectorInputs != 0) {
     packed.order.assign(static_cast<size_t>(packed.shape.packed_inputs), -1);
     std::iota(packed.order.begin(), packed.order.begin() + cols, 0);
   }
+  return packed;
+}
+
+PackedWeights pack_halves(const uint16_t* numbers, int64_t rows, int64_t cols) {
+  PackedWeights packed = plan_halves(rows, cols);
+  packed.words.resize(static_cast<size_t>(packed.shape.words()));
   for_each_weight(packed, [&](int64_t slab, int r, int k, int64_t row, int64_t input) {
     set_field(packed.words.data() + slab, 16, r, k, numbers[row * cols + input]);
   });

@@ -61,6 +61,17 @@ GPTQ_BOTH constexpr Place place_in_plane(int bits, int r, int k) {
   return {word / load * 32 * load + lane * load + word % load, field % in_half * bits + k % 2 * 16};
 }
 
+/// The row and the input whose field place_in_plane() puts at `shift` of a plane's word.
+struct FieldAt {
+  int r, k;
+};
+GPTQ_BOTH constexpr FieldAt field_in_plane(int bits, int word, int shift) {
+  const int load = bits < 4 ? bits : 4, in_half = 16 / bits;
+  const int lane = word / load % 32, of_lane = word / (32 * load) * load + word % load;
+  const int field = of_lane * in_half + shift % 16 / bits;
+  return {lane / 4 + field % 2 * 8, field / 4 * kStepInputs + lane % 4 * 4 + field % 4 / 2 * 2 + shift / 16};
+}
+
 GPTQ_BOTH constexpr uint32_t get_in_plane(const uint32_t* plane, int bits, int r, int k) {
   const Place at = place_in_plane(bits, r, k);
   return plane[at.word] >> at.shift & ((1u << bits) - 1);
@@ -118,11 +129,16 @@ struct PackedWeights {
   int64_t groups = 0;
 };
 
+/// All but the words, which pack_rows() of kernels.h makes on the device.
+PackedWeights plan_packing(const QTensor& weights);
+/// Likewise of numbers of 16 bits [rows, cols], whatever they mean: the shape and the order.
+PackedWeights plan_halves(int64_t rows, int64_t cols);
+
+/// On the host, field by field.
 PackedWeights pack(const QTensor& weights);
 /// What pack() got.
 QTensor unpack(const PackedWeights& packed);
 
-/// Numbers of 16 bits [rows, cols], whatever they mean. Nothing but the words, the shape and the order is set.
 PackedWeights pack_halves(const uint16_t* numbers, int64_t rows, int64_t cols);
 /// `out` [rows, cols]
 void unpack_halves(const PackedWeights& packed, uint16_t* out);

@@ -2,17 +2,23 @@
 
 namespace gptq::cuda {
 
-CudaLinear::CudaLinear(std::shared_ptr<Loader> loader, PackedWeights packed, std::span<const float> bias)
+CudaLinear::CudaLinear(std::shared_ptr<Loader> loader, PackedWeights plan, const Loader::Rows& rows,
+                       std::span<const float> bias)
     : loader_(std::move(loader)),
-      shape_(packed.shape),
-      piece_groups_(std::move(packed.piece_groups)),
-      groups_(packed.groups),
-      words_(loader_->upload(packed.words)),
-      scales_f16_(loader_->upload(packed.scales_f16)),
-      scales_f32_(loader_->upload(packed.scales_f32)),
-      zeros_(loader_->upload(packed.zeros)),
-      order_(loader_->upload(packed.order)),
+      shape_(plan.shape),
+      piece_groups_(std::move(plan.piece_groups)),
+      groups_(plan.groups),
+      order_(loader_->upload(plan.order)),
+      words_(loader_->pack(shape_, order_, rows)),
+      scales_f16_(loader_->upload(plan.scales_f16)),
+      scales_f32_(loader_->upload(plan.scales_f32)),
+      zeros_(loader_->upload(plan.zeros)),
       bias_(loader_->upload(bias)) {}
+
+CudaLinear::CudaLinear(std::shared_ptr<Loader> loader, const QTensor& weights, std::span<const float> bias)
+    : CudaLinear(
+          std::move(loader), plan_packing(weights),
+          [&](int64_t first, int64_t) { return weights.codes.data() + first * weights.cols; }, bias) {}
 
 uint64_t CudaLinear::bytes() const {
   return words_.bytes() + scales_f16_.bytes() + scales_f32_.bytes() + zeros_.bytes() + order_.bytes() +

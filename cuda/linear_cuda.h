@@ -14,8 +14,11 @@ namespace gptq::cuda {
 
 class CudaLinear final : public Linear {
  public:
-  /// `bias` is empty or has an element for each output.
-  CudaLinear(std::shared_ptr<Loader> loader, PackedWeights packed, std::span<const float> bias);
+  /// `plan` is that of plan_packing() or plan_halves(), whose fields `rows` gives. `bias` is empty or has an element for
+  /// each output.
+  CudaLinear(std::shared_ptr<Loader> loader, PackedWeights plan, const Loader::Rows& rows,
+             std::span<const float> bias);
+  CudaLinear(std::shared_ptr<Loader> loader, const QTensor& weights, std::span<const float> bias);
 
   int64_t in_features() const override { return shape_.cols; }
   int64_t out_features() const override { return shape_.rows; }
@@ -30,7 +33,7 @@ class CudaLinear final : public Linear {
   Packing shape_;
   std::vector<int32_t> piece_groups_;
   int64_t groups_;
-  Block words_, scales_f16_, scales_f32_, zeros_, order_, bias_;
+  Block order_, words_, scales_f16_, scales_f32_, zeros_, bias_;
 };
 
 inline Weights weights_of(const Linear& linear) { return static_cast<const CudaLinear&>(linear).weights(); }

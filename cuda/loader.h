@@ -1,11 +1,14 @@
 // Copies between host and device outside of streams: weights when they are prepared, and back. Any thread.
 #pragma once
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "cuda/kernels.h"
 #include "cuda/runtime.h"
 
 namespace gptq::cuda {
@@ -29,6 +32,32 @@ class Loader {
   template <class Values>
   Block upload(const Values& values) {
     return upload(std::data(values), std::size(values) * sizeof(*std::data(values)));
+  }
+
+  /// Of so many bytes at a time, so that the device packs what has come while more does.
+  static constexpr int64_t kPackedTogether = int64_t{8} << 20;
+  /// What pack_rows() makes of rows of the host, which `rows` gives: [first, first + count), until the next call.
+  using Rows = std::function<const void*(int64_t first, int64_t count)>;
+  Block pack(const Packing& shape, const Block& order, const Rows& rows) {
+    if (shape.words() == 0) return {};
+    const int64_t row_bytes = shape.cols * (shape.bits == 16 ? 2 : 1);
+    const int64_t strips =
+        std::max<int64_t>(1, kPackedTogether / std::max<int64_t>(1, row_bytes * kStripRows));
+    const int64_t together = std::min(strips * kStripRows, shape.rows);
+    Block words(device_, static_cast<size_t>(shape.words()) * sizeof(uint32_t));
+    const Block fields(device_, static_cast<size_t>(together * row_bytes));
+    for (int64_t first = 0; first < shape.rows; first += together) {
+      const int64_t count = std::min(together, shape.rows - first);
+      const void* const from = rows(first, count);
+      const std::lock_guard lock(mutex_);
+      const Turn turn(*queue_);
+      queue_->upload(fields.data(), from, static_cast<size_t>(count * row_bytes));
+      pack_rows(turn.queue(), shape, fields.data(), order.as<const int32_t>(), first, count,
+                words.as<uint32_t>());
+    }
+    const std::lock_guard lock(mutex_);
+    queue_->wait();
+    return words;
   }
 
   template <class T>

@@ -155,10 +155,10 @@ class Bench {
       size_ = size;
       linears_.clear();
       dense_.clear();
-      const PackedWeights packed = pack(test::random_weights(size, size));
+      const QTensor weights = test::random_weights(size, size);
       const size_t dense_bytes = static_cast<size_t>(size * size) * 2;
       do {
-        linears_.push_back(std::make_unique<CudaLinear>(loader_, packed, std::span<const float>()));
+        linears_.push_back(std::make_unique<CudaLinear>(loader_, weights, std::span<const float>()));
       } while (linears_.size() * linears_[0]->bytes() < kBeyondCaches);
       while (has_cublas_ && dense_.size() * dense_bytes < kBeyondCaches) {
         dense_.emplace_back(device_, dense_bytes);

@@ -25,10 +25,10 @@ struct Layer {
 
 /// All layers have the same numbers, each in memory of its own.
 std::vector<Layer> make_layers(const std::shared_ptr<Loader>& loader) {
-  const auto packed = [](int64_t rows, int64_t cols) { return pack(test::random_weights(rows, cols)); };
-  const PackedWeights square = packed(kHidden, kHidden), head = packed(kKvHeads * kHeadDim, kHidden),
-                      wide = packed(kInner, kHidden), back = packed(kHidden, kInner);
-  const auto linear = [&](const PackedWeights& weights) {
+  const QTensor square = test::random_weights(kHidden, kHidden),
+                head = test::random_weights(kKvHeads * kHeadDim, kHidden),
+                wide = test::random_weights(kInner, kHidden), back = test::random_weights(kHidden, kInner);
+  const auto linear = [&](const QTensor& weights) {
     return std::make_unique<CudaLinear>(loader, weights, std::span<const float>());
   };
   std::vector<Layer> layers;
