@@ -121,6 +121,11 @@ void CudaStream::download(Matrix x, float* host) {
   }
 }
 
+void CudaStream::copy(Matrix x, Matrix out) {
+  const Turn turn = begin();
+  queue_->copy(out.data, x.data, static_cast<size_t>(elements(x)) * kElementBytes);
+}
+
 void CudaStream::step(int64_t rows, const std::function<void()>& ops) {
   if (rows > kMostStepRows) return ops();
   const Turn turn = begin();

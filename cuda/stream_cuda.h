@@ -41,6 +41,7 @@ class CudaStream final : public Stream {
   std::unique_ptr<Memory> allocate(size_t bytes) override;
   void upload(const float* host, Matrix out) override;
   void download(Matrix x, float* host) override;
+  void copy(Matrix x, Matrix out) override;
   void step(int64_t rows, const std::function<void()>& ops) override;
 
   void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) override;

@@ -212,6 +212,8 @@ class Stream {
   /// Host floats <-> activations, converting to and from the backend's element type.
   virtual void upload(const float* host, Matrix out) = 0;
   virtual void download(Matrix x, float* host) = 0;
+  /// out = x, of the same shape; they do not overlap.
+  virtual void copy(Matrix x, Matrix out) = 0;
 
   /// Calls `ops`, which asks for all that a step of so many rows is, as one thing: a backend may gather the ops and begin
   /// them together when it returns. What throws ends the step, as it does an op.

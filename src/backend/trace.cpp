@@ -27,6 +27,10 @@ class TracedStream final : public Stream {
     const Op op(*this, "download", cost_.copy(x));
     stream_->download(x, host);
   }
+  void copy(Matrix x, Matrix out) override {
+    const Op op(*this, "copy", cost_.elementwise({x, out}));
+    stream_->copy(x, out);
+  }
   void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) override {
     const Op op(*this, "embed", cost_.embed(table, out));
     stream_->embed(table, ids, out);

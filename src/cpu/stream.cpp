@@ -36,4 +36,6 @@ void CpuStream::upload(const float* host, Matrix out) { copy_floats(host, out.da
 
 void CpuStream::download(Matrix x, float* host) { copy_floats(x.data, host, x.rows, x.cols); }
 
+void CpuStream::copy(Matrix x, Matrix out) { copy_floats(x.data, out.data, x.rows, x.cols); }
+
 }  // namespace gptq::cpu

@@ -48,6 +48,7 @@ class CpuStream final : public Stream {
   std::unique_ptr<Memory> allocate(size_t bytes) override;
   void upload(const float* host, Matrix out) override;
   void download(Matrix x, float* host) override;
+  void copy(Matrix x, Matrix out) override;
 
   void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) override;
   void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) override;

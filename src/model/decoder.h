@@ -43,7 +43,7 @@ struct Batch {
 /// Belongs to one session: its matrices are reused from step to step.
 class Decoder {
  public:
-  /// Rows of the largest batch, unless a smaller `max_rows` is given.
+  /// Rows of the largest batch, unless `max_rows` is given.
   static constexpr int64_t kMaxRows = 512;
   /// Of logits that are computed at a time, unless those of one row are more.
   static constexpr size_t kLogitsBytes = size_t{16} << 20;

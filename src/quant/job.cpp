@@ -70,6 +70,7 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
   BackendOptions backend = model.backend;
   backend.compute = plan_.compute_for(backend.compute);
   backend_ = create_backend(model.device, backend);
+  device_free_ = backend_->free_memory();
   options_.named.emplace_back("device", backend_->description());  // its arithmetic decides the bytes, too
   work_.emplace(loader_, target, options_);
   seconds_ = work_->seconds();
@@ -181,7 +182,28 @@ MemoryPlan Job::memory_plan() const {
     size.tokens += size.from_model ? most : std::min(most, static_cast<int64_t>(size.text_bytes));
     size.longest = std::max(size.longest, options_.calibration_length);
   }
-  return plan_memory(loader_, plan_, options_, size, backend_->threads());
+  return plan_memory(loader_, plan_, options_, size,
+                     {.threads = backend_->threads(), .device_free = device_free_});
+}
+
+/// Where the device has not the room that it had when the job was made, states are kept as if it had no memory.
+void Job::create_walk() {
+  const auto create = [&] {
+    walk_ = std::make_unique<LayerWalk>(
+        loader_.spec(), *backend_, sequences_, follow_original(options_.solver),
+        StatePlaces{.states = memory_->states, .inputs = memory_->inputs, .folder = &work_->folder()},
+        &cancel_, [this] { tick(); });
+  };
+  try {
+    return create();
+  } catch (const Error& error) {
+    if (error.status() != Status::out_of_memory || memory_->states != StatePlaces::Place::device) throw;
+    log(LogLevel::info, cat("states of the tokens are kept in the host's memory: ", error.what()));
+  }
+  device_free_.reset();
+  memory_ = memory_plan();
+  check_limit(*memory_, options_.memory_limit);
+  create();
 }
 
 void Job::calibrate() {
@@ -212,10 +234,7 @@ void Job::calibrate() {
   work_->set_calibration(calibration_source_, sequences_);
   if (layers_kept_ > 0)
     log(LogLevel::info, cat("goes on after layer ", layers_kept_.load(), " of ", spec.layers));
-  walk_ = std::make_unique<LayerWalk>(
-      spec, *backend_, sequences_, follow_original(options_.solver),
-      StatePlaces{.states = memory_->states, .inputs = memory_->inputs, .folder = &work_->folder()}, &cancel_,
-      [this] { tick(); });
+  create_walk();
   walk_->embed(loader_);
   release_freed_memory();
 }

@@ -59,6 +59,7 @@ class Job {
  private:
   void calibrate();
   void choose_calibration();
+  void create_walk();
   void begin_stage(int64_t index);
   MemoryPlan memory_plan() const;
   void quantize_layer(int64_t index);
@@ -88,6 +89,7 @@ class Job {
   ModulePlan plan_;
   std::vector<std::vector<Stage>> stages_;  // of each layer
   std::shared_ptr<const Backend> backend_;
+  std::optional<uint64_t> device_free_;    // Machine::device_free
   std::optional<JobWork> work_;            // gone once committed or failed, as is
   std::optional<QuantizedFolder> output_;  // this
   CalibrationTokenizer tokenizer_;

@@ -83,8 +83,9 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
       tick_(std::move(tick)),
       stream_(backend.create_stream(cancel)) {
   const size_t models = follow == FollowOriginal::no ? 1 : 2;
-  while (tracks_.size() < models) tracks_.push_back(std::make_unique<Track>(spec, backend, *stream_));
-  const int64_t max_rows = tracks_[0]->decoder.max_rows();
+  const int64_t max_rows = rows_of_batch(spec, backend, follow);
+  while (tracks_.size() < models)
+    tracks_.push_back(std::make_unique<Track>(spec, backend, *stream_, max_rows));
   int64_t tokens = 0;
   for (size_t s = 0; s < sequences.size(); ++s) {
     const auto length = static_cast<int64_t>(sequences[s].size());
@@ -98,12 +99,23 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
   const auto open = [&](std::optional<StateStore>& store, StatePlaces::Place place, int64_t cols,
                         const std::string& name) {
     if (place == StatePlaces::Place::memory) store.emplace(tokens * cols);
+    if (place == StatePlaces::Place::device) store.emplace(tokens * cols, *stream_);
     if (place == StatePlaces::Place::file) store.emplace(tokens * cols, *places.folder, name);
   };
   for (size_t t = 0; t < tracks_.size(); ++t) {
     open(tracks_[t]->states, places.states, spec.hidden, cat("states-", t));
   }
   open(inputs_, places.inputs, widest_mixed(spec), "inputs");
+}
+
+int64_t rows_of_batch(const Spec& spec, const Backend& backend, FollowOriginal follow) {
+  constexpr int64_t kRowsOnDevice = 2048;
+  constexpr uint64_t kMostBytes = uint64_t{1} << 30;  // of their activations
+  constexpr size_t kHalf = 2;                         // bytes of an element
+  if (!backend.free_memory()) return Decoder::kMaxRows;
+  const uint64_t models = follow == FollowOriginal::no ? 1 : 2;
+  const uint64_t bytes = Decoder::workspace_bytes(spec, kRowsOnDevice, kHalf);
+  return bytes <= kMostBytes / models ? kRowsOnDevice : Decoder::kMaxRows;
 }
 
 int64_t widest_mixed(const Spec& spec) {
@@ -130,7 +142,9 @@ void LayerWalk::begin_group(const Group& group) {
     const auto length = static_cast<int64_t>(sequence.size());
     for (const auto& track : tracks_) {
       if (!track->cache) continue;  // the head has none
-      (void)track->cache->truncate(static_cast<int32_t>(s), 0);
+      // a state begins anew; keys and values are written over, in the memory that they have
+      const bool has_state = track->cache_shape.layers.front().state > 0;
+      (void)track->cache->truncate(static_cast<int32_t>(s), has_state ? 0 : length);
       track->cache->reserve(static_cast<int32_t>(s), length);
     }
     for (int64_t i = 0; i < length; ++i) {

@@ -70,7 +70,12 @@ DriftsOf head_drifts(FollowOriginal follow);
 
 /// Where the states are kept, [tokens, hidden] of each model, and what the last Linear of a half reads, [tokens, inputs].
 struct StatePlaces {
-  enum class Place : uint8_t { memory, file, nowhere };
+  enum class Place : uint8_t {
+    memory,  // of the host
+    device,  // the backend's memory
+    file,
+    nowhere,
+  };
   Place states = Place::memory;  // not nowhere
   Place inputs = Place::memory;
   const WorkFolder* folder = nullptr;  // of the files
@@ -78,6 +83,10 @@ struct StatePlaces {
 
 /// Most inputs that the last Linear of a half of any layer has.
 int64_t widest_mixed(const Spec& spec);
+
+/// Tokens that go through the model at a time: more where the backend has memory of its own, whose device would wait for its
+/// host.
+int64_t rows_of_batch(const Spec& spec, const Backend& backend, FollowOriginal follow);
 
 /// Whether advance_attention() or advance_mlp() comes next.
 enum class Advances : uint8_t { no, yes };
@@ -114,7 +123,8 @@ class LayerWalk {
   };
   /// One of the models on its way through the layers.
   struct Track {
-    Track(const Spec& spec, const Backend& backend, Stream& stream) : decoder(spec, backend, stream) {}
+    Track(const Spec& spec, const Backend& backend, Stream& stream, int64_t max_rows)
+        : decoder(spec, backend, stream, max_rows) {}
     Decoder decoder;
     std::unique_ptr<KvCache> cache;  // of one layer
     CacheShape cache_shape;

@@ -111,11 +111,45 @@ class Estimate {
     const Amount kept = tracks() * floats(calibration.tokens, spec_.hidden);
     const Amount mixed = floats(calibration.tokens, widest_mixed(spec_));
     Amount files = 0;
-    (states == Place::memory ? in_memory_ : files) += kept;
+    if (states == Place::memory) in_memory_ += kept;
+    if (states == Place::file) files += kept;
     if (inputs == Place::memory) in_memory_ += mixed;
     if (inputs == Place::file) files += mixed;
     plan_.files = files.get();
   }
+
+  /// Most bytes that a layer takes on a device beside states and inputs: weights, those of the next layer with them; sums,
+  /// which are whole squares there; the factor and its scratch; rows that are solved; activations; libraries.
+  uint64_t on_device() const {
+    constexpr uint64_t kLibraries = uint64_t{1} << 30;
+    Amount most = 0;
+    for (int64_t i : distinct_layers()) {
+      Amount weights = 0, sums = 0, solved = 0;
+      const std::vector<Matrix2D> all = matrices(i);
+      for (size_t m = 0; m < all.size(); ++m) {
+        const Matrix2D& one = all[m];
+        const Amount square = floats(one.cols, one.cols);
+        weights += 5 * Amount(one.rows) * one.cols;
+        if (m == 0 || one.stage != all[m - 1].stage) {
+          const Amount of_stage = square + drift(one.cols, i, one.input);
+          sums = of_experts(one.input) ? std::max(sums.get(), 2 * plan_.sums + of_stage.get())
+                                       : (sums + of_stage).get();
+        }
+        const Amount rows = std::min(one.rows, rows_together(one.cols));
+        solved = std::max(solved.get(), (4 * square + 6 * floats(rows, one.cols)).get());
+      }
+      most = std::max(most.get(), (weights + sums + solved).get());
+    }
+    constexpr int64_t kRows = 2048;
+    const Amount batch = tracks() * Decoder::workspace_bytes(spec_, kRows, sizeof(uint16_t));
+    const Amount outer = 4 * Amount(spec_.vocab) * spec_.embed_dim;  // the head, and its copy
+    return (most + batch + (options_.lm_head == QuantizeHead::yes ? outer : 0) + kLibraries).get();
+  }
+  /// Of states and of inputs there, in elements of two bytes.
+  uint64_t states_on_device() const {
+    return (tracks() * floats(calibration_.tokens, spec_.hidden) / 2).get();
+  }
+  uint64_t inputs_on_device() const { return (floats(calibration_.tokens, widest_mixed(spec_)) / 2).get(); }
 
   MemoryPlan run() {
     calibrate();
@@ -362,26 +396,41 @@ MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, cons
 }
 
 MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
-                       const CalibrationSize& calibration, int threads) {
+                       const CalibrationSize& calibration, const Machine& machine) {
+  const bool in_one_pass = options.true_sequential == TrueSequential::no;  // keeps no inputs
   const auto estimate = [&](Place states, Place inputs, uint64_t sums) {
-    const bool in_one_pass = options.true_sequential == TrueSequential::no;  // keeps no inputs
     return estimate_memory(loader, modules, options, calibration, states,
-                           in_one_pass ? Place::nowhere : inputs, sums, threads);
+                           in_one_pass ? Place::nowhere : inputs, sums, machine.threads);
   };
+  bool states_fit = false, inputs_fit = false;  // the device
+  if (machine.device_free) {
+    const Estimate there(loader, modules, options, calibration, Place::device, Place::device,
+                         kSumsWithoutLimit, machine.threads);
+    const Amount needed = Amount(there.on_device()) + there.states_on_device();
+    states_fit = needed.get() <= *machine.device_free;
+    inputs_fit = (needed + there.inputs_on_device()).get() <= *machine.device_free;
+  }
   if (options.memory_limit == 0) {
     const Spec& spec = loader.spec();
     const int64_t widest = widest_mixed(spec);
     const bool small = floats(calibration.tokens, widest).get() <= kInputsWithoutLimit;
-    return estimate(Place::memory, small ? Place::memory : Place::nowhere, kSumsWithoutLimit);
+    return estimate(states_fit ? Place::device : Place::memory,
+                    inputs_fit ? Place::device
+                    : small    ? Place::memory
+                               : Place::nowhere,
+                    kSumsWithoutLimit);
   }
   // 2 x hidden multiplications give an input again, at some 10^11 a second and thread; a disk writes it and reads it in
   // about a hundred millionth of a second
-  const Place elsewhere = loader.spec().hidden > 128 * int64_t{threads} ? Place::file : Place::nowhere;
+  const Place elsewhere =
+      loader.spec().hidden > 128 * int64_t{machine.threads} ? Place::file : Place::nowhere;
+  std::vector<std::pair<Place, Place>> ways{
+      {Place::memory, Place::memory}, {Place::memory, elsewhere}, {Place::file, elsewhere}};
+  if (states_fit) ways = {{Place::device, Place::memory}, {Place::device, elsewhere}};
+  if (inputs_fit) ways = {{Place::device, Place::device}};
   MemoryPlan plan;
   for (uint64_t sums : {kSumsWithoutLimit, options.memory_limit / 4, uint64_t{0}}) {
-    for (const auto& [states, inputs] :
-         {std::pair(Place::memory, Place::memory), std::pair(Place::memory, elsewhere),
-          std::pair(Place::file, elsewhere)}) {
+    for (const auto& [states, inputs] : ways) {
       plan = estimate(states, inputs, sums);
       if (plan.peak <= options.memory_limit) return plan;
     }

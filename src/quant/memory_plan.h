@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,13 @@ struct MemoryPlan {
   std::vector<MemoryPart> parts;  // of the peak, the largest first
 };
 
+/// What a job computes with.
+struct Machine {
+  int threads = 1;
+  std::optional<uint64_t>
+      device_free{};  // bytes that a device with memory of its own has; none: there is none
+};
+
 /// Of a job whose states are kept so.
 MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
                            const CalibrationSize& calibration, StatePlaces::Place states,
@@ -44,8 +52,9 @@ MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, cons
 
 /// The fastest way that keeps within options.memory_limit, or, where that is not possible, the one that takes least.
 /// 0, no limit: states are in memory, and inputs if they take no more than 1 GB; Hessians of experts take up to 4.
+/// States and inputs are on the device where it has room for them beside all else that a layer takes there.
 MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
-                       const CalibrationSize& calibration, int threads);
+                       const CalibrationSize& calibration, const Machine& machine);
 
 /// Status::invalid_argument naming the bytes that are needed, and what takes most of them, if the plan is over the limit.
 void check_limit(const MemoryPlan& plan, uint64_t limit);

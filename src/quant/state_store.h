@@ -1,5 +1,6 @@
-// Rows of activations, one for each calibration token, kept from one pass over the tokens to another: in memory, or in a
-// file where memory shall go to other things. What comes back is, to the bit, what was put in.
+// Rows of activations, one for each calibration token, kept from one pass over the tokens to another: in the host's memory, in
+// the backend's, as its elements, or in a file where memory shall go to other things. What comes back is, to the bit, what
+// was put in.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,8 @@ class StateStore {
  public:
   /// In memory, of so many floats.
   explicit StateStore(int64_t floats);
+  /// In the stream's memory, of so many elements; Status::out_of_memory where there is none.
+  StateStore(int64_t elements, Stream& stream);
   /// In a TemporaryFile.
   StateStore(int64_t floats, const WorkFolder& folder, const std::string& name);
 
@@ -27,8 +30,11 @@ class StateStore {
 
  private:
   size_t offset(int64_t first, Matrix rows) const;
+  /// Where the backend has them.
+  Matrix on_device(size_t at, Matrix rows, const Stream& stream) const;
 
   size_t floats_;
+  std::unique_ptr<Memory> device_;
   std::unique_ptr<float[]> memory_;
   std::optional<TemporaryFile> file_;
   std::vector<float> part_;  // on its way to the file or from it

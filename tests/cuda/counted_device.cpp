@@ -77,6 +77,7 @@ class CountedDevice final : public Device {
     cleaner_->wait();
     sizes_[memory] = bytes;
     state_.used += bytes;
+    ++state_.allocations;
     return memory;
   }
   void free(void* memory) noexcept override {

@@ -13,6 +13,7 @@ namespace gptq::cuda {
 struct HostDeviceState {
   std::atomic<size_t> limit = SIZE_MAX;  // bytes that it has
   std::atomic<size_t> used = 0;
+  std::atomic<int> allocations = 0;
   std::atomic<int> turns = 0;  // threads between enter() and leave()
   std::atomic<int> captures = 0, graph_launches = 0;
   std::atomic<bool> makes_no_graphs = false;  // as with an old driver

@@ -16,7 +16,7 @@ namespace {
 
 using Place = StatePlaces::Place;
 
-TEST(StateStore, GivesBackWhatWasPutInFromMemoryAndFromAFile) {
+TEST(StateStore, GivesBackWhatWasPutInWhereverItIsKept) {
   const TemporaryFolder folder;
   const WorkFolder work(folder / "out", Overwrite::no);
   const auto backend = create_backend("cpu", {.threads = 1});
@@ -26,7 +26,7 @@ TEST(StateStore, GivesBackWhatWasPutInFromMemoryAndFromAFile) {
   std::vector<float> given(48), got(48);
   for (size_t i = 0; i < given.size(); ++i) given[i] = static_cast<float>(i) / 3;
   given[5] = -0.0f;
-  StateStore stores[] = {StateStore(80), StateStore(80, work, "states")};
+  StateStore stores[] = {StateStore(80), StateStore(80, *stream), StateStore(80, work, "states")};
   for (StateStore& store : stores) {
     stream->upload(given.data(), rows);
     store.put(*stream, rows, 4);
@@ -116,8 +116,8 @@ TEST(LayerWalk, ComesToTheSameWhereverStatesAreKept) {
         const TemporaryFolder folder;
         const WorkFolder work(folder / "out", Overwrite::no);
         const Walk computed(path, {.inputs = Place::nowhere}, follow, passes);
-        for (Place states : {Place::memory, Place::file}) {
-          for (Place inputs : {Place::memory, Place::file, Place::nowhere}) {
+        for (Place states : {Place::memory, Place::device, Place::file}) {
+          for (Place inputs : {Place::memory, Place::device, Place::file, Place::nowhere}) {
             SCOPED_TRACE(std::string(model) + ", places " + std::to_string(static_cast<int>(states)) + " " +
                          std::to_string(static_cast<int>(inputs)));
             const Walk kept(path, {.states = states, .inputs = inputs, .folder = &work}, follow, passes);

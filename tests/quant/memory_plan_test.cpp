@@ -26,7 +26,7 @@ class MemoryPlanTest : public testing::Test {
                            kPlenty, 1);
   }
   MemoryPlan plan(const CalibrationSize& calibration = kSome, int threads = 1) {
-    return plan_memory(loader_, ModulePlan(loader_, options_), options_, calibration, threads);
+    return plan_memory(loader_, ModulePlan(loader_, options_), options_, calibration, {.threads = threads});
   }
   static uint64_t part(const MemoryPlan& plan, std::string_view name) {
     for (const MemoryPart& one : plan.parts) {
@@ -47,6 +47,36 @@ TEST_F(MemoryPlanTest, PartsAreThoseOfThePeak) {
   EXPECT_TRUE(std::is_sorted(whole.parts.begin(), whole.parts.end(),
                              [](const MemoryPart& a, const MemoryPart& b) { return a.bytes > b.bytes; }));
   EXPECT_EQ(part(whole, "tokens"), 4u * 1000);
+}
+
+TEST_F(MemoryPlanTest, StatesAreOnADeviceThatHasRoomForThem) {
+  constexpr uint64_t kStates = 4 * 1000 * 32;
+  const auto on = [&](std::optional<uint64_t> free) {
+    return plan_memory(loader_, ModulePlan(loader_, options_), options_, kSome, {.device_free = free});
+  };
+  const MemoryPlan without = on({}), full = on(0), with = on(uint64_t{64} << 30);
+  EXPECT_EQ(without.states, Place::memory);
+  EXPECT_EQ(full.states, Place::memory);
+  EXPECT_EQ(full.inputs, Place::memory);
+  EXPECT_EQ(with.states, Place::device);
+  EXPECT_EQ(with.inputs, Place::device);
+  EXPECT_GE(without.peak, with.peak + 2 * kStates);  // of two models
+  // the first bytes that are enough for states, and for inputs, too
+  const auto least = [&](auto fits) {
+    uint64_t low = 0, high = uint64_t{64} << 30;
+    while (high - low > 1) {
+      const uint64_t middle = (low + high) / 2;
+      (fits(on(middle)) ? high : low) = middle;
+    }
+    return high;
+  };
+  const uint64_t states = least([](const MemoryPlan&plan) { return plan.states == Place::device; }),
+                 inputs = least([](const MemoryPlan&plan) { return plan.inputs == Place::device; });
+  EXPECT_EQ(inputs, states + 2 * 1000 * 48);
+  options_.memory_limit = with.peak;
+  EXPECT_EQ(on(inputs).inputs, Place::device);
+  EXPECT_EQ(on(states).states, Place::device);
+  EXPECT_EQ(on(states - 1).states, Place::file);
 }
 
 TEST_F(MemoryPlanTest, StatesAreInMemoryOrInFiles) {
