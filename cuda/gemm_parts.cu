@@ -1,5 +1,6 @@
-// Rows in parts, each with weights of its own, as those of the experts of a layer: one line of stages goes through all of
-// them, so that one launch keeps every processor busy however rows are spread (gemm.cuh says what a stage is).
+// Rows in parts, each with weights of its own, as those of the experts of a layer, and rows that several weights read: one
+// line of stages goes through all of them, so that one launch keeps every processor busy however rows and outputs are spread
+// (gemm.cuh says what a stage is).
 #include <algorithm>
 
 #include "cuda/gemm.cuh"
@@ -26,8 +27,7 @@ GPTQ_DEVICE int part_of(const LinearPart* parts, int count, int stage) {
 /// The problem that a block is at lies behind the stages in shared memory.
 template <class T, int bits, int tiles>
 __global__ void __launch_bounds__(kThreads, 1)
-    gemm_parts(const LinearPart* parts, int count, int stages, const T* x, T* y, float* partials,
-               uint32_t* flags) {
+    gemm_parts(const LinearPart* parts, int count, int stages, const T* x, float* partials, uint32_t* flags) {
   let_next_kernel_begin();
   wait_for_earlier_kernels();
   Problem& problem = *reinterpret_cast<Problem*>(shared_memory() + shared_bytes_of_stages<T, bits, tiles>());
@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (thread_x() == 0) {
       problem.w = part.w;
       problem.x = x + part.first_row * part.w.inputs();
-      problem.y = y + part.first_row * part.w.shape.rows;
+      problem.y = part.y;
       problem.rows = static_cast<int>(part.rows);
       problem.inputs = static_cast<int>(part.w.inputs());
       problem.output_tiles = part.output_tiles;
@@ -56,12 +56,12 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 template <class T, int bits, int tiles>
 void launch_parts(const Queue& queue, const LinearPartsPlan& plan, const LinearPart* parts, const void* x,
-                  void* y, void* scratch) {
+                  void* scratch) {
   const size_t shared = shared_bytes_of_stages<T, bits, tiles>() + (sizeof(Problem) + 15) / 16 * 16;
   const auto kernel = gemm_parts<T, bits, tiles>;
   launch(queue, kernel, grid_of_line(queue, kernel, shared, plan.stages), parts,
          static_cast<int>(plan.parts.size()), static_cast<int>(plan.stages), static_cast<const T*>(x),
-         static_cast<T*>(y), reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + kFlagBytes),
+         reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + kFlagBytes),
          static_cast<uint32_t*>(scratch));
 }
 
@@ -71,26 +71,24 @@ LinearPartsPlan plan_linear_parts(std::span<const LinearPart> parts) {
   LinearPartsPlan plan;
   int64_t rows = 0;
   for (const LinearPart& given : parts) {
-    if (given.rows == 0) continue;
+    if (given.rows == 0 || given.w.shape.rows == 0) continue;
     const Weights& w = given.w;
     const Weights& other = plan.parts.empty() ? w : plan.parts.front().w;
-    if (w.shape.bits != other.shape.bits || w.inputs() != other.inputs() ||
-        w.shape.rows != other.shape.rows) {
-      throw Error(Status::internal, cat("a part of ", w.shape.bits, " bits, ", w.shape.rows, " x ",
-                                        w.inputs(), ", wanted ", other.shape.bits, " bits, ",
-                                        other.shape.rows, " x ", other.inputs(), " as the first has it"));
+    if (w.shape.bits != other.shape.bits || w.inputs() != other.inputs()) {
+      throw Error(Status::internal, cat("a part of ", w.shape.bits, " bits, ", w.inputs(), " inputs, wanted ",
+                                        other.shape.bits, " and ", other.inputs(), " as the first has"));
     }
     plan.parts.push_back(given);
     rows += given.rows;
   }
-  if (plan.parts.empty() || plan.parts.front().w.shape.rows == 0) return {};
+  if (plan.parts.empty()) return plan;
   const Packing& shape = plan.parts.front().w.shape;
   const auto count = static_cast<int64_t>(plan.parts.size());
   plan.bits = shape.bits;
   plan.tile_rows = rows <= kFewPartRows * count ? kFewPartRows : kMostRows;
-  const int64_t output_tiles = divide_up(shape.strips(), kTileStrips),
-                tile_stages = divide_up(shape.slabs(), shape.bits <= 4 ? 2 : 1);
+  const int64_t tile_stages = divide_up(shape.slabs(), shape.bits <= 4 ? 2 : 1);
   for (LinearPart& part : plan.parts) {
+    const int64_t output_tiles = divide_up(part.w.shape.strips(), kTileStrips);
     const int64_t stages = output_tiles * divide_up(part.rows, plan.tile_rows) * tile_stages;
     if (plan.stages + stages > INT32_MAX)
       throw Error(Status::unsupported, cat("a product of ", rows, " rows is too large"));
@@ -104,16 +102,16 @@ LinearPartsPlan plan_linear_parts(std::span<const LinearPart> parts) {
 }
 
 void multiply_parts(const Queue& queue, Element element, const LinearPartsPlan& plan, const LinearPart* parts,
-                    const void* x, void* y, void* scratch) {
+                    const void* x, void* scratch) {
   if (plan.stages == 0) return;
   with_element(element, [&](auto kind) {
     using T = decltype(kind);
     with_bits(plan.bits, [&](auto width) {
       constexpr int bits = decltype(width)::value;
       if (plan.tile_rows == kFewPartRows) {
-        launch_parts<T, bits, kFewPartRows / 8>(queue, plan, parts, x, y, scratch);
+        launch_parts<T, bits, kFewPartRows / 8>(queue, plan, parts, x, scratch);
       } else {
-        launch_parts<T, bits, kMostRows / 8>(queue, plan, parts, x, y, scratch);
+        launch_parts<T, bits, kMostRows / 8>(queue, plan, parts, x, scratch);
       }
     });
   });

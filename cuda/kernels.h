@@ -108,35 +108,46 @@ void pack_rows(const Queue& queue, const Packing& shape, const void* fields, con
                int64_t first, int64_t count, uint32_t* words);
 
 // ---- matvec.cu, gemm.cu, gemm_parts.cu: y [rows, outputs] = x [rows, w.inputs()] W^T + bias
-/// At most 8 rows.
-void multiply_few(const Queue& queue, Element element, const Weights& w, const void* x, int64_t rows,
-                  void* y);
+/// What one of several weights makes of the same rows.
+struct Product {
+  Weights w;
+  void* y = nullptr;
+
+  bool operator==(const Product&) const = default;
+};
+/// At most 8 rows. Weights, at most kMostProducts, are of one width and have as many inputs(). What a product is does not
+/// depend on the others.
+constexpr size_t kMostProducts = 8;
+void multiply_few(const Queue& queue, Element element, std::span<const Product> products, const void* x,
+                  int64_t rows);
 /// Any number of them. `scratch` has scratch_of_product() bytes, the first kFlagBytes of which are 0, before and after.
 void multiply(const Queue& queue, Element element, const Weights& w, const void* x, int64_t rows, void* y,
               void* scratch);
 constexpr size_t kFlagBytes = 4096;
 size_t scratch_of_product(const Queue& queue);
-/// Rows [first_row, first_row + rows) of a batch, which have weights of their own; the rest is the plan's.
+/// What weights make of rows [first_row, first_row + rows) of a batch, which may have several; the rest is the plan's.
 struct LinearPart {
   Weights w;
   int64_t first_row = 0, rows = 0;
+  void* y = nullptr;  // of its first row
   int output_tiles = 0, tile_stages = 0, first_stage = 0, stages = 0;
 };
-/// What multiply_parts() is asked, made on the host; parts without rows are left out.
+/// What multiply_parts() is asked, made on the host; parts without rows or outputs are left out.
 struct LinearPartsPlan {
   std::vector<LinearPart> parts;
   int bits = 0, tile_rows = 0;
   int64_t stages = 0;
 };
-/// The weights are of one width, and have as many inputs() and outputs: Status::internal otherwise.
+/// The weights are of one width, and have as many inputs(): Status::internal otherwise.
 LinearPartsPlan plan_linear_parts(std::span<const LinearPart> parts);
-/// gather_columns() for the rows of each part, of x [rows, cols], by the part's order, which all have: rows.cu
+/// gather_columns() for the rows of each part, of x [rows, cols], by the part's order, which all have; parts are in the
+/// order of their rows: rows.cu
 void gather_columns_of_parts(const Queue& queue, Element element, const void* x, int64_t cols,
                              const LinearPart* parts, int64_t count, int64_t columns, int64_t rows,
                              void* out);
 /// As multiply() for each part, in one launch. `parts` are the plan's in the device's memory.
 void multiply_parts(const Queue& queue, Element element, const LinearPartsPlan& plan, const LinearPart* parts,
-                    const void* x, void* y, void* scratch);
+                    const void* x, void* scratch);
 
 // ---- panels.cu: what a library that multiplies plain matrices needs besides
 /// out [count, w.shape.packed_inputs] = outputs [first, first + count) of W, rounded to elements; `first` is a multiple of

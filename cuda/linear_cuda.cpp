@@ -8,8 +8,8 @@ CudaLinear::CudaLinear(std::shared_ptr<Loader> loader, PackedWeights plan, const
       shape_(plan.shape),
       piece_groups_(std::move(plan.piece_groups)),
       groups_(plan.groups),
-      order_(loader_->upload(plan.order)),
-      words_(loader_->pack(shape_, order_, rows)),
+      order_(loader_->upload_shared(plan.order)),
+      words_(loader_->pack(shape_, order_ == nullptr ? nullptr : order_->as<const int32_t>(), rows)),
       scales_f16_(loader_->upload(plan.scales_f16)),
       scales_f32_(loader_->upload(plan.scales_f32)),
       zeros_(loader_->upload(plan.zeros)),
@@ -21,8 +21,8 @@ CudaLinear::CudaLinear(std::shared_ptr<Loader> loader, const QTensor& weights, s
           [&](int64_t first, int64_t) { return weights.codes.data() + first * weights.cols; }, bias) {}
 
 uint64_t CudaLinear::bytes() const {
-  return words_.bytes() + scales_f16_.bytes() + scales_f32_.bytes() + zeros_.bytes() + order_.bytes() +
-         bias_.bytes();
+  return words_.bytes() + scales_f16_.bytes() + scales_f32_.bytes() + zeros_.bytes() + bias_.bytes() +
+         (order_ != nullptr ? order_->bytes() : 0);
 }
 
 Weights CudaLinear::weights() const {
@@ -31,19 +31,20 @@ Weights CudaLinear::weights() const {
           .scales_f16 = scales_f16_.as<const uint16_t>(),
           .scales_f32 = scales_f32_.as<const float>(),
           .zeros = zeros_.as<const uint16_t>(),
-          .order = order_.as<const int32_t>(),
+          .order = order_ != nullptr ? order_->as<const int32_t>() : nullptr,
           .bias = bias_.as<const float>()};
 }
 
 QTensor CudaLinear::unpack() const {
-  return cuda::unpack({.shape = shape_,
-                       .words = loader_->download<uint32_t>(words_),
-                       .scales_f16 = loader_->download<uint16_t>(scales_f16_),
-                       .scales_f32 = loader_->download<float>(scales_f32_),
-                       .zeros = loader_->download<uint16_t>(zeros_),
-                       .order = loader_->download<int32_t>(order_),
-                       .piece_groups = piece_groups_,
-                       .groups = groups_});
+  return cuda::unpack(
+      {.shape = shape_,
+       .words = loader_->download<uint32_t>(words_),
+       .scales_f16 = loader_->download<uint16_t>(scales_f16_),
+       .scales_f32 = loader_->download<float>(scales_f32_),
+       .zeros = loader_->download<uint16_t>(zeros_),
+       .order = order_ != nullptr ? loader_->download<int32_t>(*order_) : std::vector<int32_t>(),
+       .piece_groups = piece_groups_,
+       .groups = groups_});
 }
 
 }  // namespace gptq::cuda

@@ -25,7 +25,7 @@ class CudaLinear final : public Linear {
   uint64_t bytes() const override;
   QTensor unpack() const override;
 
-  /// For kernels.
+  /// For kernels. Those of equal orders have the same pointer to it, as far as Loader::upload_shared() knows.
   Weights weights() const;
 
  private:
@@ -33,7 +33,8 @@ class CudaLinear final : public Linear {
   Packing shape_;
   std::vector<int32_t> piece_groups_;
   int64_t groups_;
-  Block order_, words_, scales_f16_, scales_f32_, zeros_, bias_;
+  std::shared_ptr<const Block> order_;  // null: inputs are in order
+  Block words_, scales_f16_, scales_f32_, zeros_, bias_;
 };
 
 inline Weights weights_of(const Linear& linear) { return static_cast<const CudaLinear&>(linear).weights(); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -38,7 +39,7 @@ class Loader {
   static constexpr int64_t kPackedTogether = int64_t{8} << 20;
   /// What pack_rows() makes of rows of the host, which `rows` gives: [first, first + count), until the next call.
   using Rows = std::function<const void*(int64_t first, int64_t count)>;
-  Block pack(const Packing& shape, const Block& order, const Rows& rows) {
+  Block pack(const Packing& shape, const int32_t* order, const Rows& rows) {
     if (shape.words() == 0) return {};
     const int64_t row_bytes = shape.cols * (shape.bits == 16 ? 2 : 1);
     const int64_t strips =
@@ -52,12 +53,27 @@ class Loader {
       const std::lock_guard lock(mutex_);
       const Turn turn(*queue_);
       queue_->upload(fields.data(), from, static_cast<size_t>(count * row_bytes));
-      pack_rows(turn.queue(), shape, fields.data(), order.as<const int32_t>(), first, count,
-                words.as<uint32_t>());
+      pack_rows(turn.queue(), shape, fields.data(), order, first, count, words.as<uint32_t>());
     }
     const std::lock_guard lock(mutex_);
     queue_->wait();
     return words;
+  }
+
+  /// A Block that those of the same values have together, if they are uploaded one soon after the other: as Linears that read
+  /// the same rows mostly have one order of their inputs. Where they have, pointers to it are equal. Null for none.
+  std::shared_ptr<const Block> upload_shared(const std::vector<int32_t>& values) {
+    if (values.empty()) return nullptr;
+    const std::lock_guard lock(shared_mutex_);
+    const auto same = [&](const Shared& s) { return !s.block.expired() && s.values == values; };
+    const auto found = std::find_if(shared_.begin(), shared_.end(), same);
+    if (found != shared_.end()) {
+      if (auto block = found->block.lock()) return block;
+    }
+    auto block = std::make_shared<const Block>(upload(values));
+    if (shared_.size() == kMostShared) shared_.erase(shared_.begin());
+    shared_.push_back({values, block});
+    return block;
   }
 
   template <class T>
@@ -69,9 +85,16 @@ class Loader {
   }
 
  private:
+  struct Shared {
+    std::vector<int32_t> values;
+    std::weak_ptr<const Block> block;
+  };
+  static constexpr size_t kMostShared = 8;
+
   std::shared_ptr<Device> device_;
-  std::mutex mutex_;
+  std::mutex mutex_, shared_mutex_;  // of queue_, shared_
   std::unique_ptr<DeviceQueue> queue_;
+  std::vector<Shared> shared_;  // the last ones
 };
 
 }  // namespace gptq::cuda

@@ -1,5 +1,6 @@
 // y = x W^T + b for up to 8 rows of x, which are the 8 columns of mma.m16n8k16: bound by the bytes of W, which go from
-// memory to registers.
+// memory to registers. Several W that read the same rows are one launch: the strips of a small one alone are too few for all
+// processors.
 //
 //   block: a strip of 16 outputs, its slabs dealt out to 8 warps        warp: sums [16 outputs][8 rows] in fragments
 //
@@ -64,9 +65,25 @@ GPTQ_DEVICE void multiply_slab(const Weights& w, const Units& units, const uint3
   }
 }
 
-template <class T, int bits>
-__global__ void __launch_bounds__(kThreads, 2) matvec(Weights w, const T* x, int64_t inputs, int rows, T* y) {
-  const int64_t strip = block_x(), slabs = w.shape.slabs();
+/// Up to `most` products, and the block that has the first strip of each.
+template <size_t most>
+struct ProductList {
+  Product of[most];
+  int first_block[most] = {};
+  int count = 0;
+
+  bool operator==(const ProductList&) const = default;
+};
+
+template <class T, int bits, size_t most>
+__global__ void __launch_bounds__(kThreads, 2)
+    matvec(ProductList<most> list, const T* x, int64_t inputs, int rows) {
+  int at = 0;
+  if constexpr (most > 1) {
+    while (at + 1 < list.count && list.first_block[at + 1] <= block_x()) ++at;
+  }
+  const Weights& w = list.of[at].w;
+  const int64_t strip = block_x() - list.first_block[at], slabs = w.shape.slabs();
   const int lane = lane_of_thread();
   const uint32_t* const strip_words = w.words + w.shape.first_word(strip, 0);
   const Units units(w.shape);
@@ -103,22 +120,53 @@ __global__ void __launch_bounds__(kThreads, 2) matvec(Weights w, const T* x, int
   if (row >= rows || n >= w.shape.rows) return;
   float sum = w.bias != nullptr ? w.bias[n] : 0.0f;
   for (int i = 0; i < kWarps; ++i) sum += of_warps[(i * kStripRows + output) * kRows + row];
-  y[row * w.shape.rows + n] = from_float<T>(sum);
+  static_cast<T*>(list.of[at].y)[row * w.shape.rows + n] = from_float<T>(sum);
+}
+
+template <class T, int bits, size_t most>
+void launch_matvec(const Queue& queue, std::span<const Product> products, const void* x, int64_t rows) {
+  ProductList<most> list;
+  int64_t blocks = 0;
+  for (const Product& product : products) {
+    const auto at = static_cast<size_t>(list.count++);
+    list.of[at] = product;
+    list.first_block[at] = static_cast<int>(blocks);
+    blocks += product.w.shape.strips();
+  }
+  if (blocks > INT32_MAX)
+    throw Error(Status::unsupported, cat("a product of ", blocks, " strips is too large"));
+  launch(queue, matvec<T, bits, most>,
+         {.x = rows > 0 ? blocks : 0,
+          .threads = kThreads,
+          .shared_bytes = sizeof(float) * kWarps * kStripRows * kRows},
+         list, static_cast<const T*>(x), products.front().w.inputs(), static_cast<int>(rows));
 }
 
 }  // namespace
 
-void multiply_few(const Queue& queue, Element element, const Weights& w, const void* x, int64_t rows,
-                  void* y) {
-  if (rows > kRows) throw Error(Status::internal, cat("multiply_few: ", rows, " rows"));
+void multiply_few(const Queue& queue, Element element, std::span<const Product> products, const void* x,
+                  int64_t rows) {
+  if (products.empty()) return;
+  const Weights& first = products.front().w;
+  if (rows > kRows || products.size() > kMostProducts)
+    throw Error(Status::internal, cat("multiply_few: ", rows, " rows, ", products.size(), " products"));
+  for (const Product& product : products) {
+    const Weights& w = product.w;
+    if (w.shape.bits != first.shape.bits || w.inputs() != first.inputs()) {
+      throw Error(Status::internal,
+                  cat("a product of ", w.shape.bits, " bits, ", w.inputs(), " inputs, wanted ",
+                      first.shape.bits, " and ", first.inputs(), " as the first has"));
+    }
+  }
   with_element(element, [&](auto kind) {
     using T = decltype(kind);
-    with_bits(w.shape.bits, [&](auto width) {
-      launch(queue, matvec<T, decltype(width)::value>,
-             {.x = rows > 0 ? w.shape.strips() : 0,
-              .threads = kThreads,
-              .shared_bytes = sizeof(float) * kWarps * kStripRows * kRows},
-             w, static_cast<const T*>(x), w.inputs(), static_cast<int>(rows), static_cast<T*>(y));
+    with_bits(first.shape.bits, [&](auto width) {
+      constexpr int bits = decltype(width)::value;
+      if (products.size() == 1) {
+        launch_matvec<T, bits, 1>(queue, products, x, rows);
+      } else {
+        launch_matvec<T, bits, kMostProducts>(queue, products, x, rows);
+      }
     });
   });
 }

@@ -9,20 +9,8 @@
 namespace gptq::cuda {
 namespace {
 
-constexpr int64_t kFewRows = 8;              // as multiply_few() takes
 constexpr int64_t kChunkElements = 1 << 20;  // of a matrix on its way to or from the host
 constexpr int kBusyBlocks = 2;               // of attention on a processor
-constexpr size_t kElementAlignment = 16;     // of matrices (kernels.h)
-
-int64_t elements(Matrix x) { return x.rows * x.cols; }
-
-bool is_aligned(Matrix x) { return reinterpret_cast<uintptr_t>(x.data) % kElementAlignment == 0; }
-
-/// Where kernels have a matrix.
-std::byte* data_of(Matrix x) {
-  if (!is_aligned(x)) throw Error(Status::internal, cat("a matrix of ", x.cols, " columns is not aligned"));
-  return x.data;
-}
 
 class DeviceMemory final : public Memory {
  public:
@@ -72,29 +60,6 @@ std::byte* CudaStream::scratch(size_t bytes) {
     scratch_ = room(std::max(bytes, size_t{1} << 20));
   }
   return scratch_.as<std::byte>();
-}
-
-template <class... T>
-std::tuple<std::byte*, const T*...> CudaStream::send_behind(size_t bytes, std::span<const T>... spans) {
-  const size_t sent = (size_t{0} + ... + aligned(spans.size_bytes()));
-  std::byte* first = scratch(bytes);
-  if (queue_->keeps(sent))
-    return {first, reinterpret_cast<const T*>(queue_->keep(spans.data(), spans.size_bytes()))...};
-  first = scratch(aligned(bytes) + sent);
-  std::byte* next = first + aligned(bytes);
-  const auto copied = [&](auto span) {
-    std::byte* const to = next;
-    queue_->upload(to, span.data(), span.size_bytes());
-    next += aligned(span.size_bytes());
-    return reinterpret_cast<decltype(span.data())>(to);
-  };
-  return {first, copied(spans)...};
-}
-
-template <class... T>
-std::tuple<const T*...> CudaStream::send(std::span<const T>... spans) {
-  return std::apply([](std::byte*, const T*... sent) { return std::tuple(sent...); },
-                    send_behind(0, spans...));
 }
 
 std::unique_ptr<Memory> CudaStream::allocate(size_t bytes) {
@@ -158,94 +123,6 @@ void CudaStream::norm(Norm kind, Matrix x, const Vector& weight, const Vector* b
               .parts = x.cols > 0 ? std::max<int64_t>(weight.size() / x.cols, 1) : 1,
               .eps = eps,
               .out = data_of(out)});
-}
-
-Matrix CudaStream::beside(Matrix x, size_t place) {
-  if (is_aligned(x)) return x;
-  const size_t bytes = static_cast<size_t>(elements(x)) * kElementBytes;
-  Block& copy = beside_[place];
-  if (bytes > copy.bytes()) {
-    if (copy.bytes() > 0) queue_->run_now();
-    copy = room(bytes);
-  }
-  queue_->copy(copy.data(), x.data, bytes);
-  return {copy.as<std::byte>(), x.rows, x.cols};
-}
-
-void CudaStream::put_back(Matrix copy, Matrix x) {
-  if (copy.data != x.data) queue_->copy(x.data, copy.data, static_cast<size_t>(elements(x)) * kElementBytes);
-}
-
-void CudaStream::linear(const Linear& linear, Matrix x, Matrix y) {
-  const Turn turn = begin();
-  const Matrix in = beside(x, 0), out = beside(y, 1);
-  multiply_by(turn.queue(), weights_of(linear), in, out);
-  put_back(out, y);
-}
-
-void CudaStream::multiply_by(const Queue& queue, const Weights& w, Matrix x, Matrix y) {
-  const void* in = data_of(x);
-  if (w.order != nullptr) {
-    std::byte* const sorted = scratch(static_cast<size_t>(x.rows * w.inputs()) * kElementBytes);
-    gather_columns(queue, kElement, in, x.cols, w.order, w.inputs(), x.rows, sorted);
-    in = sorted;
-  }
-  if (x.rows <= kFewRows) {
-    multiply_few(queue, kElement, w, in, x.rows, data_of(y));
-    return;
-  }
-  queue_->pace();
-  if (library_products_.multiply(queue, kElement, w, in, x.rows, data_of(y))) return;
-  multiply(queue, kElement, w, in, x.rows, data_of(y), product_scratch(queue));
-}
-
-void* CudaStream::product_scratch(const Queue& queue) {
-  if (product_.bytes() == 0) {
-    product_ = room(scratch_of_product(queue));
-    queue_->ahead().clear(product_.data(), kFlagBytes);
-  }
-  return product_.data();
-}
-
-/// Parts in as few launches as there are kinds of weights among them.
-void CudaStream::linear_parts(Matrix x, std::span<const int64_t> begin,
-                              std::span<const PartsProjection> projections) {
-  std::vector<LinearPart> parts, kind;
-  for (const PartsProjection& p : projections) {
-    parts.clear();
-    for (size_t i = 0; i + 1 < begin.size(); ++i) {
-      const int64_t rows = begin[i + 1] - begin[i];
-      if (rows > 0) parts.push_back({.w = weights_of(*p.w[i]), .first_row = begin[i], .rows = rows});
-    }
-    while (!parts.empty()) {
-      const Weights first = parts.front().w;
-      const auto rest = std::stable_partition(parts.begin(), parts.end(), [&](const LinearPart& part) {
-        return part.w.shape.bits == first.shape.bits && part.w.inputs() == first.inputs() &&
-               (part.w.order == nullptr) == (first.order == nullptr);
-      });
-      kind.assign(parts.begin(), rest);
-      parts.erase(parts.begin(), rest);
-      const Turn turn = this->begin();
-      multiply_by_parts(turn.queue(), kind, x, p.y);
-    }
-  }
-}
-
-void CudaStream::multiply_by_parts(const Queue& queue, std::span<const LinearPart> parts, Matrix x,
-                                   Matrix y) {
-  const LinearPartsPlan plan = plan_linear_parts(parts);
-  const Weights& first = parts.front().w;
-  const bool sorts = first.order != nullptr;
-  const auto [sorted, at] =
-      send_behind(sorts ? static_cast<size_t>(x.rows * first.inputs()) * kElementBytes : 0,
-                  std::span<const LinearPart>(plan.parts));
-  const void* const in = data_of(x);
-  if (sorts) {
-    gather_columns_of_parts(queue, kElement, in, x.cols, at, static_cast<int64_t>(plan.parts.size()),
-                            first.inputs(), x.rows, sorted);
-  }
-  queue_->pace();
-  multiply_parts(queue, kElement, plan, at, sorts ? sorted : in, data_of(y), product_scratch(queue));
 }
 
 void CudaStream::rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,

@@ -1,5 +1,5 @@
 // The GPU's Stream: ops on bf16 activations in the device's memory, as kernels.h has them. Methods are defined in
-// stream_cuda.cpp; those of quantization in quantization.cpp.
+// stream_cuda.cpp; products with weights in linears.cpp, what is for quantization in quantization.cpp.
 //
 // What an op needs of the host's memory goes to `scratch_` of the device, which the next op overwrites: the queue's order
 // keeps them apart. While a step is written down (step_queue.h) it goes to the step's block instead, where it stays to the
@@ -26,6 +26,11 @@ namespace gptq::cuda {
 
 inline constexpr Element kElement = Element::bf16;
 
+inline int64_t elements(Matrix x) { return x.rows * x.cols; }
+/// Whether kernels can have a matrix where it is (kernels.h), and where that is: Status::internal where they can't.
+bool is_aligned(Matrix x);
+std::byte* data_of(Matrix x);
+
 /// What all streams of a backend share.
 struct Shared {
   std::shared_ptr<Loader> loader;
@@ -47,6 +52,7 @@ class CudaStream final : public Stream {
   void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) override;
   void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) override;
   void linear(const Linear& w, Matrix x, Matrix y) override;
+  void linears(Matrix x, std::span<const Projection> projections) override;
   void linear_parts(Matrix x, std::span<const int64_t> begin,
                     std::span<const PartsProjection> projections) override;
   void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
@@ -118,8 +124,11 @@ class CudaStream final : public Stream {
   /// no multiple of 8 elements; and back. No published model has such rows.
   Matrix beside(Matrix x, size_t place);
   void put_back(Matrix copy, Matrix x);
-  void multiply_by(const Queue& queue, const Weights& w, Matrix x, Matrix y);
-  void multiply_by_parts(const Queue& queue, std::span<const LinearPart> parts, Matrix x, Matrix y);
+  /// Of one width and one order.
+  void multiply_by(const Queue& queue, std::span<const Product> products, Matrix x);
+  void multiply_by_parts(const Queue& queue, std::span<const LinearPart> parts, Matrix x);
+  /// Parts that have the same rows have the same order.
+  void multiply_kinds(std::vector<LinearPart>& parts, Matrix x);
   /// scratch_of_product() bytes, as multiply() wants them.
   void* product_scratch(const Queue& queue);
   /// A matrix in the CPU backend's memory, `values`; and back.
@@ -133,6 +142,29 @@ class CudaStream final : public Stream {
   Block scratch_, product_, beside_[3];
   std::unique_ptr<Stream> cpu_;
 };
+
+template <class... T>
+std::tuple<std::byte*, const T*...> CudaStream::send_behind(size_t bytes, std::span<const T>... spans) {
+  const size_t sent = (size_t{0} + ... + aligned(spans.size_bytes()));
+  std::byte* first = scratch(bytes);
+  if (queue_->keeps(sent))
+    return {first, reinterpret_cast<const T*>(queue_->keep(spans.data(), spans.size_bytes()))...};
+  first = scratch(aligned(bytes) + sent);
+  std::byte* next = first + aligned(bytes);
+  const auto copied = [&](auto span) {
+    std::byte* const to = next;
+    queue_->upload(to, span.data(), span.size_bytes());
+    next += aligned(span.size_bytes());
+    return reinterpret_cast<decltype(span.data())>(to);
+  };
+  return {first, copied(spans)...};
+}
+
+template <class... T>
+std::tuple<const T*...> CudaStream::send(std::span<const T>... spans) {
+  return std::apply([](std::byte*, const T*... sent) { return std::tuple(sent...); },
+                    send_behind(0, spans...));
+}
 
 template <class Allocate>
 auto CudaStream::needed(const Allocate& allocate) {

@@ -5,6 +5,7 @@
 
 #include "backend_support.h"
 #include "base/error.h"
+#include "cuda/linear_cuda.h"
 
 namespace gptq::cuda {
 namespace {
@@ -154,6 +155,85 @@ TEST_F(BackendTest, DenseLinears) {
   EXPECT_EQ(gpu->out_features(), 21);
 }
 
+/// Linears that read the same rows, beside each alone: one launch for those of a width and an order, and one more to gather
+/// rows in an order.
+TEST_F(BackendTest, LinearsOfTheSameInput) {
+  struct Case {
+    std::vector<int> bits,
+        groups;  // of each; -1 groups: in order, else those of equal numbers have one order
+    uint64_t launches;
+  };
+  const int64_t outputs[] = {48, 16, 16, 7, 33};
+  std::vector<float> bias = random_floats(random_, 16);
+  const Tensor bias_tensor = float_tensor(bias);
+  for (const Case& c : {Case{{4, 4, 4}, {-1, -1, -1}, 1}, Case{{4, 4, 4}, {5, 5, 5}, 2},
+                        Case{{3, 3, 3, 3, 3}, {5, 4, 5, -1, 4}, 5},
+                        Case{{4, 8, 2, 4, 8}, {-1, -1, -1, -1, -1}, 3}, Case{{4, 8, 4}, {5, 5, 5}, 4}}) {
+    std::vector<std::unique_ptr<Linear>> linears;
+    for (size_t i = 0; i < c.bits.size(); ++i) {
+      const bool in_order = c.groups[i] < 0;
+      const QTensor q =
+          random_weights(random_, c.bits[i], outputs[i], 192, in_order ? 3 : c.groups[i], in_order);
+      linears.push_back(backend_->prepare(q, i == 1 ? &bias_tensor : nullptr));
+    }
+    for (const int64_t rows : {1, 2, 5, 8, 9, 16, 17, 33, 64, 130}) {
+      const Pair x = make(rows, 192);
+      std::vector<Pair> alone, together;
+      std::vector<Projection> projections;
+      for (size_t i = 0; i < linears.size(); ++i) {
+        alone.push_back(make(rows, outputs[i]));
+        together.push_back(make(rows, outputs[i]));
+        projections.push_back({linears[i].get(), together[i].gpu});
+        stream_->linear(*linears[i], x.gpu, alone[i].gpu);
+        stream_->download(alone[i].gpu, together[i].cpu_values.data());
+      }
+      shim::reset_counts();
+      stream_->linears(x.gpu, projections);
+      if (rows < 128) expect_launches(c.launches);
+      // of more rows the cut of the line of stages may be another, and so the order of sums
+      const float tolerance = rows <= 8 || rows >= 128 ? 0 : 2 * kRounding;
+      for (size_t i = 0; i < linears.size(); ++i)
+        expect_same(together[i], std::to_string(rows) + " rows, " + std::to_string(i), tolerance, 0.5f);
+    }
+  }
+}
+
+/// Rows that begin at no multiple of 16 bytes, and Linears of which there are more than a launch has.
+TEST_F(BackendTest, LinearsOfAnyNumberAndPlace) {
+  const QTensor q = random_weights(random_, 4, 9, 64, 1, true);
+  const auto linear = backend_->prepare(q, nullptr);
+  Pair x = make(2, 64), wanted = make(1, 9), out = make(20, 9);
+  const Matrix row{x.gpu.data + 64 * 2, 1, 64};
+  stream_->linear(*linear, row, wanted.gpu);
+  stream_->download(wanted.gpu, wanted.cpu_values.data());
+  std::vector<Projection> projections;
+  for (int i = 0; i < 20; ++i) projections.push_back({linear.get(), {out.gpu.data + i * 9 * 2, 1, 9}});
+  stream_->linears(row, projections);
+  for (int i = 0; i < 20; ++i) std::copy_n(wanted.cpu_values.begin(), 9, out.cpu_values.begin() + i * 9);
+  expect_same(out, "20 of them", 0);
+  stream_->linears(row, {});
+}
+
+/// Equal orders are in the device's memory once, as long as one of their Linears is there.
+TEST_F(BackendTest, LinearsOfOneOrderShareIt) {
+  const QTensor q = random_weights(random_, 4, 16, 192, 3, false),
+                other = random_weights(random_, 8, 16, 192, 4, false);
+  const size_t before = state_.used;
+  auto first = backend_->prepare(q, nullptr);
+  const size_t one = state_.used - before;
+  auto second = backend_->prepare(q, nullptr), third = backend_->prepare(other, nullptr);
+  EXPECT_EQ(weights_of(*first).order, weights_of(*second).order);
+  EXPECT_NE(weights_of(*first).order, weights_of(*third).order);
+  first.reset();
+  EXPECT_EQ(second->unpack().group_of, q.group_of);
+  third.reset();
+  EXPECT_EQ(state_.used - before, one);
+  second.reset();
+  EXPECT_EQ(state_.used, before);
+  first = backend_->prepare(q, nullptr);
+  EXPECT_EQ(first->unpack().group_of, q.group_of);
+}
+
 /// One launch for all experts of a kind, and one more for those whose inputs have an order.
 TEST_F(BackendTest, LinearsOfExperts) {
   const std::vector<int64_t> begin{1, 4, 4, 5, 23, 25};
@@ -181,6 +261,25 @@ TEST_F(BackendTest, LinearsOfExperts) {
     stream_->linear_parts(x.gpu, begin, {&on_gpu, 1});
     expect_launches(c.launches);
     expect_same(y, "linear_parts", 4 * kRounding, 0.5f);
+    // two that have the same orders, and so the same launches; the second is of fewer outputs
+    std::vector<std::unique_ptr<Linear>> narrow_cpu, narrow_gpu;
+    std::vector<const Linear*> at_narrow_cpu, at_narrow_gpu;
+    for (int bits : c.bits) {
+      const QTensor q = random_weights(random_, bits, 20, 192, 3, c.sorted);
+      narrow_cpu.push_back(cpu_->prepare(q, nullptr));
+      narrow_gpu.push_back(backend_->prepare(q, nullptr));
+      at_narrow_cpu.push_back(narrow_cpu.back().get());
+      at_narrow_gpu.push_back(narrow_gpu.back().get());
+    }
+    Pair z = make(26, 20);
+    const PartsProjection both_on_cpu[] = {{at_cpu, y.cpu}, {at_narrow_cpu, z.cpu}},
+                          both_on_gpu[] = {{at_gpu, y.gpu}, {at_narrow_gpu, z.gpu}};
+    reference_->linear_parts(x.cpu, begin, both_on_cpu);
+    shim::reset_counts();
+    stream_->linear_parts(x.gpu, begin, both_on_gpu);
+    expect_launches(c.launches);
+    expect_same(y, "linear_parts, the first", 4 * kRounding, 0.5f);
+    expect_same(z, "linear_parts, the second", 4 * kRounding, 0.5f);
     const PartsProjection none{{at_gpu.data(), 0}, y.gpu};
     stream_->linear_parts(x.gpu, std::vector<int64_t>{0}, {&none, 1});
     expect_same(y, "no parts", 4 * kRounding, 0.5f);

@@ -1,4 +1,8 @@
 // Products with packed weights against sums in double.
+#include <memory>
+#include <utility>
+
+#include "base/error.h"
 #include "cuda_support.h"
 #include "weights_support.h"
 
@@ -6,10 +10,10 @@ namespace gptq::cuda {
 namespace {
 
 /// y = x W^T + b, and the sum of |x w| of each, which errors are measured by.
-struct Product {
+struct Sums {
   std::vector<double> values, sizes;
-  Product(const std::vector<float>& x, const std::vector<float>& w, const std::vector<float>& bias,
-          int64_t rows, int64_t cols) {
+  Sums(const std::vector<float>& x, const std::vector<float>& w, const std::vector<float>& bias, int64_t rows,
+       int64_t cols) {
     const auto outputs = static_cast<int64_t>(bias.size());
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t n = 0; n < outputs; ++n) {
@@ -69,10 +73,11 @@ class LinearTest : public testing::TestWithParam<Element> {
     const Weights w = view_of(packed, bias);
     Activations x(GetParam(), random_floats(random, rows * packed.shape.cols));
     Activations in = gathered(GetParam(), x, w, rows);
-    const Product wanted(x.floats(), values, bias, rows, packed.shape.cols);
+    const Sums wanted(x.floats(), values, bias, rows, packed.shape.cols);
     if (rows <= 8) {
       Activations y(GetParam(), rows * packed.shape.rows);
-      multiply_few(kQueue, GetParam(), w, in.data(), rows, y.data());
+      const Product product{w, y.data()};
+      multiply_few(kQueue, GetParam(), {&product, 1}, in.data(), rows);
       wanted.expect(GetParam(), y.floats(), "multiply_few, " + what);
     }
     Queue queue = kQueue;
@@ -141,6 +146,63 @@ TEST_P(LinearTest, EveryCutOfTheLine) {
     expect_product({.rows = 260, .cols = 640, .group_size = 128}, 10, processors);
   expect_product({.rows = 16, .cols = 1920, .group_size = 128}, 10, 11);
   expect_product({.rows = 300, .cols = 128, .group_size = 128}, 70, 4);
+}
+
+/// Several weights that read the same rows: one launch, and the bits of each alone.
+TEST_P(LinearTest, ManyOfTheSameInput) {
+  constexpr int64_t kCols = 200;
+  const int64_t outputs[] = {256, 16, 16, 1, 40, 0, 33, 5};
+  for (int bits : {2, 3, 4, 8, 16}) {
+    for (const auto& [count, rows] : {std::pair<size_t, int64_t>{2, 1}, {3, 8}, {8, 3}}) {
+      Random random(static_cast<uint64_t>(bits));
+      Activations x(GetParam(), random_floats(random, rows * kCols));
+      std::vector<PackedWeights> packed;
+      std::vector<std::vector<float>> biases;
+      std::vector<std::unique_ptr<Activations>> alone, together;
+      for (size_t i = 0; i < count; ++i) {
+        if (bits == 16) {
+          Activations numbers(GetParam(), random_floats(random, outputs[i] * kCols));
+          packed.push_back(pack_halves(numbers.data(), outputs[i], kCols));
+        } else {
+          packed.push_back(pack(random_weights(random, {.bits = bits,
+                                                        .rows = outputs[i],
+                                                        .cols = kCols,
+                                                        .group_size = i % 2 == 0 ? 64 : 32,
+                                                        .zeros = WeightShape::Zeros::own})));
+        }
+        biases.push_back(random_floats(random, i == 1 ? 0 : outputs[i]));
+        for (auto* of : {&alone, &together})
+          of->push_back(std::make_unique<Activations>(GetParam(), rows * outputs[i]));
+      }
+      std::vector<Product> products;
+      for (size_t i = 0; i < count; ++i) {
+        const Product product{view_of(packed[i], biases[i]), alone[i]->data()};
+        multiply_few(kQueue, GetParam(), {&product, 1}, x.data(), rows);
+        products.push_back({product.w, together[i]->data()});
+      }
+      shim::reset_counts();
+      multiply_few(kQueue, GetParam(), products, x.data(), rows);
+      expect_launches(1);
+      for (size_t i = 0; i < count; ++i)
+        EXPECT_EQ(together[i]->floats(), alone[i]->floats())
+            << bits << " bits, " << rows << " rows, number " << i;
+    }
+  }
+}
+
+TEST_P(LinearTest, RefusesWeightsThatDiffer) {
+  Random random(3);
+  const PackedWeights packed[] = {pack(random_weights(random, {.bits = 4})),
+                                  pack(random_weights(random, {.bits = 8})),
+                                  pack(random_weights(random, {.bits = 4, .cols = 128}))};
+  Activations x(GetParam(), 9 * 128), y(GetParam(), 9 * 16);
+  const auto refuses = [&](const std::vector<Product>& products, int64_t rows) {
+    EXPECT_THROW(multiply_few(kQueue, GetParam(), products, x.data(), rows), Error);
+  };
+  const Product first{view_of(packed[0]), y.data()};
+  for (int other : {1, 2}) refuses({first, {view_of(packed[other]), y.data()}}, 1);
+  refuses({first}, 9);
+  refuses(std::vector<Product>(kMostProducts + 1, first), 1);
 }
 
 /// Fragments come from shared memory without a conflict.

@@ -1,4 +1,6 @@
 // Products of rows in parts, each with weights of its own, against those of one part after the other.
+#include <iterator>
+#include <memory>
 #include <numeric>
 
 #include "base/error.h"
@@ -35,13 +37,14 @@ class PartsTest : public testing::TestWithParam<Element> {
       multiply(queue, element, part.w, x.data() + part.first_row * inputs, part.rows,
                wanted.data() + part.first_row * shape.rows, scratch.data());
     }
-    const LinearPartsPlan plan = plan_linear_parts(parts);
+    LinearPartsPlan plan = plan_linear_parts(parts);
     std::vector<float> first;
     for (uint64_t seed = 1; seed <= 2; ++seed) {
       shim::behave({.seed = seed});
       Activations y(element, count * shape.rows);
+      for (LinearPart& part : plan.parts) part.y = y.data() + part.first_row * shape.rows;
       shim::reset_counts();
-      multiply_parts(queue, element, plan, plan.parts.data(), x.data(), y.data(), scratch.data());
+      multiply_parts(queue, element, plan, plan.parts.data(), x.data(), scratch.data());
       expect_launches(count > 0 ? 1u : 0u);
       // sums in another order, each rounded once
       expect_near(y.floats(), wanted.floats(), 2 * rounding(element), 0.02f,
@@ -78,24 +81,55 @@ TEST_P(PartsTest, DenseAndOfOtherScales) {
   Activations a(element, random_floats(random, 20 * 64)), b(element, random_floats(random, 20 * 64)),
       x(element, random_floats(random, 9 * 64)), wanted(element, 9 * 20), y(element, 9 * 20);
   const PackedWeights packed[] = {pack_halves(a.data(), 20, 64), pack_halves(b.data(), 20, 64)};
-  const std::vector<LinearPart> parts{{.w = view_of(packed[0]), .first_row = 0, .rows = 4},
-                                      {.w = view_of(packed[1]), .first_row = 4, .rows = 5}};
+  const std::vector<LinearPart> parts{
+      {.w = view_of(packed[0]), .first_row = 0, .rows = 4, .y = y.data()},
+      {.w = view_of(packed[1]), .first_row = 4, .rows = 5, .y = y.data() + 4 * 20}};
   std::vector<std::byte> scratch(scratch_of_product(kQueue));
   for (const LinearPart& part : parts)
     multiply(kQueue, element, part.w, x.data() + part.first_row * 64, part.rows,
              wanted.data() + part.first_row * 20, scratch.data());
   const LinearPartsPlan plan = plan_linear_parts(parts);
-  multiply_parts(kQueue, element, plan, plan.parts.data(), x.data(), y.data(), scratch.data());
+  multiply_parts(kQueue, element, plan, plan.parts.data(), x.data(), scratch.data());
   expect_near(y.floats(), wanted.floats(), 2 * rounding(element), 0.02f, "dense");
   for (auto order : {WeightShape::Order::sequential, WeightShape::Order::shuffled})
     expect_parts({.rows = 17, .cols = 256, .scales = WeightShape::Scales::f32, .order = order}, {6, 7});
+}
+
+/// Weights of several numbers of outputs that read the same rows, or some of them.
+TEST_P(PartsTest, ManyOfTheSameRows) {
+  const Element element = GetParam();
+  const int64_t outputs[] = {260, 16, 0, 33}, rows = 21;
+  for (int bits : {2, 3, 4, 8}) {
+    Random random(static_cast<uint64_t>(bits));
+    Activations x(element, random_floats(random, rows * 320));
+    std::vector<PackedWeights> packed;
+    std::vector<std::unique_ptr<Activations>> got, wanted;
+    std::vector<LinearPart> parts;
+    std::vector<std::byte> scratch(scratch_of_product(kQueue));
+    for (const int64_t n : outputs)
+      packed.push_back(
+          pack(random_weights(random, {.bits = bits, .rows = n, .cols = 320, .group_size = 64})));
+    for (size_t i = 0; i < std::size(outputs); ++i) {
+      const int64_t first = i == 3 ? 5 : 0, count = rows - first;
+      for (auto* of : {&got, &wanted})
+        of->push_back(std::make_unique<Activations>(element, count * outputs[i]));
+      parts.push_back({.w = view_of(packed[i]), .first_row = first, .rows = count, .y = got[i]->data()});
+      multiply(kQueue, element, parts[i].w, x.data() + first * 320, count, wanted[i]->data(), scratch.data());
+    }
+    const LinearPartsPlan plan = plan_linear_parts(parts);
+    shim::reset_counts();
+    multiply_parts(kQueue, element, plan, plan.parts.data(), x.data(), scratch.data());
+    expect_launches(1);
+    for (size_t i = 0; i < std::size(outputs); ++i)
+      expect_near(got[i]->floats(), wanted[i]->floats(), 2 * rounding(element), 0.02f, std::to_string(bits));
+  }
 }
 
 TEST_P(PartsTest, RefusesWeightsThatDiffer) {
   Random random(3);
   const PackedWeights packed[] = {pack(random_weights(random, {.bits = 4})),
                                   pack(random_weights(random, {.bits = 8})),
-                                  pack(random_weights(random, {.bits = 4, .rows = 32}))};
+                                  pack(random_weights(random, {.bits = 4, .cols = 128}))};
   for (int other : {1, 2}) {
     const std::vector<LinearPart> parts{{.w = view_of(packed[0]), .rows = 1},
                                         {.w = view_of(packed[other]), .first_row = 1, .rows = 1}};

@@ -174,7 +174,8 @@ class Bench {
     const double time = seconds(count, [&](int i) {
       const Weights w = linears_[static_cast<size_t>(i) % linears_.size()]->weights();
       if (rows <= 8) {
-        multiply_few(queue_->queue(), Element::bf16, w, x.data(), rows, y.data());
+        const Product product{w, y.data()};
+        multiply_few(queue_->queue(), Element::bf16, {&product, 1}, x.data(), rows);
       } else {
         multiply(queue_->queue(), Element::bf16, w, x.data(), rows, y.data(), scratch.data());
       }

@@ -1,0 +1,171 @@
+// Products of the stream with packed weights: as few launches as there are kinds of weights among those that read the same
+// rows. A kind is a width and an order of inputs: for each order the rows are gathered once.
+#include <algorithm>
+
+#include "base/text.h"
+#include "cuda/stream_cuda.h"
+
+namespace gptq::cuda {
+namespace {
+
+constexpr int64_t kFewRows = 8;           // as multiply_few() takes
+constexpr size_t kElementAlignment = 16;  // of matrices (kernels.h)
+
+}  // namespace
+
+bool is_aligned(Matrix x) { return reinterpret_cast<uintptr_t>(x.data) % kElementAlignment == 0; }
+
+std::byte* data_of(Matrix x) {
+  if (!is_aligned(x)) throw Error(Status::internal, cat("a matrix of ", x.cols, " columns is not aligned"));
+  return x.data;
+}
+
+Matrix CudaStream::beside(Matrix x, size_t place) {
+  if (is_aligned(x)) return x;
+  const size_t bytes = static_cast<size_t>(elements(x)) * kElementBytes;
+  Block& copy = beside_[place];
+  if (bytes > copy.bytes()) {
+    if (copy.bytes() > 0) queue_->run_now();
+    copy = room(bytes);
+  }
+  queue_->copy(copy.data(), x.data, bytes);
+  return {copy.as<std::byte>(), x.rows, x.cols};
+}
+
+void CudaStream::put_back(Matrix copy, Matrix x) {
+  if (copy.data != x.data) queue_->copy(x.data, copy.data, static_cast<size_t>(elements(x)) * kElementBytes);
+}
+
+void CudaStream::linear(const Linear& w, Matrix x, Matrix y) {
+  const Projection one{&w, y};
+  linears(x, {&one, 1});
+}
+
+void CudaStream::linears(Matrix x, std::span<const Projection> projections) {
+  const Turn turn = begin();
+  const Matrix in = beside(x, 0);
+  std::vector<Product> products, kind;
+  for (const Projection& p : projections) {
+    if (is_aligned(p.y)) {
+      products.push_back({weights_of(*p.w), p.y.data});
+      continue;
+    }
+    const Matrix out = beside(p.y, 1);
+    const Product one{weights_of(*p.w), out.data};
+    multiply_by(turn.queue(), {&one, 1}, in);
+    put_back(out, p.y);
+  }
+  while (!products.empty()) {
+    const Weights first = products.front().w;
+    const auto rest = std::stable_partition(products.begin(), products.end(), [&](const Product& product) {
+      return product.w.shape.bits == first.shape.bits && product.w.order == first.order;
+    });
+    kind.assign(products.begin(), rest);
+    products.erase(products.begin(), rest);
+    multiply_by(turn.queue(), kind, in);
+  }
+}
+
+void CudaStream::multiply_by(const Queue& queue, std::span<const Product> products, Matrix x) {
+  const Weights& first = products.front().w;
+  if (kFewRows < x.rows && x.rows < kLibraryRows && products.size() > 1) {
+    std::vector<LinearPart> parts;
+    for (const Product& product : products)
+      parts.push_back({.w = product.w, .first_row = 0, .rows = x.rows, .y = product.y});
+    return multiply_by_parts(queue, parts, x);
+  }
+  const void* in = data_of(x);
+  if (first.order != nullptr) {
+    std::byte* const sorted = scratch(static_cast<size_t>(x.rows * first.inputs()) * kElementBytes);
+    gather_columns(queue, kElement, in, x.cols, first.order, first.inputs(), x.rows, sorted);
+    in = sorted;
+  }
+  if (x.rows <= kFewRows) {
+    for (size_t i = 0; i < products.size(); i += kMostProducts)
+      multiply_few(queue, kElement, products.subspan(i, std::min(kMostProducts, products.size() - i)), in,
+                   x.rows);
+    return;
+  }
+  for (const auto& [w, y] : products) {
+    queue_->pace();
+    if (!library_products_.multiply(queue, kElement, w, in, x.rows, y))
+      multiply(queue, kElement, w, in, x.rows, y, product_scratch(queue));
+  }
+}
+
+void* CudaStream::product_scratch(const Queue& queue) {
+  if (product_.bytes() == 0) {
+    product_ = room(scratch_of_product(queue));
+    queue_->ahead().clear(product_.data(), kFlagBytes);
+  }
+  return product_.data();
+}
+
+/// Projections whose parts have the same orders have launches in common.
+void CudaStream::linear_parts(Matrix x, std::span<const int64_t> begin,
+                              std::span<const PartsProjection> projections) {
+  std::vector<LinearPart> parts, own;
+  for (const PartsProjection& p : projections) {
+    own.clear();
+    bool as_first = true;
+    for (size_t i = 0; i + 1 < begin.size(); ++i) {
+      const int64_t rows = begin[i + 1] - begin[i];
+      if (rows == 0) continue;
+      const Weights w = weights_of(*p.w[i]);
+      as_first = as_first && w.order == weights_of(*projections.front().w[i]).order;
+      own.push_back({.w = w,
+                     .first_row = begin[i],
+                     .rows = rows,
+                     .y = data_of(p.y) + static_cast<size_t>(begin[i] * w.shape.rows) * kElementBytes});
+    }
+    if (as_first) {
+      parts.insert(parts.end(), own.begin(), own.end());
+    } else {
+      multiply_kinds(own, x);
+    }
+  }
+  multiply_kinds(parts, x);
+}
+
+void CudaStream::multiply_kinds(std::vector<LinearPart>& parts, Matrix x) {
+  std::vector<LinearPart> kind;
+  while (!parts.empty()) {
+    const Weights first = parts.front().w;
+    const auto rest = std::stable_partition(parts.begin(), parts.end(), [&](const LinearPart& part) {
+      return part.w.shape.bits == first.shape.bits && part.w.inputs() == first.inputs() &&
+             (part.w.order == nullptr) == (first.order == nullptr);
+    });
+    kind.assign(parts.begin(), rest);
+    parts.erase(parts.begin(), rest);
+    const Turn turn = begin();
+    multiply_by_parts(turn.queue(), kind, x);
+  }
+}
+
+void CudaStream::multiply_by_parts(const Queue& queue, std::span<const LinearPart> parts, Matrix x) {
+  const LinearPartsPlan plan = plan_linear_parts(parts);
+  const Weights& first = parts.front().w;
+  std::vector<LinearPart> sorted_rows;  // parts, one of each
+  if (first.order != nullptr) {
+    sorted_rows.assign(parts.begin(), parts.end());
+    std::stable_sort(sorted_rows.begin(), sorted_rows.end(),
+                     [](const LinearPart& a, const LinearPart& b) { return a.first_row < b.first_row; });
+    const auto others =
+        std::unique(sorted_rows.begin(), sorted_rows.end(),
+                    [](const LinearPart& a, const LinearPart& b) { return a.first_row == b.first_row; });
+    sorted_rows.erase(others, sorted_rows.end());
+  }
+  const auto [sorted, at, gathered] =
+      send_behind(first.order != nullptr ? static_cast<size_t>(x.rows * first.inputs()) * kElementBytes : 0,
+                  std::span<const LinearPart>(plan.parts), std::span<const LinearPart>(sorted_rows));
+  const void* in = data_of(x);
+  if (first.order != nullptr) {
+    gather_columns_of_parts(queue, kElement, in, x.cols, gathered, static_cast<int64_t>(sorted_rows.size()),
+                            first.inputs(), x.rows, sorted);
+    in = sorted;
+  }
+  queue_->pace();
+  multiply_parts(queue, kElement, plan, at, in, product_scratch(queue));
+}
+
+}  // namespace gptq::cuda
