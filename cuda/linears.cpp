@@ -23,13 +23,9 @@ std::byte* data_of(Matrix x) {
 Matrix CudaStream::beside(Matrix x, size_t place) {
   if (is_aligned(x)) return x;
   const size_t bytes = static_cast<size_t>(elements(x)) * kElementBytes;
-  Block& copy = beside_[place];
-  if (bytes > copy.bytes()) {
-    if (copy.bytes() > 0) queue_->run_now();
-    copy = room(bytes);
-  }
-  queue_->copy(copy.data(), x.data, bytes);
-  return {copy.as<std::byte>(), x.rows, x.cols};
+  std::byte* const copy = grown(beside_[place], bytes);
+  queue_->copy(copy, x.data, bytes);
+  return {copy, x.rows, x.cols};
 }
 
 void CudaStream::put_back(Matrix copy, Matrix x) {

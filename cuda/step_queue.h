@@ -56,6 +56,9 @@ class StepQueue final : public DeviceQueue {
   /// A copy for the kernels of this step; spans of the same bytes have one.
   const std::byte* keep(const void* host, size_t bytes);
 
+  /// Whether ops are written down.
+  bool writes() const { return queue_.list != nullptr; }
+
  private:
   struct Kept {
     size_t at, bytes;
@@ -67,7 +70,6 @@ class StepQueue final : public DeviceQueue {
     uint64_t last_step = 0;
   };
 
-  bool writes() const { return queue_.list != nullptr; }
   void send_block();
   void remember();
   bool begin(Known& known);

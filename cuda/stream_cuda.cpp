@@ -53,13 +53,39 @@ Block CudaStream::room(size_t bytes) {
   return needed([&] { return Block(shared_->loader->device(), bytes); });
 }
 
-std::byte* CudaStream::scratch(size_t bytes) {
-  if (bytes > scratch_.bytes()) {
-    if (scratch_.bytes() > 0) queue_->run_now();
-    scratch_ = {};
-    scratch_ = room(std::max(bytes, size_t{1} << 20));
+std::byte* CudaStream::grown(Block& block, size_t bytes) {
+  if (bytes > block.bytes()) {
+    if (block.bytes() > 0) queue_->run_now();
+    block = {};
+    block = room(bytes);
   }
-  return scratch_.as<std::byte>();
+  return block.as<std::byte>();
+}
+
+std::byte* CudaStream::scratch(size_t bytes) {
+  return bytes > scratch_.bytes() ? grown(scratch_, std::max(bytes, size_t{1} << 20))
+                                  : scratch_.as<std::byte>();
+}
+
+std::byte* CudaStream::room_for_result(Block& block, size_t bytes) {
+  if (std::any_of(results_.begin(), results_.end(), [&](const Result& r) { return r.block == &block; })) {
+    queue_->run_now();
+    take_results();
+  }
+  return grown(block, bytes);
+}
+
+void CudaStream::give_result(const Block& block, std::function<void()> fetch) {
+  if (queue_->writes()) {
+    results_.push_back({&block, std::move(fetch)});
+  } else {
+    fetch();
+  }
+}
+
+void CudaStream::take_results() {
+  for (const Result& result : results_) result.fetch();
+  results_.clear();
 }
 
 std::unique_ptr<Memory> CudaStream::allocate(size_t bytes) {
@@ -99,8 +125,10 @@ void CudaStream::step(int64_t rows, const std::function<void()>& ops) {
     ops();
     check_cancel();
     queue_->end_step();
+    take_results();
   } catch (...) {
     queue_->drop_step();
+    results_.clear();
     throw;
   }
 }
@@ -277,12 +305,14 @@ void CudaStream::softcap(Matrix x, float cap) {
 void CudaStream::largest(Matrix x, int64_t count, std::span<Ranked> out) {
   if (x.rows == 0 || count == 0) return;
   const Turn turn = begin();
-  std::byte* const memory = scratch(scratch_of_largest(x.rows, x.cols, count));
+  std::byte* const memory = room_for_result(largest_, scratch_of_largest(x.rows, x.cols, count));
   const uint64_t* const found =
       cuda::largest(turn.queue(), kElement, data_of(x), x.rows, x.cols, count, memory);
-  std::vector<uint64_t> keys(static_cast<size_t>(x.rows * count));
-  queue_->download(keys.data(), found, keys.size() * sizeof(uint64_t));
-  std::transform(keys.begin(), keys.end(), out.begin(), largest_of_key);
+  give_result(largest_, [this, found, out, n = static_cast<size_t>(x.rows * count)] {
+    std::vector<uint64_t> keys(n);
+    queue_->download(keys.data(), found, keys.size() * sizeof(uint64_t));
+    std::transform(keys.begin(), keys.end(), out.begin(), largest_of_key);
+  });
 }
 
 void CudaStream::route(const RouterParams& params, Matrix scores, Routing& routing) {

@@ -3,7 +3,8 @@
 //
 // What an op needs of the host's memory goes to `scratch_` of the device, which the next op overwrites: the queue's order
 // keeps them apart. While a step is written down (step_queue.h) it goes to the step's block instead, where it stays to the
-// end. Memory that written ops have is not given back before they are done: StepQueue::run_now().
+// end. Memory that written ops have is not given back before they are done: StepQueue::run_now(). What an op gives the host
+// comes when the step is done, where nothing in the step waits for it (results_).
 #pragma once
 
 #include <atomic>
@@ -123,6 +124,18 @@ class CudaStream final : public Stream {
   /// x, or a copy of it (one of three) where it begins at no multiple of 16 bytes, as a part of a matrix may whose rows are
   /// no multiple of 8 elements; and back. No published model has such rows.
   Matrix beside(Matrix x, size_t place);
+  /// What a step finds for the host, and how it gets there.
+  struct Result {
+    const Block* block;
+    std::function<void()> fetch;
+  };
+  /// The block for a result of so many bytes; what is there is fetched before.
+  std::byte* room_for_result(Block& block, size_t bytes);
+  /// The result in it is fetched, now or once what is written down is done.
+  void give_result(const Block& block, std::function<void()> fetch);
+  void take_results();
+  /// The block, of at least that size; what was in it is lost.
+  std::byte* grown(Block& block, size_t bytes);
   void put_back(Matrix copy, Matrix x);
   /// Of one width and one order.
   void multiply_by(const Queue& queue, std::span<const Product> products, Matrix x);
@@ -140,6 +153,8 @@ class CudaStream final : public Stream {
   LibraryProducts library_products_;
   Cusolver solver_;
   Block scratch_, product_, beside_[3];
+  Block largest_;                // what largest() finds, until the host has it
+  std::vector<Result> results_;  // of the step that is written down
   std::unique_ptr<Stream> cpu_;
 };
 

@@ -268,7 +268,7 @@ class Stream {
   /// x = cap tanh(x / cap)
   virtual void softcap(Matrix x, float cap) = 0;
   /// The `count` <= x.cols, kMostLargest largest elements of each row, out [rows, count]: of equals, as -0 and 0 are, the one
-  /// of the lower column comes first, and what is no number before all numbers.
+  /// of the lower column comes first, and what is no number before all numbers. In a step, `out` has them once that returns.
   virtual void largest(Matrix x, int64_t count, std::span<Ranked> out) = 0;
 
   // Mixtures of experts

@@ -354,33 +354,48 @@ void Decoder::run_layer(const Layer& layer, int64_t index, KvCache& cache, int64
   mlp_output(layer, index);
 }
 
-void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache, const float* before) {
+void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache, const float* before,
+                      const RowLogits* wanted) {
   begin(batch);
   const bool begins = layers_.first == 0;
   // ahead of the step: a backend that gathers a step keeps what it reads of the host's memory, and has little room for that
   if (!begins) stream_.upload(before, x_);
-  const Matrix all = x_;
+  const Matrix all = x_, y = wanted != nullptr ? logits_memory(1) : Matrix{};
   stream_.step(x_.rows, [&] {
     if (begins) embed(weights, batch);
     for (int64_t i = layers_.first; i < layers_.end(); ++i)
       run_layer(weights.layers[static_cast<size_t>(i)], i, cache, i - layers_.first);
+    x_ = all;
+    if (wanted == nullptr) return;
+    run_head(weights, wanted->row, y);
+    choose(*wanted, y);
   });
-  x_ = all;
+  if (wanted != nullptr) logits_of_ = wanted->row;
 }
 
-/// Logits of hidden rows [begin, begin + count), which stay there until the next of them are computed.
-Matrix Decoder::head(const Weights& weights, int64_t begin, int64_t count) {
+Matrix Decoder::logits_memory(int64_t count) {
   if (logits_rows_ < count) {
     logits_ = stream_.allocate(static_cast<size_t>(count * spec_.vocab) * element_bytes_);
     logits_rows_ = count;
   }
-  const Matrix y{.data = logits_->data(), .rows = count, .cols = spec_.vocab};
-  if (count == 1 && logits_of_ == begin) return y;
-  logits_of_ = -1;
-  const Matrix x = with(from(x_, begin), count, spec_.hidden);
+  return {.data = logits_->data(), .rows = count, .cols = spec_.vocab};
+}
+
+/// y = logits of hidden rows from `begin` on
+void Decoder::run_head(const Weights& weights, int64_t begin, Matrix y) {
+  const Matrix x = with(from(x_, begin), y.rows, spec_.hidden);
   stream_.linear(*weights.head, head_rows(weights, x), y);
   if (spec_.logit_scale != 1.0) stream_.scale(y, static_cast<float>(spec_.logit_scale));
   if (spec_.logit_softcap > 0) stream_.softcap(y, static_cast<float>(spec_.logit_softcap));
+}
+
+/// Logits of hidden rows [begin, begin + count), which stay there until the next of them are computed.
+Matrix Decoder::head(const Weights& weights, int64_t begin, int64_t count) {
+  const bool known = count == 1 && logits_of_ == begin;
+  if (!known) logits_of_ = -1;
+  const Matrix y = logits_memory(count);
+  if (known) return y;
+  run_head(weights, begin, y);
   if (count == 1) logits_of_ = begin;
   return y;
 }
@@ -392,8 +407,13 @@ void Decoder::logits(const Weights& weights, int64_t begin, int64_t count, float
     stream_.download(head(weights, begin + done, std::min(slice, count - done)), host + done * spec_.vocab);
 }
 
-void Decoder::largest_logits(const Weights& weights, int64_t row, std::span<Ranked> out) {
-  stream_.largest(head(weights, row, 1), static_cast<int64_t>(out.size()), out);
+void Decoder::choose(const RowLogits& wanted, Matrix y) {
+  if (!wanted.largest.empty())
+    stream_.largest(y, static_cast<int64_t>(wanted.largest.size()), wanted.largest);
+}
+
+void Decoder::row_logits(const Weights& weights, const RowLogits& wanted) {
+  choose(wanted, head(weights, wanted.row, 1));
 }
 
 }  // namespace gptq

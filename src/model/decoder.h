@@ -40,6 +40,12 @@ struct Batch {
   int64_t unread = 0;
 };
 
+/// What is wanted of the logits of one row.
+struct RowLogits {
+  int64_t row = 0;
+  std::span<Ranked> largest;  // becomes the largest of them, as many as it has (Stream::largest())
+};
+
 /// Belongs to one session: its matrices are reused from step to step.
 class Decoder {
  public:
@@ -62,13 +68,15 @@ class Decoder {
   CacheShape cache_shape(int64_t sequences, KvElements elements = KvElements::automatic) const;
 
   /// Embeds the batch and runs the layers; the hidden states stay in hidden(). Layers that are not the first begin with
-  /// what those before them left: `before` [rows, hidden] in host memory.
-  void forward(const Weights& weights, const Batch& batch, KvCache& cache, const float* before = nullptr);
+  /// what those before them left: `before` [rows, hidden] in host memory. Logits of a row that are wanted of the last layer's
+  /// states are computed in the same step; logits() has all of them then.
+  void forward(const Weights& weights, const Batch& batch, KvCache& cache, const float* before = nullptr,
+               const RowLogits* wanted = nullptr);
   Matrix hidden() const { return x_; }
   /// Logits of hidden rows [begin, begin + count) into host memory [count, vocab].
   void logits(const Weights& weights, int64_t begin, int64_t count, float* host);
-  /// The largest of those of one row, as many as `out` has (Stream::largest()). They are not computed again for the same row.
-  void largest_logits(const Weights& weights, int64_t row, std::span<Ranked> out);
+  /// Logits of a row are not computed again while they are those of the last one row.
+  void row_logits(const Weights& weights, const RowLogits& wanted);
 
   // The steps. begin() sets the batch's size and positions; rows of other matrices follow.
   void begin(const Batch& batch);
@@ -128,7 +136,10 @@ class Decoder {
   Matrix expert_input(int64_t expert) const { return rows_of(routed_, expert); }
   Matrix expert_mixed(int64_t expert) const { return rows_of(expert_gate_, expert); }
   Matrix head_rows(const Weights& outer, Matrix x);
+  Matrix logits_memory(int64_t count);
+  void run_head(const Weights& weights, int64_t begin, Matrix y);
   Matrix head(const Weights& weights, int64_t begin, int64_t count);
+  void choose(const RowLogits& wanted, Matrix y);
   const Spec& spec_;
   Stream& stream_;
   std::vector<Rope> ropes_;

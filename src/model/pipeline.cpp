@@ -29,15 +29,16 @@ std::unique_ptr<KvCache> Pipeline::create_cache(int64_t sequences, KvElements el
   return std::make_unique<SegmentedCache>(std::move(caches), sequences);
 }
 
-void Pipeline::forward(const Weights& weights, const Batch& batch, KvCache& cache) {
-  if (parts_.size() == 1) return parts_.front().decoder->forward(weights, batch, cache);
+void Pipeline::forward(const Weights& weights, const Batch& batch, KvCache& cache, const RowLogits* wanted) {
+  if (parts_.size() == 1) return parts_.front().decoder->forward(weights, batch, cache, nullptr, wanted);
   auto* const caches = dynamic_cast<SegmentedCache*>(&cache);
   if (caches == nullptr || caches->parts() != parts_.size())
     throw Error(Status::internal, "a cache of another pipeline, wanted one of as many segments");
   for (size_t i = 0; i < parts_.size(); ++i) {
     const Part& part = parts_[i];
-    part.decoder->forward(weights, batch, caches->part(i), hidden_.data());
-    if (i + 1 < parts_.size()) part.stream->download(part.decoder->hidden(), hidden_.data());
+    const bool is_last = i + 1 == parts_.size();
+    part.decoder->forward(weights, batch, caches->part(i), hidden_.data(), is_last ? wanted : nullptr);
+    if (!is_last) part.stream->download(part.decoder->hidden(), hidden_.data());
   }
 }
 

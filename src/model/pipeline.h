@@ -27,12 +27,12 @@ class Pipeline {
   std::unique_ptr<KvCache> create_cache(int64_t sequences, KvElements elements = KvElements::automatic) const;
 
   /// As Decoder has them. `cache` is one that create_cache() made.
-  void forward(const Weights& weights, const Batch& batch, KvCache& cache);
+  void forward(const Weights& weights, const Batch& batch, KvCache& cache, const RowLogits* wanted = nullptr);
   void logits(const Weights& weights, int64_t begin, int64_t count, float* host) {
     parts_.back().decoder->logits(weights, begin, count, host);
   }
-  void largest_logits(const Weights& weights, int64_t row, std::span<Ranked> out) {
-    parts_.back().decoder->largest_logits(weights, row, out);
+  void row_logits(const Weights& weights, const RowLogits& wanted) {
+    parts_.back().decoder->row_logits(weights, wanted);
   }
 
  private:

@@ -77,16 +77,15 @@ void Session::reset() {
   finish_ = FinishReason::none;
 }
 
-/// Of the row of the last token, what the sampler wants of them, or all.
-Session::LastLogits Session::last_logits(int64_t row, Sampler* sampler) {
+/// Of the row of the last token, what the sampler wants of them, or all. `compute` has the pipeline do what is wanted.
+template <class Compute>
+Session::LastLogits Session::last_logits(int64_t row, Sampler* sampler, const Compute& compute) {
   LastLogits last;
-  const int64_t vocab = model_->spec().vocab,
-                enough =
-                    sampler != nullptr ? sampler->enough(history_, std::min(vocab - 1, kMostLargest)) : 0;
-  if (enough > 0) {
-    last.largest.resize(static_cast<size_t>(enough));
-    pipeline_.largest_logits(model_->weights(), row, last.largest);
-  } else {
+  const int64_t vocab = model_->spec().vocab;
+  if (sampler != nullptr)
+    last.largest.resize(static_cast<size_t>(sampler->enough(history_, std::min(vocab - 1, kMostLargest))));
+  compute(RowLogits{.row = row, .largest = last.largest});
+  if (last.largest.empty()) {
     last.all.resize(static_cast<size_t>(vocab));
     pipeline_.logits(model_->weights(), row, 1, last.all.data());
   }
@@ -148,8 +147,14 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
           .lengths = std::span(lengths).first(static_cast<size_t>(count)),
           .unread = count - read};
       overwritten = true;
-      pipeline_.forward(model_->weights(), batch, *cache_);
-      if (keep == Logits::last && is_last) last = last_logits(count - 1, sampler);
+      const auto forward = [&](const RowLogits* wanted) {
+        pipeline_.forward(model_->weights(), batch, *cache_, wanted);
+      };
+      if (keep == Logits::last && is_last) {
+        last = last_logits(count - 1, sampler, [&](const RowLogits& wanted) { forward(&wanted); });
+      } else {
+        forward(nullptr);
+      }
       if (keep == Logits::all && read > 0) {
         const size_t before = logits.size();
         logits.resize(before + static_cast<size_t>(read) * vocab);
@@ -175,7 +180,9 @@ void Session::keep_logits(LastLogits&& last) {
 /// Of the last token, which the pipeline still has.
 void Session::repeat_logits(Sampler* sampler) {
   try {
-    keep_logits(last_logits(last_row_, sampler));
+    keep_logits(last_logits(last_row_, sampler, [&](const RowLogits& wanted) {
+      pipeline_.row_logits(model_->weights(), wanted);
+    }));
   } catch (...) {
     cancel_ = false;
     throw;

@@ -72,7 +72,8 @@ class Session {
   /// Where there is a sampler, of the last logits what it wants is enough.
   void prefill(Logits keep, const Progress& progress, Sampler* sampler);
   void process_pending(Logits keep, const Progress& progress, Sampler* sampler);
-  LastLogits last_logits(int64_t row, Sampler* sampler);
+  template <class Compute>
+  LastLogits last_logits(int64_t row, Sampler* sampler, const Compute& compute);
   void keep_logits(LastLogits&& last);
   void open_text_stream();
   template <class Write>

@@ -20,6 +20,7 @@ class CountedQueue final : public DeviceQueue {
   void download(void* host, const void* from, size_t bytes) override {
     check();
     queue_->download(host, from, bytes);
+    ++state_.downloads;
   }
   void copy(void* to, const void* from, size_t bytes) override { queue_->copy(to, from, bytes); }
   void clear(void* to, size_t bytes) override { queue_->clear(to, bytes); }

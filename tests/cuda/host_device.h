@@ -15,7 +15,7 @@ struct HostDeviceState {
   std::atomic<size_t> used = 0;
   std::atomic<int> allocations = 0;
   std::atomic<int> turns = 0;  // threads between enter() and leave()
-  std::atomic<int> captures = 0, graph_launches = 0;
+  std::atomic<int> captures = 0, graph_launches = 0, downloads = 0;
   std::atomic<bool> makes_no_graphs = false;  // as with an old driver
   std::atomic<bool> has_fault = false;        // of a kernel: found where a queue is waited for
   LibraryNames libraries;                     // none, unless a test wants some

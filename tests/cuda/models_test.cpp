@@ -208,4 +208,39 @@ TEST(Models, PredictTheSameOfLongPrompts) {
   }
 }
 
+/// Tokens that are generated one by one, and whether each is the one that its logits say, the smallest of equals.
+void expect_greedy(const std::string& folder, const char* device) {
+  SCOPED_TRACE(folder);
+  gptq_options* options = nullptr;
+  gptq_model* model = nullptr;
+  gptq_session* session = nullptr;
+  ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);
+  ASSERT_EQ(gptq_options_set_string(options, GPTQ_KEY_DEVICE, device), GPTQ_OK);
+  ASSERT_EQ(gptq_model_load(folder.c_str(), options, &model), GPTQ_OK) << gptq_last_error_message();
+  ASSERT_EQ(gptq_session_create(model, nullptr, &session), GPTQ_OK);
+  const int32_t ids[] = {3, 1, 4, 1, 5};
+  ASSERT_EQ(gptq_session_append_tokens(session, ids, 5), GPTQ_OK);
+  gptq_options* greedy = nullptr;
+  ASSERT_EQ(gptq_options_create(&greedy), GPTQ_OK);
+  ASSERT_EQ(gptq_options_set_int(greedy, GPTQ_KEY_IGNORE_EOS, 1), GPTQ_OK);
+  ASSERT_EQ(gptq_session_begin(session, greedy), GPTQ_OK) << gptq_last_error_message();
+  for (int i = 0; i < 6; ++i) {
+    gptq_buffer* logits = nullptr;
+    ASSERT_EQ(gptq_session_step(session), GPTQ_OK) << gptq_last_error_message();
+    ASSERT_EQ(gptq_session_logits(session, &logits), GPTQ_OK) << gptq_last_error_message();
+    const auto* const values = static_cast<const float*>(gptq_buffer_data(logits));
+    const auto count = gptq_buffer_size(logits) / static_cast<int64_t>(sizeof(float));
+    EXPECT_EQ(gptq_session_token(session), std::max_element(values, values + count) - values) << i;
+    gptq_buffer_free(logits);
+  }
+  gptq_options_free(greedy);
+  gptq_options_free(options);
+  gptq_session_free(session);
+  gptq_model_free(model);
+}
+
+TEST(Models, ChooseWhatTheirLogitsSay) {
+  for (const std::string& folder : model_folders()) expect_greedy(folder, "cuda");
+}
+
 }  // namespace

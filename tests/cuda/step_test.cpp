@@ -1,5 +1,6 @@
 // Steps that are begun as graphs, beside the same steps op by op: the numbers are the same bits, and graphs are made and
 // launched as often as they should be.
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <new>
@@ -58,6 +59,26 @@ class Walk {
     std::vector<float> out(static_cast<size_t>(n * kHidden));
     stream_->download(part(0, n, kHidden), out.data());
     return out;
+  }
+
+  /// As step() for one row, with what comes behind the layers: the largest logits, which the step gives once it is done.
+  std::vector<Ranked> choose(int32_t token, const Row& row, size_t count,
+                             const std::function<void(Stream&)>& behind = {}) {
+    cache_->reserve(row.sequence, row.position + 1);
+    std::vector<Ranked> found(count, Ranked{-1, 0});
+    const auto ops = [&] {
+      layers({token}, {row}, {});
+      const Matrix logits = part(7, 1, kVocab);
+      stream_->linear(*net_.embed, part(0, 1, kHidden), logits);
+      stream_->largest(logits, static_cast<int64_t>(count), found);
+      if (behind) behind(*stream_);
+    };
+    if (as_ == As::steps) {
+      stream_->step(1, ops);
+    } else {
+      ops();
+    }
+    return found;
   }
 
   /// Keys and values of positions [begin, end), which are numbers that only the positions say.
@@ -215,6 +236,50 @@ TEST_F(StepTest, BatchesInTurn) {
   }
   // those of the second and the third are one: which sequence it is is no part of a launch
   expect_counts(2, 5 + 11);
+}
+
+/// The next token is what the one before has led to: one graph, and one wait for the device, for all that it takes.
+TEST_F(StepTest, TheChoiceIsPartOfTheGraph) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  int32_t token = 7;
+  for (int32_t p = 0; p < 12; ++p) {
+    const int before = state_.downloads;
+    const std::vector<Ranked> found = graphs.choose(token, {0, p}, 3);
+    EXPECT_EQ(state_.downloads - before, 1);
+    const std::vector<Ranked> wanted = plain.choose(token, {0, p}, 3);
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(found[i].column, wanted[i].column) << p;
+      EXPECT_EQ(found[i].value, wanted[i].value) << p;
+    }
+    token = found[0].column;
+  }
+  expect_counts(1, 11);
+}
+
+/// Two choices of one step, and one of a step that something ends early or that fails.
+TEST_F(StepTest, ChoicesInAnyStep) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  const auto memory = stream_->allocate(300 * 2);
+  std::vector<float> numbers(300);
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i * 7 % 256);
+  const Matrix x{memory->data(), 1, 300};
+  stream_->upload(numbers.data(), x);
+  std::vector<float> falling = numbers;
+  std::sort(falling.rbegin(), falling.rend());
+  for (int32_t p = 0; p < 6; ++p) {
+    std::vector<Ranked> second(150);
+    const std::vector<Ranked> wanted = plain.choose(p, {0, p}, 2),
+                              found = graphs.choose(p, {0, p}, 2, [&](Stream&stream) {
+                                if (p % 2 == 0) stream.download({memory->data(), 1, 300}, numbers.data());
+                                stream.largest(x, 150, second);
+                              });
+    for (size_t i = 0; i < 2; ++i) EXPECT_EQ(found[i].column, wanted[i].column) << p;
+    for (size_t i = 0; i < second.size(); ++i) ASSERT_EQ(second[i].value, falling[i]) << p;
+  }
+  const int before = state_.downloads;
+  EXPECT_THROW(graphs.choose(1, {0, 6}, 2, [](Stream&) { throw Error(Status::internal, "a fault"); }), Error);
+  EXPECT_EQ(state_.downloads, before);
+  EXPECT_EQ(graphs.choose(1, {0, 6}, 2)[0].column, plain.choose(1, {0, 6}, 2)[0].column);
 }
 
 /// More kinds of steps than are remembered, and one of more rows than a graph is made of.
