@@ -136,6 +136,7 @@ packages() {
   if [ $plugin = ON ]; then
     cuobjdump=$(dirname "$nvcc")/cuobjdump
     checks "plugin" python3 tests/cuda/plugin.py build/deb/src/libgptq.so build/deb/src/gptq/libgptq-cuda.so "$cuobjdump"
+    checks "drivers" python3 tests/cuda/drivers.py build/deb/src/libgptq.so build/deb/src/gptq/libgptq-cuda.so
     if [ -x "$cuobjdump" ]; then
       checks "kernels of the plugin" python3 tests/cuda/gates.py "$cuobjdump" --plugin build/deb/src/gptq/libgptq-cuda.so
     else
