@@ -33,6 +33,8 @@ struct Plan {
   static constexpr int kResult = dim + 2;  // floats of a query when warps are joined: O, max, sum
   static constexpr int kSharedBytes = kQueries * kRowBytes + 4 * kTileBytes;
   static_assert(!narrow || kWarps * 16 * kResult * 4 <= kSharedBytes);
+  static_assert(kSharedBytes <= kMostSharedBytes);
+  static_assert(dim > 128 || fit(2, kSharedBytes, 164), "two blocks on an SM of sm_80");
 };
 
 /// Where chunk c of a row is in a tile.

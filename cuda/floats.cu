@@ -17,6 +17,8 @@ constexpr int kThreads = 256;
 constexpr int kTile = 64, kDepth = 32, kPitch = kDepth + 8;
 constexpr int kOperand = kTile * kPitch;  // bf16 numbers of one
 constexpr int kStage = 4 * kOperand;
+constexpr size_t kSharedBytes = 2 * kStage * sizeof(BFloat);
+static_assert(fit(2, kSharedBytes, 100), "two blocks on an SM of sm_86");
 constexpr int kPairs = kTile * kDepth / 2 / kThreads;  // of a thread and operand
 constexpr int kChain = 1024;                           // of the depth, added before it goes to the sum
 constexpr int kWarpRows = 32, kWarpColumns = 16;
@@ -180,7 +182,7 @@ void multiply_floats(const Queue& queue, const FloatProduct& p) {
          {.x = divide_up(p.cols, kTile),
           .y = divide_up(p.rows, kTile),
           .threads = kThreads,
-          .shared_bytes = 2 * kStage * sizeof(BFloat)},
+          .shared_bytes = kSharedBytes},
          p);
 }
 

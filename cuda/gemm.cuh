@@ -26,6 +26,7 @@ constexpr int kTileStrips = 8, kTileOutputs = kTileStrips * kStripRows;
 constexpr int kMostRows = 32;
 constexpr int kFewPartRows = 16;
 constexpr size_t kSharedBytes = size_t{96} << 10;
+static_assert(kSharedBytes <= kMostSharedBytes);
 
 /// What a product of a type, width and number of columns of tiles (each of 8 rows) is made of.
 template <class T, int bits, int tiles>

@@ -57,7 +57,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 template <class T, int bits, int tiles>
 void launch_parts(const Queue& queue, const LinearPartsPlan& plan, const LinearPart* parts, const void* x,
                   void* scratch) {
-  const size_t shared = shared_bytes_of_stages<T, bits, tiles>() + (sizeof(Problem) + 15) / 16 * 16;
+  constexpr size_t shared = shared_bytes_of_stages<T, bits, tiles>() + (sizeof(Problem) + 15) / 16 * 16;
+  static_assert(shared <= kMostSharedBytes);
   const auto kernel = gemm_parts<T, bits, tiles>;
   launch(queue, kernel, grid_of_line(queue, kernel, shared, plan.stages), parts,
          static_cast<int>(plan.parts.size()), static_cast<int>(plan.stages), static_cast<const T*>(x),

@@ -18,6 +18,13 @@
 
 namespace gptq::cuda {
 
+/// Of a block: the least that any of the GPUs has (sm_86, sm_89 and sm_120, whose 100 KB are all of an SM).
+constexpr size_t kMostSharedBytes = size_t{99} << 10;
+/// Whether `blocks` that ask for so much are on an SM with `kilobytes` at a time; each costs 1 KB more.
+constexpr bool fit(size_t blocks, size_t shared_bytes, size_t kilobytes) {
+  return blocks * (shared_bytes + 1024) <= kilobytes << 10;
+}
+
 #ifdef __CUDACC__
 
 inline void check(cudaError_t code, const char* what) {

@@ -15,6 +15,9 @@ constexpr int kChunks = kTile / kVector;           // of a row of a tile
 constexpr int kTileBytes = kTileRows * kTile * 2;  // of one operand
 constexpr int kWarpRows = 64, kWarpColumns = 32;   // of C
 
+constexpr size_t kSharedBytes = size_t{kStages} * 2 * kTileBytes;
+static_assert(kSharedBytes <= kMostSharedBytes);
+
 GPTQ_DEVICE int chunk_at(int row, int c) { return (row * kChunks + (c ^ (row & 7))) * 16; }
 
 /// Columns [first, first + kTile) of 32 rows; zeros where there are none.
@@ -115,7 +118,7 @@ void add_products(const Queue& queue, Element element, const void* a, int64_t a_
            {.x = divide_up(b_cols, kTile),
             .y = divide_up(a_cols - first_row, kTile),
             .threads = kThreads,
-            .shared_bytes = size_t{kStages} * 2 * kTileBytes},
+            .shared_bytes = kSharedBytes},
            static_cast<const T*>(a), a_cols, static_cast<const T*>(b), b_cols, rows, sign, wanted,
            static_cast<int>(first_row / kTile), c);
   });

@@ -18,6 +18,8 @@ namespace {
 constexpr int kColumns = kRefinedBlock, kLaneColumns = kColumns / kWarp;
 constexpr int kThreads = 512, kWarps = kThreads / kWarp;
 constexpr int kBlockRows = 2 * kWarps;
+constexpr size_t kSharedBytes = sizeof(float) * kColumns * kColumns;
+static_assert(kSharedBytes <= kMostSharedBytes);
 constexpr int kCopyThreads = 256;
 
 struct Span {
@@ -294,10 +296,8 @@ struct Refinement {
     for (const Step& step : steps) {
       multiply_residual(step.block);
       launch(queue, descend,
-             {.x = divide_up(s.rows, kBlockRows),
-              .threads = kThreads,
-              .shared_bytes = sizeof(float) * kColumns * kColumns},
-             s, step.block, step.whole ? refit : Refit::no);
+             {.x = divide_up(s.rows, kBlockRows), .threads = kThreads, .shared_bytes = kSharedBytes}, s,
+             step.block, step.whole ? refit : Refit::no);
       if (refit == Refit::yes && !step.whole && step.block.end == step.group.end) fit_large(step.group);
     }
   }

@@ -250,7 +250,9 @@ void solve(const Queue& queue, const SolveView& s, std::span<const int32_t> grou
     ranges = Ranges::original;
     launch(queue, find_static_ranges, {.x = s.rows, .y = s.groups, .threads = kWarp}, s);
   }
-  const size_t shared = s.u != nullptr ? sizeof(float) * kColumns * kColumns : 0;
+  constexpr size_t kMatrixBytes = sizeof(float) * kColumns * kColumns;
+  static_assert(kMatrixBytes <= kMostSharedBytes);
+  const size_t shared = s.u != nullptr ? kMatrixBytes : 0;
   for (int64_t begin = 0, end; begin < s.cols; begin = end) {
     end = end_of_block(s, ranges, group_of, begin);
     const Span b{static_cast<int>(begin), static_cast<int>(end)};

@@ -139,6 +139,7 @@ packages() {
     checks "drivers" python3 tests/cuda/drivers.py build/deb/src/libgptq.so build/deb/src/gptq/libgptq-cuda.so
     if [ -x "$cuobjdump" ]; then
       checks "kernels of the plugin" python3 tests/cuda/gates.py "$cuobjdump" --plugin build/deb/src/gptq/libgptq-cuda.so
+      checks "instructions" python3 tests/cuda/instructions.py "$cuobjdump" build/deb/src/gptq/libgptq-cuda.so
     else
       skip "the kernels of the plugin: no cuobjdump is here"
     fi
