@@ -1,6 +1,6 @@
 // From random weights to tokens: a model of the shape of Llama is written, quantized on the device and run, each step with
 // its time.
-//   gpu_pipeline [--device cuda] [--shape tiny|1b|7b] [--samples N] [--length N] [--json FILE] FOLDER
+//   gpu_pipeline [--device cuda] [--shape tiny|1b|7b|7b-layer] [--samples N] [--length N] [--json FILE] FOLDER
 // FOLDER is made, and taken away again. Exit code 77 where the device can't be used.
 #include <gptq.h>
 
@@ -31,7 +31,8 @@ struct Shape {
 };
 constexpr Shape kShapes[] = {{"tiny", 64, 96, 2, 4, 2, 96, 96},
                              {"1b", 2048, 5632, 22, 32, 4, 32000, 4096},
-                             {"7b", 4096, 11008, 32, 32, 32, 32000, 4096}};
+                             {"7b", 4096, 11008, 32, 32, 32, 32000, 4096},
+                             {"7b-layer", 4096, 11008, 1, 32, 32, 32000, 4096}};
 
 void check(gptq_status status, const char* what) {
   if (status < 0) throw std::runtime_error(std::string(what) + ": " + gptq_last_error_message());
@@ -221,7 +222,7 @@ Arguments arguments_of(int argc, char** argv) {
       a.shape = std::find_if(std::begin(kShapes), std::end(kShapes),
                              [&](const Shape& s) { return name == s.name; });
       if (a.shape == std::end(kShapes))
-        throw std::invalid_argument("shape " + name + ", wanted tiny, 1b or 7b");
+        throw std::invalid_argument("shape " + name + ", wanted tiny, 1b, 7b or 7b-layer");
     } else if (a.folder.empty() && word[0] != '-') {
       a.folder = word;
     } else {
