@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr size_t kBlock = size_t{1} << 30;  // the tests take a tenth of it
+constexpr size_t kBlock = size_t{1} << 30;  // the tests take 60 MB of it
 constexpr size_t kLeast = 256;
 constexpr size_t kDefault = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
