@@ -185,9 +185,9 @@ sanitizers() {
     skip "clang is not here"
   fi
   heading "ThreadSanitizer"
-  # the layers with threads
-  build tsan "base_test api_test" -DGPTQ_BUILD_TOOL=OFF -DGPTQ_CUDA_SHIM=OFF
-  cases build/tsan --match '^(base|api)$'
+  # the layers with threads, and those of a host on a GPU
+  build tsan "base_test api_test cuda_models_test" -DGPTQ_BUILD_TOOL=OFF -DGPTQ_CUDA_SHIM=ON
+  cases build/tsan --match '^(base|api|cuda_threads)$'
 }
 
 heading "Packages"
