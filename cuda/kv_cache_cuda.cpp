@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -43,18 +44,64 @@ CudaKvCache::CudaKvCache(std::shared_ptr<Device> device, const CacheShape& shape
     state += static_cast<uint64_t>(layer.state);
   }
   state_bytes_ = static_cast<size_t>(state) * sizeof(float);
-  if (state > 0) states_.resize(static_cast<size_t>(shape.sequences));
   page_bytes_ = static_cast<size_t>(page) * kElementBytes;
-  pages_.resize(static_cast<size_t>(shape.sequences));
+  for (int64_t i = 0; i < shape.sequences; ++i) sequences_.push_back(std::make_shared<Sequence>());
+}
+
+uint64_t CudaKvCache::next_version() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+void CudaKvCache::join(std::span<KvCache* const> caches) {
+  sequences_.clear();
+  std::vector<std::shared_ptr<Sequence>> all;
+  size_t pages = 0;
+  for (KvCache* const cache : caches) {
+    const auto* const other = dynamic_cast<const CudaKvCache*>(cache);
+    if (other == nullptr || other->device_ != device_ || other->shape_.layers != shape_.layers)
+      throw Error(Status::invalid_argument, "caches that do not keep the same");
+    for (const auto& sequence : other->sequences_) {
+      all.push_back(sequence);
+      pages = std::max(pages, sequence->pages.size());
+    }
+  }
+  reserve_table(static_cast<int64_t>(all.size()), static_cast<int64_t>(pages));
+  sequences_ = std::move(all);
+}
+
+CudaKvCache::Sequence* CudaKvCache::find(int32_t sequence) const {
+  const bool is_there = sequence >= 0 && static_cast<size_t>(sequence) < sequences_.size();
+  return is_there ? sequences_[static_cast<size_t>(sequence)].get() : nullptr;
+}
+
+/// Doubles at least, so that it seldom moves.
+void CudaKvCache::reserve_table(int64_t sequences, int64_t pages) {
+  if (sequences <= most_sequences_ && pages <= most_pages_) return;
+  const auto more = [](int64_t wanted, int64_t most) {
+    return wanted > most ? std::max(wanted, 2 * most) : most;
+  };
+  const int64_t most_sequences = more(sequences, most_sequences_),
+                most_pages = std::max(more(pages, most_pages_), kLeastPages);
+  try {
+    table_ = Block(device_, static_cast<size_t>(most_sequences * most_pages) * sizeof(void*));
+  } catch (const std::exception& error) {
+    throw Error(Status::out_of_memory, cat("no memory for the places of ", most_pages, " pages of ",
+                                           most_sequences, " sequences: ", error.what()));
+  }
+  sent_.clear();
+  most_sequences_ = most_sequences;
+  most_pages_ = most_pages;
 }
 
 void CudaKvCache::reserve(int32_t sequence, int64_t length) {
-  if (sequence < 0 || sequence >= shape_.sequences)
-    throw Error(Status::invalid_argument, cat("sequence ", sequence, " of a cache of ", shape_.sequences));
-  std::vector<Page>& pages = pages_[static_cast<size_t>(sequence)];
+  Sequence* const found = find(sequence);
+  if (found == nullptr)
+    throw Error(Status::invalid_argument, cat("sequence ", sequence, " of a cache of ", sequences_.size()));
+  std::vector<Page>& pages = found->pages;
   const size_t wanted = std::max(pages_for(length), pages.size()), before = pages.size();
-  States* const states = states_.empty() ? nullptr : &states_[static_cast<size_t>(sequence)];
-  const bool wants_state = states != nullptr && !states->positions.begun();
+  reserve_table(static_cast<int64_t>(sequences_.size()), static_cast<int64_t>(wanted));
+  const bool wants_state = state_bytes_ > 0 && !found->states.positions.begun();
   if (wanted == before && !wants_state) return;
   try {
     StatePositions positions;
@@ -62,14 +109,9 @@ void CudaKvCache::reserve(int32_t sequence, int64_t length) {
     Block state = wants_state ? Block(device_, state_bytes_) : Block();
     pages.reserve(std::max(wanted, std::min(2 * before, before + 64)));
     while (pages.size() < wanted) pages.push_back({Block(device_, page_bytes_)});
-    if (static_cast<int64_t>(wanted) > most_pages_) {
-      const auto most = std::max({static_cast<int64_t>(wanted), 2 * most_pages_, kLeastPages});
-      table_ = Block(device_, static_cast<size_t>(most * shape_.sequences) * sizeof(void*));
-      most_pages_ = most;
-    }
     if (wants_state) {
-      states->now = std::move(state);
-      states->positions = std::move(positions);
+      found->states.now = std::move(state);
+      found->states.positions = std::move(positions);
     }
   } catch (const std::exception& error) {
     pages.resize(before);
@@ -77,22 +119,23 @@ void CudaKvCache::reserve(int32_t sequence, int64_t length) {
                 cat("no memory for ", length, " positions: ", wanted - before, " pages of ", page_bytes_,
                     " bytes", wants_state ? cat(" and a state of ", state_bytes_) : "", ": ", error.what()));
   }
-  if (wanted > before) table_is_stale_ = true;
+  if (wanted > before) found->version = next_version();
 }
 
 int64_t CudaKvCache::truncate(int32_t sequence, int64_t length) {
   length = std::max<int64_t>(length, 0);
-  if (sequence < 0 || sequence >= shape_.sequences) return length;
-  if (!states_.empty()) length = truncate_state(states_[static_cast<size_t>(sequence)], length);
-  std::vector<Page>& pages = pages_[static_cast<size_t>(sequence)];
+  Sequence* const found = find(sequence);
+  if (found == nullptr) return length;
+  if (state_bytes_ > 0) length = truncate_state(found->states, length);
+  std::vector<Page>& pages = found->pages;
   if (pages_for(length) < pages.size()) pages.resize(pages_for(length));
   return length;
 }
 
 void CudaKvCache::mark(int32_t sequence) {
-  if (states_.empty() || sequence < 0 || sequence >= shape_.sequences) return;
-  States& states = states_[static_cast<size_t>(sequence)];
-  if (!states.positions.wants_mark()) return;
+  Sequence* const found = find(sequence);
+  if (found == nullptr || !found->states.positions.wants_mark()) return;
+  States& states = found->states;
   try {
     if (states.marked.bytes() == 0) states.marked = Block(device_, state_bytes_);
   } catch (const std::exception&) {
@@ -133,20 +176,21 @@ float* CudaKvCache::state(DeviceQueue& queue, const Row& row, int64_t layer) {
     throw Error(Status::internal,
                 cat("position ", row.position, " of sequence ", row.sequence, " is not reserved"));
   }
-  States& states = states_[static_cast<size_t>(row.sequence)];
+  States& states = find(row.sequence)->states;
   settle(queue, states);
   return states.now.as<float>() + first_state_[static_cast<size_t>(layer)];
 }
 
 int64_t& CudaKvCache::state_positions(int32_t sequence, int64_t layer) {
-  return states_[static_cast<size_t>(sequence)].positions.of(layer);
+  return find(sequence)->states.positions.of(layer);
 }
 
 uint64_t CudaKvCache::bytes() const {
-  uint64_t pages = 0;
-  for (const auto& sequence : pages_) pages += sequence.size();
-  uint64_t states = 0;
-  for (const States& sequence : states_) states += sequence.now.bytes() + sequence.marked.bytes();
+  uint64_t pages = 0, states = 0;
+  for (const auto& sequence : sequences_) {
+    pages += sequence->pages.size();
+    states += sequence->states.now.bytes() + sequence->states.marked.bytes();
+  }
   return pages * page_bytes_ + table_.bytes() + states;
 }
 
@@ -156,24 +200,28 @@ uint64_t CudaKvCache::position_bytes(int64_t layer) const {
 }
 
 int64_t CudaKvCache::capacity(int32_t sequence) const {
-  if (sequence < 0 || sequence >= shape_.sequences) return 0;
-  return static_cast<int64_t>(pages_[static_cast<size_t>(sequence)].size()) * kPagePositions;
+  const Sequence* const found = find(sequence);
+  return found != nullptr ? static_cast<int64_t>(found->pages.size()) * kPagePositions : 0;
 }
 
 /// Pages begin with zeros, since products read whole ones: no NaN may lie in them.
 void CudaKvCache::send_pages(DeviceQueue& queue) const {
-  if (!table_is_stale_) return;
-  std::vector<void*> table(static_cast<size_t>(most_pages_ * shape_.sequences));
-  for (size_t s = 0; s < pages_.size(); ++s) {
-    for (size_t i = 0; i < pages_[s].size(); ++i) {
-      const Page& page = pages_[s][i];
+  const bool is_sent =
+      std::equal(sequences_.begin(), sequences_.end(), sent_.begin(), sent_.end(),
+                 [](const auto& sequence, uint64_t version) { return sequence->version == version; });
+  if (is_sent) return;
+  sent_.clear();
+  std::vector<void*> table(sequences_.size() * static_cast<size_t>(most_pages_));
+  for (size_t s = 0; s < sequences_.size(); ++s) {
+    void** place = table.data() + s * static_cast<size_t>(most_pages_);
+    for (Page& page : sequences_[s]->pages) {
       if (!page.cleared) queue.clear(page.memory.data(), page_bytes_);
       page.cleared = true;
-      table[s * static_cast<size_t>(most_pages_) + i] = page.memory.data();
+      *place++ = page.memory.data();
     }
   }
   queue.upload(table_.data(), table.data(), table.size() * sizeof(void*));
-  table_is_stale_ = false;
+  for (const auto& sequence : sequences_) sent_.push_back(sequence->version);
 }
 
 void CudaKvCache::read(DeviceQueue& queue, int64_t layer, int32_t sequence, int64_t length,
@@ -195,7 +243,7 @@ void CudaKvCache::read(DeviceQueue& queue, int64_t layer, int32_t sequence, int6
   keys.resize(static_cast<size_t>(length * view.kv_heads * view.key_dim));
   values.resize(static_cast<size_t>(length * view.kv_heads * view.value_dim));
   for (int64_t first = 0; first < length; first += kPagePositions) {
-    const Page& from = pages_[static_cast<size_t>(sequence)][static_cast<size_t>(first / kPagePositions)];
+    const Page& from = find(sequence)->pages[static_cast<size_t>(first / kPagePositions)];
     copy(from, view.keys_at, view.key_dim, first, keys);
     copy(from, view.values_at, view.value_dim, first, values);
   }

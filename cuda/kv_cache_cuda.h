@@ -4,7 +4,9 @@
 // changes it.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "backend/backend.h"
@@ -19,6 +21,7 @@ class CudaKvCache final : public KvCache {
  public:
   CudaKvCache(std::shared_ptr<Device> device, const CacheShape& shape);
 
+  void join(std::span<KvCache* const> caches) override;
   void reserve(int32_t sequence, int64_t length) override;
   void mark(int32_t sequence) override;
   int64_t truncate(int32_t sequence, int64_t length) override;
@@ -40,15 +43,25 @@ class CudaKvCache final : public KvCache {
  private:
   struct Page {
     Block memory;
-    mutable bool cleared = false;  // before that it holds anything
+    bool cleared = false;  // before that it holds anything
   };
 
-  /// Of one sequence.
   struct States {
     Block now, marked;
     enum class Pending : uint8_t { clear, copy_back, copy_mark, nothing } pending = Pending::clear;
     StatePositions positions;  // of `now` and `marked` once `pending` is done
   };
+
+  struct Sequence {
+    std::vector<Page> pages;
+    uint64_t version = next_version();  // another one when pages come to it; of no other sequence
+    States states;                      // nothing where no layer has one
+  };
+
+  static uint64_t next_version();
+  /// Null for a sequence that the cache does not have.
+  Sequence* find(int32_t sequence) const;
+  void reserve_table(int64_t sequences, int64_t pages);
 
   void send_pages(DeviceQueue& queue) const;
   static int64_t truncate_state(States& states, int64_t length);
@@ -59,12 +72,11 @@ class CudaKvCache final : public KvCache {
   std::vector<CacheView> views_;      // [layer] but for the pages
   std::vector<int64_t> first_state_;  // of each layer in a block of states, in floats
   size_t state_bytes_ = 0;
-  std::vector<States> states_;  // [sequence]; none where no layer has one
   size_t page_bytes_ = 0;
-  std::vector<std::vector<Page>> pages_;  // [sequence][page]
-  Block table_;                           // [sequences][most_pages_] addresses
-  int64_t most_pages_ = 0;
-  mutable bool table_is_stale_ = true;
+  std::vector<std::shared_ptr<Sequence>> sequences_;  // also of caches that have joined them
+  Block table_;                                       // [most_sequences_][most_pages_] addresses
+  int64_t most_sequences_ = 0, most_pages_ = 0;
+  mutable std::vector<uint64_t> sent_;  // versions of the sequences whose pages the table has
 };
 
 }  // namespace gptq::cuda

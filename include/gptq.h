@@ -474,6 +474,19 @@ GPTQ_API gptq_status gptq_session_begin(gptq_session *session, const gptq_option
  *  @note a chunk is valid UTF-8, and empty while a character is incomplete
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_session_step(gptq_session *session);
+/** Advances the generations of several sessions of one model by one chunk each, as gptq_session_step() of each would, but
+ *  their tokens go through the model together: weights are read once for all of them, so that eight sessions get several
+ *  times the tokens of one in the same time (docs/performance.md). Any sessions at each call, at any place in their text;
+ *  a prompt is gptq_session_begin()'s. Text is that of a session alone but for the rounding of sums in another order.
+ *  @param[in]  sessions  `count` of them, none twice; each is entered as by gptq_session_step(). A cancel of one ends
+ *                        its step, not that of the others
+ *  @param[out] statuses  `count`, of each what gptq_session_step() would return: GPTQ_OK, GPTQ_DONE, or its own failure, whose
+ *                        text gptq_session_error_message() has
+ *  @return GPTQ_OK        a session at least has a chunk
+ *          GPTQ_DONE      none has: all are finished, or have failed
+ *          GPTQ_ERROR_BUSY, _INVALID_ARGUMENT for sessions of several models: none has taken a step
+ *  @since 0.1  @blocks yes  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_session_step_all(gptq_session *const *sessions, int64_t count, gptq_status *statuses);
 /** Ends the call that is running on this session, prefill included, within 50 ms; if none is, the next one. The
  *  session stays usable. Sets a flag and no more: a signal handler may call it.  @since 0.1  @threadsafe any */
 GPTQ_API gptq_status gptq_session_cancel(const gptq_session *session);

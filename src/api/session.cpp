@@ -1,4 +1,9 @@
+#include <algorithm>
 #include <array>
+#include <exception>
+#include <list>
+#include <span>
+#include <vector>
 
 #include "api/buffer.h"
 #include "api/handles.h"
@@ -74,6 +79,43 @@ gptq_status gptq_session_begin(gptq_session* session, const gptq_options* option
 gptq_status gptq_session_step(gptq_session* session) {
   return api::enter(session, "session",
                     [&] { return session->session.step() == StepResult::done ? GPTQ_DONE : GPTQ_OK; });
+}
+
+gptq_status gptq_session_step_all(gptq_session* const* sessions, int64_t count, gptq_status* statuses) {
+  return api::guard([&] {
+    if (count < 0) throw Error(Status::invalid_argument, cat("count is ", count, ", wanted 0 or more"));
+    if (count == 0) return GPTQ_DONE;
+    api::require(statuses, "statuses");
+    const std::span results(statuses, static_cast<size_t>(count));
+    std::fill(results.begin(), results.end(), GPTQ_OK);
+    api::require(sessions, "sessions");
+    const std::span handles(sessions, static_cast<size_t>(count));
+    std::vector<Session*> inner;
+    std::list<api::Entry> entries;
+    for (size_t i = 0; i < handles.size(); ++i) {
+      api::require(handles[i], cat("sessions[", i, "]").c_str());
+      try {
+        entries.emplace_back(handles[i]->inside);
+      } catch (const Error& error) {
+        const auto first = std::find(handles.begin(), handles.end(), handles[i]) - handles.begin();
+        throw static_cast<size_t>(first) < i
+            ? Error(Status::invalid_argument,
+                    cat("sessions[", i, "] is sessions[", first, "], wanted each once"))
+            : Error(error.status(), cat("sessions[", i, "]: ", error.what()));
+      }
+      inner.push_back(&handles[i]->session);
+    }
+    const std::vector<StepOutcome> outcomes = Session::step_all(inner);
+    for (size_t i = 0; i < handles.size(); ++i) {
+      handles[i]->error.clear();
+      results[i] = api::guard([&] {
+        if (outcomes[i].error) std::rethrow_exception(outcomes[i].error);
+        return outcomes[i].result == StepResult::done ? GPTQ_DONE : GPTQ_OK;
+      });
+      if (results[i] < 0) api::keep_message(handles[i]->error);
+    }
+    return std::find(results.begin(), results.end(), GPTQ_OK) != results.end() ? GPTQ_OK : GPTQ_DONE;
+  });
 }
 
 gptq_status gptq_session_cancel(const gptq_session* session) {

@@ -104,10 +104,15 @@ struct CacheShape {
   KvElements elements = KvElements::automatic;
 };
 
-/// Keys and values of some sequences, and states. Grows as rows are stored; used with one Stream at a time.
+/// Keys and values of some sequences, and states. Grows as rows are stored; used with one Stream at a time, and with another
+/// once that one has done all that it was asked for.
 class KvCache {
  public:
   virtual ~KvCache() = default;
+  /// Takes the sequences of `caches`, one behind the other, in place of those it has: a step with this one stores what steps
+  /// with each of them would. Room is made, and given back, by them. What throws leaves this one without sequences:
+  /// Status::invalid_argument where another keeps something else of a position.
+  virtual void join(std::span<KvCache* const> caches) = 0;
   /// Makes room for positions [0, length) of `sequence` in every layer; Status::out_of_memory leaves it unchanged.
   virtual void reserve(int32_t sequence, int64_t length) = 0;
   /// truncate() can come back to where `sequence` is now. Of a state this takes a copy, which replaces the one before,

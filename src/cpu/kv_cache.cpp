@@ -27,9 +27,25 @@ CpuKvCache::CpuKvCache(const CacheShape& shape, Stored element) : shape_(shape),
     state += static_cast<uint64_t>(layer.state);
   }
   state_bytes_ = static_cast<size_t>(state) * sizeof(float);
-  if (state > 0) states_.resize(static_cast<size_t>(shape.sequences));
   page_bytes_ = static_cast<size_t>(page) + kTileCols * element_bytes();
-  pages_.resize(static_cast<size_t>(shape.sequences));
+  for (int64_t i = 0; i < shape.sequences; ++i) sequences_.push_back(std::make_shared<Sequence>());
+}
+
+void CpuKvCache::join(std::span<KvCache* const> caches) {
+  sequences_.clear();
+  std::vector<std::shared_ptr<Sequence>> all;
+  for (KvCache* const cache : caches) {
+    const auto* const other = dynamic_cast<const CpuKvCache*>(cache);
+    if (other == nullptr || other->element_ != element_ || other->shape_.layers != shape_.layers)
+      throw Error(Status::invalid_argument, "caches that do not keep the same");
+    all.insert(all.end(), other->sequences_.begin(), other->sequences_.end());
+  }
+  sequences_ = std::move(all);
+}
+
+CpuKvCache::Sequence* CpuKvCache::find(int32_t sequence) const {
+  const bool is_there = sequence >= 0 && static_cast<size_t>(sequence) < sequences_.size();
+  return is_there ? sequences_[static_cast<size_t>(sequence)].get() : nullptr;
 }
 
 uint64_t CpuKvCache::head_bytes(const CacheLayer& layer) const {
@@ -42,11 +58,11 @@ uint64_t CpuKvCache::position_bytes(int64_t index) const {
 }
 
 void CpuKvCache::reserve(int32_t sequence, int64_t length) {
-  if (sequence < 0 || sequence >= shape_.sequences) {
-    throw Error(Status::invalid_argument, cat("sequence ", sequence, " of a cache of ", shape_.sequences));
-  }
-  if (!states_.empty()) reserve_state(states_[static_cast<size_t>(sequence)]);
-  std::vector<AlignedBlock>& pages = pages_[static_cast<size_t>(sequence)];
+  Sequence* const found = find(sequence);
+  if (found == nullptr)
+    throw Error(Status::invalid_argument, cat("sequence ", sequence, " of a cache of ", sequences_.size()));
+  if (state_bytes_ > 0) reserve_state(found->states);
+  std::vector<AlignedBlock>& pages = found->pages;
   const auto wanted =
       static_cast<size_t>((std::max<int64_t>(length, 0) + kPagePositions - 1) / kPagePositions);
   if (wanted <= pages.size()) return;
@@ -77,9 +93,9 @@ void CpuKvCache::reserve_state(States& states) const {
 }
 
 void CpuKvCache::mark(int32_t sequence) {
-  if (states_.empty() || sequence < 0 || sequence >= shape_.sequences) return;
-  States& states = states_[static_cast<size_t>(sequence)];
-  if (!states.positions.wants_mark()) return;
+  Sequence* const found = find(sequence);
+  if (found == nullptr || !found->states.positions.wants_mark()) return;
+  States& states = found->states;
   try {
     if (states.marked.bytes() == 0) states.marked = AlignedBlock(state_bytes_);
   } catch (const std::exception&) {
@@ -101,25 +117,27 @@ int64_t CpuKvCache::truncate_state(States& states, int64_t length) const {
 
 int64_t CpuKvCache::truncate(int32_t sequence, int64_t length) {
   length = std::max<int64_t>(length, 0);
-  if (sequence < 0 || sequence >= shape_.sequences) return length;
-  if (!states_.empty()) length = truncate_state(states_[static_cast<size_t>(sequence)], length);
-  std::vector<AlignedBlock>& pages = pages_[static_cast<size_t>(sequence)];
+  Sequence* const found = find(sequence);
+  if (found == nullptr) return length;
+  if (state_bytes_ > 0) length = truncate_state(found->states, length);
+  std::vector<AlignedBlock>& pages = found->pages;
   const auto kept = static_cast<size_t>((length + kPagePositions - 1) / kPagePositions);
   if (kept < pages.size()) pages.resize(kept);
   return length;
 }
 
 uint64_t CpuKvCache::bytes() const {
-  uint64_t pages = 0;
-  for (const auto& sequence : pages_) pages += sequence.size();
-  uint64_t states = 0;
-  for (const States& sequence : states_) states += sequence.now.bytes() + sequence.marked.bytes();
+  uint64_t pages = 0, states = 0;
+  for (const auto& sequence : sequences_) {
+    pages += sequence->pages.size();
+    states += sequence->states.now.bytes() + sequence->states.marked.bytes();
+  }
   return pages * page_bytes_ + states;
 }
 
 int64_t CpuKvCache::capacity(int32_t sequence) const {
-  if (sequence < 0 || sequence >= shape_.sequences) return 0;
-  return static_cast<int64_t>(pages_[static_cast<size_t>(sequence)].size()) * kPagePositions;
+  const Sequence* const found = find(sequence);
+  return found != nullptr ? static_cast<int64_t>(found->pages.size()) * kPagePositions : 0;
 }
 
 void CpuKvCache::require(const Row& row) const {
@@ -130,7 +148,7 @@ void CpuKvCache::require(const Row& row) const {
 
 std::byte* CpuKvCache::at(int32_t sequence, int64_t position, int64_t layer, uint64_t byte) const {
   const AlignedBlock& page =
-      pages_[static_cast<size_t>(sequence)][static_cast<size_t>(position / kPagePositions)];
+      sequences_[static_cast<size_t>(sequence)]->pages[static_cast<size_t>(position / kPagePositions)];
   return page.data() + first_[static_cast<size_t>(layer)] + byte;
 }
 
@@ -158,11 +176,12 @@ float* CpuKvCache::value_scales(int32_t sequence, int64_t position, int64_t inde
 }
 
 float* CpuKvCache::state(int32_t sequence, int64_t layer) const {
-  return states_[static_cast<size_t>(sequence)].now.as<float>() + first_state_[static_cast<size_t>(layer)];
+  return sequences_[static_cast<size_t>(sequence)]->states.now.as<float>() +
+         first_state_[static_cast<size_t>(layer)];
 }
 
 int64_t& CpuKvCache::state_positions(int32_t sequence, int64_t layer) {
-  return states_[static_cast<size_t>(sequence)].positions.of(layer);
+  return sequences_[static_cast<size_t>(sequence)]->states.positions.of(layer);
 }
 
 }  // namespace gptq::cpu

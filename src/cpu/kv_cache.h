@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "backend/backend.h"
@@ -32,6 +33,7 @@ class CpuKvCache final : public KvCache {
  public:
   CpuKvCache(const CacheShape& shape, Stored element);
 
+  void join(std::span<KvCache* const> caches) override;
   void reserve(int32_t sequence, int64_t length) override;
   void mark(int32_t sequence) override;
   int64_t truncate(int32_t sequence, int64_t length) override;
@@ -57,11 +59,16 @@ class CpuKvCache final : public KvCache {
   int64_t& state_positions(int32_t sequence, int64_t layer);
 
  private:
-  /// Of one sequence.
   struct States {
     AlignedBlock now, marked;
     StatePositions positions;
   };
+  struct Sequence {
+    std::vector<AlignedBlock> pages;
+    States states;  // nothing where no layer has one
+  };
+  /// Null for a sequence that the cache does not have.
+  Sequence* find(int32_t sequence) const;
   std::byte* at(int32_t sequence, int64_t position, int64_t layer, uint64_t byte) const;
   /// Bytes that a position takes in a page, of one head.
   uint64_t head_bytes(const CacheLayer& layer) const;
@@ -73,9 +80,8 @@ class CpuKvCache final : public KvCache {
   std::vector<uint64_t> first_;       // of each layer in a page, in bytes
   std::vector<int64_t> first_state_;  // likewise in a block of states, in floats
   size_t state_bytes_ = 0;
-  std::vector<States> states_;  // [sequence]; none where no layer has one
   size_t page_bytes_;
-  std::vector<std::vector<AlignedBlock>> pages_;  // [sequence][page]
+  std::vector<std::shared_ptr<Sequence>> sequences_;  // also of caches that have joined them
 };
 
 }  // namespace gptq::cpu

@@ -141,7 +141,7 @@ CacheShape Decoder::cache_shape(int64_t sequences, KvElements elements) const {
 }
 
 void Decoder::begin(const Batch& batch) {
-  logits_of_ = -1;
+  logits_end_ = logits_begin_;
   rows_.assign(batch.rows.begin(), batch.rows.end());
   angles_.clear();
   for (Rope& rope : ropes_) angles_.push_back(rope.rows(rows_, batch.lengths));
@@ -332,6 +332,8 @@ Matrix Decoder::head_rows(const Weights& outer, Matrix x) {
   Matrix h = with(h_, x.rows, spec_.hidden);
   if (outer.final_norm) {
     norm(outer.final_norm, x, h);
+  } else if (spec_.head_scale != 1.0) {
+    stream_.copy(x, h);  // which may be asked for again
   } else {
     h = x;
   }
@@ -360,7 +362,7 @@ void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache
   const bool begins = layers_.first == 0;
   // ahead of the step: a backend that gathers a step keeps what it reads of the host's memory, and has little room for that
   if (!begins) stream_.upload(before, x_);
-  const Matrix all = x_, y = wanted != nullptr ? logits_memory(1) : Matrix{};
+  const Matrix all = x_, y = wanted != nullptr ? logits_memory(wanted->rows) : Matrix{};
   stream_.step(x_.rows, [&] {
     if (begins) embed(weights, batch);
     for (int64_t i = layers_.first; i < layers_.end(); ++i)
@@ -370,7 +372,7 @@ void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache
     run_head(weights, wanted->row, y);
     choose(*wanted, y);
   });
-  if (wanted != nullptr) logits_of_ = wanted->row;
+  if (wanted != nullptr) know_logits(wanted->row, wanted->rows);
 }
 
 Matrix Decoder::logits_memory(int64_t count) {
@@ -389,31 +391,46 @@ void Decoder::run_head(const Weights& weights, int64_t begin, Matrix y) {
   if (spec_.logit_softcap > 0) stream_.softcap(y, static_cast<float>(spec_.logit_softcap));
 }
 
+void Decoder::know_logits(int64_t begin, int64_t count) {
+  logits_begin_ = begin;
+  logits_end_ = begin + count;
+}
+
 /// Logits of hidden rows [begin, begin + count), which stay there until the next of them are computed.
 Matrix Decoder::head(const Weights& weights, int64_t begin, int64_t count) {
-  const bool known = count == 1 && logits_of_ == begin;
-  if (!known) logits_of_ = -1;
+  if (begin >= logits_begin_ && begin + count <= logits_end_)
+    return with(from(logits_memory(logits_end_ - logits_begin_), begin - logits_begin_), count, spec_.vocab);
+  know_logits(begin, 0);
   const Matrix y = logits_memory(count);
-  if (known) return y;
   run_head(weights, begin, y);
-  if (count == 1) logits_of_ = begin;
+  know_logits(begin, count);
   return y;
 }
 
-void Decoder::logits(const Weights& weights, int64_t begin, int64_t count, float* host) {
+int64_t Decoder::most_logits() const {
   const size_t row_bytes = static_cast<size_t>(spec_.vocab) * element_bytes_;
-  const auto slice = std::min(count, std::max<int64_t>(1, static_cast<int64_t>(kLogitsBytes / row_bytes)));
+  return std::max<int64_t>(1, static_cast<int64_t>(kLogitsBytes / row_bytes));
+}
+
+void Decoder::logits(const Weights& weights, int64_t begin, int64_t count, float* host) {
+  const int64_t slice = std::min(count, most_logits());
   for (int64_t done = 0; done < count; done += slice)
     stream_.download(head(weights, begin + done, std::min(slice, count - done)), host + done * spec_.vocab);
 }
 
 void Decoder::choose(const RowLogits& wanted, Matrix y) {
   if (!wanted.largest.empty())
-    stream_.largest(y, static_cast<int64_t>(wanted.largest.size()), wanted.largest);
+    stream_.largest(y, static_cast<int64_t>(wanted.largest.size()) / wanted.rows, wanted.largest);
 }
 
 void Decoder::row_logits(const Weights& weights, const RowLogits& wanted) {
-  choose(wanted, head(weights, wanted.row, 1));
+  choose(wanted, head(weights, wanted.row, wanted.rows));
+}
+
+void Decoder::recall(const float* host) {
+  know_logits(0, 0);
+  place_parts(1);
+  stream_.upload(host, x_);
 }
 
 }  // namespace gptq

@@ -40,10 +40,11 @@ struct Batch {
   int64_t unread = 0;
 };
 
-/// What is wanted of the logits of one row.
+/// What is wanted of the logits of some rows, one behind the other.
 struct RowLogits {
-  int64_t row = 0;
-  std::span<Ranked> largest;  // becomes the largest of them, as many as it has (Stream::largest())
+  int64_t row = 0;  // the first
+  int64_t rows = 1;
+  std::span<Ranked> largest;  // [rows, n] becomes the n largest of each (Stream::largest()); n may be 0
 };
 
 /// Belongs to one session: its matrices are reused from step to step.
@@ -68,15 +69,19 @@ class Decoder {
   CacheShape cache_shape(int64_t sequences, KvElements elements = KvElements::automatic) const;
 
   /// Embeds the batch and runs the layers; the hidden states stay in hidden(). Layers that are not the first begin with
-  /// what those before them left: `before` [rows, hidden] in host memory. Logits of a row that are wanted of the last layer's
-  /// states are computed in the same step; logits() has all of them then.
+  /// what those before them left: `before` [rows, hidden] in host memory. Logits of at most most_logits() rows that are wanted
+  /// of the last layer's states are computed in the same step; logits() has all of them then.
   void forward(const Weights& weights, const Batch& batch, KvCache& cache, const float* before = nullptr,
                const RowLogits* wanted = nullptr);
   Matrix hidden() const { return x_; }
   /// Logits of hidden rows [begin, begin + count) into host memory [count, vocab].
   void logits(const Weights& weights, int64_t begin, int64_t count, float* host);
-  /// Logits of a row are not computed again while they are those of the last one row.
+  /// Logits of rows are not computed again while they are among the last that were.
   void row_logits(const Weights& weights, const RowLogits& wanted);
+  /// Of how many rows these are computed at a time at most.
+  int64_t most_logits() const;
+  /// hidden() of one row, out of host memory, to ask for its logits: as forward() with it left it.
+  void recall(const float* host);
 
   // The steps. begin() sets the batch's size and positions; rows of other matrices follow.
   void begin(const Batch& batch);
@@ -137,6 +142,7 @@ class Decoder {
   Matrix expert_mixed(int64_t expert) const { return rows_of(expert_gate_, expert); }
   Matrix head_rows(const Weights& outer, Matrix x);
   Matrix logits_memory(int64_t count);
+  void know_logits(int64_t begin, int64_t count);
   void run_head(const Weights& weights, int64_t begin, Matrix y);
   Matrix head(const Weights& weights, int64_t begin, int64_t count);
   void choose(const RowLogits& wanted, Matrix y);
@@ -161,7 +167,7 @@ class Decoder {
   Matrix attention_in_, mlp_in_;  // what their Linears read: h, g, or x itself
   std::unique_ptr<Memory> logits_;
   int64_t logits_rows_ = 0;
-  int64_t logits_of_ = -1;  // the hidden row whose logits are there; -1: of none, or of several
+  int64_t logits_begin_ = 0, logits_end_ = 0;  // the hidden rows whose logits are there
 };
 
 }  // namespace gptq

@@ -34,6 +34,10 @@ class Pipeline {
   void row_logits(const Weights& weights, const RowLogits& wanted) {
     parts_.back().decoder->row_logits(weights, wanted);
   }
+  int64_t most_logits() const { return parts_.back().decoder->most_logits(); }
+  /// Of the last layer, rows [begin, begin + count) into host memory [count, hidden].
+  void hidden(int64_t begin, int64_t count, float* host);
+  void recall(const float* host) { parts_.back().decoder->recall(host); }
 
  private:
   struct Part {

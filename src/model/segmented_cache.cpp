@@ -23,6 +23,21 @@ void reserve_part(const SegmentedCache::Part& part, int32_t sequence, int64_t le
 SegmentedCache::SegmentedCache(std::vector<Part> parts, int64_t sequences)
     : parts_(std::move(parts)), reserved_(static_cast<size_t>(sequences)) {}
 
+void SegmentedCache::join(std::span<KvCache* const> caches) {
+  reserved_.clear();
+  std::vector<KvCache*> others;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    others.clear();
+    for (KvCache* const cache : caches) {
+      const auto* const other = dynamic_cast<const SegmentedCache*>(cache);
+      if (other == nullptr || other->parts() != parts())
+        throw Error(Status::invalid_argument, "caches of other segments");
+      others.push_back(other->parts_[i].cache.get());
+    }
+    parts_[i].cache->join(others);
+  }
+}
+
 /// Where one of them has no room, those before it give back what they have just made.
 void SegmentedCache::reserve(int32_t sequence, int64_t length) {
   if (sequence < 0 || sequence >= static_cast<int64_t>(reserved_.size()))

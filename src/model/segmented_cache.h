@@ -23,6 +23,7 @@ class SegmentedCache final : public KvCache {
   /// That of a segment.
   KvCache& part(size_t index) { return *parts_[index].cache; }
 
+  void join(std::span<KvCache* const> caches) override;
   void reserve(int32_t sequence, int64_t length) override;
   void mark(int32_t sequence) override;
   [[nodiscard]] int64_t truncate(int32_t sequence, int64_t length) override;

@@ -4,7 +4,6 @@
 #include <iterator>
 
 #include "base/error.h"
-#include "base/stopwatch.h"
 #include "base/text.h"
 
 namespace gptq {
@@ -42,6 +41,7 @@ Session::Session(std::shared_ptr<const Model> model, int64_t context_length, KvE
     : model_(std::move(model)),
       context_(usable_context(model_->spec(), context_length)),
       pipeline_(model_->spec(), model_->segments(), &cancel_, std::min(context_, Decoder::kMaxRows)),
+      elements_(elements),
       cache_(pipeline_.create_cache(1, elements)) {}
 
 void Session::append_text(std::string_view text) {
@@ -70,6 +70,7 @@ void Session::reset() {
   (void)cache_->truncate(0, 0);
   logits_.clear();
   largest_.clear();
+  hidden_.clear();
   stats_ = {};
   generating_ = false;
   text_.clear();
@@ -92,6 +93,13 @@ Session::LastLogits Session::last_logits(int64_t row, Sampler* sampler, const Co
   return last;
 }
 
+/// To the pipeline, where another one's has computed it.
+void Session::recall_hidden() const {
+  if (hidden_.empty()) return;
+  pipeline_.recall(hidden_.data());
+  hidden_.clear();
+}
+
 /// The others wait in the pipeline until somebody asks for them.
 std::span<const float> Session::logits() const {
   const std::lock_guard lock(logits_mutex_);
@@ -102,6 +110,7 @@ std::span<const float> Session::logits() const {
     for (bool done = false; !done;) {
       cancelled |= cancel_.exchange(false);
       try {
+        recall_hidden();
         pipeline_.logits(model_->weights(), last_row_, 1, logits.data());
         done = true;
       } catch (const Error& error) {
@@ -116,6 +125,12 @@ std::span<const float> Session::logits() const {
   return logits_;
 }
 
+void Session::mark_cache() {
+  if (static_cast<int64_t>(history_.size()) - processed_ <= 1 && processed_ - marked_ < kMarkEvery) return;
+  cache_->mark(0);
+  marked_ = processed_;
+}
+
 void Session::process_pending(Logits keep, const Progress& progress, Sampler* sampler) {
   const int64_t total = static_cast<int64_t>(history_.size()), start = processed_;
   const auto vocab = static_cast<size_t>(model_->spec().vocab);
@@ -126,10 +141,7 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
   std::vector<Row> rows;
   const std::vector<int64_t> lengths(static_cast<size_t>(std::min(pipeline_.max_rows(), total - start)),
                                      total);
-  if (total - start > 1 || start - marked_ >= kMarkEvery) {
-    cache_->mark(0);
-    marked_ = start;
-  }
+  mark_cache();
   try {
     for (int64_t at = start; at < total; at += pipeline_.max_rows()) {
       progress(at - start, total - start, "prefill");
@@ -147,6 +159,7 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
           .lengths = std::span(lengths).first(static_cast<size_t>(count)),
           .unread = count - read};
       overwritten = true;
+      hidden_.clear();
       const auto forward = [&](const RowLogits* wanted) {
         pipeline_.forward(model_->weights(), batch, *cache_, wanted);
       };
@@ -180,6 +193,7 @@ void Session::keep_logits(LastLogits&& last) {
 /// Of the last token, which the pipeline still has.
 void Session::repeat_logits(Sampler* sampler) {
   try {
+    recall_hidden();
     keep_logits(last_logits(last_row_, sampler, [&](const RowLogits& wanted) {
       pipeline_.row_logits(model_->weights(), wanted);
     }));
@@ -267,26 +281,33 @@ void Session::emit(int32_t token) {
   generating_ = false;
 }
 
-StepResult Session::step() {
+std::optional<StepResult> Session::enter_step() {
   if (!generating_ && finish_ != FinishReason::none) {
     text_.clear();
     token_ = -1;
     return StepResult::done;
   }
   if (!generating_) throw Error(Status::bad_state, "a step needs a begin before it");
-  const Stopwatch watch;
-  const int64_t passes = pending() > 0 ? 1 : 0;
   finish_ = FinishReason::none;
   if (static_cast<int64_t>(history_.size()) >= context_) return finish(FinishReason::context);
+  if (cancel_.exchange(false)) {
+    finish_ = FinishReason::cancelled;
+    throw Error(Status::cancelled, "cancelled");
+  }
+  return std::nullopt;
+}
+
+void Session::process_step() {
   try {
-    if (cancel_.exchange(false)) throw Error(Status::cancelled, "cancelled");
-    if (pending() > 0)
-      process_pending(
-          Logits::last, [](int64_t, int64_t, const std::string&) {}, &*sampler_);
+    process_pending(
+        Logits::last, [](int64_t, int64_t, const std::string&) {}, &*sampler_);
   } catch (const Error& error) {
     if (error.status() == Status::cancelled) finish_ = FinishReason::cancelled;
     throw;
   }
+}
+
+StepResult Session::leave_step(const Stopwatch* pass) {
   if (!sampled_)
     sampled_ = largest_.empty() ? sampler_->sample(logits_, history_) : sampler_->sample(largest_, history_);
   if (generation_.ignore_eos == IgnoreEos::no && model_->ends_text(*sampled_)) {
@@ -295,9 +316,19 @@ StepResult Session::step() {
   emit(*sampled_);
   sampled_.reset();
   ++stats_.decode_tokens;
-  stats_.decode_passes += passes;
-  if (passes > 0) stats_.decode_seconds += watch.seconds();
+  if (pass != nullptr) {
+    ++stats_.decode_passes;
+    stats_.decode_seconds += pass->seconds();
+  }
   return StepResult::chunk;
+}
+
+StepResult Session::step() {
+  if (const auto ended = enter_step()) return *ended;
+  if (pending() == 0) return leave_step(nullptr);
+  const Stopwatch watch;
+  process_step();
+  return leave_step(&watch);
 }
 
 }  // namespace gptq

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/stopwatch.h"
 #include "model/pipeline.h"
 #include "session/model.h"
 #include "session/sampler.h"
@@ -35,6 +37,12 @@ struct SessionStats {
   double prefill_seconds = 0, decode_seconds = 0;
 };
 
+/// What a step of one of several sessions has come to.
+struct StepOutcome {
+  StepResult result = StepResult::chunk;
+  std::exception_ptr error{};  // not null: what step() would throw
+};
+
 /// One thread at a time, cancel() excepted. A call that throws leaves history and cache as they were.
 class Session {
  public:
@@ -49,6 +57,9 @@ class Session {
   void prefill(Logits keep, const Progress& progress);
   void begin(const GenerationOptions& options, const Progress& progress);
   StepResult step();
+  /// step() of each of several sessions of one model, whose tokens go through it together. What one of them fails with is
+  /// its own result; the others go on. None is there twice: they are all inside this call.
+  static std::vector<StepOutcome> step_all(std::span<Session* const> sessions);
   /// Any thread: ends the running call, or the next.
   void cancel() const { cancel_.store(true, std::memory_order_relaxed); }
   void clear_cancel() const { cancel_.store(false, std::memory_order_relaxed); }
@@ -72,14 +83,21 @@ class Session {
   /// Where there is a sampler, of the last logits what it wants is enough.
   void prefill(Logits keep, const Progress& progress, Sampler* sampler);
   void process_pending(Logits keep, const Progress& progress, Sampler* sampler);
+  void mark_cache();
   template <class Compute>
   LastLogits last_logits(int64_t row, Sampler* sampler, const Compute& compute);
   void keep_logits(LastLogits&& last);
+  void recall_hidden() const;
   void open_text_stream();
   template <class Write>
   std::string next_text(const Write& write);
   void emit(int32_t token);
   StepResult finish(FinishReason reason);
+  // A step: what needs no token to go through the model, and what comes when it has
+  std::optional<StepResult> enter_step();
+  void process_step();
+  StepResult leave_step(const Stopwatch* pass);  // of the token that has; null: of none
+  friend class JointStep;
   void repeat_logits(Sampler* sampler);
   int64_t pending() const { return static_cast<int64_t>(history_.size()) - done_; }
 
@@ -87,12 +105,15 @@ class Session {
   int64_t context_;
   mutable std::atomic<bool> cancel_{false};
   mutable Pipeline pipeline_;  // logits() may ask it for some
+  KvElements elements_;
   std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<KvCache> joined_;  // of all sessions in a joint step that goes through this one's pipeline
   std::vector<int32_t> history_;
   int64_t done_ = 0;       // history_[0 .. done_) has been through the model
   int64_t processed_ = 0;  // and so much of it is in the cache: all, but behind a step that failed on a state
   int64_t marked_ = 0;     // of them, at the last KvCache::mark()
   int64_t last_row_ = 0;   // of the pipeline's, the last token of them, while none is pending
+  mutable std::vector<float> hidden_;  // its hidden state where another session's pipeline has it; else empty
   std::vector<Ranked> largest_;  // of the last logits; empty: all of them are in logits_, if any are kept
   mutable std::mutex logits_mutex_;
   mutable std::vector<float> logits_;
