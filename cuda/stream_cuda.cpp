@@ -139,18 +139,32 @@ void CudaStream::embed(const Linear& table, std::span<const int32_t> ids, Matrix
   cuda::embed(turn.queue(), kElement, weights_of(table), at, static_cast<int64_t>(ids.size()), data_of(out));
 }
 
+NormArguments CudaStream::norm_of(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps,
+                                  Matrix out) {
+  return {.kind = kind,
+          .rows = x.rows,
+          .cols = x.cols,
+          .x = data_of(x),
+          .weight = values_of(&weight),
+          .bias = values_of(bias),
+          .parts = x.cols > 0 ? std::max<int64_t>(weight.size() / x.cols, 1) : 1,
+          .eps = eps,
+          .out = data_of(out)};
+}
+
 void CudaStream::norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) {
   const Turn turn = begin();
-  cuda::norm(turn.queue(), kElement,
-             {.kind = kind,
-              .rows = x.rows,
-              .cols = x.cols,
-              .x = data_of(x),
-              .weight = values_of(&weight),
-              .bias = values_of(bias),
-              .parts = x.cols > 0 ? std::max<int64_t>(weight.size() / x.cols, 1) : 1,
-              .eps = eps,
-              .out = data_of(out)});
+  cuda::norm(turn.queue(), kElement, norm_of(kind, x, weight, bias, eps, out));
+}
+
+void CudaStream::add_norm(Matrix x, Matrix y, float factor, Norm kind, const Vector& weight,
+                          const Vector* bias, float eps, Matrix out) {
+  const Turn turn = begin();
+  NormArguments arguments = norm_of(kind, x, weight, bias, eps, out);
+  arguments.addend = data_of(y);
+  arguments.factor = factor;
+  arguments.sum = data_of(x);
+  cuda::norm(turn.queue(), kElement, arguments);
 }
 
 void CudaStream::rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,

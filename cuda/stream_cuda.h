@@ -52,6 +52,8 @@ class CudaStream final : public Stream {
 
   void embed(const Linear& table, std::span<const int32_t> ids, Matrix out) override;
   void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) override;
+  void add_norm(Matrix x, Matrix y, float factor, Norm kind, const Vector& weight, const Vector* bias,
+                float eps, Matrix out) override;
   void linear(const Linear& w, Matrix x, Matrix y) override;
   void linears(Matrix x, std::span<const Projection> projections) override;
   void linear_parts(Matrix x, std::span<const int64_t> begin,
@@ -121,6 +123,8 @@ class CudaStream final : public Stream {
   /// For heads that are too large for the kernel.
   void attention_on_cpu(const AttentionParams& params, std::span<const Row> rows, Matrix q,
                         const KvCache& cache, int64_t layer, Matrix out);
+  static NormArguments norm_of(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps,
+                               Matrix out);
   /// x, or a copy of it (one of three) where it begins at no multiple of 16 bytes, as a part of a matrix may whose rows are
   /// no multiple of 8 elements; and back. No published model has such rows.
   Matrix beside(Matrix x, size_t place);

@@ -232,6 +232,12 @@ class Stream {
   /// out = norm(x) * weight + bias over each row; bias may be null. out may be x. Weight and bias may be n times as long
   /// as a row: row i then takes the part i mod n.
   virtual void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) = 0;
+  /// x += factor y, then out = norm(x): add() and norm(), in one go where the backend gains by it.
+  virtual void add_norm(Matrix x, Matrix y, float factor, Norm kind, const Vector& weight, const Vector* bias,
+                        float eps, Matrix out) {
+    add(x, y, factor);
+    norm(kind, x, weight, bias, eps, out);
+  }
   /// y = x W^T + b. x [M, in], y [M, out]; they do not overlap.
   virtual void linear(const Linear& w, Matrix x, Matrix y) = 0;
   /// linear() of each, in one go where the backend gains by it.

@@ -39,6 +39,11 @@ class TracedStream final : public Stream {
     const Op op(*this, "norm", cost_.elementwise({x, out}));
     stream_->norm(kind, x, weight, bias, eps, out);
   }
+  void add_norm(Matrix x, Matrix y, float factor, Norm kind, const Vector& weight, const Vector* bias,
+                float eps, Matrix out) override {
+    const Op op(*this, "add_norm", cost_.elementwise({x, x, y, out}));
+    stream_->add_norm(x, y, factor, kind, weight, bias, eps, out);
+  }
   void linear(const Linear& w, Matrix x, Matrix y) override {
     const Projection one{&w, y};
     const Op op(*this, "linear", cost_.linears(x, {&one, 1}));

@@ -146,6 +146,7 @@ void Decoder::begin(const Batch& batch) {
   angles_.clear();
   for (Rope& rope : ropes_) angles_.push_back(rope.rows(rows_, batch.lengths));
   unread_ = batch.unread;
+  owed_ = false;
   place_parts(static_cast<int64_t>(batch.rows.size()));
 }
 
@@ -182,15 +183,32 @@ void Decoder::add_positions(const Weights& weights) {
   }
 }
 
+Norm Decoder::norm_kind(const Spec& spec) {
+  const bool rms = spec.traits.norm == NormKind::rms || spec.traits.norm == NormKind::rms_plus_one;
+  return rms ? Norm::rms : Norm::layer;
+}
+
 void Decoder::norm(const NormWeights& weights, Matrix x, Matrix out) {
-  const bool rms = spec_.traits.norm == NormKind::rms || spec_.traits.norm == NormKind::rms_plus_one;
-  stream_.norm(rms ? Norm::rms : Norm::layer, x, *weights.weight, weights.bias.get(),
-               static_cast<float>(spec_.norm_eps), out);
+  stream_.norm(norm_kind(spec_), x, *weights.weight, weights.bias.get(), static_cast<float>(spec_.norm_eps),
+               out);
+}
+
+/// As norm(), of what x is with what it is owed.
+void Decoder::norm_stream(const NormWeights& weights, Matrix x, Matrix out) {
+  if (!owed_) return norm(weights, x, out);
+  owed_ = false;
+  stream_.add_norm(x, out_, static_cast<float>(spec_.residual_scale), norm_kind(spec_), *weights.weight,
+                   weights.bias.get(), static_cast<float>(spec_.norm_eps), out);
+}
+
+void Decoder::pay() {
+  if (owed_) stream_.add(x_, out_, static_cast<float>(spec_.residual_scale));
+  owed_ = false;
 }
 
 Matrix Decoder::attention_input(const Layer& layer) {
   const bool before = spec_.traits.flow != Flow::post && layer.norm(NormPlace::attention);
-  if (before) norm(layer.norm(NormPlace::attention), x_, h_);
+  before ? norm_stream(layer.norm(NormPlace::attention), x_, h_) : pay();
   const Matrix input = before ? h_ : x_;
   attention_in_ = input;
   if (spec_.traits.flow == Flow::parallel) {
@@ -210,11 +228,16 @@ Matrix Decoder::mlp_mixed(int64_t index) const { return with_cols(gate_, spec_.a
 /// out_, what a half of the layer has computed, joins the residual stream.
 void Decoder::join(const NormWeights& behind, const NormWeights& own) {
   if (behind) norm(behind, out_, out_);
-  stream_.add(x_, out_, static_cast<float>(spec_.residual_scale));
-  if (spec_.traits.flow == Flow::post) norm(own, x_, x_);
+  owed_ = true;
+  if (spec_.traits.flow == Flow::post) norm_stream(own, x_, x_);
 }
 
 void Decoder::attention_output(const Layer& layer, int64_t index) {
+  leave_attention(layer, index);
+  pay();
+}
+
+void Decoder::leave_attention(const Layer& layer, int64_t index) {
   stream_.linear(layer.linear(Role::o), attention_mixed(index), out_);
   join(layer.norm(NormPlace::attention_out), layer.norm(NormPlace::attention));
 }
@@ -222,7 +245,7 @@ void Decoder::attention_output(const Layer& layer, int64_t index) {
 Matrix Decoder::mlp_input(const Layer& layer) {
   if (spec_.traits.flow != Flow::parallel) {
     const bool before = spec_.traits.flow != Flow::post && layer.norm(NormPlace::mlp);
-    if (before) norm(layer.norm(NormPlace::mlp), x_, h_);
+    before ? norm_stream(layer.norm(NormPlace::mlp), x_, h_) : pay();
     mlp_in_ = before ? h_ : x_;
   }
   if (!layer.experts.empty()) send_to_experts(layer);
@@ -288,6 +311,12 @@ void Decoder::mix_experts(const Layer& layer, int64_t intermediate) {
 }
 
 void Decoder::mlp_output(const Layer& layer, int64_t index) {
+  leave_mlp(layer, index);
+  pay();
+}
+
+void Decoder::leave_mlp(const Layer& layer, int64_t index) {
+  pay();  // out_ is wanted again
   if (spec_.at(index).intermediate > 0) {
     stream_.linear(layer.linear(Role::down), mlp_mixed(index), out_);
   } else {
@@ -295,7 +324,9 @@ void Decoder::mlp_output(const Layer& layer, int64_t index) {
   }
   if (!layer.experts.empty()) add_experts(layer);
   join(layer.norm(NormPlace::mlp_out), layer.norm(NormPlace::mlp));
-  if (layer.scalar != 1.0) stream_.scale(x_, static_cast<float>(layer.scalar));
+  if (layer.scalar == 1.0) return;
+  pay();
+  stream_.scale(x_, static_cast<float>(layer.scalar));
 }
 
 void Decoder::add_experts(const Layer& layer) {
@@ -331,7 +362,7 @@ Matrix Decoder::read_by(Input input, int64_t index, int64_t expert) const {
 Matrix Decoder::head_rows(const Weights& outer, Matrix x) {
   Matrix h = with(h_, x.rows, spec_.hidden);
   if (outer.final_norm) {
-    norm(outer.final_norm, x, h);
+    norm_stream(outer.final_norm, x, h);
   } else if (spec_.head_scale != 1.0) {
     stream_.copy(x, h);  // which may be asked for again
   } else {
@@ -350,10 +381,10 @@ void Decoder::run_layer(const Layer& layer, int64_t index, KvCache& cache, int64
   attention_input(layer);
   attention_mix(layer, index, cache, cache_layer);
   if (x_.rows == 0) return;  // nobody reads any of them
-  attention_output(layer, index);
+  leave_attention(layer, index);
   mlp_input(layer);
   mlp_mix(layer, index);
-  mlp_output(layer, index);
+  leave_mlp(layer, index);
 }
 
 void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache, const float* before,
@@ -367,6 +398,8 @@ void Decoder::forward(const Weights& weights, const Batch& batch, KvCache& cache
     if (begins) embed(weights, batch);
     for (int64_t i = layers_.first; i < layers_.end(); ++i)
       run_layer(weights.layers[static_cast<size_t>(i)], i, cache, i - layers_.first);
+    if (wanted == nullptr || x_.rows != wanted->rows || !weights.final_norm)
+      pay();  // the norm of the head is not of all rows
     x_ = all;
     if (wanted == nullptr) return;
     run_head(weights, wanted->row, y);

@@ -121,7 +121,13 @@ class Decoder {
   void place_parts(int64_t rows);
   void leave_unread(int64_t index);
   void add_positions(const Weights& weights);
+  static Norm norm_kind(const Spec& spec);
   void norm(const NormWeights& weights, Matrix x, Matrix out);
+  /// Of x, a part of the residual stream that has all rows there are of out_, while that is owed.
+  void norm_stream(const NormWeights& weights, Matrix x, Matrix out);
+  void pay();
+  void leave_attention(const Layer& layer, int64_t index);
+  void leave_mlp(const Layer& layer, int64_t index);
   void norm_heads(const NormWeights& weights, Matrix x, int64_t head_dim);
   void join(const NormWeights& behind, const NormWeights& own);
   void scale_by_position(Matrix q);
@@ -157,6 +163,7 @@ class Decoder {
   std::unique_ptr<Memory> workspace_;
   std::vector<Row> rows_;
   int64_t unread_ = 0;            // Batch::unread
+  bool owed_ = false;             // to x_: out_, which the norm that comes next adds on its way
   std::vector<RopeRows> angles_;  // of ropes_
   // x the residual stream, h a norm of it, g what a parallel MLP reads
   Matrix x_, h_, g_, q_, k_, v_, a_, gate_, up_, out_;

@@ -131,6 +131,30 @@ TEST(Trace, HasPartsWithTheirWeights) {
   EXPECT_EQ(all[0]["args"]["flops"], 2 * 3 * 12 * 8);
 }
 
+TEST(Trace, HasSumsAndNormsAsOne) {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder / "trace.json";
+  const auto plain = create_cpu_backend({.threads = 1});
+  const std::vector<float> weight{1, 2, 3};
+  const auto vector = plain->prepare_vector(float_tensor(weight));
+  std::vector<float> x{1, 2, 3, 4, 5, 6}, y{3, 2, 1, 0, -1, -2}, out, sum = x, wanted;
+  {
+    const auto stream = plain->create_stream(nullptr);
+    stream->add(matrix(sum, 2, 3), matrix(y, 2, 3), 0.5f);
+    stream->norm(Norm::layer, matrix(sum, 2, 3), *vector, vector.get(), 1e-5f, matrix(wanted, 2, 3));
+    trace(plain, std::make_shared<TraceFile>(path))
+        ->create_stream(nullptr)
+        ->add_norm(matrix(x, 2, 3), matrix(y, 2, 3), 0.5f, Norm::layer, *vector, vector.get(), 1e-5f,
+                   matrix(out, 2, 3));
+  }
+  EXPECT_EQ(x, sum);
+  EXPECT_EQ(out, wanted);
+  const json all = events(path);
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0]["name"], "add_norm");
+  EXPECT_EQ(all[0]["args"]["bytes"], 4 * 6 * 4);
+}
+
 TEST(Trace, HasWhatASamplerAsksFor) {
   const test::TemporaryFolder folder;
   const fs::path path = folder / "trace.json";

@@ -1,4 +1,5 @@
 """Help, exit codes, and what goes to which stream."""
+import collections
 import json
 import os
 import pathlib
@@ -161,6 +162,14 @@ class Usage(ToolTest):
         ).stdout
         self.assertRegex(table, r"linear \d+ x \d+ +\d+ ")
         self.assertIn("attention", table)
+        # a token of the 4 layers: sums of the residual stream are part of the norms behind them
+        events = json.loads(written.decode().rstrip().rstrip(",]") + "]")
+        names = [event["name"] for event in events if event["ph"] == "X"]
+        begin = max(i for i, name in enumerate(names) if name == "embed")
+        self.assertEqual(
+            collections.Counter(names[begin:]),
+            {"embed": 1, "norm": 1, "linear": 17, "rope_store": 4, "attention": 4, "activate": 4, "add_norm": 8, "largest": 1},
+        )
         self.fail_with(
             1, "generate", MODEL, "--prompt", "a", env={"GPTQ_TRACE": str(self.folder / "no/where")}, says=("GPTQ_TRACE", "no/where")
         )

@@ -98,6 +98,31 @@ TEST_F(BackendTest, Norms) {
   }
 }
 
+/// The bits of add() and norm(), also where a matrix is replaced.
+TEST_F(BackendTest, SumsAndNorms) {
+  const std::vector<float> weight = random_floats(random_, 40), bias = random_floats(random_, 40);
+  const auto of_weight = backend_->prepare_vector(float_tensor(weight)),
+             of_bias = backend_->prepare_vector(float_tensor(bias));
+  for (const Norm kind : {Norm::rms, Norm::layer}) {
+    const Vector* const added = kind == Norm::layer ? of_bias.get() : nullptr;
+    for (const bool in_place : {false, true}) {
+      Pair x = make(5, 40), y = make(5, 40, 3), sum = make(5, 40), wanted = make(5, 40), out = make(5, 40);
+      stream_->upload(x.cpu_values.data(), sum.gpu);
+      stream_->add(sum.gpu, y.gpu, 0.22f);
+      stream_->norm(kind, sum.gpu, *of_weight, added, 1e-5f, wanted.gpu);
+      stream_->download(sum.gpu, sum.cpu_values.data());
+      stream_->download(wanted.gpu, wanted.cpu_values.data());
+      shim::reset_counts();
+      stream_->add_norm(x.gpu, y.gpu, 0.22f, kind, *of_weight, added, 1e-5f, in_place ? x.gpu : out.gpu);
+      expect_launches(1);
+      x.cpu_values = in_place ? wanted.cpu_values : sum.cpu_values;
+      expect_same(x, "x", 0);
+      out.cpu_values = wanted.cpu_values;
+      if (!in_place) expect_same(out, "out", 0);
+    }
+  }
+}
+
 TEST_F(BackendTest, RowsAndHeads) {
   Pair x = make(6, 20), out = make(4, 20), tail = make(6, 3), heads = make(6, 5 * 7);
   const std::vector<int32_t> rows{5, 0, 0, 3};
