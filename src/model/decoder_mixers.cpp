@@ -37,16 +37,22 @@ Matrix Decoder::attention_mix(const Layer& layer, int64_t index, KvCache& cache,
   return a;
 }
 
-/// The rows that nobody reads leave all that the steps to come read or write.
+/// The rows that nobody reads leave all that the steps to come read or write; but for some, where what is left would else not
+/// begin at a multiple of 16 bytes, as kernels want it.
 void Decoder::leave_unread(int64_t index) {
-  if (unread_ == 0) return;
-  const int64_t rows = x_.rows - unread_;
-  const Matrix x = from(x_, unread_), mixed = from(attention_mixed(index), unread_);
+  constexpr int64_t kBytes = 16;
+  int64_t first = unread_;
+  for (const int64_t cols : {x_.cols, spec_.at(index).mixed(), spec_.at(index).queries()}) {
+    if (cols * static_cast<int64_t>(element_bytes_) % kBytes != 0) first -= first % kBytes;
+  }
+  if (first == 0) return;
+  const int64_t rows = x_.rows - first;
+  const Matrix x = from(x_, first), mixed = from(attention_mixed(index), first);
   for (const Part& part : parts_) (this->*part.matrix).rows = rows;
   x_ = x;
   a_.data = mixed.data;
-  attention_in_ = from(attention_in_, unread_);
-  if (spec_.traits.flow == Flow::parallel) mlp_in_ = from(mlp_in_, unread_);
+  attention_in_ = from(attention_in_, first);
+  if (spec_.traits.flow == Flow::parallel) mlp_in_ = from(mlp_in_, first);
 }
 
 /// What rotates here is not to rotate again: `angles` becomes empty then.
