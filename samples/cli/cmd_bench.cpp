@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "command.h"
 #include "interrupt.h"
@@ -16,6 +18,7 @@ struct Arguments {
   int64_t prompt = 512;
   int64_t generate = 64;
   int64_t repeat = 5;
+  int64_t sessions = 1;
 };
 
 struct Speeds {
@@ -60,33 +63,55 @@ std::vector<int32_t> prompt_ids(int64_t count, int64_t vocab) {
   return ids;
 }
 
+/// Tokens that a step of all sessions together gives, and whether there are more.
+int64_t step(const std::vector<gptq_session*>& sessions, bool& more) {
+  std::vector<gptq_status> statuses(sessions.size());
+  const auto count = static_cast<int64_t>(sessions.size());
+  more = check(gptq_session_step_all(sessions.data(), count, statuses.data())) == GPTQ_OK;
+  for (size_t i = 0; i < sessions.size(); ++i) {
+    if (statuses[i] == GPTQ_ERROR_CANCELLED) throw Interrupted();
+    if (statuses[i] < 0) throw Failure(gptq_session_error_message(sessions[i]));
+  }
+  return std::count_if(sessions.begin(), sessions.end(),
+                       [](const gptq_session* session) { return gptq_session_token(session) >= 0; });
+}
+
 /// Prefill is timed to the logits of the last token; decoding from the first new token, which those logits give, to the
-/// last: one pass through the model for each token between.
-void repeat_once(const Session& session, const Arguments& arguments, const std::vector<int32_t>& ids,
-                 Speeds& speeds) {
+/// last: one pass through the model for each token between, of all sessions together.
+void repeat_once(const std::vector<gptq_session*>& sessions, const Arguments& arguments,
+                 const std::vector<int32_t>& ids, Speeds& speeds) {
   Options options;
   options.set(GPTQ_KEY_MAX_TOKENS, arguments.generate);
   options.set(GPTQ_KEY_IGNORE_EOS, int64_t{1});
-  check(gptq_session_reset(session.get()));
-  check(gptq_session_append_tokens(session.get(), ids.data(), static_cast<int64_t>(ids.size())));
-  const double start = seconds_now();
-  check(gptq_session_begin(session.get(), options.get()));
-  const double prefilled = seconds_now();
-  check(gptq_session_step(session.get()));
-  const double first = seconds_now();
-  int64_t passes = 0;
-  while (check(gptq_session_step(session.get())) == GPTQ_OK) {
-    if (gptq_session_token(session.get()) >= 0) ++passes;
+  for (gptq_session* const session : sessions) {
+    check(gptq_session_reset(session));
+    check(gptq_session_append_tokens(session, ids.data(), static_cast<int64_t>(ids.size())));
   }
+  const double start = seconds_now();
+  for (gptq_session* const session : sessions) {
+    const CancelOnSignal guard(session);
+    throw_if_interrupted();
+    check(gptq_session_begin(session, options.get()));
+  }
+  const double prefilled = seconds_now();
+  const CancelOnSignal guard(sessions.front());
+  throw_if_interrupted();
+  bool more = true;
+  step(sessions, more);
+  const double first = seconds_now();
+  int64_t tokens = 0;
+  while (more) tokens += step(sessions, more);
   const double end = seconds_now();
-  speeds.prefill.push_back(static_cast<double>(ids.size()) / (prefilled - start));
-  speeds.decode.push_back(static_cast<double>(passes) / (end - first));
+  speeds.prefill.push_back(static_cast<double>(sessions.size() * ids.size()) / (prefilled - start));
+  speeds.decode.push_back(static_cast<double>(tokens) / (end - first));
 }
 
 void print(const Arguments& arguments, const Model& model, const Speeds& speeds, double load_seconds,
            int64_t cache_bytes) {
   const double prefill = median(speeds.prefill);
   const double decode = median(speeds.decode);
+  const bool several = arguments.sessions > 1;
+  const double passes = decode / static_cast<double>(arguments.sessions);
   const int64_t bytes = number(model, "weight_bytes_per_token");
   const int64_t rss = peak_rss_bytes();
   if (arguments.common.json) {
@@ -99,17 +124,19 @@ void print(const Arguments& arguments, const Model& model, const Speeds& speeds,
               {"prompt_tokens", arguments.prompt},
               {"generated_tokens", arguments.generate},
               {"repeat", arguments.repeat},
+              {"sessions", arguments.sessions},
               {"threads", number(model, "threads")}});
     return;
   }
   char text[512];
   std::snprintf(text, sizeof text,
                 "prefill  %10.1f tokens/s  (%lld tokens)\n"
-                "decode   %10.1f tokens/s  (%lld tokens, %.2f GB/s of weights)\n"
+                "decode   %10.1f tokens/s  (%s%lld tokens, %.2f GB/s of weights)\n"
                 "load     %10.2f s\n"
                 "memory   %10.1f MB at most, %.1f MB of weights read per token, %.1f MB of keys and values\n",
                 prefill, static_cast<long long>(arguments.prompt), decode,
-                static_cast<long long>(arguments.generate), decode * static_cast<double>(bytes) / 1e9,
+                several ? (std::to_string(arguments.sessions) + " sessions of ").c_str() : "",
+                static_cast<long long>(arguments.generate), passes * static_cast<double>(bytes) / 1e9,
                 load_seconds, static_cast<double>(rss) / 1e6, static_cast<double>(bytes) / 1e6,
                 static_cast<double>(cache_bytes) / 1e6);
   put(text);
@@ -125,6 +152,7 @@ void run(Arguments arguments) {
   want("--prompt", arguments.prompt, 1);
   want("--generate", arguments.generate, 2);
   want("--repeat", arguments.repeat, 1);
+  want("--sessions", arguments.sessions, 1);
   const double start = seconds_now();
   constexpr int64_t kLongest = int64_t{1} << 30;  // that the library takes; the model's context is less
   const int64_t context =
@@ -133,19 +161,27 @@ void run(Arguments arguments) {
   const double load_seconds = seconds_now() - start;
   clamp_to_context(arguments, number(model, "context_length"));
   const std::vector<int32_t> ids = prompt_ids(arguments.prompt, number(model, "vocab_size"));
-  const Session session = make_session(arguments.common, model);
-  const CancelOnSignal guard(session.get());
+  std::vector<Session> held;
+  std::vector<gptq_session*> sessions;
+  for (int64_t i = 0; i < arguments.sessions; ++i) {
+    held.push_back(make_session(arguments.common, model));
+    sessions.push_back(held.back().get());
+  }
   Speeds speeds;
   {
     Progress progress(Progress::Show::when_slow);
     for (int64_t i = 0; i < arguments.repeat; ++i) {
       throw_if_interrupted();
-      repeat_once(session, arguments, ids, speeds);
+      repeat_once(sessions, arguments, ids, speeds);
       progress.update(i + 1, arguments.repeat, "bench");
     }
   }
   double cache_bytes = 0;
-  check(gptq_session_get_stat(session.get(), "cache_bytes", &cache_bytes));
+  for (const gptq_session* const session : sessions) {
+    double bytes = 0;
+    check(gptq_session_get_stat(session, "cache_bytes", &bytes));
+    cache_bytes += bytes;
+  }
   print(arguments, model, speeds, load_seconds, static_cast<int64_t>(cache_bytes));
 }
 
@@ -160,6 +196,8 @@ void add_bench(CLI::App& app) {
   command.option("--prompt", "N", arguments->prompt, "Tokens of the prompt; default 512");
   command.option("--generate", "N", arguments->generate, "Tokens to generate, at least 2; default 64");
   command.option("--repeat", "N", arguments->repeat, "Repetitions; default 5");
+  command.option("--sessions", "N", arguments->sessions,
+                 "Sessions that generate together; default 1. Figures are of all of them");
   command.run([arguments] { run(*arguments); });
 }
 

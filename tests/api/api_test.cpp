@@ -99,6 +99,10 @@ TEST(Api, EveryFunctionTakesNull) {
   EXPECT_EQ(gptq_session_prefill(nullptr, 0), bad);
   EXPECT_EQ(gptq_session_begin(nullptr, nullptr), bad);
   EXPECT_EQ(gptq_session_step(nullptr), bad);
+  EXPECT_EQ(gptq_session_step_all(nullptr, 1, &id), bad);
+  EXPECT_EQ(id, 0);
+  EXPECT_EQ(gptq_session_step_all(nullptr, 0, nullptr), GPTQ_DONE);
+  EXPECT_EQ(gptq_session_step_all(nullptr, -1, &id), bad);
   EXPECT_EQ(gptq_session_cancel(nullptr), bad);
   EXPECT_STREQ(gptq_session_error_message(nullptr), "");
   EXPECT_STREQ(gptq_session_text(nullptr), "");
@@ -351,6 +355,57 @@ TEST(Api, SessionsOfOneModelKeepKeysAndValuesAsTheyAreTold) {
   gptq_options_free(options);
 }
 
+TEST(Api, StepsOfSeveralSessions) {
+  const ModelHandle m, other;
+  gptq_session* sessions[4] = {};
+  gptq_options* options = nullptr;
+  gptq_options_create(&options);
+  gptq_options_set_int(options, GPTQ_KEY_MAX_TOKENS, 4);
+  gptq_options_set_int(options, GPTQ_KEY_IGNORE_EOS, 1);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_EQ(gptq_session_create(i < 3 ? m.model : other.model, nullptr, &sessions[i]), GPTQ_OK);
+    gptq_session_append_text(sessions[i], i % 2 == 0 ? "Once upon a time" : "The dog", -1);
+    if (i != 1) {
+      ASSERT_EQ(gptq_session_begin(sessions[i], options), GPTQ_OK);
+    }
+  }
+  gptq_status statuses[4] = {7, 7, 7, 7};
+  const auto refused = [&](int64_t count, const char* message) {
+    EXPECT_EQ(gptq_session_step_all(sessions, count, statuses), GPTQ_ERROR_INVALID_ARGUMENT);
+    EXPECT_STREQ(gptq_last_error_message(), message);
+    for (int64_t i = 0; i < count; ++i) EXPECT_EQ(statuses[i], GPTQ_OK);
+    for (gptq_session* const session : sessions) EXPECT_LE(gptq_session_token(session), -1);
+  };
+  refused(4, "session 3 is of another model than session 0, wanted all of one");
+  std::swap(sessions[3], sessions[0]);
+  gptq_session* const kept = sessions[3];
+  sessions[3] = sessions[2];
+  refused(4, "sessions[3] is sessions[2], wanted each once");
+  sessions[3] = nullptr;
+  refused(4, "argument 'sessions[3]' is NULL");
+  std::swap(sessions[0], sessions[3]);
+  sessions[0] = kept;
+
+  // the second has not begun: its step fails, as alone
+  std::string texts[3];
+  for (int round = 0;; ++round) {
+    const gptq_status status = gptq_session_step_all(sessions, 3, statuses);
+    ASSERT_EQ(status, round < 4 ? GPTQ_OK : GPTQ_DONE);
+    EXPECT_EQ(statuses[0], status);
+    EXPECT_EQ(statuses[1], GPTQ_ERROR_BAD_STATE);
+    EXPECT_STREQ(gptq_session_error_message(sessions[1]), "a step needs a begin before it");
+    EXPECT_STREQ(gptq_session_error_message(sessions[0]), "");
+    EXPECT_EQ(statuses[2], status);
+    for (int i = 0; i < 3; ++i) texts[i] += gptq_session_text(sessions[i]);
+    if (status == GPTQ_DONE) break;
+  }
+  EXPECT_EQ(texts[0], texts[2]);
+  EXPECT_FALSE(texts[0].empty());
+  EXPECT_STREQ(gptq_session_finish_reason(sessions[2]), "length");
+  for (gptq_session* const session : sessions) gptq_session_free(session);
+  gptq_options_free(options);
+}
+
 TEST(Api, BusyInsteadOfUndefined) {
   const ModelHandle m;
   gptq_session* session = nullptr;
@@ -366,6 +421,10 @@ TEST(Api, BusyInsteadOfUndefined) {
       [](void* data, int64_t, int64_t, const char*) -> int32_t {
         auto* inner = static_cast<gptq_session*>(data);
         EXPECT_EQ(gptq_session_step(inner), GPTQ_ERROR_BUSY);
+        gptq_status status = 1;
+        EXPECT_EQ(gptq_session_step_all(&inner, 1, &status), GPTQ_ERROR_BUSY);
+        EXPECT_EQ(status, 0);
+        EXPECT_STREQ(gptq_last_error_message(), "sessions[0]: another thread is inside this handle");
         return 1;
       },
       session);

@@ -177,6 +177,14 @@ class Scoring(ToolTest):
         self.assertGreater(shown["peak_rss_bytes"], weights)
         self.assertTrue(0.5 * weights < shown["weight_bytes_per_token"] < 2.5 * weights)
 
+    def test_bench_of_several_sessions(self):
+        bench = ("bench", MODEL, "--prompt", "20", "--generate", "40", "--repeat", "3", "--threads", "1")
+        one, four = (self.json(*bench, "--sessions", str(n)) for n in (1, 4))
+        self.assertEqual((one["sessions"], four["sessions"]), (1, 4))
+        self.assertEqual(four["cache_bytes"], 4 * one["cache_bytes"])
+        self.assertGreater(four["decode_tokens_per_second"], one["decode_tokens_per_second"])
+        self.assertIn("4 sessions of 40 tokens", self.succeed(*bench, "--sessions", "4").stdout)
+
     def test_bench_keeps_to_the_context(self):
         done = self.succeed("bench", MODEL, "--prompt", "5000", "--generate", "4", "--repeat", "1", "--json")
         self.assertIn("508", done.stderr)

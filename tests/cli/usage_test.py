@@ -85,6 +85,7 @@ class Usage(ToolTest):
             (("bench", MODEL, "--repeat", "0"), "--repeat is 0"),
             (("bench", MODEL, "--prompt", "-5"), "--prompt is -5"),
             (("bench", MODEL, "--generate", "1"), "at least 2"),
+            (("bench", MODEL, "--sessions", "0"), "--sessions is 0"),
             (("quantize", MODEL, "out", "--samples", "0"), "--samples is 0"),
             (("quantize", MODEL, "out", "--bits"), "--bits: its value is missing"),
             (("generate", MODEL, "--prompt", "a", "--max-tokens", "9" * 20), "9" * 20),

@@ -26,6 +26,7 @@ compile() {  # compile COMPILER NAME
 check "samples/c/generate.c compiles as C99" compile cc generate
 check "samples/c/chat.c compiles as C99" compile cc chat
 check "samples/c/quantize.c compiles as C99" compile cc quantize
+check "samples/c/batch.c compiles as C99" compile cc batch
 
 same_text() {
   local by_sample by_tool
@@ -34,6 +35,13 @@ same_text() {
   test -n "$by_sample" && test "$by_sample" = "$by_tool" || { echo "$by_sample / $by_tool"; return 1; }
 }
 check "generate.c and the tool write the same text" same_text
+
+batches() {
+  local other="The little dog"
+  cmp <("$scratch/batch" "$model" "$prompt" "$other" "$prompt") <(
+    for each in "$prompt" "$other" "$prompt"; do printf '%s%s\n' "$each" "$("$scratch/generate" "$model" "$each")"; done)
+}
+check "batch.c writes what generate.c does of each" batches
 
 chats() {
   local folder

@@ -1,28 +1,13 @@
 // Memory that runs out at each place: the call says so, nothing leaks, nothing ends the process, and what was there
 // before stays usable. GPTQ_FAULTS=all tries every allocation; otherwise, of the many, some hundred.
-#include <cstdlib>
 #include <functional>
 
 #include "injection.h"
+#include "places.h"
 #include "scenarios.h"
 
 namespace gptq::test {
 namespace {
-
-bool try_all() {
-  const char* value = std::getenv("GPTQ_FAULTS");
-  return value != nullptr && std::string_view(value) == "all";
-}
-
-/// 1 .. calls: all of the first, then with growing steps.
-std::vector<int64_t> places(int64_t calls, int64_t most) {
-  std::vector<int64_t> chosen;
-  const int64_t first = try_all() ? calls : std::min(calls, most / 2);
-  for (int64_t n = 1; n <= first; ++n) chosen.push_back(n);
-  const int64_t step = std::max<int64_t>(1, (calls - first) / (most / 2));
-  for (int64_t n = first + step; n <= calls; n += step) chosen.push_back(n);
-  return chosen;
-}
 
 struct Outcome {
   gptq_status status = GPTQ_OK;
@@ -257,84 +242,6 @@ TEST(Memory, BuildInfo) {
               0)
         << n;
   }
-}
-
-struct Told {
-  std::string story;
-  int64_t calls = 0, repeated = 0;
-};
-
-/// A whole conversation, in which a call is repeated after memory ran out in it.
-Told converse(const gptq_model* model, int64_t n, Failing failing) {
-  Told told;
-  told.story.reserve(1 << 16);  // the test's own memory is not what is tried
-  const auto again = [&](const auto& call) {
-    const gptq_status status = call();
-    if (status != GPTQ_ERROR_OUT_OF_MEMORY) return status;
-    told.calls = disarm_memory().calls;
-    ++told.repeated;
-    return call();
-  };
-  HeldOptions options;
-  HeldSession session;
-  HeldBuffer logits;
-  EXPECT_EQ(gptq_options_create(options.out()), GPTQ_OK);
-  EXPECT_EQ(gptq_options_set_json(options.get(),
-                                  R"({"temperature": 1.5, "seed": 11, "max_tokens": 12, "top_p": 0.99,
-                                      "repetition_penalty": 1.1, "ignore_eos": 1})",
-                                  -1),
-            GPTQ_OK);
-  arm_memory(n, failing);
-  gptq_status status = again([&] { return gptq_session_create(model, nullptr, session.out()); });
-  for (const char* text : {"the cat", " and"}) {
-    status = again([&] { return gptq_session_append_text(session.get(), text, -1); });
-    if (status == GPTQ_OK) {
-      status = again([&] { return gptq_session_begin(session.get(), options.get()); });
-    }
-    while (status == GPTQ_OK) {
-      status = again([&] { return gptq_session_step(session.get()); });
-      told.story +=
-          std::to_string(gptq_session_token(session.get())) + ":" + gptq_session_text(session.get()) + "|";
-    }
-    told.story += gptq_session_finish_reason(session.get());
-  }
-  status = again([&] { return gptq_session_logits(session.get(), logits.out()); });
-  const Injected injected = disarm_memory();
-  if (told.repeated == 0) told.calls = injected.calls;
-  EXPECT_EQ(status, GPTQ_OK) << gptq_last_error_message();
-  told.story += std::to_string(gptq_session_token_count(session.get()));
-  return told;
-}
-
-/// On several devices one may have room for a piece where the next has none.
-void expect_the_same_story(const char* device, int64_t most) {
-  SCOPED_TRACE(device);
-  const TinyModel tiny;
-  HeldModel model;
-  ASSERT_EQ(load(tiny.path().c_str(), 1, model, device), GPTQ_OK);
-  const Told whole = converse(model.get(), INT64_MAX, Failing::nth);
-  ASSERT_GT(whole.calls, 50);
-  ASSERT_EQ(whole.repeated, 0);
-  int64_t repeated = 0;
-  for (Failing failing : {Failing::nth, Failing::from_nth}) {
-    for (int64_t n : places(whole.calls, most)) {
-      const int64_t before = live_blocks();
-      bool same = false;
-      {
-        const Told told = converse(model.get(), n, failing);
-        same = told.story == whole.story;
-        repeated += told.repeated;
-      }
-      ASSERT_TRUE(same) << "allocation " << n;
-      ASSERT_EQ(live_blocks(), before) << "allocation " << n;
-    }
-  }
-  EXPECT_GT(repeated, most / 6);
-}
-
-TEST(Memory, ASessionGoesOnWithTheSameTokens) {
-  expect_the_same_story("cpu", 600);
-  expect_the_same_story("cpu,cpu", 300);
 }
 
 TEST(Memory, AJobLeavesNothing) {

@@ -14,6 +14,7 @@ namespace {
 /// Has room for some positions, and states that can go back to `marks` alone, if there are any.
 class FakeCache final : public KvCache {
  public:
+  void join(std::span<KvCache* const> caches) override { joined.assign(caches.begin(), caches.end()); }
   void reserve(int32_t, int64_t wanted) override {
     if (wanted > room) throw Error(Status::out_of_memory, "the fake is full");
     length = std::max(length, wanted);
@@ -36,6 +37,7 @@ class FakeCache final : public KvCache {
 
   int64_t room = 1000, length = 0, first_bytes = 0;
   std::vector<int64_t> marks;
+  std::vector<KvCache*> joined;
   int reserves = 0, truncates = 0, marked = 0;
 };
 
@@ -115,6 +117,28 @@ TEST_F(SegmentedCacheTest, GoesBackAsFarAsTheFurthest) {
   EXPECT_EQ(cache_->truncate(0, 49), 30);
   EXPECT_EQ(lengths(), (All{30, 30, 30}));
   EXPECT_EQ(cache_->truncate(0, -3), 0);
+}
+
+/// Part by part.
+TEST_F(SegmentedCacheTest, JoinsOthers) {
+  std::vector<std::unique_ptr<SegmentedCache>> others;
+  std::vector<std::vector<KvCache*>> wanted(3);
+  std::vector<KvCache*> caches;
+  for (int i = 0; i < 2; ++i) {
+    std::vector<SegmentedCache::Part> parts;
+    for (std::vector<KvCache*>& of_part : wanted) {
+      auto fake = std::make_unique<FakeCache>();
+      of_part.push_back(fake.get());
+      parts.push_back({.layers = {0, 1}, .cache = std::move(fake)});
+    }
+    others.push_back(std::make_unique<SegmentedCache>(std::move(parts), 1));
+    caches.push_back(others.back().get());
+  }
+  cache_->join(caches);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(fakes_[i]->joined, wanted[i]);
+  FakeCache whole;
+  caches.push_back(&whole);
+  EXPECT_THROW(cache_->join(caches), Error);
 }
 
 TEST_F(SegmentedCacheTest, RefusesASequenceThatItHasNot) {
