@@ -213,6 +213,8 @@ void CudaKvCache::send_pages(DeviceQueue& queue) const {
   sent_.clear();
   std::vector<void*> table(sequences_.size() * static_cast<size_t>(most_pages_));
   for (size_t s = 0; s < sequences_.size(); ++s) {
+    if (sequences_[s]->pages.size() > static_cast<size_t>(most_pages_))
+      throw Error(Status::internal, cat("sequence ", s, " has got pages since the caches were joined"));
     void** place = table.data() + s * static_cast<size_t>(most_pages_);
     for (Page& page : sequences_[s]->pages) {
       if (!page.cleared) queue.clear(page.memory.data(), page_bytes_);

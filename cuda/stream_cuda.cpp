@@ -92,6 +92,11 @@ std::unique_ptr<Memory> CudaStream::allocate(size_t bytes) {
   return needed([&] { return std::make_unique<DeviceMemory>(shared_->loader->device(), bytes); });
 }
 
+void CudaStream::wait() {
+  const Turn turn(*queue_);
+  queue_->wait();
+}
+
 void CudaStream::upload(const float* host, Matrix out) {
   for (int64_t i = 0; i < elements(out); i += kChunkElements) {
     const Turn turn = begin();

@@ -45,6 +45,7 @@ class CudaStream final : public Stream {
 
   size_t element_bytes() const override { return kElementBytes; }
   std::unique_ptr<Memory> allocate(size_t bytes) override;
+  void wait() override;
   void upload(const float* host, Matrix out) override;
   void download(Matrix x, float* host) override;
   void copy(Matrix x, Matrix out) override;

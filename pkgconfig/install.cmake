@@ -47,6 +47,6 @@ install(FILES README.md SECURITY.md docs/performance.md DESTINATION ${CMAKE_INST
 if(NOT GPTQ_DEBIAN)  # each package has them there, by the names of Debian
   install(FILES CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT doc)
 endif()
-install(FILES samples/c/generate.c samples/c/chat.c samples/c/quantize.c DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT doc)
+install(FILES samples/c/generate.c samples/c/chat.c samples/c/quantize.c samples/c/batch.c DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT doc)
 # the reference is there when the target "docs" was built
 install(DIRECTORY ${PROJECT_BINARY_DIR}/html DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT doc OPTIONAL)

@@ -1,10 +1,10 @@
 // gptq bench: speed and memory of a model on this machine.
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "command.h"
@@ -35,10 +35,14 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
+/// Of this program alone: getrusage() counts what the one that has started it had, too.
 int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+  constexpr std::string_view kKey = "VmHWM:";
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(kKey)) return std::stoll(line.substr(kKey.size())) * 1024;
+  }
+  return 0;
 }
 
 /// The generation keeps its length where it can; the prompt takes what is left.
@@ -110,7 +114,7 @@ void print(const Arguments& arguments, const Model& model, const Speeds& speeds,
            int64_t cache_bytes) {
   const double prefill = median(speeds.prefill);
   const double decode = median(speeds.decode);
-  const bool several = arguments.sessions > 1;
+  const std::string of = arguments.sessions > 1 ? std::to_string(arguments.sessions) + " sessions of " : "";
   const double passes = decode / static_cast<double>(arguments.sessions);
   const int64_t bytes = number(model, "weight_bytes_per_token");
   const int64_t rss = peak_rss_bytes();
@@ -130,12 +134,11 @@ void print(const Arguments& arguments, const Model& model, const Speeds& speeds,
   }
   char text[512];
   std::snprintf(text, sizeof text,
-                "prefill  %10.1f tokens/s  (%lld tokens)\n"
+                "prefill  %10.1f tokens/s  (%s%lld tokens)\n"
                 "decode   %10.1f tokens/s  (%s%lld tokens, %.2f GB/s of weights)\n"
                 "load     %10.2f s\n"
-                "memory   %10.1f MB at most, %.1f MB of weights read per token, %.1f MB of keys and values\n",
-                prefill, static_cast<long long>(arguments.prompt), decode,
-                several ? (std::to_string(arguments.sessions) + " sessions of ").c_str() : "",
+                "memory   %10.1f MB at most, %.1f MB of weights read per step, %.1f MB of keys and values\n",
+                prefill, of.c_str(), static_cast<long long>(arguments.prompt), decode, of.c_str(),
                 static_cast<long long>(arguments.generate), passes * static_cast<double>(bytes) / 1e9,
                 load_seconds, static_cast<double>(rss) / 1e6, static_cast<double>(bytes) / 1e6,
                 static_cast<double>(cache_bytes) / 1e6);
@@ -191,13 +194,15 @@ void add_bench(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   Command command(
       app, "bench", "Measure speed and memory: medians over repetitions.",
-      {"gptq bench Llama-3.2-1B-gptq", "gptq bench Llama-3.2-1B-gptq --prompt 128 --threads 1 --json"});
+      {"gptq bench Llama-3.2-1B-gptq", "gptq bench Llama-3.2-1B-gptq --prompt 128 --threads 1 --json",
+       "gptq bench Llama-3.2-1B-gptq --sessions 8"});
   arguments->common.add_to(command, "Model folder, quantized or not");
   command.option("--prompt", "N", arguments->prompt, "Tokens of the prompt; default 512");
   command.option("--generate", "N", arguments->generate, "Tokens to generate, at least 2; default 64");
   command.option("--repeat", "N", arguments->repeat, "Repetitions; default 5");
   command.option("--sessions", "N", arguments->sessions,
-                 "Sessions that generate together; default 1. Figures are of all of them");
+                 "Sessions that generate together; default 1. Speeds and memory are of all of them, counts "
+                 "of tokens of each");
   command.run([arguments] { run(*arguments); });
 }
 

@@ -31,6 +31,44 @@ constexpr std::array kStats{
     StatRow{"cache_bytes", [](const Session& s) { return static_cast<double>(s.cache_bytes()); }},
 };
 
+/// Inside all of them, while the list is there.
+std::list<api::Entry> enter_all(std::span<gptq_session* const> handles) {
+  std::list<api::Entry> entries;
+  for (size_t i = 0; i < handles.size(); ++i) {
+    api::require(handles[i], cat("sessions[", i, "]").c_str());
+    try {
+      entries.emplace_back(handles[i]->inside);
+    } catch (const Error& error) {
+      const auto first =
+          static_cast<size_t>(std::find(handles.begin(), handles.end(), handles[i]) - handles.begin());
+      if (first == i) throw Error(error.status(), cat("sessions[", i, "]: ", error.what()));
+      throw Error(Status::invalid_argument,
+                  cat("sessions[", i, "] is sessions[", first, "], wanted each once"));
+    }
+  }
+  return entries;
+}
+
+/// `stepped` becomes true when each has a status of its own. What all have come to: a chunk, or a failure, or the end.
+gptq_status step_all(std::span<gptq_session* const> handles, std::span<gptq_status> statuses, bool& stepped) {
+  const std::list<api::Entry> entries = enter_all(handles);
+  std::vector<Session*> sessions;
+  for (gptq_session* const handle : handles) sessions.push_back(&handle->session);
+  const std::vector<StepOutcome> outcomes = Session::step_all(sessions);
+  stepped = true;
+  gptq_status all = GPTQ_DONE;
+  for (size_t i = 0; i < handles.size(); ++i) {
+    handles[i]->error.clear();
+    statuses[i] = api::guard([&] {
+      if (outcomes[i].error) std::rethrow_exception(outcomes[i].error);
+      return outcomes[i].result == StepResult::done ? GPTQ_DONE : GPTQ_OK;
+    });
+    if (statuses[i] < 0) api::keep_message(handles[i]->error);
+    if (statuses[i] == GPTQ_OK || (statuses[i] < 0 && all != GPTQ_OK)) all = statuses[i];
+  }
+  return all;
+}
+
 }  // namespace
 
 gptq_status gptq_session_create(const gptq_model* model, const gptq_options* options, gptq_session** out) {
@@ -82,40 +120,16 @@ gptq_status gptq_session_step(gptq_session* session) {
 }
 
 gptq_status gptq_session_step_all(gptq_session* const* sessions, int64_t count, gptq_status* statuses) {
-  return api::guard([&] {
+  bool stepped = false;
+  const gptq_status status = api::guard([&] {
     if (count < 0) throw Error(Status::invalid_argument, cat("count is ", count, ", wanted 0 or more"));
-    if (count == 0) return GPTQ_DONE;
-    api::require(statuses, "statuses");
-    const std::span results(statuses, static_cast<size_t>(count));
-    std::fill(results.begin(), results.end(), GPTQ_OK);
-    api::require(sessions, "sessions");
-    const std::span handles(sessions, static_cast<size_t>(count));
-    std::vector<Session*> inner;
-    std::list<api::Entry> entries;
-    for (size_t i = 0; i < handles.size(); ++i) {
-      api::require(handles[i], cat("sessions[", i, "]").c_str());
-      try {
-        entries.emplace_back(handles[i]->inside);
-      } catch (const Error& error) {
-        const auto first = std::find(handles.begin(), handles.end(), handles[i]) - handles.begin();
-        throw static_cast<size_t>(first) < i
-            ? Error(Status::invalid_argument,
-                    cat("sessions[", i, "] is sessions[", first, "], wanted each once"))
-            : Error(error.status(), cat("sessions[", i, "]: ", error.what()));
-      }
-      inner.push_back(&handles[i]->session);
-    }
-    const std::vector<StepOutcome> outcomes = Session::step_all(inner);
-    for (size_t i = 0; i < handles.size(); ++i) {
-      handles[i]->error.clear();
-      results[i] = api::guard([&] {
-        if (outcomes[i].error) std::rethrow_exception(outcomes[i].error);
-        return outcomes[i].result == StepResult::done ? GPTQ_DONE : GPTQ_OK;
-      });
-      if (results[i] < 0) api::keep_message(handles[i]->error);
-    }
-    return std::find(results.begin(), results.end(), GPTQ_OK) != results.end() ? GPTQ_OK : GPTQ_DONE;
+    if (count > 0) api::require(statuses, "statuses");
+    if (count > 0) api::require(sessions, "sessions");
+    const auto size = static_cast<size_t>(count);
+    return step_all({sessions, size}, {statuses, size}, stepped);
   });
+  if (!stepped && statuses != nullptr && count > 0) std::fill_n(statuses, count, status);
+  return status;
 }
 
 gptq_status gptq_session_cancel(const gptq_session* session) {

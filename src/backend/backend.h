@@ -105,13 +105,13 @@ struct CacheShape {
 };
 
 /// Keys and values of some sequences, and states. Grows as rows are stored; used with one Stream at a time, and with another
-/// once that one has done all that it was asked for.
+/// once that one has waited (Stream::wait()).
 class KvCache {
  public:
   virtual ~KvCache() = default;
   /// Takes the sequences of `caches`, one behind the other, in place of those it has: a step with this one stores what steps
-  /// with each of them would. Room is made, and given back, by them. What throws leaves this one without sequences:
-  /// Status::invalid_argument where another keeps something else of a position.
+  /// with each of them would. Room is made, and given back, by them, and not while they are joined. What throws leaves this one
+  /// without sequences: Status::invalid_argument where another keeps something else of a position. No caches never throw.
   virtual void join(std::span<KvCache* const> caches) = 0;
   /// Makes room for positions [0, length) of `sequence` in every layer; Status::out_of_memory leaves it unchanged.
   virtual void reserve(int32_t sequence, int64_t length) = 0;
@@ -214,6 +214,8 @@ class Stream {
   /// Bytes of one activation element.
   virtual size_t element_bytes() const = 0;
   virtual std::unique_ptr<Memory> allocate(size_t bytes) = 0;
+  /// Until all that was asked for is done, cancelled or not. Ops that give something to the host have waited by themselves.
+  virtual void wait() {}
   /// Host floats <-> activations, converting to and from the backend's element type.
   virtual void upload(const float* host, Matrix out) = 0;
   virtual void download(Matrix x, float* host) = 0;

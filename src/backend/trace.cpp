@@ -18,6 +18,7 @@ class TracedStream final : public Stream {
 
   size_t element_bytes() const override { return stream_->element_bytes(); }
   std::unique_ptr<Memory> allocate(size_t bytes) override { return stream_->allocate(bytes); }
+  void wait() override { stream_->wait(); }
 
   void upload(const float* host, Matrix out) override {
     const Op op(*this, "upload", cost_.copy(out));

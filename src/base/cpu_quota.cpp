@@ -1,9 +1,7 @@
 // CPU counts: affinity of the process, and the quota of its control groups.
 #include "base/cpu_quota.h"
 
-#include <fcntl.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,30 +10,14 @@
 #include <string>
 #include <thread>
 
-#include "base/descriptor.h"
 #include "base/folder.h"
-#include "base/system_text.h"
+#include "base/kernel_file.h"
 #include "base/thread_pool.h"
 
 namespace gptq {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The start of a file of the kernel's; those have no size to ask for. Empty if it can't be read.
-std::string read_kernel_file(const fs::path& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.get() < 0) return {};
-  std::string text(16384, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t got = retry([&] { return ::read(file.get(), text.data() + size, text.size() - size); });
-    if (got <= 0) break;
-    size += static_cast<size_t>(got);
-  }
-  text.resize(size);
-  return text;
-}
 
 std::optional<int64_t> leading_number(std::string_view& text) {
   text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));

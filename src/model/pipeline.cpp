@@ -1,5 +1,7 @@
 #include "model/pipeline.h"
 
+#include <exception>
+
 #include "base/error.h"
 #include "model/segmented_cache.h"
 
@@ -35,6 +37,15 @@ void Pipeline::hidden(int64_t begin, int64_t count, float* host) {
   x.data += static_cast<size_t>(begin * x.cols) * last.stream->element_bytes();
   x.rows = count;
   last.stream->download(x, host);
+}
+
+void Pipeline::wait() noexcept {
+  for (const Part& part : parts_) {
+    try {
+      part.stream->wait();
+    } catch (const std::exception&) {
+    }
+  }
 }
 
 void Pipeline::forward(const Weights& weights, const Batch& batch, KvCache& cache, const RowLogits* wanted) {

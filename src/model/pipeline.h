@@ -37,6 +37,9 @@ class Pipeline {
   int64_t most_logits() const { return parts_.back().decoder->most_logits(); }
   /// Of the last layer, rows [begin, begin + count) into host memory [count, hidden].
   void hidden(int64_t begin, int64_t count, float* host);
+  /// Until the devices have done all that they were asked for, before others use its caches behind what has failed. A device
+  /// that can't say so any more has failed for everyone.
+  void wait() noexcept;
   void recall(const float* host) { parts_.back().decoder->recall(host); }
 
  private:

@@ -25,16 +25,21 @@ SegmentedCache::SegmentedCache(std::vector<Part> parts, int64_t sequences)
 
 void SegmentedCache::join(std::span<KvCache* const> caches) {
   reserved_.clear();
-  std::vector<KvCache*> others;
-  for (size_t i = 0; i < parts_.size(); ++i) {
-    others.clear();
-    for (KvCache* const cache : caches) {
-      const auto* const other = dynamic_cast<const SegmentedCache*>(cache);
-      if (other == nullptr || other->parts() != parts())
-        throw Error(Status::invalid_argument, "caches of other segments");
-      others.push_back(other->parts_[i].cache.get());
+  try {
+    std::vector<KvCache*> others;
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      others.clear();
+      for (KvCache* const cache : caches) {
+        const auto* const other = dynamic_cast<const SegmentedCache*>(cache);
+        if (other == nullptr || other->parts() != parts())
+          throw Error(Status::invalid_argument, "caches of other segments");
+        others.push_back(other->parts_[i].cache.get());
+      }
+      parts_[i].cache->join(others);
     }
-    parts_[i].cache->join(others);
+  } catch (...) {
+    for (const Part& part : parts_) part.cache->join({});
+    throw;
   }
 }
 

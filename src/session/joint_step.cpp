@@ -150,9 +150,10 @@ void JointStep::make_room(Members& group) {
 
 /// Of those that are left some may have more to compute than before.
 void JointStep::go_back(Members& group, Members& alone, Failed failed) {
+  Session& lead = *group.front().session;
+  lead.pipeline_.wait();
   for (const Member& member : group)
     member.session->processed_ = member.session->cache_->truncate(0, member.processed());
-  Session& lead = *group.front().session;
   lead.cancel_ = false;
   if (failed == Failed::first) lead.finish_ = FinishReason::cancelled;
   const auto end = failed == Failed::first ? group.begin() + 1 : group.end();

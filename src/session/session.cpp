@@ -176,6 +176,7 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
       last_row_ = count - 1;
     }
   } catch (...) {
+    pipeline_.wait();
     if (overwritten) keep_logits({});  // whether somebody asked for them before or not
     processed_ = cache_->truncate(0, start);
     cancel_ = false;

@@ -36,10 +36,11 @@ same_text() {
 }
 check "generate.c and the tool write the same text" same_text
 
+# More texts than it has at a time; they come in the order in which they end.
 batches() {
-  local other="The little dog"
-  cmp <("$scratch/batch" "$model" "$prompt" "$other" "$prompt") <(
-    for each in "$prompt" "$other" "$prompt"; do printf '%s%s\n' "$each" "$("$scratch/generate" "$model" "$each")"; done)
+  local prompts=("$prompt" "The little dog" "A cat" "One day" "The sea") each
+  cmp <("$scratch/batch" "$model" "${prompts[@]}" | sort) <(
+    for each in "${prompts[@]}"; do printf '%s%s\n' "$each" "$("$scratch/generate" "$model" "$each")"; done | sort)
 }
 check "batch.c writes what generate.c does of each" batches
 

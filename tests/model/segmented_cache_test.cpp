@@ -14,7 +14,11 @@ namespace {
 /// Has room for some positions, and states that can go back to `marks` alone, if there are any.
 class FakeCache final : public KvCache {
  public:
-  void join(std::span<KvCache* const> caches) override { joined.assign(caches.begin(), caches.end()); }
+  void join(std::span<KvCache* const> caches) override {
+    joined.clear();
+    if (length > 0 && !caches.empty()) throw Error(Status::out_of_memory, "the fake is full");
+    joined.assign(caches.begin(), caches.end());
+  }
   void reserve(int32_t, int64_t wanted) override {
     if (wanted > room) throw Error(Status::out_of_memory, "the fake is full");
     length = std::max(length, wanted);
@@ -136,6 +140,11 @@ TEST_F(SegmentedCacheTest, JoinsOthers) {
   }
   cache_->join(caches);
   for (size_t i = 0; i < 3; ++i) EXPECT_EQ(fakes_[i]->joined, wanted[i]);
+  // all of it or nothing
+  fakes_[1]->length = 1;
+  EXPECT_THROW(cache_->join(caches), Error);
+  for (const FakeCache* fake : fakes_) EXPECT_TRUE(fake->joined.empty());
+  fakes_[1]->length = 0;
   FakeCache whole;
   caches.push_back(&whole);
   EXPECT_THROW(cache_->join(caches), Error);
