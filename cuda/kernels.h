@@ -306,6 +306,19 @@ inline Ranked largest_of_key(uint64_t key) {
           .value = std::bit_cast<float>((place >> 31) != 0 ? place ^ 1u << 31 : ~place)};
 }
 
+// ---- exp_sums.cu
+/// Of a piece of a row: its largest element m, and the sum of exp((x - m) / temperature); 0 where m is -infinity.
+struct ExpSum {
+  double sum = 0;
+  float most = 0;
+};
+int64_t pieces_of_exp_sum(int64_t cols);
+/// out [rows, pieces_of_exp_sum(cols)] of x [rows, cols]
+void exp_sums(const Queue& queue, Element element, const void* x, int64_t rows, int64_t cols,
+              double temperature, ExpSum* out);
+/// Of the row that has them; on the host.
+double exp_sum_of_pieces(std::span<const ExpSum> pieces, double temperature);
+
 // ---- route.cu
 /// As RouterParams, with its bias in the device's memory.
 struct RouterView {

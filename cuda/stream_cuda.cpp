@@ -334,6 +334,20 @@ void CudaStream::largest(Matrix x, int64_t count, std::span<Ranked> out) {
   });
 }
 
+void CudaStream::exp_sums(Matrix x, double temperature, std::span<double> out) {
+  const auto pieces = static_cast<size_t>(pieces_of_exp_sum(x.cols)), rows = static_cast<size_t>(x.rows);
+  if (rows == 0) return;
+  const Turn turn = begin();
+  auto* const sums = reinterpret_cast<ExpSum*>(room_for_result(exp_sums_, rows * pieces * sizeof(ExpSum)));
+  cuda::exp_sums(turn.queue(), kElement, data_of(x), x.rows, x.cols, temperature, sums);
+  give_result(exp_sums_, [this, sums, pieces, temperature, out = out.first(rows)] {
+    std::vector<ExpSum> found(out.size() * pieces);
+    if (!found.empty()) queue_->download(found.data(), sums, found.size() * sizeof(ExpSum));
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = exp_sum_of_pieces(std::span(found).subspan(i * pieces, pieces), temperature);
+  });
+}
+
 void CudaStream::route(const RouterParams& params, Matrix scores, Routing& routing) {
   const Turn turn = begin();
   if (scores.cols > kMostExperts) {

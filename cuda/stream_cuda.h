@@ -44,6 +44,7 @@ class CudaStream final : public Stream {
   CudaStream(std::shared_ptr<const Shared> shared, const std::atomic<bool>* cancel);
 
   size_t element_bytes() const override { return kElementBytes; }
+  bool in_host_memory() const override { return false; }
   std::unique_ptr<Memory> allocate(size_t bytes) override;
   void wait() override;
   void upload(const float* host, Matrix out) override;
@@ -75,6 +76,7 @@ class CudaStream final : public Stream {
   void clamp(Matrix x, float limit) override;
   void softcap(Matrix x, float cap) override;
   void largest(Matrix x, int64_t count, std::span<Ranked> out) override;
+  void exp_sums(Matrix x, double temperature, std::span<double> out) override;
   void route(const RouterParams& params, Matrix scores, Routing& routing) override;
   void gather(Matrix x, std::span<const int32_t> rows, Matrix out) override;
   void scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,
@@ -158,7 +160,7 @@ class CudaStream final : public Stream {
   LibraryProducts library_products_;
   Cusolver solver_;
   Block scratch_, product_, beside_[3];
-  Block largest_;                // what largest() finds, until the host has it
+  Block largest_, exp_sums_;     // what these ops find, until the host has it
   std::vector<Result> results_;  // of the step that is written down
   std::unique_ptr<Stream> cpu_;
 };

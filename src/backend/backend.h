@@ -216,6 +216,8 @@ class Stream {
   virtual std::unique_ptr<Memory> allocate(size_t bytes) = 0;
   /// Until all that was asked for is done, cancelled or not. Ops that give something to the host have waited by themselves.
   virtual void wait() {}
+  /// Whether activations are in the host's memory, where all of a matrix is as near as what an op finds in it.
+  virtual bool in_host_memory() const { return true; }
   /// Host floats <-> activations, converting to and from the backend's element type.
   virtual void upload(const float* host, Matrix out) = 0;
   virtual void download(Matrix x, float* host) = 0;
@@ -283,6 +285,9 @@ class Stream {
   /// The `count` <= x.cols, kMostLargest largest elements of each row, out [rows, count]: of equals, as -0 and 0 are, the one
   /// of the lower column comes first, and what is no number before all numbers. In a step, `out` has them once that returns.
   virtual void largest(Matrix x, int64_t count, std::span<Ranked> out) = 0;
+  /// out[i] = the sum of exp((x - m) / temperature) over row i, m being its largest element, in double: something only where
+  /// m is finite and all others are numbers. In a step, as largest().
+  virtual void exp_sums(Matrix x, double temperature, std::span<double> out) = 0;
 
   // Mixtures of experts
   /// From what a router gives, scores [M, experts]. Ties go to the lower number; chosen <= experts.

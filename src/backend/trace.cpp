@@ -17,6 +17,7 @@ class TracedStream final : public Stream {
   ~TracedStream() override { file_->flush(); }
 
   size_t element_bytes() const override { return stream_->element_bytes(); }
+  bool in_host_memory() const override { return stream_->in_host_memory(); }
   std::unique_ptr<Memory> allocate(size_t bytes) override { return stream_->allocate(bytes); }
   void wait() override { stream_->wait(); }
 
@@ -113,6 +114,10 @@ class TracedStream final : public Stream {
   void largest(Matrix x, int64_t count, std::span<Ranked> out) override {
     const Op op(*this, "largest", cost_.elementwise({x}));
     stream_->largest(x, count, out);
+  }
+  void exp_sums(Matrix x, double temperature, std::span<double> out) override {
+    const Op op(*this, "exp_sums", cost_.elementwise({x}));
+    stream_->exp_sums(x, temperature, out);
   }
   void route(const RouterParams& params, Matrix scores, Routing& routing) override {
     const Op op(*this, "route", cost_.elementwise({scores}));

@@ -1,4 +1,4 @@
-// The largest elements of each row.
+// The largest elements of each row, and how much all of them are beside it.
 #include <algorithm>
 #include <cmath>
 
@@ -41,6 +41,18 @@ void CpuStream::largest(Matrix x, int64_t count, std::span<Ranked> out) {
     for (int64_t i = begin; i < end; ++i)
       largest_of_row(row(x, i), x.cols,
                      out.subspan(static_cast<size_t>(i * count), static_cast<size_t>(count)));
+  });
+}
+
+void CpuStream::exp_sums(Matrix x, double temperature, std::span<double> out) {
+  parallel_for(x.rows, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const std::span<const float> values(row(x, i), static_cast<size_t>(x.cols));
+      const double most = values.empty() ? 0 : double{*std::max_element(values.begin(), values.end())};
+      double sum = 0;
+      for (float v : values) sum += std::exp((double{v} - most) / temperature);
+      out[static_cast<size_t>(i)] = sum;
+    }
   });
 }
 

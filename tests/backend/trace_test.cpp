@@ -165,9 +165,15 @@ TEST(Trace, HasWhatASamplerAsksFor) {
     traced->create_stream(nullptr)->largest(matrix(x, 2, 3), 1, out);
     EXPECT_EQ(out[0].column, 1);
     EXPECT_EQ(out[1].column, 2);
+    std::vector<double> sums(2);
+    traced->create_stream(nullptr)->exp_sums(matrix(x, 2, 3), 1, sums);
+    EXPECT_DOUBLE_EQ(sums[0], 1 + std::exp(-1.0) + std::exp(-2.0));
+    EXPECT_TRUE(traced->create_stream(nullptr)->in_host_memory());
   }
   const json all = events(path);
-  ASSERT_EQ(all.size(), 1u);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[1]["name"], "exp_sums");
+  EXPECT_EQ(all[1]["args"]["bytes"], 6 * 4);
   EXPECT_EQ(all[0]["name"], "largest");
   EXPECT_EQ(all[0]["args"]["bytes"], 6 * 4);
 }

@@ -371,6 +371,27 @@ TEST_F(BackendTest, Largest) {
   stream_->largest({nullptr, 0, 5}, 2, {});
 }
 
+/// One piece of a row, some, and some of which the last has one element; those of one that are all -infinity.
+TEST_F(BackendTest, ExpSums) {
+  for (const auto& [rows, cols] : {std::array<int64_t, 2>{2, 1}, {1, 300}, {3, 2048}, {2, 4097}, {1, 0}}) {
+    Pair x = make(rows, cols, 12);
+    if (cols == 4097) {
+      std::fill_n(x.cpu_values.begin(), 2048, -INFINITY);
+      stream_->upload(x.cpu_values.data(), x.gpu);
+    }
+    for (const double temperature : {0.25, 1.0, 20.0}) {
+      std::vector<double> want(static_cast<size_t>(rows)), got(want.size());
+      reference_->exp_sums(x.cpu, temperature, want);
+      stream_->exp_sums(x.gpu, temperature, got);
+      for (size_t i = 0; i < want.size(); ++i)
+        EXPECT_NEAR(got[i], want[i], 1e-12 * want[i]) << cols << " columns";
+    }
+  }
+  stream_->exp_sums({nullptr, 0, 5}, 1, {});
+  EXPECT_FALSE(stream_->in_host_memory());
+  EXPECT_TRUE(reference_->in_host_memory());
+}
+
 TEST_F(BackendTest, Routes) {
   Pair scores = make(9, 12);
   RouterParams params{.chosen = 3, .renormalize = Renormalize::yes};

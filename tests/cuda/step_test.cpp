@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
-#include <new>
 #include <utility>
 
 #include "backend_support.h"
@@ -63,7 +62,7 @@ class Walk {
 
   /// As step() for one row, with what comes behind the layers: the largest logits, which the step gives once it is done.
   std::vector<Ranked> choose(int32_t token, const Row& row, size_t count,
-                             const std::function<void(Stream&)>& behind = {}) {
+                             const std::function<void(Stream&, Matrix logits)>& behind = {}) {
     cache_->reserve(row.sequence, row.position + 1);
     std::vector<Ranked> found(count, Ranked{-1, 0});
     const auto ops = [&] {
@@ -71,7 +70,7 @@ class Walk {
       const Matrix logits = part(7, 1, kVocab);
       stream_->linear(*net_.embed, part(0, 1, kHidden), logits);
       stream_->largest(logits, static_cast<int64_t>(count), found);
-      if (behind) behind(*stream_);
+      if (behind) behind(*stream_, logits);
     };
     if (as_ == As::steps) {
       stream_->step(1, ops);
@@ -256,6 +255,23 @@ TEST_F(StepTest, TheChoiceIsPartOfTheGraph) {
   expect_counts(1, 11);
 }
 
+/// What a sampler wants besides: one more copy of some bytes.
+TEST_F(StepTest, SumsArePartOfTheGraph) {
+  Walk graphs = walk(As::steps), plain = walk(As::ops);
+  double found = 0;
+  const auto sum = [&](Stream& stream, Matrix logits) { stream.exp_sums(logits, 0.7, {&found, 1}); };
+  for (int32_t p = 0; p < 8; ++p) {
+    const int before = state_.downloads;
+    static_cast<void>(graphs.choose(p, {0, p}, 3, sum));
+    EXPECT_EQ(state_.downloads - before, 2);
+    const double of_graph = std::exchange(found, 0);
+    static_cast<void>(plain.choose(p, {0, p}, 3, sum));
+    EXPECT_GT(found, 1);
+    EXPECT_EQ(of_graph, found);
+  }
+  expect_counts(1, 7);
+}
+
 /// Two choices of one step, and one of a step that something ends early or that fails.
 TEST_F(StepTest, ChoicesInAnyStep) {
   Walk graphs = walk(As::steps), plain = walk(As::ops);
@@ -268,16 +284,17 @@ TEST_F(StepTest, ChoicesInAnyStep) {
   std::sort(falling.rbegin(), falling.rend());
   for (int32_t p = 0; p < 6; ++p) {
     std::vector<Ranked> second(150);
-    const std::vector<Ranked> wanted = plain.choose(p, {0, p}, 2),
-                              found = graphs.choose(p, {0, p}, 2, [&](Stream&stream) {
-                                if (p % 2 == 0) stream.download({memory->data(), 1, 300}, numbers.data());
-                                stream.largest(x, 150, second);
-                              });
+    const auto more = [&](Stream& stream, Matrix) {
+      if (p % 2 == 0) stream.download({memory->data(), 1, 300}, numbers.data());
+      stream.largest(x, 150, second);
+    };
+    const std::vector<Ranked> wanted = plain.choose(p, {0, p}, 2), found = graphs.choose(p, {0, p}, 2, more);
     for (size_t i = 0; i < 2; ++i) EXPECT_EQ(found[i].column, wanted[i].column) << p;
     for (size_t i = 0; i < second.size(); ++i) ASSERT_EQ(second[i].value, falling[i]) << p;
   }
   const int before = state_.downloads;
-  EXPECT_THROW(graphs.choose(1, {0, 6}, 2, [](Stream&) { throw Error(Status::internal, "a fault"); }), Error);
+  EXPECT_THROW(graphs.choose(1, {0, 6}, 2, [](Stream&, Matrix) { throw Error(Status::internal, "a fault"); }),
+               Error);
   EXPECT_EQ(state_.downloads, before);
   EXPECT_EQ(graphs.choose(1, {0, 6}, 2)[0].column, plain.choose(1, {0, 6}, 2)[0].column);
 }
@@ -442,43 +459,6 @@ TEST_F(StepTest, AGraphThatCannotBeMadeNow) {
   set_log_sink(nullptr, nullptr);
   expect_counts(1, 3);
   EXPECT_EQ(logged, "");
-}
-
-/// What lies between the members of arguments says nothing; all else does.
-TEST(CommandList, IsComparedByWhatItDoes) {
-  alignas(Weights) std::byte memory[2][sizeof(Weights)];
-  std::fill_n(memory[0], sizeof(Weights), std::byte{0x00});
-  std::fill_n(memory[1], sizeof(Weights), std::byte{0xFF});
-  const auto weights = [&](int i) -> Weights& {
-    auto& w = *reinterpret_cast<Weights*>(memory[i]);
-    w.shape.bits = 4;
-    w.shape.rows = w.shape.cols = w.shape.packed_inputs = w.shape.piece = 64;
-    w.words = nullptr;
-    w.scales_f16 = w.zeros = nullptr;
-    w.scales_f32 = w.bias = nullptr;
-    w.order = nullptr;
-    return w;
-  };
-  int32_t ids[2] = {};
-  const auto list = [&](const Weights& w, const int32_t* at, int64_t count, size_t bytes) {
-    CommandList list;
-    Queue queue = kQueue;
-    queue.list = &list;
-    cuda::embed(queue, Element::bf16, w, at, count, memory);
-    list.add_clear(memory, bytes);
-    return list;
-  };
-  const CommandList one = list(weights(0), ids, 2, 1);
-  EXPECT_EQ(one.size(), 2u);
-  EXPECT_TRUE(one == list(weights(1), ids, 2, 1));
-  EXPECT_FALSE(one == list(weights(1), ids + 1, 2, 1)) << "another address";
-  EXPECT_FALSE(one == list(weights(1), ids, 1, 1)) << "another grid";
-  EXPECT_FALSE(one == list(weights(1), ids, 2, 2)) << "another size";
-  EXPECT_FALSE(one == CommandList());
-  weights(1).shape.piece = 32;
-  Weights other = weights(1);
-  other.shape.piece = 32;
-  EXPECT_FALSE(one == list(other, ids, 2, 1)) << "another number in the middle";
 }
 
 }  // namespace
