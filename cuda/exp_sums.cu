@@ -18,12 +18,13 @@ GPTQ_BOTH float larger(float a, float b) { return a > b ? a : b; }
 /// out [rows][pieces]
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    exp_sums_of_pieces(const T* x, int64_t cols, double temperature, ExpSum* out) {
+    exp_sums_of_pieces(const T* x, int64_t cols, const double* temperatures, ExpSum* out) {
   let_next_kernel_begin();
   wait_for_earlier_kernels();
   auto* const sums = reinterpret_cast<double*>(shared_memory());  // [kWarps] of warps, as the next
   auto* const mosts = reinterpret_cast<float*>(sums + kWarps);
   const T* const row = x + int64_t{block_y()} * cols;
+  const double temperature = temperatures[block_y()];
   const int64_t first = int64_t{block_x()} * kPiece + thread_x();
   float values[kOfThread], most = -INFINITY;
 #pragma unroll
@@ -55,7 +56,7 @@ __global__ void __launch_bounds__(kThreads)
 int64_t pieces_of_exp_sum(int64_t cols) { return divide_up(cols, kPiece); }
 
 void exp_sums(const Queue& queue, Element element, const void* x, int64_t rows, int64_t cols,
-              double temperature, ExpSum* out) {
+              const double* temperatures, ExpSum* out) {
   with_element(element, [&](auto kind) {
     using T = decltype(kind);
     launch(queue, exp_sums_of_pieces<T>,
@@ -63,7 +64,7 @@ void exp_sums(const Queue& queue, Element element, const void* x, int64_t rows, 
             .y = rows,
             .threads = kThreads,
             .shared_bytes = kWarps * (sizeof(double) + sizeof(float))},
-           static_cast<const T*>(x), cols, temperature, out);
+           static_cast<const T*>(x), cols, temperatures, out);
   });
 }
 

@@ -313,9 +313,9 @@ struct ExpSum {
   float most = 0;
 };
 int64_t pieces_of_exp_sum(int64_t cols);
-/// out [rows, pieces_of_exp_sum(cols)] of x [rows, cols]
+/// out [rows, pieces_of_exp_sum(cols)] of x [rows, cols], temperatures [rows]
 void exp_sums(const Queue& queue, Element element, const void* x, int64_t rows, int64_t cols,
-              double temperature, ExpSum* out);
+              const double* temperatures, ExpSum* out);
 /// Of the row that has them; on the host.
 double exp_sum_of_pieces(std::span<const ExpSum> pieces, double temperature);
 

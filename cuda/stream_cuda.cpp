@@ -334,17 +334,19 @@ void CudaStream::largest(Matrix x, int64_t count, std::span<Ranked> out) {
   });
 }
 
-void CudaStream::exp_sums(Matrix x, double temperature, std::span<double> out) {
+void CudaStream::exp_sums(Matrix x, std::span<const double> temperatures, std::span<double> out) {
   const auto pieces = static_cast<size_t>(pieces_of_exp_sum(x.cols)), rows = static_cast<size_t>(x.rows);
   if (rows == 0) return;
   const Turn turn = begin();
   auto* const sums = reinterpret_cast<ExpSum*>(room_for_result(exp_sums_, rows * pieces * sizeof(ExpSum)));
-  cuda::exp_sums(turn.queue(), kElement, data_of(x), x.rows, x.cols, temperature, sums);
-  give_result(exp_sums_, [this, sums, pieces, temperature, out = out.first(rows)] {
+  const auto [at] = send(temperatures);
+  cuda::exp_sums(turn.queue(), kElement, data_of(x), x.rows, x.cols, at, sums);
+  give_result(exp_sums_, [this, sums, pieces, out = out.first(rows),
+                          of_rows = std::vector(temperatures.begin(), temperatures.end())] {
     std::vector<ExpSum> found(out.size() * pieces);
     if (!found.empty()) queue_->download(found.data(), sums, found.size() * sizeof(ExpSum));
     for (size_t i = 0; i < out.size(); ++i)
-      out[i] = exp_sum_of_pieces(std::span(found).subspan(i * pieces, pieces), temperature);
+      out[i] = exp_sum_of_pieces(std::span(found).subspan(i * pieces, pieces), of_rows[i]);
   });
 }
 

@@ -285,9 +285,9 @@ class Stream {
   /// The `count` <= x.cols, kMostLargest largest elements of each row, out [rows, count]: of equals, as -0 and 0 are, the one
   /// of the lower column comes first, and what is no number before all numbers. In a step, `out` has them once that returns.
   virtual void largest(Matrix x, int64_t count, std::span<Ranked> out) = 0;
-  /// out[i] = the sum of exp((x - m) / temperature) over row i, m being its largest element, in double: something only where
-  /// m is finite and all others are numbers. In a step, as largest().
-  virtual void exp_sums(Matrix x, double temperature, std::span<double> out) = 0;
+  /// out[i] = the sum of exp((x - m) / temperatures[i]) over row i, m being its largest element, in double: something only
+  /// where m is finite and all others are numbers. In a step, as largest().
+  virtual void exp_sums(Matrix x, std::span<const double> temperatures, std::span<double> out) = 0;
 
   // Mixtures of experts
   /// From what a router gives, scores [M, experts]. Ties go to the lower number; chosen <= experts.

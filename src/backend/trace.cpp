@@ -115,9 +115,9 @@ class TracedStream final : public Stream {
     const Op op(*this, "largest", cost_.elementwise({x}));
     stream_->largest(x, count, out);
   }
-  void exp_sums(Matrix x, double temperature, std::span<double> out) override {
+  void exp_sums(Matrix x, std::span<const double> temperatures, std::span<double> out) override {
     const Op op(*this, "exp_sums", cost_.elementwise({x}));
-    stream_->exp_sums(x, temperature, out);
+    stream_->exp_sums(x, temperatures, out);
   }
   void route(const RouterParams& params, Matrix scores, Routing& routing) override {
     const Op op(*this, "route", cost_.elementwise({scores}));

@@ -44,11 +44,12 @@ void CpuStream::largest(Matrix x, int64_t count, std::span<Ranked> out) {
   });
 }
 
-void CpuStream::exp_sums(Matrix x, double temperature, std::span<double> out) {
+void CpuStream::exp_sums(Matrix x, std::span<const double> temperatures, std::span<double> out) {
   parallel_for(x.rows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const std::span<const float> values(row(x, i), static_cast<size_t>(x.cols));
       const double most = values.empty() ? 0 : double{*std::max_element(values.begin(), values.end())};
+      const double temperature = temperatures[static_cast<size_t>(i)];
       double sum = 0;
       for (float v : values) sum += std::exp((double{v} - most) / temperature);
       out[static_cast<size_t>(i)] = sum;

@@ -72,7 +72,7 @@ class CpuStream final : public Stream {
   void clamp(Matrix x, float limit) override;
   void softcap(Matrix x, float cap) override;
   void largest(Matrix x, int64_t count, std::span<Ranked> out) override;
-  void exp_sums(Matrix x, double temperature, std::span<double> out) override;
+  void exp_sums(Matrix x, std::span<const double> temperatures, std::span<double> out) override;
   void route(const RouterParams& params, Matrix scores, Routing& routing) override;
   void gather(Matrix x, std::span<const int32_t> rows, Matrix out) override;
   void scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,

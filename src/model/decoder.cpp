@@ -451,9 +451,21 @@ void Decoder::logits(const Weights& weights, int64_t begin, int64_t count, float
     stream_.download(head(weights, begin + done, std::min(slice, count - done)), host + done * spec_.vocab);
 }
 
+void Decoder::logits_of(const Weights& weights, int64_t row, std::span<const int32_t> tokens,
+                        std::span<float> host) {
+  const auto most = static_cast<size_t>(max_rows_ * spec_.hidden);  // that have room in h_
+  for (size_t done = 0; done < tokens.size(); done += most) {
+    const auto part = tokens.subspan(done, std::min(most, tokens.size() - done));
+    const Matrix all = head(weights, row, 1), found = with(h_, static_cast<int64_t>(part.size()), 1);
+    stream_.gather({all.data, spec_.vocab, 1}, part, found);
+    stream_.download(found, host.data() + done);
+  }
+}
+
 void Decoder::choose(const RowLogits& wanted, Matrix y) {
   if (!wanted.largest.empty())
     stream_.largest(y, static_cast<int64_t>(wanted.largest.size()) / wanted.rows, wanted.largest);
+  if (!wanted.exp_sums.empty()) stream_.exp_sums(y, wanted.temperatures, wanted.exp_sums);
 }
 
 void Decoder::row_logits(const Weights& weights, const RowLogits& wanted) {

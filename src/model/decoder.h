@@ -44,7 +44,9 @@ struct Batch {
 struct RowLogits {
   int64_t row = 0;  // the first
   int64_t rows = 1;
-  std::span<Ranked> largest;  // [rows, n] becomes the n largest of each (Stream::largest()); n may be 0
+  std::span<Ranked> largest{};  // [rows, n] becomes the n largest of each (Stream::largest()); n may be 0
+  std::span<const double> temperatures{};  // [rows]
+  std::span<double> exp_sums{};            // empty, or [rows] becomes the sum over each (Stream::exp_sums())
 };
 
 /// Belongs to one session: its matrices are reused from step to step.
@@ -76,6 +78,8 @@ class Decoder {
   Matrix hidden() const { return x_; }
   /// Logits of hidden rows [begin, begin + count) into host memory [count, vocab].
   void logits(const Weights& weights, int64_t begin, int64_t count, float* host);
+  /// Of some tokens in a row, into host memory.
+  void logits_of(const Weights& weights, int64_t row, std::span<const int32_t> tokens, std::span<float> host);
   /// Logits of rows are not computed again while they are among the last that were.
   void row_logits(const Weights& weights, const RowLogits& wanted);
   /// Of how many rows these are computed at a time at most.

@@ -31,6 +31,12 @@ class Pipeline {
   void logits(const Weights& weights, int64_t begin, int64_t count, float* host) {
     parts_.back().decoder->logits(weights, begin, count, host);
   }
+  /// Whether logits are in the host's memory, before they are asked for.
+  bool logits_in_host_memory() const { return parts_.back().stream->in_host_memory(); }
+  void logits_of(const Weights& weights, int64_t row, std::span<const int32_t> tokens,
+                 std::span<float> host) {
+    parts_.back().decoder->logits_of(weights, row, tokens, host);
+  }
   void row_logits(const Weights& weights, const RowLogits& wanted) {
     parts_.back().decoder->row_logits(weights, wanted);
   }

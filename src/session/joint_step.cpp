@@ -174,7 +174,10 @@ std::vector<JointStep::RowResult> JointStep::compute(const Members& group) {
   std::vector<KvCache*> caches;
   std::vector<int32_t> tokens;
   std::vector<Row> rows;
-  std::vector<int64_t> lengths, enough;
+  std::vector<int64_t> lengths;
+  std::vector<Session::Wanted> wanted;
+  int64_t most = 0;  // of the largest
+  bool has_sums = false;
   for (const Member& member : group) {
     Session& session = *member.session;
     rows.push_back({.sequence = static_cast<int32_t>(caches.size()),
@@ -182,10 +185,14 @@ std::vector<JointStep::RowResult> JointStep::compute(const Members& group) {
     caches.push_back(session.cache_.get());
     tokens.push_back(session.history_.back());
     lengths.push_back(member.total());
-    enough.push_back(session.sampler_->enough(session.history_, std::min(spec.vocab - 1, kMostLargest)));
+    wanted.push_back(session.wanted_by(*session.sampler_));
+    most = std::max(most, wanted.back().largest);
+    has_sums = has_sums || wanted.back().temperature > 0;
   }
-  const int64_t most = *std::max_element(enough.begin(), enough.end());
   std::vector<Ranked> largest(static_cast<size_t>(count * most));
+  // of all rows or of none; one that nobody wants is at any temperature
+  std::vector<double> temperatures, sums(has_sums ? group.size() : 0);
+  for (const Session::Wanted& w : wanted) temperatures.push_back(w.temperature > 0 ? w.temperature : 1);
   std::vector<RowResult> results(group.size());
 
   if (!lead.joined_) lead.joined_ = lead.pipeline_.create_cache(0, lead.elements_);
@@ -201,14 +208,19 @@ std::vector<JointStep::RowResult> JointStep::compute(const Members& group) {
   lead.hidden_.clear();
 
   const int64_t slice = lead.pipeline_.most_logits();
-  const auto wanted = [&](int64_t begin) {
+  const auto asked = [&](int64_t begin) {
     const int64_t n = std::min(slice, count - begin);
+    const auto part = [&](auto span, int64_t each) {
+      return span.empty() ? span
+                          : span.subspan(static_cast<size_t>(begin * each), static_cast<size_t>(n * each));
+    };
     return RowLogits{.row = begin,
                      .rows = n,
-                     .largest = std::span(largest).subspan(static_cast<size_t>(begin * most),
-                                                           static_cast<size_t>(n * most))};
+                     .largest = part(std::span(largest), most),
+                     .temperatures = part(std::span<const double>(temperatures), 1),
+                     .exp_sums = part(std::span(sums), 1)};
   };
-  const RowLogits all = wanted(0);
+  const RowLogits all = asked(0);
   lead.pipeline_.forward(weights, {.tokens = tokens, .rows = rows, .lengths = lengths}, joined.joined,
                          count <= slice ? &all : nullptr);
   std::vector<float> hidden;
@@ -217,15 +229,22 @@ std::vector<JointStep::RowResult> JointStep::compute(const Members& group) {
     lead.pipeline_.hidden(0, count, hidden.data());
   }
   for (int64_t i = 0; i < count; ++i) {
-    if (count > slice && i % slice == 0) lead.pipeline_.row_logits(weights, wanted(i));
+    if (count > slice && i % slice == 0) lead.pipeline_.row_logits(weights, asked(i));
     RowResult& result = results[static_cast<size_t>(i)];
-    if (enough[static_cast<size_t>(i)] == 0) {
+    const Session::Wanted& want = wanted[static_cast<size_t>(i)];
+    if (want.largest == 0) {
       result.last.all.resize(static_cast<size_t>(spec.vocab));
       lead.pipeline_.logits(weights, i, 1, result.last.all.data());
       continue;
     }
     const auto first = largest.begin() + i * most;
-    result.last.largest.assign(first, first + most);
+    KnownLogits& known = result.last.known;
+    known.largest.assign(first, first + want.largest);
+    if (want.temperature > 0) {
+      Session& session = *group[static_cast<size_t>(i)].session;
+      known.exp_sum = sums[static_cast<size_t>(i)];
+      session.ask_penalized(lead.pipeline_, i, *session.sampler_, known);
+    }
     if (i == 0) continue;  // the pipeline has it
     const auto state = hidden.begin() + i * spec.hidden;
     result.hidden.assign(state, state + spec.hidden);

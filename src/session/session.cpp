@@ -69,7 +69,7 @@ void Session::reset() {
   processed_ = done_ = marked_ = 0;
   (void)cache_->truncate(0, 0);
   logits_.clear();
-  largest_.clear();
+  known_ = {};
   hidden_.clear();
   stats_ = {};
   generating_ = false;
@@ -78,17 +78,38 @@ void Session::reset() {
   finish_ = FinishReason::none;
 }
 
+Session::Wanted Session::wanted_by(Sampler& sampler) const {
+  const int64_t most = model_->spec().vocab - 1;
+  const int64_t enough = sampler.enough(history_, std::min(most, kMostLargest));
+  const double temperature = sampler.sum_temperature();
+  if (enough > 0 || temperature == 0 || pipeline_.logits_in_host_memory()) return {.largest = enough};
+  return {.largest = std::min(most, Sampler::kLikeliest), .temperature = most > 0 ? temperature : 0};
+}
+
+void Session::ask_penalized(Pipeline& pipeline, int64_t row, Sampler& sampler, KnownLogits& known) const {
+  const std::span<const int32_t> tokens = sampler.penalized(history_);
+  known.penalized.resize(tokens.size());
+  pipeline.logits_of(model_->weights(), row, tokens, known.penalized);
+}
+
 /// Of the row of the last token, what the sampler wants of them, or all. `compute` has the pipeline do what is wanted.
 template <class Compute>
 Session::LastLogits Session::last_logits(int64_t row, Sampler* sampler, const Compute& compute) {
   LastLogits last;
-  const int64_t vocab = model_->spec().vocab;
-  if (sampler != nullptr)
-    last.largest.resize(static_cast<size_t>(sampler->enough(history_, std::min(vocab - 1, kMostLargest))));
-  compute(RowLogits{.row = row, .largest = last.largest});
-  if (last.largest.empty()) {
-    last.all.resize(static_cast<size_t>(vocab));
+  KnownLogits& known = last.known;
+  const Wanted wanted = sampler != nullptr ? wanted_by(*sampler) : Wanted{};
+  known.largest.resize(static_cast<size_t>(wanted.largest));
+  RowLogits asked{.row = row, .largest = known.largest};
+  if (wanted.temperature > 0) {
+    asked.temperatures = {&wanted.temperature, 1};
+    asked.exp_sums = {&known.exp_sum.emplace(), 1};
+  }
+  compute(asked);
+  if (known.largest.empty()) {
+    last.all.resize(static_cast<size_t>(model_->spec().vocab));
     pipeline_.logits(model_->weights(), row, 1, last.all.data());
+  } else if (known.exp_sum) {
+    ask_penalized(pipeline_, row, *sampler, known);
   }
   return last;
 }
@@ -103,7 +124,7 @@ void Session::recall_hidden() const {
 /// The others wait in the pipeline until somebody asks for them.
 std::span<const float> Session::logits() const {
   const std::lock_guard lock(logits_mutex_);
-  if (logits_.empty() && !largest_.empty()) {
+  if (logits_.empty() && !known_.largest.empty()) {
     std::vector<float> logits(static_cast<size_t>(model_->spec().vocab));
     // a cancel is for the next call that has more to do: it waits, also if it comes meanwhile
     bool cancelled = false;
@@ -188,7 +209,7 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
 
 void Session::keep_logits(LastLogits&& last) {
   logits_ = std::move(last.all);
-  largest_ = std::move(last.largest);
+  known_ = std::move(last.known);
 }
 
 /// Of the last token, which the pipeline still has.
@@ -282,6 +303,12 @@ void Session::emit(int32_t token) {
   generating_ = false;
 }
 
+int32_t Session::sample() {
+  std::optional<int32_t> token;
+  if (!known_.largest.empty()) token = sampler_->sample(known_, history_);
+  return token ? *token : sampler_->sample(logits(), history_);
+}
+
 std::optional<StepResult> Session::enter_step() {
   if (!generating_ && finish_ != FinishReason::none) {
     text_.clear();
@@ -309,8 +336,7 @@ void Session::process_step() {
 }
 
 StepResult Session::leave_step(const Stopwatch* pass) {
-  if (!sampled_)
-    sampled_ = largest_.empty() ? sampler_->sample(logits_, history_) : sampler_->sample(largest_, history_);
+  if (!sampled_) sampled_ = sample();
   if (generation_.ignore_eos == IgnoreEos::no && model_->ends_text(*sampled_)) {
     return finish(FinishReason::stop);
   }

@@ -74,16 +74,25 @@ class Session {
   uint64_t cache_bytes() const { return cache_->bytes(); }
 
  private:
-  /// What is known of the last token's logits: all of them, or as many of the largest as the sampler wants.
+  /// The last token's logits, or what the sampler wants of them.
   struct LastLogits {
     std::vector<float> all;
-    std::vector<Ranked> largest;
+    KnownLogits known;
   };
 
   /// Where there is a sampler, of the last logits what it wants is enough.
   void prefill(Logits keep, const Progress& progress, Sampler* sampler);
   void process_pending(Logits keep, const Progress& progress, Sampler* sampler);
   void mark_cache();
+  /// What the sampler wants of a row's logits: so many of the largest, and at a temperature, which is 0 otherwise, the sum
+  /// over all; of none all of them.
+  struct Wanted {
+    int64_t largest = 0;
+    double temperature = 0;
+  };
+  Wanted wanted_by(Sampler& sampler) const;
+  /// Of row `row` of the pipeline, what is wanted besides where the sum is.
+  void ask_penalized(Pipeline& pipeline, int64_t row, Sampler& sampler, KnownLogits& known) const;
   template <class Compute>
   LastLogits last_logits(int64_t row, Sampler* sampler, const Compute& compute);
   void keep_logits(LastLogits&& last);
@@ -99,6 +108,7 @@ class Session {
   StepResult leave_step(const Stopwatch* pass);  // of the token that has; null: of none
   friend class JointStep;
   void repeat_logits(Sampler* sampler);
+  int32_t sample();
   int64_t pending() const { return static_cast<int64_t>(history_.size()) - done_; }
 
   std::shared_ptr<const Model> model_;
@@ -114,7 +124,7 @@ class Session {
   int64_t marked_ = 0;     // of them, at the last KvCache::mark()
   int64_t last_row_ = 0;   // of the pipeline's, the last token of them, while none is pending
   mutable std::vector<float> hidden_;  // its hidden state where another session's pipeline has it; else empty
-  std::vector<Ranked> largest_;  // of the last logits; empty: all of them are in logits_, if any are kept
+  KnownLogits known_;  // of the last logits; nothing: all of them are in logits_, if any are kept
   mutable std::mutex logits_mutex_;
   mutable std::vector<float> logits_;
   SessionStats stats_;

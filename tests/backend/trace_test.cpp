@@ -165,9 +165,11 @@ TEST(Trace, HasWhatASamplerAsksFor) {
     traced->create_stream(nullptr)->largest(matrix(x, 2, 3), 1, out);
     EXPECT_EQ(out[0].column, 1);
     EXPECT_EQ(out[1].column, 2);
+    const std::vector<double> temperatures{1, 2};
     std::vector<double> sums(2);
-    traced->create_stream(nullptr)->exp_sums(matrix(x, 2, 3), 1, sums);
+    traced->create_stream(nullptr)->exp_sums(matrix(x, 2, 3), temperatures, sums);
     EXPECT_DOUBLE_EQ(sums[0], 1 + std::exp(-1.0) + std::exp(-2.0));
+    EXPECT_DOUBLE_EQ(sums[1], 1 + std::exp(-0.5) + std::exp(-1.0));
     EXPECT_TRUE(traced->create_stream(nullptr)->in_host_memory());
   }
   const json all = events(path);

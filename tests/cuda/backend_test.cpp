@@ -379,15 +379,17 @@ TEST_F(BackendTest, ExpSums) {
       std::fill_n(x.cpu_values.begin(), 2048, -INFINITY);
       stream_->upload(x.cpu_values.data(), x.gpu);
     }
-    for (const double temperature : {0.25, 1.0, 20.0}) {
-      std::vector<double> want(static_cast<size_t>(rows)), got(want.size());
-      reference_->exp_sums(x.cpu, temperature, want);
-      stream_->exp_sums(x.gpu, temperature, got);
+    for (const double first : {0.25, 1.0, 20.0}) {
+      std::vector<double> temperatures(static_cast<size_t>(rows)), want(temperatures.size()),
+          got(want.size());
+      std::iota(temperatures.begin(), temperatures.end(), first);
+      reference_->exp_sums(x.cpu, temperatures, want);
+      stream_->exp_sums(x.gpu, temperatures, got);
       for (size_t i = 0; i < want.size(); ++i)
         EXPECT_NEAR(got[i], want[i], 1e-12 * want[i]) << cols << " columns";
     }
   }
-  stream_->exp_sums({nullptr, 0, 5}, 1, {});
+  stream_->exp_sums({nullptr, 0, 5}, {}, {});
   EXPECT_FALSE(stream_->in_host_memory());
   EXPECT_TRUE(reference_->in_host_memory());
 }

@@ -258,9 +258,12 @@ TEST_F(StepTest, TheChoiceIsPartOfTheGraph) {
 /// What a sampler wants besides: one more copy of some bytes.
 TEST_F(StepTest, SumsArePartOfTheGraph) {
   Walk graphs = walk(As::steps), plain = walk(As::ops);
-  double found = 0;
-  const auto sum = [&](Stream& stream, Matrix logits) { stream.exp_sums(logits, 0.7, {&found, 1}); };
+  double temperature = 0, found = 0;
+  const auto sum = [&](Stream& stream, Matrix logits) {
+    stream.exp_sums(logits, {&temperature, 1}, {&found, 1});
+  };
   for (int32_t p = 0; p < 8; ++p) {
+    temperature = 0.5 + p;
     const int before = state_.downloads;
     static_cast<void>(graphs.choose(p, {0, p}, 3, sum));
     EXPECT_EQ(state_.downloads - before, 2);

@@ -69,18 +69,17 @@ TEST(ExpSums, AreThoseOfTheirDefinition) {
   std::vector<float> x = random_floats(random, 3 * 50);
   for (float& v : x) v *= 9;
   x[60] = -INFINITY;
-  for (const double temperature : {0.1, 1.0, 40.0}) {
-    std::vector<double> sums(3);
-    backend_with(2)->create_stream(nullptr)->exp_sums(matrix(x, 3, 50), temperature, sums);
-    for (size_t r = 0; r < 3; ++r) {
-      const auto begin = x.begin() + static_cast<int64_t>(r) * 50;
-      const double most = *std::max_element(begin, begin + 50);
-      double sum = 0;
-      for (int64_t i = 0; i < 50; ++i) sum += std::exp((double{begin[i]} - most) / temperature);
-      EXPECT_DOUBLE_EQ(sums[r], sum);
-    }
+  const std::vector<double> temperatures{0.1, 1, 40};
+  std::vector<double> sums(3);
+  backend_with(2)->create_stream(nullptr)->exp_sums(matrix(x, 3, 50), temperatures, sums);
+  for (size_t r = 0; r < 3; ++r) {
+    const auto begin = x.begin() + static_cast<int64_t>(r) * 50;
+    const double most = *std::max_element(begin, begin + 50);
+    double sum = 0;
+    for (int64_t i = 0; i < 50; ++i) sum += std::exp((double{begin[i]} - most) / temperatures[r]);
+    EXPECT_DOUBLE_EQ(sums[r], sum);
   }
-  backend_with(1)->create_stream(nullptr)->exp_sums({nullptr, 0, 5}, 1, {});
+  backend_with(1)->create_stream(nullptr)->exp_sums({nullptr, 0, 5}, {}, {});
 }
 
 }  // namespace

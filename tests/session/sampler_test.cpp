@@ -72,6 +72,126 @@ TEST(Sampler, TheLargestAreEnough) {
   }
 }
 
+double exp_sum_of(const std::vector<float>& logits, double temperature) {
+  const auto backend = create_backend("cpu", {.threads = 1});
+  std::vector<float> row = logits;
+  double sum = 0;
+  backend->create_stream(nullptr)->exp_sums(
+      {reinterpret_cast<std::byte*>(row.data()), 1, static_cast<int64_t>(row.size())}, {&temperature, 1},
+      {&sum, 1});
+  return sum;
+}
+
+/// Logits of a vocabulary: few that stand out, many that are alike, and ties.
+std::vector<float> some_logits(size_t vocab, float spread, float step) {
+  Random random(vocab);
+  std::vector<float> logits(vocab);
+  for (float& v : logits)
+    v = step * std::round(spread * static_cast<float>(random.uniform() + random.uniform() - 1) / step);
+  return logits;
+}
+
+/// What a device tells `sampler` of them.
+KnownLogits known_of(const std::vector<float>& logits, Sampler& sampler,
+                     const std::vector<int32_t>& history) {
+  const auto count = std::min(static_cast<int64_t>(logits.size()) - 1, Sampler::kLikeliest);
+  KnownLogits known{.largest = largest_of(logits, count),
+                    .exp_sum = exp_sum_of(logits, sampler.sum_temperature()),
+                    .penalized = {}};
+  for (int32_t id : sampler.penalized(history)) known.penalized.push_back(logits[static_cast<size_t>(id)]);
+  return known;
+}
+
+/// So many draws, token by token as from all logits; how many of them what is known has said.
+int64_t known_draws(const SamplerOptions& options, const std::vector<float>& logits,
+                    const std::vector<int32_t>& history, int draws) {
+  Sampler all(options), some(options);
+  const KnownLogits known = known_of(logits, some, history);
+  int64_t said = 0;
+  for (int i = 0; i < draws; ++i) {
+    const std::optional<int32_t> token = some.sample(known, history);
+    said += token.has_value();
+    EXPECT_EQ(token ? *token : some.sample(logits, history), all.sample(logits, history)) << "draw " << i;
+  }
+  return said;
+}
+
+/// The likeliest and the sum of all say the token that all logits say, draw by draw, or that they don't know.
+TEST(Sampler, TheLikeliestMostlySayTheToken) {
+  int64_t said = 0, draws = 0;
+  for (const size_t vocab : {2u, 20u, 257u, 3000u}) {
+    for (const float spread : {0.0f, 1.0f, 12.0f, 60.0f}) {
+      std::vector<float> logits = some_logits(vocab, spread, spread > 1 ? 0.125f : 1e-3f);
+      if (vocab == 257) logits[5] = logits[9] = -INFINITY;
+      std::vector<int32_t> history{1, 0, 1};
+      for (const Ranked& r : largest_of(logits, std::min<int64_t>(static_cast<int64_t>(vocab), 30)))
+        if (r.column % 3 != 0) history.push_back(r.column);
+      for (const double temperature : {0.3, 1.0, 30.0}) {
+        for (const double top_p : {1.0, 0.999, 0.9, 0.3}) {
+          for (const double min_p : {0.0, 0.02, 0.5, 1.0}) {
+            for (const double penalty : {1.0, 1.05, 2.0}) {
+              const SamplerOptions options{.temperature = temperature,
+                                           .top_p = top_p,
+                                           .min_p = min_p,
+                                           .repetition_penalty = penalty,
+                                           .seed = vocab};
+              said += known_draws(options, logits, history, 8);
+              draws += 8;
+              ASSERT_FALSE(HasFailure()) << vocab << ' ' << spread << ' ' << temperature << ' ' << top_p
+                                         << ' ' << min_p << ' ' << penalty;
+            }
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(said, draws / 2);
+  EXPECT_LT(said, draws);
+}
+
+/// As of a language model: nearly all that is likely is among them, however large the vocabulary; and with the penalty, too,
+/// if it does not take nearly all.
+TEST(Sampler, TheLikeliestSayTheTokenOfSteepLogits) {
+  std::vector<float> logits(50'000);
+  const auto rank = [&](size_t i) { return i * 7919 % logits.size(); };
+  for (size_t i = 0; i < logits.size(); ++i) logits[rank(i)] = -2.0f * std::log(1.0f + static_cast<float>(i));
+  std::vector<int32_t> history;
+  for (size_t i = 0; i < 3000; i += 2) history.push_back(static_cast<int32_t>(rank(i)));
+  SamplerOptions options{.temperature = 1, .seed = 3};
+  EXPECT_GE(known_draws(options, logits, history, 300), 290);
+  options.repetition_penalty = 1.5;
+  EXPECT_GE(known_draws(options, logits, history, 300), 290);
+  options.top_p = 0.9;
+  EXPECT_EQ(known_draws(options, logits, history, 300), 300);
+  logits[rank(0)] = 30;
+  options = {.temperature = 1, .repetition_penalty = 100, .seed = 3};
+  EXPECT_EQ(known_draws(options, logits, history, 20), 0);
+}
+
+TEST(Sampler, TheLikeliestSayWhatIsNoNumber) {
+  std::vector<float> logits(600, 1.0f);
+  Sampler sampler({.temperature = 1, .repetition_penalty = 1.1});
+  const std::vector<int32_t> history{500};
+  const auto token = [&] { return sampler.sample({largest_of(logits, 256), NAN, {1.0f}}, history); };
+  logits[500] = logits[550] = INFINITY;
+  EXPECT_EQ(token(), 500);
+  logits[511] = NAN;
+  EXPECT_THROW(static_cast<void>(token()), Error);
+  logits.assign(600, -INFINITY);
+  EXPECT_EQ(token(), 0);
+}
+
+TEST(Sampler, SaysWhenASumIsOfUse) {
+  const std::vector<int32_t> history{4, 2, 4};
+  EXPECT_EQ(Sampler({}).sum_temperature(), 0);
+  EXPECT_EQ(Sampler({.temperature = 0.5, .top_p = 0.9}).sum_temperature(), 0.5);
+  EXPECT_EQ(Sampler({.temperature = 1, .top_k = 2000}).sum_temperature(), 0);
+  EXPECT_EQ(Sampler({.temperature = 2, .repetition_penalty = 1.1}).sum_temperature(), 2);
+  EXPECT_EQ(Sampler({.temperature = 1, .repetition_penalty = 0.9}).sum_temperature(), 0);
+  EXPECT_EQ(Sampler({.temperature = 1}).penalized(history).size(), 0u);
+  EXPECT_EQ(Sampler({.temperature = 1, .repetition_penalty = 1.1}).penalized(history).size(), 2u);
+}
+
 TEST(Sampler, SaysWhenAllLogitsAreWanted) {
   const std::vector<int32_t> history{1, 2};
   EXPECT_EQ(Sampler({.temperature = 1}).enough(history, 1024), 0);
