@@ -472,6 +472,10 @@ void Decoder::row_logits(const Weights& weights, const RowLogits& wanted) {
   choose(wanted, head(weights, wanted.row, wanted.rows));
 }
 
+void Decoder::download_hidden(int64_t begin, int64_t count, float* host) {
+  stream_.download(with(from(x_, begin), count, x_.cols), host);
+}
+
 void Decoder::recall(const float* host) {
   know_logits(0, 0);
   place_parts(1);

@@ -84,6 +84,8 @@ class Decoder {
   void row_logits(const Weights& weights, const RowLogits& wanted);
   /// Of how many rows these are computed at a time at most.
   int64_t most_logits() const;
+  /// Rows [begin, begin + count) of hidden() into host memory.
+  void download_hidden(int64_t begin, int64_t count, float* host);
   /// hidden() of one row, out of host memory, to ask for its logits: as forward() with it left it.
   void recall(const float* host);
 

@@ -31,14 +31,6 @@ std::unique_ptr<KvCache> Pipeline::create_cache(int64_t sequences, KvElements el
   return std::make_unique<SegmentedCache>(std::move(caches), sequences);
 }
 
-void Pipeline::hidden(int64_t begin, int64_t count, float* host) {
-  const Part& last = parts_.back();
-  Matrix x = last.decoder->hidden();
-  x.data += static_cast<size_t>(begin * x.cols) * last.stream->element_bytes();
-  x.rows = count;
-  last.stream->download(x, host);
-}
-
 void Pipeline::wait() noexcept {
   for (const Part& part : parts_) {
     try {

@@ -41,8 +41,9 @@ class Pipeline {
     parts_.back().decoder->row_logits(weights, wanted);
   }
   int64_t most_logits() const { return parts_.back().decoder->most_logits(); }
-  /// Of the last layer, rows [begin, begin + count) into host memory [count, hidden].
-  void hidden(int64_t begin, int64_t count, float* host);
+  void download_hidden(int64_t begin, int64_t count, float* host) {
+    parts_.back().decoder->download_hidden(begin, count, host);
+  }
   /// Until the devices have done all that they were asked for, before others use its caches behind what has failed. A device
   /// that can't say so any more has failed for everyone.
   void wait() noexcept;

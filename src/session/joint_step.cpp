@@ -1,6 +1,9 @@
-// A step of several sessions: their tokens go through the model as the rows of one batch, in the pipeline of the first of
-// them, and keys and values into the cache of each. What is known of a row then goes to its session, which samples as ever.
+// A step of several sessions: their tokens go through the model as the rows of one batch, in the pipeline of one of them,
+// the first row's, and keys and values into the cache of each. What is known of a row then goes to its session, which
+// samples as ever.
 #include <algorithm>
+#include <new>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -21,39 +24,40 @@ class JointStep {
     Session* session;
     StepOutcome* outcome;
 
-    int64_t processed() const { return session->processed_; }
     int64_t total() const { return static_cast<int64_t>(session->history_.size()); }
-    bool has_one_row() const { return total() - processed() == 1; }
+    bool has_one_row() const { return total() - session->processed_ == 1; }
   };
-  using Members = std::vector<Member>;
+  using Group = std::span<Member>;
 
   /// What is known of a member's row.
   struct RowResult {
     Session::LastLogits last;
-    std::vector<float> hidden;
+    std::vector<float> hidden;  // for all but the first: the pipeline is another one's
   };
 
   template <class Body>
   static bool settle(StepOutcome& outcome, Body&& body);
   static void go_alone(const Member& member);
-  static Members take_group(Members& waiting);
-  static void process(Members& group, Members& alone);
-  static void make_room(Members& group);
-  /// A cancel is for the first, by whose flag the pipeline goes: the others try again.
-  enum class Failed : uint8_t { first, all };
-  static void go_back(Members& group, Members& alone, Failed failed);
-  static std::vector<RowResult> compute(const Members& group);
+  static Group take_group(Group& waiting);
+  void process(Group group);
+  static Group with_room(Group group);
+  Group go_back(Group group, const std::exception_ptr& error);
+  static std::vector<RowResult> compute(Group group);
 
   std::span<Session* const> sessions_;
   std::vector<StepOutcome> outcomes_;
+  std::vector<Member> waiting_, alone_;
 };
 
+/// Afterwards nothing of the step itself needs memory: who has entered it gets an outcome.
 JointStep::JointStep(std::span<Session* const> sessions) : sessions_(sessions), outcomes_(sessions.size()) {
   for (size_t i = 0; i < sessions.size(); ++i) {
     if (sessions[i]->model_ != sessions[0]->model_)
       throw Error(Status::invalid_argument,
                   cat("session ", i, " is of another model than session 0, wanted all of one"));
   }
+  waiting_.reserve(sessions.size());
+  alone_.reserve(sessions.size());
 }
 
 /// Whether `body` did not throw.
@@ -69,9 +73,6 @@ bool JointStep::settle(StepOutcome& outcome, Body&& body) {
 }
 
 std::vector<StepOutcome> JointStep::run() && {
-  Members waiting, alone;
-  waiting.reserve(sessions_.size());
-  alone.reserve(sessions_.size());
   for (size_t i = 0; i < sessions_.size(); ++i) {
     const Member member{sessions_[i], &outcomes_[i]};
     settle(outcomes_[i], [&] {
@@ -80,19 +81,15 @@ std::vector<StepOutcome> JointStep::run() && {
       } else if (member.session->pending() == 0) {
         outcomes_[i].result = member.session->leave_step(nullptr);
       } else {
-        (member.has_one_row() ? waiting : alone).push_back(member);
+        (member.has_one_row() ? waiting_ : alone_).push_back(member);
       }
     });
   }
-  while (!waiting.empty()) {
-    Members group = take_group(waiting);
-    process(group, alone);
-  }
-  for (const Member& member : alone) go_alone(member);
+  for (Group waiting = waiting_; !waiting.empty();) process(take_group(waiting));
+  for (const Member& member : alone_) go_alone(member);
   return std::move(outcomes_);
 }
 
-/// One that has more to compute than a token, behind a step that failed.
 void JointStep::go_alone(const Member& member) {
   settle(*member.outcome, [&] {
     const Stopwatch watch;
@@ -101,72 +98,94 @@ void JointStep::go_alone(const Member& member) {
   });
 }
 
-/// The first and those that it has room for, of caches that hold the same.
-JointStep::Members JointStep::take_group(Members& waiting) {
-  const Session& lead = *waiting.front().session;
-  const auto most = static_cast<size_t>(lead.pipeline_.max_rows());
-  Members group, rest;
-  for (const Member& member : waiting)
-    (group.size() < most && member.session->elements_ == lead.elements_ ? group : rest).push_back(member);
-  waiting = std::move(rest);
+/// Those that go together, to the front and out of `waiting`: the one that has room for most of them, rather one that has
+/// had others before, and such as keep the same in their caches.
+JointStep::Group JointStep::take_group(Group& waiting) {
+  const auto room = [&](const Member& member) {
+    return std::min(member.session->pipeline_.max_rows(), static_cast<int64_t>(waiting.size()));
+  };
+  const auto lead = std::max_element(waiting.begin(), waiting.end(), [&](const Member& a, const Member& b) {
+    return std::pair(room(a), a.session->joined_ != nullptr) <
+           std::pair(room(b), b.session->joined_ != nullptr);
+  });
+  std::rotate(waiting.begin(), lead, lead + 1);
+  const auto end = std::stable_partition(waiting.begin(), waiting.end(), [&](const Member& member) {
+    return member.session->elements_ == waiting.front().session->elements_;
+  });
+  const auto count = static_cast<size_t>(std::min<int64_t>(end - waiting.begin(), room(waiting.front())));
+  const Group group = waiting.first(count);
+  waiting = waiting.subspan(count);
   return group;
 }
 
-void JointStep::process(Members& group, Members& alone) {
+void JointStep::process(Group group) {
   const Stopwatch watch;
   std::vector<RowResult> rows;
-  for (bool done = false; !done;) {
-    make_room(group);
+  while (rows.empty()) {
+    group = with_room(group);
     if (group.empty()) return;
+    if (group.size() == 1) return go_alone(group.front());
     try {
       rows = compute(group);
-      done = true;
-    } catch (const Error& error) {
-      go_back(group, alone, error.status() == Status::cancelled ? Failed::first : Failed::all);
     } catch (...) {
-      go_back(group, alone, Failed::all);
+      group = go_back(group, std::current_exception());
     }
   }
-  for (size_t i = 0; i < group.size(); ++i) {
-    Session& session = *group[i].session;
-    session.processed_ = session.done_ = group[i].total();
-    session.last_row_ = 0;
-    session.hidden_ = std::move(rows[i].hidden);
-    session.keep_logits(std::move(rows[i].last));
+  for (size_t i = 0; i < group.size(); ++i)
+    group[i].session->accept(0, std::move(rows[i].last), std::move(rows[i].hidden));
+  for (const Member& member : group) {
+    settle(*member.outcome, [&] {
+      member.session->check_cancel();  // its row stays for the next step
+      member.outcome->result = member.session->leave_step(&watch);
+    });
   }
-  for (const Member& member : group)
-    settle(*member.outcome, [&] { member.outcome->result = member.session->leave_step(&watch); });
 }
 
-/// In the caches. Who gets none is out.
-void JointStep::make_room(Members& group) {
-  std::erase_if(group, [](const Member& member) {
-    return !settle(*member.outcome, [&] {
+/// Of those that have it in their caches.
+JointStep::Group JointStep::with_room(Group group) {
+  const auto end = std::stable_partition(group.begin(), group.end(), [](const Member& member) {
+    return settle(*member.outcome, [&] {
       member.session->mark_cache();
       member.session->cache_->reserve(0, member.total());
     });
   });
+  return group.first(static_cast<size_t>(end - group.begin()));
 }
 
-/// Of those that are left some may have more to compute than before.
-void JointStep::go_back(Members& group, Members& alone, Failed failed) {
+/// Who is left to try again together. A cancel was for the first, by whose flag the pipeline goes. Where there was no memory,
+/// it may be enough for one after the other.
+JointStep::Group JointStep::go_back(Group group, const std::exception_ptr& error) {
   Session& lead = *group.front().session;
   lead.pipeline_.wait();
-  for (const Member& member : group)
-    member.session->processed_ = member.session->cache_->truncate(0, member.processed());
   lead.cancel_ = false;
-  if (failed == Failed::first) lead.finish_ = FinishReason::cancelled;
-  const auto end = failed == Failed::first ? group.begin() + 1 : group.end();
-  for (auto member = group.begin(); member != end; ++member)
-    member->outcome->error = std::current_exception();
-  const auto more =
-      std::stable_partition(end, group.end(), [](const Member& member) { return member.has_one_row(); });
-  alone.insert(alone.end(), more, group.end());
-  group.erase(more, group.end());
-  group.erase(group.begin(), end);
+  for (const Member& member : group) member.session->go_back();
+  Status status = Status::internal;
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& e) {
+    status = e.status();
+  } catch (const std::bad_alloc&) {
+    status = Status::out_of_memory;
+  } catch (...) {
+  }
+  if (status == Status::cancelled) {
+    lead.finish_ = FinishReason::cancelled;
+    group.front().outcome->error = error;
+    group = group.subspan(1);
+    const auto more = std::stable_partition(group.begin(), group.end(),
+                                            [](const Member& member) { return member.has_one_row(); });
+    alone_.insert(alone_.end(), more, group.end());
+    return group.first(static_cast<size_t>(more - group.begin()));
+  }
+  if (status == Status::out_of_memory) {
+    alone_.insert(alone_.end(), group.begin(), group.end());
+  } else {
+    for (const Member& member : group) member.outcome->error = error;
+  }
+  return {};
 }
 
-std::vector<JointStep::RowResult> JointStep::compute(const Members& group) {
+std::vector<JointStep::RowResult> JointStep::compute(Group group) {
   Session& lead = *group.front().session;
   const Spec& spec = lead.model_->spec();
   const Weights& weights = lead.model_->weights();
@@ -181,7 +200,7 @@ std::vector<JointStep::RowResult> JointStep::compute(const Members& group) {
   for (const Member& member : group) {
     Session& session = *member.session;
     rows.push_back({.sequence = static_cast<int32_t>(caches.size()),
-                    .position = static_cast<int32_t>(member.processed())});
+                    .position = static_cast<int32_t>(session.processed_)});
     caches.push_back(session.cache_.get());
     tokens.push_back(session.history_.back());
     lengths.push_back(member.total());
@@ -194,18 +213,19 @@ std::vector<JointStep::RowResult> JointStep::compute(const Members& group) {
   std::vector<double> temperatures, sums(has_sums ? group.size() : 0);
   for (const Session::Wanted& w : wanted) temperatures.push_back(w.temperature > 0 ? w.temperature : 1);
   std::vector<RowResult> results(group.size());
+  std::vector<float> hidden(static_cast<size_t>((count - 1) * spec.hidden));
 
   if (!lead.joined_) lead.joined_ = lead.pipeline_.create_cache(0, lead.elements_);
-  // others' memory is theirs again when this is over
+  // others' memory is theirs again when this is over, however it ends
   struct Joined {
-    Joined(KvCache& cache, std::span<KvCache* const> caches) : joined(cache) { joined.join(caches); }
+    explicit Joined(KvCache& joined) : cache(joined) {}
     Joined(const Joined&) = delete;
     Joined& operator=(const Joined&) = delete;
-    ~Joined() { joined.join({}); }
-    KvCache& joined;
-  } const joined(*lead.joined_, caches);
-  lead.keep_logits({});  // the pipeline has other rows from here on
-  lead.hidden_.clear();
+    ~Joined() { cache.join({}); }
+    KvCache& cache;
+  } const joined(*lead.joined_);
+  joined.cache.join(caches);
+  lead.forget_logits();
 
   const int64_t slice = lead.pipeline_.most_logits();
   const auto asked = [&](int64_t begin) {
@@ -221,33 +241,29 @@ std::vector<JointStep::RowResult> JointStep::compute(const Members& group) {
                      .exp_sums = part(std::span(sums), 1)};
   };
   const RowLogits all = asked(0);
-  lead.pipeline_.forward(weights, {.tokens = tokens, .rows = rows, .lengths = lengths}, joined.joined,
+  lead.pipeline_.forward(weights, {.tokens = tokens, .rows = rows, .lengths = lengths}, joined.cache,
                          count <= slice ? &all : nullptr);
-  std::vector<float> hidden;
-  if (most > 0) {
-    hidden.resize(static_cast<size_t>(count * spec.hidden));
-    lead.pipeline_.hidden(0, count, hidden.data());
-  }
+  lead.pipeline_.download_hidden(1, count - 1, hidden.data());
   for (int64_t i = 0; i < count; ++i) {
     if (count > slice && i % slice == 0) lead.pipeline_.row_logits(weights, asked(i));
-    RowResult& result = results[static_cast<size_t>(i)];
-    const Session::Wanted& want = wanted[static_cast<size_t>(i)];
-    if (want.largest == 0) {
+    const auto at = static_cast<size_t>(i);
+    RowResult& result = results[at];
+    if (i > 0) {
+      const auto state = hidden.begin() + (i - 1) * spec.hidden;
+      result.hidden.assign(state, state + spec.hidden);
+    }
+    if (wanted[at].largest == 0) {
       result.last.all.resize(static_cast<size_t>(spec.vocab));
       lead.pipeline_.logits(weights, i, 1, result.last.all.data());
       continue;
     }
     const auto first = largest.begin() + i * most;
     KnownLogits& known = result.last.known;
-    known.largest.assign(first, first + want.largest);
-    if (want.temperature > 0) {
-      Session& session = *group[static_cast<size_t>(i)].session;
-      known.exp_sum = sums[static_cast<size_t>(i)];
-      session.ask_penalized(lead.pipeline_, i, *session.sampler_, known);
-    }
-    if (i == 0) continue;  // the pipeline has it
-    const auto state = hidden.begin() + i * spec.hidden;
-    result.hidden.assign(state, state + spec.hidden);
+    known.largest.assign(first, first + wanted[at].largest);
+    if (wanted[at].temperature == 0) continue;
+    Session& session = *group[at].session;
+    known.exp_sum = sums[at];
+    session.ask_penalized(lead.pipeline_, i, *session.sampler_, known);
   }
   return results;
 }

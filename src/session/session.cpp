@@ -68,9 +68,7 @@ void Session::reset() {
   history_.clear();
   processed_ = done_ = marked_ = 0;
   (void)cache_->truncate(0, 0);
-  logits_.clear();
-  known_ = {};
-  hidden_.clear();
+  forget_logits();
   stats_ = {};
   generating_ = false;
   text_.clear();
@@ -158,10 +156,10 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
   LastLogits last;
   std::vector<float>& logits = last.all;
   if (keep == Logits::all) logits.reserve(static_cast<size_t>(pending()) * vocab);
-  bool overwritten = false;  // what logits() takes from the pipeline
   std::vector<Row> rows;
   const std::vector<int64_t> lengths(static_cast<size_t>(std::min(pipeline_.max_rows(), total - start)),
                                      total);
+  int64_t last_row = 0;
   mark_cache();
   try {
     for (int64_t at = start; at < total; at += pipeline_.max_rows()) {
@@ -179,8 +177,7 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
           .rows = rows,
           .lengths = std::span(lengths).first(static_cast<size_t>(count)),
           .unread = count - read};
-      overwritten = true;
-      hidden_.clear();
+      forget_logits();
       const auto forward = [&](const RowLogits* wanted) {
         pipeline_.forward(model_->weights(), batch, *cache_, wanted);
       };
@@ -194,20 +191,36 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
         logits.resize(before + static_cast<size_t>(read) * vocab);
         pipeline_.logits(model_->weights(), count - read, read, logits.data() + before);
       }
-      last_row_ = count - 1;
+      last_row = count - 1;
     }
   } catch (...) {
     pipeline_.wait();
-    if (overwritten) keep_logits({});  // whether somebody asked for them before or not
-    processed_ = cache_->truncate(0, start);
+    go_back();
     cancel_ = false;
     throw;
   }
-  processed_ = done_ = total;
+  accept(last_row, std::move(last), {});
+}
+
+/// All that is pending has been through the model: its last token is that row of this pipeline, or of another one's, and
+/// `hidden` is the state that is left of it there.
+void Session::accept(int64_t row, LastLogits&& last, std::vector<float>&& hidden) noexcept {
+  processed_ = done_ = static_cast<int64_t>(history_.size());
+  last_row_ = row;
+  hidden_ = std::move(hidden);
   keep_logits(std::move(last));
 }
 
-void Session::keep_logits(LastLogits&& last) {
+/// Behind a pass that failed, once nothing computes with the cache any more.
+void Session::go_back() { processed_ = cache_->truncate(0, processed_); }
+
+/// The pipeline gets other rows: whether somebody asked for logits before or not, there are none.
+void Session::forget_logits() noexcept {
+  keep_logits({});
+  hidden_.clear();
+}
+
+void Session::keep_logits(LastLogits&& last) noexcept {
   logits_ = std::move(last.all);
   known_ = std::move(last.known);
 }
@@ -318,11 +331,14 @@ std::optional<StepResult> Session::enter_step() {
   if (!generating_) throw Error(Status::bad_state, "a step needs a begin before it");
   finish_ = FinishReason::none;
   if (static_cast<int64_t>(history_.size()) >= context_) return finish(FinishReason::context);
-  if (cancel_.exchange(false)) {
-    finish_ = FinishReason::cancelled;
-    throw Error(Status::cancelled, "cancelled");
-  }
+  check_cancel();
   return std::nullopt;
+}
+
+void Session::check_cancel() {
+  if (!cancel_.exchange(false)) return;
+  finish_ = FinishReason::cancelled;
+  throw Error(Status::cancelled, "cancelled");
 }
 
 void Session::process_step() {

@@ -95,8 +95,11 @@ class Session {
   void ask_penalized(Pipeline& pipeline, int64_t row, Sampler& sampler, KnownLogits& known) const;
   template <class Compute>
   LastLogits last_logits(int64_t row, Sampler* sampler, const Compute& compute);
-  void keep_logits(LastLogits&& last);
+  void keep_logits(LastLogits&& last) noexcept;
+  void forget_logits() noexcept;
   void recall_hidden() const;
+  void accept(int64_t row, LastLogits&& last, std::vector<float>&& hidden) noexcept;
+  void go_back();
   void open_text_stream();
   template <class Write>
   std::string next_text(const Write& write);
@@ -104,9 +107,10 @@ class Session {
   StepResult finish(FinishReason reason);
   // A step: what needs no token to go through the model, and what comes when it has
   std::optional<StepResult> enter_step();
+  void check_cancel();
   void process_step();
   StepResult leave_step(const Stopwatch* pass);  // of the token that has; null: of none
-  friend class JointStep;
+  friend class JointStep;                        // whose pass takes the place of process_step()
   void repeat_logits(Sampler* sampler);
   int32_t sample();
   int64_t pending() const { return static_cast<int64_t>(history_.size()) - done_; }
@@ -123,7 +127,8 @@ class Session {
   int64_t processed_ = 0;  // and so much of it is in the cache: all, but behind a step that failed on a state
   int64_t marked_ = 0;     // of them, at the last KvCache::mark()
   int64_t last_row_ = 0;   // of the pipeline's, the last token of them, while none is pending
-  mutable std::vector<float> hidden_;  // its hidden state where another session's pipeline has it; else empty
+  mutable std::vector<float>
+      hidden_;         // to be recalled as row 0, as another session's pipeline has it; else empty
   KnownLogits known_;  // of the last logits; nothing: all of them are in logits_, if any are kept
   mutable std::mutex logits_mutex_;
   mutable std::vector<float> logits_;
