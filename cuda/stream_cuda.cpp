@@ -106,7 +106,12 @@ void CudaStream::upload(const float* host, Matrix out) {
   }
 }
 
-void CudaStream::download(Matrix x, float* host) {
+void CudaStream::download(Matrix part, float* host) {
+  const auto placed = [&] {
+    const Turn turn = begin();
+    return beside(part, 0);
+  };
+  const Matrix x = placed();
   for (int64_t i = 0; i < elements(x); i += kChunkElements) {
     const Turn turn = begin();
     const int64_t n = std::min(kChunkElements, elements(x) - i);
@@ -387,7 +392,7 @@ void CudaStream::route(const RouterParams& params, Matrix scores, Routing& routi
 void CudaStream::gather(Matrix x, std::span<const int32_t> rows, Matrix out) {
   const Turn turn = begin();
   const auto [at] = send(rows);
-  gather_rows(turn.queue(), kElement, data_of(x), at, static_cast<int64_t>(rows.size()), x.cols,
+  gather_rows(turn.queue(), kElement, data_of(beside(x, 0)), at, static_cast<int64_t>(rows.size()), x.cols,
               data_of(out));
 }
 

@@ -129,7 +129,7 @@ class CudaStream final : public Stream {
   static NormArguments norm_of(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps,
                                Matrix out);
   /// x, or a copy of it (one of three) where it begins at no multiple of 16 bytes, as a part of a matrix may whose rows are
-  /// no multiple of 8 elements; and back. No published model has such rows.
+  /// no multiple of 8 elements; and back. Of published models logits alone have such rows.
   Matrix beside(Matrix x, size_t place);
   /// What a step finds for the host, and how it gets there.
   struct Result {

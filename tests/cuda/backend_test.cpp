@@ -55,6 +55,22 @@ TEST_F(BackendTest, MovesMatrices) {
   }
 }
 
+/// As logits of a later row, of a vocabulary that is no multiple of 8.
+TEST_F(BackendTest, ReadsRowsThatBeginAnywhere) {
+  const Pair x = make(3, 77);
+  const Pair some = make(2, 1);
+  const Matrix row{x.gpu.data + 77 * 2, 1, 77};
+  const auto values = x.cpu_values.begin() + 77;
+  std::vector<float> got(77);
+  stream_->download(row, got.data());
+  EXPECT_EQ(got, std::vector<float>(values, values + 77));
+  const std::vector<int32_t> ids{76, 5};
+  stream_->gather({row.data, 77, 1}, ids, some.gpu);
+  stream_->download(some.gpu, got.data());
+  EXPECT_EQ(got[0], values[76]);
+  EXPECT_EQ(got[1], values[5]);
+}
+
 TEST_F(BackendTest, Elements) {
   Pair x = make(5, 24), y = make(5, 24), out = make(5, 24);
   const auto both = [&](const std::function<void(Stream&, Matrix, Matrix, Matrix)>& op) {
