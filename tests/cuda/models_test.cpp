@@ -239,82 +239,8 @@ void expect_greedy(const std::string& folder, const char* device) {
   gptq_model_free(model);
 }
 
-struct Sampling {
-  double top_p = 1, min_p = 0, penalty = 1;
-};
-
-/// Tokens that are drawn, `top_k` being the vocabulary's size, which wants all logits and keeps all of them, or none.
-std::vector<int32_t> drawn_tokens(gptq_model* model, const Sampling& sampling, int64_t top_k) {
-  gptq_options* options = nullptr;
-  gptq_session* session = nullptr;
-  std::vector<int32_t> tokens;
-  const int32_t ids[] = {3, 1, 4, 1, 5};
-  const bool begun =
-      gptq_session_create(model, nullptr, &session) == GPTQ_OK &&
-      gptq_session_append_tokens(session, ids, 5) == GPTQ_OK && gptq_options_create(&options) == GPTQ_OK &&
-      gptq_options_set_int(options, GPTQ_KEY_IGNORE_EOS, 1) == GPTQ_OK &&
-      gptq_options_set_float(options, GPTQ_KEY_TEMPERATURE, 0.6) == GPTQ_OK &&
-      gptq_options_set_float(options, GPTQ_KEY_TOP_P, sampling.top_p) == GPTQ_OK &&
-      gptq_options_set_float(options, GPTQ_KEY_MIN_P, sampling.min_p) == GPTQ_OK &&
-      gptq_options_set_float(options, GPTQ_KEY_REPETITION_PENALTY, sampling.penalty) == GPTQ_OK &&
-      gptq_options_set_int(options, GPTQ_KEY_TOP_K, top_k) == GPTQ_OK &&
-      gptq_options_set_int(options, GPTQ_KEY_SEED, 11) == GPTQ_OK &&
-      gptq_session_begin(session, options) == GPTQ_OK;
-  EXPECT_TRUE(begun) << gptq_last_error_message();
-  while (begun && tokens.size() < 6 && gptq_session_step(session) == GPTQ_OK)
-    tokens.push_back(gptq_session_token(session));
-  gptq_options_free(options);
-  gptq_session_free(session);
-  return tokens;
-}
-
 TEST(Models, ChooseWhatTheirLogitsSay) {
   for (const std::string& folder : model_folders()) expect_greedy(folder, "cuda");
-}
-
-/// How often an op has come, from the file that GPTQ_TRACE names.
-int64_t traced_ops(const std::filesystem::path& trace, const std::string& name) {
-  const std::string text = gptq::test::read_file(trace), event = "\"name\":\"" + name + "\"";
-  int64_t count = 0;
-  for (size_t at = text.find(event); at != std::string::npos; at = text.find(event, at + 1)) ++count;
-  return count;
-}
-
-/// The same tokens, mostly without a download of logits; with a penalty one of some logits. This process is traced from here on.
-TEST(Models, DrawWhatAllLogitsSay) {
-  const gptq::test::TemporaryFolder folder;
-  const auto trace = folder / "trace.json";
-  gptq_options* options = nullptr;
-  gptq_model* model = nullptr;
-  int64_t vocab = 0;
-  static_cast<void>(model_folders());
-  ASSERT_EQ(setenv("GPTQ_TRACE", trace.c_str(), 1), 0);
-  ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);
-  ASSERT_EQ(gptq_options_set_string(options, GPTQ_KEY_DEVICE, "cuda"), GPTQ_OK);
-  ASSERT_EQ(gptq_model_load((source_dir() / "samples/model").c_str(), options, &model), GPTQ_OK)
-      << gptq_last_error_message();
-  ASSERT_EQ(unsetenv("GPTQ_TRACE"), 0);
-  ASSERT_EQ(gptq_model_get_int(model, "vocab_size", &vocab), GPTQ_OK);
-  int64_t downloads = 0, sums = 0;
-  for (const Sampling& sampling : {Sampling{},
-                                   {.top_p = 0.8},
-                                   {.min_p = 0.1},
-                                   {.top_p = 0.9, .min_p = 0.05, .penalty = 1.3},
-                                   {.penalty = 2}}) {
-    SCOPED_TRACE(testing::Message() << sampling.top_p << ' ' << sampling.min_p << ' ' << sampling.penalty);
-    const std::vector<int32_t> tokens = drawn_tokens(model, sampling, 0);
-    ASSERT_EQ(tokens.size(), 6u);
-    const int64_t so_far = traced_ops(trace, "download"), penalized = sampling.penalty > 1 ? 6 : 0;
-    EXPECT_LE(so_far - downloads, penalized + 2);
-    EXPECT_GE(so_far - downloads, penalized);
-    EXPECT_EQ(traced_ops(trace, "exp_sums"), sums += 6);
-    EXPECT_EQ(tokens, drawn_tokens(model, sampling, vocab));
-    downloads = traced_ops(trace, "download");
-    EXPECT_EQ(downloads, so_far + 6);
-  }
-  EXPECT_EQ(traced_ops(trace, "exp_sums"), sums);
-  gptq_model_free(model);
-  gptq_options_free(options);
 }
 
 }  // namespace
