@@ -215,11 +215,12 @@ void begin_factor(const Queue& queue, const float* h, int64_t n, const int32_t* 
          static_cast<int>(n), order, diagonal_add, square_of(scratch, n));
 }
 
-void factor_blocks(const Queue& queue, int64_t n, void* scratch, uint32_t* failed) {
+void factor_blocks(const Queue& queue, int64_t n, void* scratch, uint32_t* failed, const Between& between) {
   const Square f = square_of(scratch, n);
   float* const inverses = f.data + n * n;
   const auto blocks = static_cast<int>(divide_up(n, kBlock));
   for (int k = 0; k < blocks; ++k) {
+    between();
     launch(queue, factor_diagonal, {.threads = kThreads, .shared_bytes = kTwoBlocks}, f, k, inverses, failed);
     const int64_t rest = blocks - k - 1;
     launch(queue, factor_panel, {.x = rest, .threads = kThreads, .shared_bytes = kTwoBlocks}, f, k, inverses);
@@ -233,13 +234,15 @@ void take_factor(const Queue& queue, int64_t n, void* scratch, uint32_t* failed)
          f, f.data + n * n, failed);
 }
 
-void finish_factor(const Queue& queue, int64_t n, void* scratch, float* u) {
+void finish_factor(const Queue& queue, int64_t n, void* scratch, float* u, const Between& between) {
   const Square f = square_of(scratch, n), x{u, static_cast<int>(n), true};
   const auto blocks = static_cast<int>(divide_up(n, kBlock));
   launch(queue, clear_floats, {.x = divide_up(n * n, kThreads), .threads = kThreads}, u, n * n);
-  for (int i = 0; i < blocks; ++i)
+  for (int i = 0; i < blocks; ++i) {
+    between();
     launch(queue, invert_row, {.x = i + 1, .threads = kThreads, .shared_bytes = kTwoBlocks}, f, i,
            f.data + n * n, x);
+  }
 }
 
 }  // namespace gptq::cuda

@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -17,6 +18,9 @@
 namespace gptq::cuda {
 
 class CommandList;
+
+/// Called now and then between the launches of what takes many of them; may throw, and nothing more is launched then.
+using Between = std::function<void()>;
 
 /// Where work goes, and what the device behind it has.
 struct Queue {
@@ -288,10 +292,10 @@ constexpr int64_t kMostFactor = 65535;
 void begin_factor(const Queue& queue, const float* h, int64_t n, const int32_t* order,
                   const float* diagonal_add, void* scratch);
 /// L of F = L L^T in the place of F. *failed becomes 1 where H' is not positive definite in fp32, and U is nothing then.
-void factor_blocks(const Queue& queue, int64_t n, void* scratch, uint32_t* failed);
+void factor_blocks(const Queue& queue, int64_t n, void* scratch, uint32_t* failed, const Between& between);
 /// Instead of that, where another has put L there.
 void take_factor(const Queue& queue, int64_t n, void* scratch, uint32_t* failed);
-void finish_factor(const Queue& queue, int64_t n, void* scratch, float* u);
+void finish_factor(const Queue& queue, int64_t n, void* scratch, float* u, const Between& between);
 
 // ---- largest.cu
 /// Keys [rows, count], in the scratch memory of scratch_of_largest() bytes, of the `count` largest elements of each row of x

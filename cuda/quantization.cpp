@@ -1,7 +1,6 @@
 // Quantization: sums, factors and solutions are made on the device (kernels.h, solve.h). Problems come from the host's
 // memory and go back to it, some rows of a matrix at a time.
 #include <algorithm>
-#include <functional>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -142,9 +141,9 @@ std::unique_ptr<Factor> CudaStream::factor(const Hessian& hessian, std::span<con
   if (outcome == Cusolver::Outcome::done) {
     take_factor(queue, n, work.data(), flag.as<uint32_t>());
   } else {
-    factor_blocks(queue, n, work.data(), flag.as<uint32_t>());
+    factor_blocks(queue, n, work.data(), flag.as<uint32_t>(), [&] { pause(); });
   }
-  finish_factor(queue, n, work.data(), u.as<float>());
+  finish_factor(queue, n, work.data(), u.as<float>(), [&] { pause(); });
   uint32_t failed = 0;
   queue_->download(&failed, flag.data(), sizeof failed);
   return failed != 0 ? nullptr : std::make_unique<CudaFactor>(std::move(u), n);
@@ -170,6 +169,7 @@ void CudaStream::retarget(const Factor& factor, const Drifts& drifts, const Drif
   const auto* const at = list.as<const int32_t>();
   const auto multiply = [&](const Block& left, const FloatOperand& right, Triangle right_is, float part,
                             Onto onto, const Block& out) {
+    pause();
     multiply_floats(turn.queue(), {.rows = rows,
                                    .cols = cols,
                                    .depth = cols,
@@ -207,6 +207,7 @@ void CudaStream::spread_drift(Factor& factor, const Drift& drift, std::span<cons
   const auto* const at = list.as<const int32_t>();
   const auto multiply = [&](const FloatOperand& left, Turned turned, Triangle right_is, float part,
                             const Block& out) {
+    pause();
     multiply_floats(turn.queue(), {.rows = n,
                                    .cols = n,
                                    .depth = n,
@@ -265,7 +266,7 @@ void CudaStream::solve(const Factor* factor, const SolveParams& params, SolvePro
                .turns = turns.as<float>(),
                .members = members.as<const int32_t>(),
                .begin = begins.as<const int32_t>()},
-              group_of);
+              group_of, [&] { pause(); });
   queue_->download(problem.weights, w.data(), weights * sizeof(float));
   queue_->download(problem.codes, codes.data(), weights);
   queue_->download(problem.scales, scales.data(), ranges * sizeof(float));
@@ -324,10 +325,7 @@ void CudaStream::refine(const Hessian& hessian, std::span<const int32_t> order,
                 .numbers = numbers.as<float>(),
                 .numbers_product = numbers_product.as<float>(),
                 .fits = fits.as<double>()},
-               group_of, [&] {
-                 check_cancel();
-                 queue_->pace();
-               });
+               group_of, [&] { pause(); });
   put_columns(queue, codes.as<const uint8_t>(), problem.rows, n, at, stored_codes.as<uint8_t>());
   queue_->download(problem.codes, stored_codes.data(), weights);
   queue_->download(problem.scales, scales.data(), ranges * sizeof(float));

@@ -269,7 +269,7 @@ struct Refinement {
   const Queue& queue;
   const RefineView& s;
   const std::vector<Step> steps;
-  const std::function<void()>& between;
+  const Between& between;
 
   void residual(const Span& b) const {
     launch(queue, find_residual,
@@ -339,7 +339,7 @@ bool fits_large_groups(const RefineParams& params, std::span<const int32_t> grou
 }
 
 void refine(const Queue& queue, const RefineView& problem, std::span<const int32_t> group_of,
-            const std::function<void()>& between) {
+            const Between& between) {
   const Refinement refinement{queue, problem, find_steps(find_groups(group_of)), between};
   const RefineParams& params = problem.params;
   for (int i = 0; i < params.sweeps; ++i)

@@ -241,7 +241,8 @@ int64_t end_of_block(const SolveView& s, Ranges ranges, std::span<const int32_t>
 
 }  // namespace
 
-void solve(const Queue& queue, const SolveView& s, std::span<const int32_t> group_of) {
+void solve(const Queue& queue, const SolveView& s, std::span<const int32_t> group_of,
+           const Between& between) {
   if (s.params.block < 1 || s.params.block > kColumns)
     throw Error(Status::unsupported,
                 cat("blocks of ", s.params.block, " columns, at most ", kColumns, " on a GPU"));
@@ -254,6 +255,7 @@ void solve(const Queue& queue, const SolveView& s, std::span<const int32_t> grou
   static_assert(kMatrixBytes <= kMostSharedBytes);
   const size_t shared = s.u != nullptr ? kMatrixBytes : 0;
   for (int64_t begin = 0, end; begin < s.cols; begin = end) {
+    between();
     end = end_of_block(s, ranges, group_of, begin);
     const Span b{static_cast<int>(begin), static_cast<int>(end)};
     launch(queue, solve_block,

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 
 #include "cuda/kernels.h"
@@ -32,7 +31,8 @@ struct SolveView {
 };
 
 /// `group_of` is that of the view, in host memory.
-void solve(const Queue& queue, const SolveView& problem, std::span<const int32_t> group_of);
+void solve(const Queue& queue, const SolveView& problem, std::span<const int32_t> group_of,
+           const Between& between);
 
 // ---- floats.cu
 /// What of a matrix is not 0. above: the upper triangle without the diagonal.
@@ -95,9 +95,9 @@ struct RefineView {
 };
 constexpr int64_t kRefinedBlock = 128;  // columns
 
-/// `group_of` is that of the view, in host memory. `between` is called now and then between launches, and may throw.
+/// Likewise.
 void refine(const Queue& queue, const RefineView& problem, std::span<const int32_t> group_of,
-            const std::function<void()>& between);
+            const Between& between);
 /// Whether the second part of the scratch memory is needed.
 bool fits_large_groups(const RefineParams& params, std::span<const int32_t> group_of);
 /// out[r][i] = in[r][at[i]], and out[r][at[i]] = in[r][i], for in and out [rows, cols].

@@ -37,6 +37,11 @@ void CudaStream::check_cancel() const {
     throw Error(Status::cancelled, "cancelled");
 }
 
+void CudaStream::pause() {
+  check_cancel();
+  queue_->pace();
+}
+
 Turn CudaStream::begin() {
   check_cancel();
   return Turn(*queue_);

@@ -100,6 +100,8 @@ class CudaStream final : public Stream {
  private:
   /// Throws once the flag is set.
   void check_cancel() const;
+  /// Between launches of an op that takes many: throws likewise, and waits where too much is ahead of the device.
+  void pause();
   /// Begins an op; throws likewise.
   Turn begin();
   /// Of at least that size; what was in it is lost.

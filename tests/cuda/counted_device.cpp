@@ -28,7 +28,10 @@ class CountedQueue final : public DeviceQueue {
     check();
     queue_->wait();
   }
-  void pace() override { queue_->pace(); }
+  void pace() override {
+    queue_->pace();
+    state_.at_pace();
+  }
   std::unique_ptr<Graph> capture(const CommandList& list) override {
     if (state_.makes_no_graphs) throw Error(Status::device, "this device makes no graphs");
     auto graph = queue_->capture(list);

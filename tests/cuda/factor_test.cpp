@@ -46,9 +46,9 @@ struct Problem {
       other(reinterpret_cast<float*>(scratch.data()));
       take_factor(kQueue, n, scratch.data(), flag.data());
     } else {
-      factor_blocks(kQueue, n, scratch.data(), flag.data());
+      factor_blocks(kQueue, n, scratch.data(), flag.data(), [] {});
     }
-    finish_factor(kQueue, n, scratch.data(), u.data());
+    finish_factor(kQueue, n, scratch.data(), u.data(), [] {});
     failed = flag[0];
     return u;
   }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <memory>
 
 #include "cuda/runtime.h"
@@ -18,6 +19,7 @@ struct HostDeviceState {
   std::atomic<int> captures = 0, graph_launches = 0, downloads = 0;
   std::atomic<bool> makes_no_graphs = false;  // as with an old driver
   std::atomic<bool> has_fault = false;        // of a kernel: found where a queue is waited for
+  std::function<void()> at_pace = [] {};      // what happens where an op of many launches looks about
   LibraryNames libraries;                     // none, unless a test wants some
 };
 

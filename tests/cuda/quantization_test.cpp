@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "cuda/solve.h"
 #include "library_support.h"
 
 namespace gptq::cuda {
@@ -313,6 +314,59 @@ TEST_P(QuantizationTest, SurvivesWantOfMemoryAndCancelling) {
   cancel_ = true;
   each_fails(Status::cancelled);
   cancel_ = false;
+  EXPECT_EQ(solve(gpu_side_, {}).codes, want.codes);
+}
+
+/// Set while an op is under way, the flag ends it before the next block of columns; what the op was given stays whole.
+TEST_P(QuantizationTest, IsCancelledBetweenLaunches) {
+  make({.rows = 40, .cols = 700, .group_size = 128, .tokens = 60});
+  const Solution want = solve(gpu_side_, {});
+  const size_t used = state_.used;
+  const auto looks = [&](const auto& op,
+                         int last) {  // how often an op looks about, ending at the last of them
+    int count = 0;
+    state_.at_pace = [&] { cancel_ = ++count == last; };
+    Status status = Status::ok;
+    try {
+      op();
+    } catch (const Error& error) {
+      status = error.status();
+    }
+    state_.at_pace = [] {};
+    cancel_ = false;
+    EXPECT_EQ(status, count == last ? Status::cancelled : Status::ok);
+    EXPECT_EQ(state_.used, used);
+    EXPECT_EQ(state_.turns, 0);
+    return count;
+  };
+  const auto expect_looks = [&](const auto& op, int least, const char* what) {
+    SCOPED_TRACE(what);
+    EXPECT_GE(looks(op, 0), least);
+    for (int last : {1, least / 2, least - 1}) EXPECT_EQ(looks(op, last), last);
+  };
+  constexpr int kBlocks = (700 + kMostSolvedColumns - 1) / kMostSolvedColumns,
+                kFactorBlocks = (700 + 63) / 64;
+  expect_looks([&] { (void)stream_->factor(*gpu_side_.hessian, order_, damping_); }, kFactorBlocks, "factor");
+  expect_looks([&] { (void)solve(gpu_side_, {}); }, kBlocks, "solve");
+  expect_looks(
+      [&] {
+        Solution s = want;
+        refine(gpu_side_, {.sweeps = 1}, s);
+      },
+      kBlocks, "refine");
+  expect_looks(
+      [&] {
+        std::vector<float> weights = weights_;
+        stream_->retarget(*gpu_side_.factor, gpu_side_.drifts, {1, 1}, order_, 0, 40, weights.data());
+      },
+      3, "retarget");
+  EXPECT_EQ(solve(gpu_side_, {}).codes, want.codes);
+  int count = 0;
+  state_.at_pace = [&] { cancel_ = ++count == 1; };
+  EXPECT_THROW(stream_->spread_drift(*gpu_side_.factor, *gpu_side_.drifts.inputs, order_, 1), Error);
+  state_.at_pace = [] {};
+  cancel_ = false;
+  EXPECT_EQ(count, 1);
   EXPECT_EQ(solve(gpu_side_, {}).codes, want.codes);
 }
 

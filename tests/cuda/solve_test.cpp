@@ -95,7 +95,7 @@ class SolveTest : public testing::Test {
            .turns = turns.data(),
            .members = members.data(),
            .begin = begin.data()},
-          group_of);
+          group_of, [] {});
     // sums in another order may tip a code, and that those after it in the row
     int64_t equal = 0;
     for (size_t i = 0; i < codes.size(); ++i) equal += codes[i] == wanted_codes[i] ? 1 : 0;

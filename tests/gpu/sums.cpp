@@ -111,10 +111,13 @@ void measure_factors(const std::shared_ptr<Device>& device, int64_t size, test::
     begin_factor(queue, sums.h.as<const float>(), size, order_there.as<const int32_t>(),
                  add_there.as<const float>(), scratch.data());
   };
-  const auto finish = [&](const Queue& queue) { finish_factor(queue, size, scratch.data(), u.as<float>()); };
+  const auto pace = [&] { sums.queue.pace(); };
+  const auto finish = [&](const Queue& queue) {
+    finish_factor(queue, size, scratch.data(), u.as<float>(), pace);
+  };
   const double time = sums.seconds([&](const Queue& queue) {
     begin(queue);
-    factor_blocks(queue, size, scratch.data(), flag.as<uint32_t>());
+    factor_blocks(queue, size, scratch.data(), flag.as<uint32_t>(), pace);
   });
   const double inverse = sums.seconds(finish);
   Cusolver solver(library("cuSOLVER", device->libraries().solver), device, sums.queue);
