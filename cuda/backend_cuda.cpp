@@ -22,6 +22,10 @@ void to_halves(const Tensor& weight, int64_t begin, int64_t end, uint16_t* out) 
   }
 }
 
+/// Weights that are quantized together: a row is a warp's work, and a matrix of a model of 7B should give one to each. They
+/// take at most a part of the memory.
+constexpr int64_t kBytesOfWeight = 24, kPartOfMemory = 16;
+constexpr int64_t kFewestWeights = int64_t{1} << 24, kMostWeights = int64_t{1} << 27;
 constexpr int64_t kConvertedTogether = int64_t{1} << 16;  // elements of a thread's turn
 
 class CudaBackend final : public Backend {
@@ -33,6 +37,9 @@ class CudaBackend final : public Backend {
                .cpu = std::move(cpu),
                .blas = std::make_shared<MathLibrary>("cuBLAS", std::move(names.blas)),
                .solver = std::make_shared<MathLibrary>("cuSOLVER", std::move(names.solver))});
+    const auto fit = static_cast<int64_t>(
+        std::min<uint64_t>(shared_->loader->device()->free_bytes() / kBytesOfWeight, INT64_MAX));
+    weights_together_ = std::clamp(fit / kPartOfMemory, kFewestWeights, kMostWeights);
   }
 
   std::string description() const override {
@@ -44,6 +51,7 @@ class CudaBackend final : public Backend {
     shared_->cpu->parallel_for(count, grain, body);
   }
   std::optional<uint64_t> free_memory() const override { return shared_->loader->device()->free_bytes(); }
+  int64_t weights_together() const override { return weights_together_; }
 
   std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const override {
     return std::make_unique<CudaLinear>(shared_->loader, weight, bias_values(bias, weight.rows));
@@ -83,6 +91,7 @@ class CudaBackend final : public Backend {
 
  private:
   std::shared_ptr<const Shared> shared_;
+  int64_t weights_together_;
 };
 
 }  // namespace

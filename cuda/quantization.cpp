@@ -39,14 +39,14 @@ void check(const Hessian& hessian, std::span<const int32_t> order, std::span<con
 struct Members {
   std::vector<int32_t> members, begin;
 
-  explicit Members(const SolveProblem& problem) {
-    begin.resize(static_cast<size_t>(problem.groups) + 1);
-    for (int64_t i = 0; i < problem.cols; ++i) ++begin[static_cast<size_t>(problem.group_of[i]) + 1];
+  Members(std::span<const int32_t> group_of, int64_t groups) {
+    begin.resize(static_cast<size_t>(groups) + 1);
+    for (const int32_t group : group_of) ++begin[static_cast<size_t>(group) + 1];
     for (size_t g = 1; g < begin.size(); ++g) begin[g] += begin[g - 1];
-    members.resize(static_cast<size_t>(problem.cols));
+    members.resize(group_of.size());
     std::vector<int32_t> next = begin;
-    for (int32_t i = 0; i < problem.cols; ++i)
-      members[static_cast<size_t>(next[static_cast<size_t>(problem.group_of[i])]++)] = i;
+    for (size_t i = 0; i < group_of.size(); ++i)
+      members[static_cast<size_t>(next[static_cast<size_t>(group_of[i])]++)] = static_cast<int32_t>(i);
   }
 };
 
@@ -149,8 +149,9 @@ std::unique_ptr<Factor> CudaStream::factor(const Hessian& hessian, std::span<con
   return failed != 0 ? nullptr : std::make_unique<CudaFactor>(std::move(u), n);
 }
 
-void CudaStream::retarget(const Factor& factor, const Drifts& drifts, const DriftParts& parts,
-                          std::span<const int32_t> order, int64_t first_row, int64_t rows, float* weights) {
+void CudaStream::retarget_there(const Factor& factor, const Drifts& drifts, const DriftParts& parts,
+                                std::span<const int32_t> order, int64_t first_row, int64_t rows,
+                                const Block& weights) {
   const auto checked = [&](const Drift* drift, double part, int64_t most) {
     if (drift != nullptr) check(factor, *drift, most, order);
     return part == 0 ? nullptr : static_cast<const CudaDrift*>(drift);
@@ -161,39 +162,44 @@ void CudaStream::retarget(const Factor& factor, const Drifts& drifts, const Drif
   if (residual != nullptr && first_row + rows > residual->rows()) {
     throw Error(Status::internal, cat("rows up to ", first_row + rows, " of a drift of ", residual->rows()));
   }
+  if ((inputs == nullptr && residual == nullptr) || rows == 0 || factor.size() == 0) return;
   const int64_t cols = factor.size();
-  if ((inputs == nullptr && residual == nullptr) || rows == 0 || cols == 0) return;
-  const Turn turn = begin();
-  const size_t bytes = floats(rows, cols);
-  const Block w = copy_of(weights, bytes), a = room(bytes), b = room(bytes), list = copy_of(order);
+  const Block a = room(weights.bytes()), b = room(weights.bytes()), list = copy_of(order);
   const auto* const at = list.as<const int32_t>();
   const auto multiply = [&](const Block& left, const FloatOperand& right, Triangle right_is, float part,
                             Onto onto, const Block& out) {
     pause();
-    multiply_floats(turn.queue(), {.rows = rows,
-                                   .cols = cols,
-                                   .depth = cols,
-                                   .left = {.data = left.as<const float>(), .pitch = cols},
-                                   .right = right,
-                                   .factor = part,
-                                   .out = out.as<float>(),
-                                   .pitch = cols,
-                                   .onto = onto,
-                                   .right_is = right_is});
+    multiply_floats(queue_->queue(), {.rows = rows,
+                                      .cols = cols,
+                                      .depth = cols,
+                                      .left = {.data = left.as<const float>(), .pitch = cols},
+                                      .right = right,
+                                      .factor = part,
+                                      .out = out.as<float>(),
+                                      .pitch = cols,
+                                      .onto = onto,
+                                      .right_is = right_is});
   };
   queue_->clear(b.data(), b.bytes());
   if (inputs != nullptr) {
-    multiply(w, {.data = inputs->data(), .pitch = cols, .rows = at, .cols = at}, Triangle::all,
+    multiply(weights, {.data = inputs->data(), .pitch = cols, .rows = at, .cols = at}, Triangle::all,
              static_cast<float>(parts.inputs), Onto::nothing, b);
   }
   if (residual != nullptr) {
-    add_rows(turn.queue(), residual->data() + first_row * cols, rows, cols, at,
+    add_rows(queue_->queue(), residual->data() + first_row * cols, rows, cols, at,
              static_cast<float>(parts.residual), b.as<float>());
   }
   const float* const u = on_device(factor).u();
   multiply(b, {.data = u, .pitch = cols, .turned = Turned::yes}, Triangle::lower, 1.0f, Onto::nothing, a);
-  multiply(a, {.data = u, .pitch = cols}, Triangle::upper, 1.0f, Onto::what_is_there, w);
-  queue_->download(weights, w.data(), bytes);
+  multiply(a, {.data = u, .pitch = cols}, Triangle::upper, 1.0f, Onto::what_is_there, weights);
+}
+
+void CudaStream::retarget(const Factor& factor, const Drifts& drifts, const DriftParts& parts,
+                          std::span<const int32_t> order, int64_t first_row, int64_t rows, float* weights) {
+  const Turn turn = begin();
+  const Block there = copy_of(weights, floats(rows, factor.size()));
+  retarget_there(factor, drifts, parts, order, first_row, rows, there);
+  queue_->download(weights, there.data(), there.bytes());
 }
 
 void CudaStream::spread_drift(Factor& factor, const Drift& drift, std::span<const int32_t> order,
@@ -226,110 +232,126 @@ void CudaStream::spread_drift(Factor& factor, const Drift& drift, std::span<cons
   into.set_spread(std::move(p));
 }
 
-void CudaStream::solve(const Factor* factor, const SolveParams& params, SolveProblem& problem) {
-  if (factor != nullptr && factor->size() != problem.cols)
-    throw Error(Status::internal, cat("solve: ", problem.cols, " columns, a factor of ", factor->size()));
-  if (problem.rows == 0 || problem.cols == 0) return;
-  const Turn turn = begin();
-  const auto weights = static_cast<size_t>(problem.rows * problem.cols),
-             ranges = static_cast<size_t>(problem.rows * problem.groups),
-             rows = static_cast<size_t>(problem.rows);
-  const std::span group_of(problem.group_of, static_cast<size_t>(problem.cols));
+CudaStream::RowsThere CudaStream::room_for_rows(int64_t rows, int64_t cols, int64_t groups) {
+  const auto ranges = static_cast<size_t>(rows * groups);
+  RowsThere there{.rows = rows, .cols = cols, .groups = groups};
+  there.codes = room(static_cast<size_t>(rows * cols));
+  there.scales = room(ranges * sizeof(float));
+  there.zeros = room(ranges * sizeof(uint16_t));
+  return there;
+}
+
+void CudaStream::solve_there(const Factor* factor, const SolveParams& params,
+                             std::span<const int32_t> group_of, const RowsThere& rows) {
+  if (factor != nullptr && factor->size() != rows.cols)
+    throw Error(Status::internal, cat("solve: ", rows.cols, " columns, a factor of ", factor->size()));
   const bool fixed = params.static_groups == StaticGroups::yes;
   const auto* const on_gpu = static_cast<const CudaFactor*>(factor);
-  const size_t of_block = floats(problem.rows, kMostSolvedColumns);
-  const Block w = copy_of(problem.weights, weights * sizeof(float)), groups = copy_of(group_of),
-              codes = room(weights), scales = room(ranges * sizeof(float)),
-              zeros = room(ranges * sizeof(uint16_t)), loss = room(rows * sizeof(double)),
-              errors = room(of_block);
+  const size_t of_block = floats(rows.rows, kMostSolvedColumns);
+  const Block groups = copy_of(group_of), errors = room(of_block);
   Block turns, members, begins;
   if (fixed) {
-    const Members by_group(problem);
+    const Members by_group(group_of, rows.groups);
     members = copy_of(std::span(by_group.members));
     begins = copy_of(std::span(by_group.begin));
   }
   if (on_gpu != nullptr && on_gpu->spread() != nullptr) turns = room(of_block);
-  cuda::solve(turn.queue(),
+  cuda::solve(queue_->queue(),
               {.params = params,
-               .rows = problem.rows,
-               .cols = problem.cols,
-               .groups = problem.groups,
-               .weights = w.as<float>(),
+               .rows = rows.rows,
+               .cols = rows.cols,
+               .groups = rows.groups,
+               .weights = rows.weights.as<float>(),
                .group_of = groups.as<const int32_t>(),
                .u = on_gpu != nullptr ? on_gpu->u() : nullptr,
                .p = on_gpu != nullptr ? on_gpu->spread() : nullptr,
-               .codes = codes.as<uint8_t>(),
-               .scales = scales.as<float>(),
-               .zeros = zeros.as<uint16_t>(),
-               .row_loss = problem.row_loss != nullptr ? loss.as<double>() : nullptr,
+               .codes = rows.codes.as<uint8_t>(),
+               .scales = rows.scales.as<float>(),
+               .zeros = rows.zeros.as<uint16_t>(),
+               .row_loss = rows.loss.as<double>(),
                .errors = errors.as<float>(),
                .turns = turns.as<float>(),
                .members = members.as<const int32_t>(),
                .begin = begins.as<const int32_t>()},
               group_of, [&] { pause(); });
-  queue_->download(problem.weights, w.data(), weights * sizeof(float));
-  queue_->download(problem.codes, codes.data(), weights);
-  queue_->download(problem.scales, scales.data(), ranges * sizeof(float));
-  queue_->download(problem.zeros, zeros.data(), ranges * sizeof(uint16_t));
-  if (problem.row_loss != nullptr) queue_->download(problem.row_loss, loss.data(), rows * sizeof(double));
 }
 
-void CudaStream::refine(const Hessian& hessian, std::span<const int32_t> order,
-                        std::span<const float> diagonal_add, const RefineParams& params,
-                        RefineProblem& problem) {
-  check(hessian, order, diagonal_add);
-  if (hessian.size() != problem.cols)
-    throw Error(Status::internal, cat("refine: ", problem.cols, " columns, a Hessian of ", hessian.size()));
+void CudaStream::solve(const Factor* factor, const SolveParams& params, SolveProblem& problem) {
   if (problem.rows == 0 || problem.cols == 0) return;
   const Turn turn = begin();
-  const Queue& queue = turn.queue();
-  const int64_t n = problem.cols;
-  const std::span group_of(problem.group_of, static_cast<size_t>(n));
-  const auto weights = static_cast<size_t>(problem.rows * n), rows = static_cast<size_t>(problem.rows),
-             ranges = rows * (static_cast<size_t>(*std::max_element(group_of.begin(), group_of.end())) + 1);
-  const bool large = fits_large_groups(params, group_of);
-  const size_t of_block = floats(problem.rows, kRefinedBlock);
+  RowsThere there = room_for_rows(problem.rows, problem.cols, problem.groups);
+  there.weights = copy_of(problem.weights, floats(problem.rows, problem.cols));
+  if (problem.row_loss != nullptr) there.loss = room(static_cast<size_t>(problem.rows) * sizeof(double));
+  solve_there(factor, params, {problem.group_of, static_cast<size_t>(problem.cols)}, there);
+  queue_->download(problem.weights, there.weights.data(), there.weights.bytes());
+  queue_->download(problem.codes, there.codes.data(), there.codes.bytes());
+  queue_->download(problem.scales, there.scales.data(), there.scales.bytes());
+  queue_->download(problem.zeros, there.zeros.data(), there.zeros.bytes());
+  if (problem.row_loss != nullptr) queue_->download(problem.row_loss, there.loss.data(), there.loss.bytes());
+}
 
+void CudaStream::refine_there(const Hessian& hessian, std::span<const int32_t> order,
+                              std::span<const float> diagonal_add, const RefineParams& params,
+                              std::span<const int32_t> group_of, std::span<const int32_t> stored,
+                              const Block& target, const RowsThere& rows) {
+  check(hessian, order, diagonal_add);
+  if (hessian.size() != rows.cols)
+    throw Error(Status::internal, cat("refine: ", rows.cols, " columns, a Hessian of ", hessian.size()));
+  const Queue& queue = queue_->queue();
+  const int64_t n = rows.cols;
+  const size_t of_block = floats(rows.rows, kRefinedBlock);
   const Block h = room(floats(n, n)), groups = copy_of(group_of), list = copy_of(order),
-              add = copy_of(diagonal_add), stored = copy_of(problem.stored, group_of.size_bytes());
+              add = copy_of(diagonal_add), places = copy_of(stored);
   permute_hessian(queue, on_device(hessian).data(), n, list.as<const int32_t>(), add.as<const float>(),
                   h.as<float>());
-  const auto* const at = stored.as<const int32_t>();
-  const Block target = room(floats(problem.rows, n)), codes = room(weights), residual = room(target.bytes());
-  queue_->upload(residual.data(), problem.target, residual.bytes());
-  take_columns(queue, residual.as<const float>(), problem.rows, n, at, target.as<float>());
-  const Block stored_codes = copy_of(problem.codes, weights);
-  take_columns(queue, stored_codes.as<const uint8_t>(), problem.rows, n, at, codes.as<uint8_t>());
-  const Block scales = copy_of(problem.scales, ranges * sizeof(float)),
-              zeros = copy_of(problem.zeros, ranges * sizeof(uint16_t)), loss = room(rows * sizeof(double)),
-              product = room(of_block);
+  const auto* const at = places.as<const int32_t>();
+  const Block wanted = room(target.bytes()), codes = room(rows.codes.bytes()), product = room(of_block);
+  take_columns(queue, target.as<const float>(), rows.rows, n, at, wanted.as<float>());
+  take_columns(queue, rows.codes.as<const uint8_t>(), rows.rows, n, at, codes.as<uint8_t>());
   Block numbers, numbers_product, fits;
-  if (large) {
-    numbers = room(floats(problem.rows, n));
+  if (fits_large_groups(params, group_of)) {
+    numbers = room(target.bytes());
     numbers_product = room(of_block);
-    fits = room(2 * rows * sizeof(double));
+    fits = room(2 * static_cast<size_t>(rows.rows) * sizeof(double));
   }
   cuda::refine(queue,
                {.params = params,
-                .rows = problem.rows,
+                .rows = rows.rows,
                 .cols = n,
                 .hessian = h.as<const float>(),
-                .target = target.as<const float>(),
+                .target = wanted.as<const float>(),
                 .group_of = groups.as<const int32_t>(),
                 .codes = codes.as<uint8_t>(),
-                .scales = scales.as<float>(),
-                .zeros = zeros.as<const uint16_t>(),
-                .row_loss = problem.row_loss != nullptr ? loss.as<double>() : nullptr,
-                .residual = residual.as<float>(),
+                .scales = rows.scales.as<float>(),
+                .zeros = rows.zeros.as<const uint16_t>(),
+                .row_loss = rows.loss.as<double>(),
+                .residual = target.as<float>(),
                 .product = product.as<float>(),
                 .numbers = numbers.as<float>(),
                 .numbers_product = numbers_product.as<float>(),
                 .fits = fits.as<double>()},
                group_of, [&] { pause(); });
-  put_columns(queue, codes.as<const uint8_t>(), problem.rows, n, at, stored_codes.as<uint8_t>());
-  queue_->download(problem.codes, stored_codes.data(), weights);
-  queue_->download(problem.scales, scales.data(), ranges * sizeof(float));
-  if (problem.row_loss != nullptr) queue_->download(problem.row_loss, loss.data(), rows * sizeof(double));
+  put_columns(queue, codes.as<const uint8_t>(), rows.rows, n, at, rows.codes.as<uint8_t>());
+}
+
+void CudaStream::refine(const Hessian& hessian, std::span<const int32_t> order,
+                        std::span<const float> diagonal_add, const RefineParams& params,
+                        RefineProblem& problem) {
+  if (problem.rows == 0 || problem.cols == 0) return;
+  const Turn turn = begin();
+  const auto cols = static_cast<size_t>(problem.cols);
+  const std::span group_of(problem.group_of, cols);
+  RowsThere there = room_for_rows(problem.rows, problem.cols,
+                                  int64_t{1} + *std::max_element(group_of.begin(), group_of.end()));
+  const Block target = copy_of(problem.target, floats(problem.rows, problem.cols));
+  queue_->upload(there.codes.data(), problem.codes, there.codes.bytes());
+  queue_->upload(there.scales.data(), problem.scales, there.scales.bytes());
+  queue_->upload(there.zeros.data(), problem.zeros, there.zeros.bytes());
+  if (problem.row_loss != nullptr) there.loss = room(static_cast<size_t>(problem.rows) * sizeof(double));
+  refine_there(hessian, order, diagonal_add, params, group_of, {problem.stored, cols}, target, there);
+  queue_->download(problem.codes, there.codes.data(), there.codes.bytes());
+  queue_->download(problem.scales, there.scales.data(), there.scales.bytes());
+  if (problem.row_loss != nullptr) queue_->download(problem.row_loss, there.loss.data(), there.loss.bytes());
 }
 
 }  // namespace gptq::cuda

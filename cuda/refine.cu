@@ -215,22 +215,6 @@ __global__ void __launch_bounds__(kCopyThreads) fit_scales(RefineView s, Span gr
   scale = fitted_scale(scale, s.fits[2 * row], s.fits[2 * row + 1], s.params.scale_type);
 }
 
-// ---- columns in another order
-template <class T>
-__global__ void __launch_bounds__(kCopyThreads) take(const T* in, int64_t cols, const int32_t* at, T* out) {
-  let_next_kernel_begin();
-  wait_for_earlier_kernels();
-  const int64_t row = block_x(), i = int64_t{block_y()} * kCopyThreads + thread_x();
-  if (i < cols) out[row * cols + i] = in[row * cols + at[i]];
-}
-template <class T>
-__global__ void __launch_bounds__(kCopyThreads) put(const T* in, int64_t cols, const int32_t* at, T* out) {
-  let_next_kernel_begin();
-  wait_for_earlier_kernels();
-  const int64_t row = block_x(), i = int64_t{block_y()} * kCopyThreads + thread_x();
-  if (i < cols) out[row * cols + at[i]] = in[row * cols + i];
-}
-
 /// Runs of columns of one group.
 std::vector<Span> find_groups(std::span<const int32_t> group_of) {
   std::vector<Span> groups;
@@ -324,12 +308,6 @@ struct Refinement {
   }
 };
 
-template <class T>
-void take_columns_of(const Queue& queue, const T* in, int64_t rows, int64_t cols, const int32_t* at, T* out) {
-  launch(queue, take<T>, {.x = rows, .y = divide_up(cols, kCopyThreads), .threads = kCopyThreads}, in, cols,
-         at, out);
-}
-
 }  // namespace
 
 bool fits_large_groups(const RefineParams& params, std::span<const int32_t> group_of) {
@@ -345,20 +323,6 @@ void refine(const Queue& queue, const RefineView& problem, std::span<const int32
   for (int i = 0; i < params.sweeps; ++i)
     refinement.sweep(i >= params.sweeps - params.refits ? Refit::yes : Refit::no);
   if (problem.row_loss != nullptr) refinement.loss();
-}
-
-void take_columns(const Queue& queue, const float* in, int64_t rows, int64_t cols, const int32_t* at,
-                  float* out) {
-  take_columns_of(queue, in, rows, cols, at, out);
-}
-void take_columns(const Queue& queue, const uint8_t* in, int64_t rows, int64_t cols, const int32_t* at,
-                  uint8_t* out) {
-  take_columns_of(queue, in, rows, cols, at, out);
-}
-void put_columns(const Queue& queue, const uint8_t* in, int64_t rows, int64_t cols, const int32_t* at,
-                 uint8_t* out) {
-  launch(queue, put<uint8_t>, {.x = rows, .y = divide_up(cols, kCopyThreads), .threads = kCopyThreads}, in,
-         cols, at, out);
 }
 
 }  // namespace gptq::cuda

@@ -100,6 +100,8 @@ void refine(const Queue& queue, const RefineView& problem, std::span<const int32
             const Between& between);
 /// Whether the second part of the scratch memory is needed.
 bool fits_large_groups(const RefineParams& params, std::span<const int32_t> group_of);
+
+// ---- columns.cu
 /// out[r][i] = in[r][at[i]], and out[r][at[i]] = in[r][i], for in and out [rows, cols].
 void take_columns(const Queue& queue, const float* in, int64_t rows, int64_t cols, const int32_t* at,
                   float* out);
@@ -107,5 +109,9 @@ void take_columns(const Queue& queue, const uint8_t* in, int64_t rows, int64_t c
                   uint8_t* out);
 void put_columns(const Queue& queue, const uint8_t* in, int64_t rows, int64_t cols, const int32_t* at,
                  uint8_t* out);
+/// The first as floats, from f32, f16 or bf16; 0 where dropped[at[i]] is not 0, of which null is none. *failed becomes 1 where
+/// one is no number, dropped or not.
+void take_weights(const Queue& queue, DType dtype, const void* in, int64_t rows, int64_t cols,
+                  const int32_t* at, const uint8_t* dropped, float* out, uint32_t* failed);
 
 }  // namespace gptq::cuda

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <tuple>
 #include <vector>
@@ -96,6 +97,8 @@ class CudaStream final : public Stream {
   void solve(const Factor* factor, const SolveParams& params, SolveProblem& problem) override;
   void refine(const Hessian& hessian, std::span<const int32_t> order, std::span<const float> diagonal_add,
               const RefineParams& params, RefineProblem& problem) override;
+  std::optional<int64_t> quantize_rows(const Hessian& hessian, const Factor* factor,
+                                       const RowsProblem& problem) override;
 
  private:
   /// Throws once the flag is set.
@@ -124,6 +127,23 @@ class CudaStream final : public Stream {
   Block copy_of(std::span<const T> values) {
     return copy_of(values.data(), values.size_bytes());
   }
+  /// Rows that are quantized, in the device's memory, as SolveProblem has them; `loss` only where it is wanted.
+  struct RowsThere {
+    int64_t rows = 0, cols = 0, groups = 0;
+    Block weights{}, codes{}, scales{}, zeros{}, loss{};
+  };
+  RowsThere room_for_rows(int64_t rows, int64_t cols, int64_t groups);
+  // The ops of these names there. retarget() and solve() change the weights; refine() makes its residual of the `target`.
+  void retarget_there(const Factor& factor, const Drifts& drifts, const DriftParts& parts,
+                      std::span<const int32_t> order, int64_t first_row, int64_t rows, const Block& weights);
+  void solve_there(const Factor* factor, const SolveParams& params, std::span<const int32_t> group_of,
+                   const RowsThere& rows);
+  void refine_there(const Hessian& hessian, std::span<const int32_t> order,
+                    std::span<const float> diagonal_add, const RefineParams& params,
+                    std::span<const int32_t> group_of, std::span<const int32_t> stored, const Block& target,
+                    const RowsThere& rows);
+  /// The problem's weights in the order of processing; nothing where one is no number.
+  Block weights_there(const RowsProblem& problem, const int32_t* order);
   std::vector<DeltaRun> delta_runs(std::span<const Row> rows, CudaKvCache& cache, int64_t layer);
   /// For heads that are too large for the kernel.
   void attention_on_cpu(const AttentionParams& params, std::span<const Row> rows, Matrix q,

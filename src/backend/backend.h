@@ -327,6 +327,11 @@ class Stream {
   virtual void refine(const Hessian& hessian, std::span<const int32_t> order,
                       std::span<const float> diagonal_add, const RefineParams& params,
                       RefineProblem& problem) = 0;
+  /// retarget(), solve() and refine() of some rows, one behind the other, as far as the problem asks for them. A null factor
+  /// as for solve(). Where a weight is no number nothing is made, and row * cols + column of the first one is returned, by row
+  /// and then by the order of processing.
+  [[nodiscard]] virtual std::optional<int64_t> quantize_rows(const Hessian& hessian, const Factor* factor,
+                                                             const RowsProblem& problem) = 0;
 };
 
 enum class Compute : uint8_t {
@@ -349,6 +354,8 @@ class Backend {
                             const std::function<void(int64_t begin, int64_t end)>& body) const = 0;
   /// Bytes of the device's own memory that are free now; none where it has no memory of its own, or can't tell.
   virtual std::optional<uint64_t> free_memory() const { return std::nullopt; }
+  /// Weights that quantize_rows() should be given at a time: each takes some 24 bytes meanwhile. The same at any time.
+  virtual int64_t weights_together() const { return int64_t{1} << 24; }
   /// `bias` is null or has `rows` elements. Dense weights are f32, f16 or bf16 [N, K]; the tensor's memory is kept
   /// and used in place where the backend can.
   virtual std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const = 0;

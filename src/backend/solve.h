@@ -2,7 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
+
+#include "base/tensor.h"
 
 namespace gptq {
 
@@ -115,6 +119,31 @@ struct RefineProblem {
   const uint16_t* zeros = nullptr;    // [groups, rows]
   /// [rows] out: (W - Q) H' (W - Q)^T / 2, products rounded as those of a Hessian may be
   double* row_loss = nullptr;
+};
+
+/// Rows of a weight matrix on their whole way, for quantize_rows(); host memory. Weights and codes have the matrix's own
+/// columns, of which order[i] is the i-th to be processed.
+struct RowsProblem {
+  int64_t rows = 0, cols = 0, groups = 0;
+  Tensor weights;                         // [rows, cols] f32, f16 or bf16
+  int64_t first_row = 0;                  // of the matrix
+  std::span<const int32_t> order;         // [cols]
+  std::span<const int32_t> group_of;      // [cols] of the column that is i-th, as SolveProblem has it
+  std::span<const uint8_t> dropped = {};  // [cols] weights of these columns count as 0; empty: none
+  const Drifts* drifts = nullptr;         // retarget(); null: weights stay what they are
+  DriftParts parts = {};                  // of them
+  SolveParams solve = {};                 // solve()
+  RefineParams refine = {};               // refine(), unless it has no sweeps
+  std::span<const int32_t> refine_order = {}, refine_group_of = {};  // [cols]
+  std::span<const float> refine_diagonal_add = {};                   // [cols]
+  // out
+  uint8_t* codes = nullptr;   // [rows, cols]
+  float* scales = nullptr;    // [groups, rows]
+  uint16_t* zeros = nullptr;  // [groups, rows]
+  double* row_loss =
+      nullptr;  // [rows] of refine(), else of solve(); where the sum of the latter is not finite, nothing is refined
+  /// Called when drifts, and when the factor are not needed any more: they may go then.
+  std::function<void()> moved = [] {}, solved = [] {};
 };
 
 }  // namespace gptq

@@ -172,6 +172,25 @@ class TracedStream final : public Stream {
     const Op op(*this, "refine", cost_.refine(params.sweeps, problem.rows, problem.cols));
     stream_->refine(hessian, order, diagonal_add, params, problem);
   }
+  /// Its parts are ops. Of a device that is behind its host, some of a part's time is the next one's.
+  std::optional<int64_t> quantize_rows(const Hessian& hessian, const Factor* factor,
+                                       const RowsProblem& problem) override {
+    const int64_t rows = problem.rows, cols = problem.cols;
+    std::optional<Op> op;
+    if (problem.drifts != nullptr) op.emplace(*this, "retarget", cost_.retarget(*problem.drifts, rows, cols));
+    RowsProblem traced = problem;
+    traced.moved = [&] {
+      op.emplace(*this, "solve", cost_.solve(factor != nullptr, rows, cols));
+      problem.moved();
+    };
+    traced.solved = [&] {
+      op.reset();
+      problem.solved();
+      if (problem.refine.sweeps > 0)
+        op.emplace(*this, "refine", cost_.refine(problem.refine.sweeps, rows, cols));
+    };
+    return stream_->quantize_rows(hessian, factor, traced);
+  }
 
  private:
   /// From its making to its end, also where that is an exception.
@@ -225,6 +244,7 @@ class TracedBackend final : public Backend {
     backend_->parallel_for(count, grain, body);
   }
   std::optional<uint64_t> free_memory() const override { return backend_->free_memory(); }
+  int64_t weights_together() const override { return backend_->weights_together(); }
   std::unique_ptr<Linear> prepare(const QTensor& weight, const Tensor* bias) const override {
     return backend_->prepare(weight, bias);
   }

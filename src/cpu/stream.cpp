@@ -1,7 +1,8 @@
-// Memory of the CPU's streams, and copies.
+// Memory of the CPU's streams, copies, and what consists of other ops.
 #include <algorithm>
 #include <cstring>
 
+#include "backend/rows_by_ops.h"
 #include "base/error.h"
 #include "cpu/stream_cpu.h"
 
@@ -37,5 +38,13 @@ void CpuStream::upload(const float* host, Matrix out) { copy_floats(host, out.da
 void CpuStream::download(Matrix x, float* host) { copy_floats(x.data, host, x.rows, x.cols); }
 
 void CpuStream::copy(Matrix x, Matrix out) { copy_floats(x.data, out.data, x.rows, x.cols); }
+
+std::optional<int64_t> CpuStream::quantize_rows(const Hessian& hessian, const Factor* factor,
+                                                const RowsProblem& problem) {
+  const auto threads = [this](int64_t count, int64_t grain, const auto& body) {
+    parallel_for(count, grain, body);
+  };
+  return rows_by_ops(*this, threads, hessian, factor, problem);
+}
 
 }  // namespace gptq::cpu

@@ -92,6 +92,8 @@ class CpuStream final : public Stream {
   void solve(const Factor* factor, const SolveParams& params, SolveProblem& problem) override;
   void refine(const Hessian& hessian, std::span<const int32_t> order, std::span<const float> diagonal_add,
               const RefineParams& params, RefineProblem& problem) override;
+  std::optional<int64_t> quantize_rows(const Hessian& hessian, const Factor* factor,
+                                       const RowsProblem& problem) override;
 
   // For the files that define ops
   const Kernels& kernels() const { return runtime_->kernels; }

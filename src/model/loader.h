@@ -73,8 +73,8 @@ class Loader {
   /// A module's weight as [out_features, in_features] in its own element type, and its bias if there is one.
   Tensor dense_weight(const StoredLinear& linear, Access access) const;
   std::optional<Tensor> bias(const StoredLinear& linear, Access access) const;
-  /// Rows [begin, begin + count) of [out_features, in_features]. Only these are read.
-  std::vector<float> dense_rows(const StoredLinear& linear, int64_t begin, int64_t count) const;
+  /// Rows [begin, begin + count) of it, [count, in_features]. Only these are read.
+  Tensor dense_rows(const StoredLinear& linear, int64_t begin, int64_t count) const;
   /// Of one that is stored quantized.
   QTensor quantized_weight(const std::string& module, int64_t in, int64_t out,
                            const ParallelFor& parallel_for = serially) const;

@@ -70,13 +70,13 @@ std::optional<Tensor> Loader::bias(const StoredLinear& linear, Access access) co
   return part_of(linear.bias, linear.first_bias(), {linear.out_features}, access);
 }
 
-std::vector<float> Loader::dense_rows(const StoredLinear& linear, int64_t begin, int64_t count) const {
+Tensor Loader::dense_rows(const StoredLinear& linear, int64_t begin, int64_t count) const {
   const std::string& tensor = linear.weight;
   const TensorInfo* info = checkpoint_->find(tensor);
   if (info == nullptr) throw Error(Status::not_found, cat("no tensor ", quoted(tensor)));
   const int64_t cols = linear.in_features, output = linear.first_output + begin;
   if (linear.storage == Storage::out_in)
-    return to_float(part_of(tensor, linear.first() + output * cols, {count, cols}, Access::read));
+    return part_of(tensor, linear.first() + output * cols, {count, cols}, Access::read);
   std::byte* bytes = nullptr;
   const Tensor columns = make_tensor(info->dtype, {cols, count}, &bytes);  // [in, out]
   const size_t element = columns.bytes / static_cast<size_t>(cols * count);
@@ -85,7 +85,7 @@ std::vector<float> Loader::dense_rows(const StoredLinear& linear, int64_t begin,
     const size_t part = static_cast<size_t>(count) * element;
     checkpoint_->read_part(tensor, from, {bytes + static_cast<size_t>(c) * part, part});
   }
-  return to_float(transposed(columns, 0, count));
+  return transposed(columns, 0, count);
 }
 
 std::vector<float> Loader::floats(const std::vector<std::string>& stems, std::string_view suffix) const {

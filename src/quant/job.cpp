@@ -182,8 +182,12 @@ MemoryPlan Job::memory_plan() const {
     size.tokens += size.from_model ? most : std::min(most, static_cast<int64_t>(size.text_bytes));
     size.longest = std::max(size.longest, options_.calibration_length);
   }
-  return plan_memory(loader_, plan_, options_, size,
-                     {.threads = backend_->threads(), .device_free = device_free_});
+  return plan_memory(
+      loader_, plan_, options_, size,
+      {.threads = backend_->threads(),
+       .device_free = device_free_,
+       .solves = backend_->free_memory() ? Machine::Solves::on_a_device : Machine::Solves::in_its_memory,
+       .weights_together = backend_->weights_together()});
 }
 
 /// Where the device has not the room that it had when the job was made, states are kept as if it had no memory.
@@ -247,10 +251,13 @@ QTensor Job::solve(const StoredLinear& linear, const SolverOptions& options, con
     tick();
     return loader_.dense_rows(linear, begin, count);
   };
-  auto [result, energy] = solve_matrix(
-      walk_->stream(), hessian, solver,
-      {.name = path, .rows = linear.out_features, .together = rows_together(hessian.size()), .read = read},
-      last);
+  auto [result, energy] =
+      solve_matrix(walk_->stream(), hessian, solver,
+                   {.name = path,
+                    .rows = linear.out_features,
+                    .together = rows_together(hessian.size(), backend_->weights_together()),
+                    .read = read},
+                   last);
   output_->write_module(path, result.q);
   ModuleReport report = describe(result, energy);
   report.name = path;

@@ -8,8 +8,6 @@
 namespace gptq {
 namespace {
 
-/// Weights that are solved together: each takes some 24 bytes meanwhile.
-constexpr int64_t kWeightsTogether = int64_t{1} << 24;
 /// Fewer rows would not pay for what is done once for all of them.
 constexpr int64_t kFewestRows = 1024;
 
@@ -45,27 +43,25 @@ void put_rows(SolveResult part, int64_t first, int64_t rows, SolveResult& whole)
 
 }  // namespace
 
-int64_t rows_together(int64_t inputs) {
-  return std::max(kFewestRows, kWeightsTogether / std::max<int64_t>(inputs, 1));
+int64_t rows_together(int64_t inputs, int64_t weights_together) {
+  return std::max(kFewestRows, weights_together / std::max<int64_t>(inputs, 1));
 }
 
 SolvedMatrix solve_matrix(Stream& stream, const Hessian& hessian, Solver& solver, const MatrixRows& matrix,
                           Drifts* last) {
   const int64_t cols = hessian.size();
   const SampledRows sampled(matrix.rows);
-  std::vector<float> sample;
-  sample.reserve(static_cast<size_t>(sampled.count * cols));
+  std::vector<float> sample(static_cast<size_t>(sampled.count * cols));
   SolveResult whole;
   int64_t next = 0;  // of the sampled rows
   for (int64_t first = 0; first < matrix.rows; first += matrix.together) {
     const int64_t count = std::min(matrix.together, matrix.rows - first);
-    std::vector<float> values = matrix.read(first, count);
+    const Tensor values = matrix.read(first, count);
     for (; next < sampled.count && sampled.at(next) < first + count; ++next) {
-      const float* row = values.data() + (sampled.at(next) - first) * cols;
-      sample.insert(sample.end(), row, row + cols);
+      to_float(values, (sampled.at(next) - first) * cols, cols, sample.data() + next * cols);
     }
     if (last != nullptr && first + count == matrix.rows) solver.end_with_next(std::move(*last));
-    put_rows(solver.quantize(values.data(), count, matrix.name, first), first, matrix.rows, whole);
+    put_rows(solver.quantize(values, matrix.name, first), first, matrix.rows, whole);
   }
   return {.result = std::move(whole), .energy = output_energy(stream, hessian, sample, sampled)};
 }

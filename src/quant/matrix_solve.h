@@ -16,7 +16,7 @@ struct MatrixRows {
   int64_t rows = 0;
   int64_t together = 0;  // rows that are solved at a time; see rows_together()
   /// Rows [begin, begin + count), [count, inputs].
-  std::function<std::vector<float>(int64_t begin, int64_t count)> read;
+  std::function<Tensor(int64_t begin, int64_t count)> read;
 };
 
 struct SolvedMatrix {
@@ -24,8 +24,9 @@ struct SolvedMatrix {
   double energy;  // output_energy()
 };
 
-/// So many, of so many inputs, that what is done once for all of them does not count, and little memory is needed.
-int64_t rows_together(int64_t inputs);
+/// So many, of so many inputs, that they have Backend::weights_together(), and that what is done once for all of them does not
+/// count.
+int64_t rows_together(int64_t inputs, int64_t weights_together);
 
 /// `last`: no other matrix is solved by `solver`, which may let go of the drifts that it was made with; null where others
 /// follow.

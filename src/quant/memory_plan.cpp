@@ -97,13 +97,14 @@ struct Matrix2D {
 class Estimate {
  public:
   Estimate(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
-           const CalibrationSize& calibration, Place states, Place inputs, uint64_t sums, int threads)
+           const CalibrationSize& calibration, Place states, Place inputs, uint64_t sums,
+           const Machine& machine)
       : loader_(loader),
         spec_(loader.spec()),
         modules_(modules),
         options_(options),
         calibration_(calibration),
-        threads_(threads),
+        machine_(machine),
         follow_(follow_original(options.solver)) {
     plan_.states = states;
     plan_.inputs = inputs;
@@ -135,15 +136,19 @@ class Estimate {
           sums = of_experts(one.input) ? std::max(sums.get(), 2 * plan_.sums + of_stage.get())
                                        : (sums + of_stage).get();
         }
-        const Amount rows = std::min(one.rows, rows_together(one.cols));
-        solved = std::max(solved.get(), (4 * square + 6 * floats(rows, one.cols)).get());
+        solved = std::max(solved.get(), solved_on_device(one).get());
       }
       most = std::max(most.get(), (weights + sums + solved).get());
     }
     constexpr int64_t kRows = 2048;
     const Amount batch = tracks() * Decoder::workspace_bytes(spec_, kRows, sizeof(uint16_t));
     const Amount outer = 4 * Amount(spec_.vocab) * spec_.embed_dim;  // the head, and its copy
-    return (most + batch + (options_.lm_head == QuantizeHead::yes ? outer : 0) + kLibraries).get();
+    Amount head = 0;
+    if (options_.lm_head == QuantizeHead::yes) {
+      const Matrix2D m = matrix(loader_.head());
+      head = outer + floats(m.cols, m.cols) + solved_on_device(m);
+    }
+    return (std::max(most.get(), head.get()) + batch + kLibraries).get();
   }
   /// Of states and of inputs there, in elements of two bytes.
   uint64_t states_on_device() const {
@@ -160,6 +165,11 @@ class Estimate {
   }
 
  private:
+  /// Factor and scratch, and rows that are solved: at most target, residual, and two products, in fp32.
+  Amount solved_on_device(const Matrix2D& m) const {
+    const int64_t rows = std::min(m.rows, rows_together(m.cols, machine_.weights_together));
+    return 4 * floats(m.cols, m.cols) + 6 * floats(rows, m.cols);
+  }
   Amount tracks() const { return follow_ == FollowOriginal::no ? 1 : 2; }
 
   void consider(Moment moment) {
@@ -336,7 +346,7 @@ class Estimate {
 
   /// See Solver and solve_matrix(): what they hold at a time.
   void solve(const Moment& base, const Matrix2D& m, Amount drifts, Amount waiting, Last is_last) {
-    const int64_t cols = m.cols, rows = std::min(m.rows, rows_together(cols));
+    const int64_t cols = m.cols, rows = std::min(m.rows, rows_together(cols, machine_.weights_together));
     const bool whole = rows == m.rows, lets_go = is_last == Last::yes && whole;
     const SolverOptions& options = *m.options;
     const bool moved = drifts.get() != 0 && options.target == Target::exact;
@@ -345,7 +355,8 @@ class Estimate {
     const Amount weights = Amount(rows) * cols;
     const Amount result = whole ? 0 : Amount(m.rows) * cols;
     const Amount sample = floats(std::min<int64_t>(m.rows, 512), cols);
-    const Amount half_way = options.sweeps > 0 ? 4 * weights : 0;  // the target of the sweeps
+    const bool here = machine_.solves == Machine::Solves::in_its_memory;
+    const Amount half_way = here && options.sweeps > 0 ? 4 * weights : 0;  // the target of the sweeps
     const auto moment = [&](Amount sums, Amount rows_solved) {
       Moment now = base;
       now.add(sums_name(cols), sums + waiting);
@@ -353,16 +364,18 @@ class Estimate {
       consider(std::move(now));
     };
     if (spread.get() != 0) moment(h + drifts + factor + 2 * square + spread, 0);
-    // values, weights, codes, and the products that move them
-    const Amount kept = 9 * weights + sample;
-    moment(h + drifts + factor + spread, kept + (moved ? 2 * floats(std::min<int64_t>(rows, 512), cols) : 0));
+    // values, weights, codes, and the products that move them; on a device all but values and codes
+    const Amount kept = (here ? 9 : 5) * weights + sample;
+    moment(h + drifts + factor + spread,
+           kept + (moved && here ? 2 * floats(std::min<int64_t>(rows, 512), cols) : 0));
     const Amount later = lets_go ? 0 : drifts + factor + spread;
     moment(h + (lets_go ? 0 : drifts) + factor + spread, kept + half_way + floats(cols, 128));
     // the Hessian as a square, and parts of it; residual, its product and changes of a band of rows
     const Amount group =
         options.group_size < 0 ? cols : options.group_size;  // whose codes are there to fit its scale
-    const Amount band =
-        floats(refined_rows(rows, threads_), Amount(cols) + group + 2 * (kRefinedColumns + 32));
+    const Amount band = !here ? 0
+                              : floats(refined_rows(rows, machine_.threads),
+                                       Amount(cols) + group + 2 * (kRefinedColumns + 32));
     if (options.sweeps > 0) moment(h + square + floats(cols, 128) + later, kept + half_way + band);
     const Amount codes = Amount(m.rows) * cols;
     moment(h + square + later, codes + sample / 4 * 9);
@@ -380,7 +393,7 @@ class Estimate {
   const ModulePlan& modules_;
   const QuantOptions& options_;
   const CalibrationSize& calibration_;
-  int threads_;
+  const Machine& machine_;
   FollowOriginal follow_;
   Amount in_memory_ = 0;  // of what goes from pass to pass
   Moment standing_;
@@ -391,8 +404,8 @@ class Estimate {
 
 MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
                            const CalibrationSize& calibration, Place states, Place inputs, uint64_t sums,
-                           int threads) {
-  return Estimate(loader, modules, options, calibration, states, inputs, sums, threads).run();
+                           const Machine& machine) {
+  return Estimate(loader, modules, options, calibration, states, inputs, sums, machine).run();
 }
 
 MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
@@ -400,12 +413,12 @@ MemoryPlan plan_memory(const Loader& loader, const ModulePlan& modules, const Qu
   const bool in_one_pass = options.true_sequential == TrueSequential::no;  // keeps no inputs
   const auto estimate = [&](Place states, Place inputs, uint64_t sums) {
     return estimate_memory(loader, modules, options, calibration, states,
-                           in_one_pass ? Place::nowhere : inputs, sums, machine.threads);
+                           in_one_pass ? Place::nowhere : inputs, sums, machine);
   };
   bool states_fit = false, inputs_fit = false;  // the device
   if (machine.device_free) {
     const Estimate there(loader, modules, options, calibration, Place::device, Place::device,
-                         kSumsWithoutLimit, machine.threads);
+                         kSumsWithoutLimit, machine);
     const Amount needed = Amount(there.on_device()) + there.states_on_device();
     states_fit = needed.get() <= *machine.device_free;
     inputs_fit = (needed + there.inputs_on_device()).get() <= *machine.device_free;

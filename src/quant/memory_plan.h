@@ -40,15 +40,20 @@ struct MemoryPlan {
 
 /// What a job computes with.
 struct Machine {
+  /// Where rows of weights are while they are quantized: where the process has all else, or on a device.
+  enum class Solves : uint8_t { in_its_memory, on_a_device };
+
   int threads = 1;
   std::optional<uint64_t>
-      device_free{};  // bytes that a device with memory of its own has; none: there is none
+      device_free{};  // bytes that a device with memory of its own has for states; none: there is none
+  Solves solves = Solves::in_its_memory;
+  int64_t weights_together = int64_t{1} << 24;  // Backend::weights_together()
 };
 
 /// Of a job whose states are kept so.
 MemoryPlan estimate_memory(const Loader& loader, const ModulePlan& modules, const QuantOptions& options,
                            const CalibrationSize& calibration, StatePlaces::Place states,
-                           StatePlaces::Place inputs, uint64_t sums, int threads);
+                           StatePlaces::Place inputs, uint64_t sums, const Machine& machine);
 
 /// The fastest way that keeps within options.memory_limit, or, where that is not possible, the one that takes least.
 /// 0, no limit: states are in memory, and inputs if they take no more than 1 GB; Hessians of experts take up to 4.

@@ -58,13 +58,6 @@ bool is_finite(float x) { return std::isfinite(x); }
 
 }  // namespace
 
-struct Solver::Work {
-  int64_t rows = 0;
-  std::vector<float> weights;  // [rows][cols] in processing order
-  std::vector<uint8_t> codes;  // likewise
-  QTensor q;                   // all but the codes
-};
-
 Solver::Solver(Stream& stream, const Hessian& hessian, const Drifts* drifts, const SolverOptions& options,
                int64_t least_tokens)
     : stream_(stream),
@@ -102,6 +95,9 @@ Solver::Solver(Stream& stream, const Hessian& hessian, const Drifts* drifts, con
     if (factor_ != nullptr && options_.sweeps > 0) prepare_refining();
   }
   solves_ = factor_ != nullptr;
+  if (solves_ && params_.compat == Compat::gptqmodel) {
+    for (float sum : measured_) dropped_.push_back(is_zero(sum) ? 1 : 0);
+  }
 }
 
 void Solver::end_with_next(Drifts drifts) {
@@ -164,22 +160,6 @@ bool Solver::try_damping(double floor) {
   }
 }
 
-void Solver::gather(const float* weight, std::string_view name, int64_t first_row, Work& work) const {
-  for (int64_t r = 0; r < work.rows; ++r) {
-    const float* from = weight + r * cols_;
-    float* to = work.weights.data() + r * cols_;
-    for (int64_t i = 0; i < cols_; ++i) {
-      const auto column = static_cast<size_t>(order_[static_cast<size_t>(i)]);
-      if (!std::isfinite(from[column])) {
-        throw Error(Fault::numeric, cat(name, ": the weight in row ", first_row + r, ", column ", column,
-                                        " is ", from[column]));
-      }
-      const bool dropped = solves_ && params_.compat == Compat::gptqmodel && is_zero(measured_[column]);
-      to[i] = dropped ? 0.0f : from[column];
-    }
-  }
-}
-
 void Solver::prepare_refining() {
   refine_order_ = order_;
   refine_group_of_ = group_of_;
@@ -201,55 +181,16 @@ double Solver::per_token(const std::vector<double>& row_loss) const {
          static_cast<double>(std::max<int64_t>(tokens_, 1));
 }
 
-double Solver::run(const Factor* factor, Work& work) {
-  std::vector<double> row_loss(static_cast<size_t>(work.rows));
-  SolveProblem problem{.rows = work.rows,
-                       .cols = cols_,
-                       .groups = groups_,
-                       .weights = work.weights.data(),
-                       .group_of = group_of_.data(),
-                       .codes = work.codes.data(),
-                       .scales = work.q.scales.data(),
-                       .zeros = work.q.zeros.data(),
-                       .row_loss = row_loss.data()};
-  stream_.solve(factor, params_, problem);
-  return per_token(row_loss);
-}
-
-double Solver::refine(const std::vector<float>& target, Work& work) {
-  const auto cols = static_cast<size_t>(cols_);
-  // of columns, and of those to be refined, in processing order
-  std::vector<int32_t> place(cols), stored(cols);
-  for (size_t i = 0; i < cols; ++i) place[static_cast<size_t>(order_[i])] = static_cast<int32_t>(i);
-  for (size_t i = 0; i < cols; ++i) stored[i] = place[static_cast<size_t>(refine_order_[i])];
-  std::vector<double> row_loss(static_cast<size_t>(work.rows));
-  RefineProblem problem{.rows = work.rows,
-                        .cols = cols_,
-                        .target = target.data(),
-                        .group_of = refine_group_of_.data(),
-                        .stored = stored.data(),
-                        .codes = work.codes.data(),
-                        .scales = work.q.scales.data(),
-                        .zeros = work.q.zeros.data(),
-                        .row_loss = row_loss.data()};
-  stream_.refine(hessian_, refine_order_, refine_diagonal_add_,
-                 {.bits = options_.bits,
-                  .sweeps = options_.sweeps,
-                  .refits = options_.refits,
-                  .scale_type = options_.scale_type},
-                 problem);
-  return per_token(row_loss);
-}
-
-double Solver::loss_of_rounding(const float* weight, const QTensor& q) const {
+double Solver::loss_of_rounding(const Tensor& weight, const QTensor& q) const {
   if (tokens_ == 0) return 0;
-  std::vector<float> rounded(static_cast<size_t>(cols_));
+  std::vector<float> rounded(static_cast<size_t>(cols_)), row(rounded.size());
   double loss = 0;
   for (int64_t r = 0; r < q.rows; ++r) {
     dequantize_row(q, r, rounded.data());
+    to_float(weight, r * cols_, cols_, row.data());
     for (int64_t i = 0; i < cols_; ++i) {
       const auto column = static_cast<size_t>(i);
-      const double error = double{weight[r * cols_ + i]} - rounded[column];
+      const double error = double{row[column]} - rounded[column];
       loss += error * error * measured_[column];
     }
   }
@@ -257,46 +198,74 @@ double Solver::loss_of_rounding(const float* weight, const QTensor& q) const {
   return std::isfinite(loss) ? loss : 0;
 }
 
+void Solver::quantize_rows(const Factor* factor, const RowsProblem& problem, std::string_view name) {
+  const std::optional<int64_t> bad = stream_.quantize_rows(hessian_, factor, problem);
+  if (!bad) return;
+  float value = 0;
+  to_float(problem.weights, *bad, 1, &value);
+  throw Error(Fault::numeric, cat(name, ": the weight in row ", problem.first_row + *bad / cols_, ", column ",
+                                  *bad % cols_, " is ", value));
+}
+
 SolveResult Solver::quantize(const float* weight, int64_t rows, std::string_view name, int64_t first_row) {
+  Tensor tensor{.shape = {rows, cols_}, .data = reinterpret_cast<const std::byte*>(weight)};
+  tensor.bytes = static_cast<size_t>(tensor.elements()) * sizeof(float);
+  return quantize(tensor, name, first_row);
+}
+
+SolveResult Solver::quantize(const Tensor& weight, std::string_view name, int64_t first_row) {
   if (solves_ && factor_ == nullptr) throw Error(Status::internal, "the solver's last matrix was solved");
+  const int64_t rows = weight.shape[0];
   const auto size = static_cast<size_t>(rows * cols_), ranges = static_cast<size_t>(groups_ * rows);
-  Work work{.rows = rows,
-            .weights = std::vector<float>(size),
-            .codes = std::vector<uint8_t>(size),
-            .q = {.bits = options_.bits, .rows = rows, .cols = cols_, .groups = groups_}};
-  work.q.scales.resize(ranges);
-  work.q.zeros.resize(ranges);
-  gather(weight, name, first_row, work);
-  SolveResult result{.q = {}, .damp = damp_, .note = note_};
+  SolveResult result{.q = {.bits = options_.bits, .rows = rows, .cols = cols_, .groups = groups_},
+                     .damp = damp_,
+                     .note = note_};
+  result.q.codes.resize(size);
+  result.q.scales.resize(ranges);
+  result.q.zeros.resize(ranges);
+  result.q.group_of.resize(static_cast<size_t>(cols_));
+  for (size_t i = 0; i < order_.size(); ++i) result.q.group_of[static_cast<size_t>(order_[i])] = group_of_[i];
+  std::vector<double> row_loss(static_cast<size_t>(rows));
+  RowsProblem problem{.rows = rows,
+                      .cols = cols_,
+                      .groups = groups_,
+                      .weights = weight,
+                      .first_row = first_row,
+                      .order = order_,
+                      .group_of = group_of_,
+                      .dropped = dropped_,
+                      .solve = params_,
+                      .refine_order = refine_order_,
+                      .refine_group_of = refine_group_of_,
+                      .refine_diagonal_add = refine_diagonal_add_,
+                      .codes = result.q.codes.data(),
+                      .scales = result.q.scales.data(),
+                      .zeros = result.q.zeros.data(),
+                      .row_loss = row_loss.data()};
+  const RowsProblem rounding = problem;
   if (factor_ != nullptr && drifts_ != nullptr && options_.target == Target::exact) {
-    stream_.retarget(
-        *factor_, *drifts_,
-        {.inputs = options_.target_alpha, .residual = options_.residual_alpha / drifts_->output_scale},
-        order_, first_row, rows, work.weights.data());
+    problem.drifts = drifts_;
+    problem.parts = {.inputs = options_.target_alpha,
+                     .residual = options_.residual_alpha / drifts_->output_scale};
   }
-  if (last_) last_drifts_ = {};
-  std::vector<float> target;
-  if (solves_ && options_.sweeps > 0) target = work.weights;
-  result.loss = run(factor_.get(), work);
-  if (last_) factor_.reset();
-  if (!target.empty() && std::isfinite(result.loss)) result.loss = refine(target, work);
+  if (solves_) {
+    problem.refine = {.bits = options_.bits,
+                      .sweeps = options_.sweeps,
+                      .refits = options_.refits,
+                      .scale_type = options_.scale_type};
+  }
+  if (last_) {
+    problem.moved = [this] { last_drifts_ = {}; };
+    problem.solved = [this] { factor_.reset(); };
+  }
+  quantize_rows(factor_.get(), problem, name);
+  result.loss = per_token(row_loss);
   if (!solves_) {
     result.method = SolveResult::Method::rounded;
   } else if (!std::isfinite(result.loss)) {
     result.method = SolveResult::Method::rounded;
     result.note = "rounded to nearest: error feedback overflowed";
-    gather(weight, name, first_row, work);
-    run(nullptr, work);
-  }
-
-  result.q = std::move(work.q);
-  result.q.codes.resize(size);
-  result.q.group_of.resize(static_cast<size_t>(cols_));
-  for (size_t i = 0; i < order_.size(); ++i) result.q.group_of[static_cast<size_t>(order_[i])] = group_of_[i];
-  for (int64_t r = 0; r < rows; ++r) {
-    const uint8_t* from = work.codes.data() + r * cols_;
-    uint8_t* to = result.q.codes.data() + r * cols_;
-    for (size_t i = 0; i < order_.size(); ++i) to[order_[i]] = from[i];
+    quantize_rows(nullptr, rounding, name);
   }
   if (result.method == SolveResult::Method::rounded) {
     result.damp = 0;

@@ -70,8 +70,10 @@ class Solver {
   Solver(const Solver&) = delete;
   Solver& operator=(const Solver&) = delete;
 
-  /// `weight` is [rows, hessian.size()]. Fault::numeric naming `name`, row and column for NaN and infinity, where the
-  /// first row is number `first_row`. Rows do not depend on each other: parts of a matrix come out as in the whole.
+  /// `weight` is [rows, hessian.size()], of f32, f16 or bf16. Fault::numeric naming `name`, row and column for NaN and
+  /// infinity, where the first row is number `first_row`. Rows do not depend on each other: parts of a matrix come out as in
+  /// the whole.
+  SolveResult quantize(const Tensor& weight, std::string_view name, int64_t first_row = 0);
   SolveResult quantize(const float* weight, int64_t rows, std::string_view name, int64_t first_row = 0);
 
   /// The next quantize() is the last: the factor, and the drifts that the solver was made with, go as soon as they have
@@ -79,19 +81,14 @@ class Solver {
   void end_with_next(Drifts drifts);
 
  private:
-  /// A weight matrix in processing order, and what becomes of it.
-  struct Work;
-
   void fix_dead_columns();
   void find_factor();
   bool try_damping(double floor);
   void prepare_refining();
   void round_instead(std::string_view why);
-  void gather(const float* weight, std::string_view name, int64_t first_row, Work& work) const;
-  double run(const Factor* factor, Work& work);
-  double refine(const std::vector<float>& target, Work& work);
+  void quantize_rows(const Factor* factor, const RowsProblem& problem, std::string_view name);
   double per_token(const std::vector<double>& row_loss) const;
-  double loss_of_rounding(const float* weight, const QTensor& q) const;
+  double loss_of_rounding(const Tensor& weight, const QTensor& q) const;
 
   Stream& stream_;
   const Hessian& hessian_;
@@ -100,8 +97,9 @@ class Solver {
   SolveParams params_;
   int64_t cols_, group_size_, groups_, tokens_;
   // natural order
-  std::vector<float> measured_;  // diagonal of the Hessian
-  std::vector<float> diagonal_;  // without zeros
+  std::vector<float> measured_;   // diagonal of the Hessian
+  std::vector<float> diagonal_;   // without zeros
+  std::vector<uint8_t> dropped_;  // RowsProblem::dropped
   // by processing index
   std::vector<int32_t> order_;  // the column solved as i-th
   std::vector<int32_t> group_of_;

@@ -164,7 +164,7 @@ TEST(Loader, RowsOfAMatrixAreThoseOfTheWhole) {
       const int64_t rows = weight.shape[0], cols = weight.shape[1];
       for (const auto& [begin, count] :
            {std::pair<int64_t, int64_t>{0, rows}, {0, 1}, {rows - 3, 3}, {5, 7}}) {
-        EXPECT_EQ(loader.dense_rows(linear, begin, count),
+        EXPECT_EQ(to_float(loader.dense_rows(linear, begin, count)),
                   std::vector<float>(whole.begin() + begin * cols, whole.begin() + (begin + count) * cols))
             << linear.path << " " << begin;
       }
@@ -188,10 +188,11 @@ TEST(Loader, RowsOfExpertsAreThoseOfTheWhole) {
                                mapped = to_float(loader.dense_weight(linear, Access::map));
       ASSERT_EQ(read.shape, (std::vector{linear.out_features, linear.in_features}));
       EXPECT_EQ(whole, mapped);
-      EXPECT_EQ(loader.dense_rows(linear, 0, linear.out_features), whole);
+      EXPECT_EQ(to_float(loader.dense_rows(linear, 0, linear.out_features)), whole);
       if (!linear.stacked) continue;
-      EXPECT_EQ(loader.dense_rows(linear, 5, 7), std::vector<float>(whole.begin() + 5 * linear.in_features,
-                                                                    whole.begin() + 12 * linear.in_features));
+      EXPECT_EQ(to_float(loader.dense_rows(linear, 5, 7)),
+                std::vector<float>(whole.begin() + 5 * linear.in_features,
+                                   whole.begin() + 12 * linear.in_features));
       // element by element: its place in the tensor
       const std::vector<float> all = to_float(loader.checkpoint().read(linear.weight, Access::read));
       for (int64_t row = 0; row < linear.out_features; ++row) {

@@ -135,7 +135,7 @@ TEST(Experts, ThoseWithFewTokensOrNoneAreRoundedAndTheReportSaysSo) {
             note = "rounded to nearest: 2 tokens came by, wanted at least 3";
           EXPECT_EQ(module.at("method"), note.empty() ? "gptq" : "rounded");
           EXPECT_EQ(module.value("note", ""), note);
-          const Values whole = original.dense_rows(linear, 0, linear.out_features);
+          const Values whole = to_float(original.dense_rows(linear, 0, linear.out_features));
           EXPECT_LT(distance(dequantize_module(target, linear.path), whole), note.empty() ? 0.6 : 0.15);
         }
       }
@@ -233,8 +233,8 @@ TEST(Experts, SomeOfThemMayStay) {
         EXPECT_NE(linear.quantized, stays) << linear.path;
         if (linear.stays() || linear.quantized) continue;
         ++left;
-        EXPECT_EQ(loader.dense_rows(linear, 0, linear.out_features),
-                  before.dense_rows(before.modules(i)[m], 0, linear.out_features));
+        EXPECT_EQ(to_float(loader.dense_rows(linear, 0, linear.out_features)),
+                  to_float(before.dense_rows(before.modules(i)[m], 0, linear.out_features)));
         const auto bias = loader.bias(linear, Access::read),
                    old = before.bias(before.modules(i)[m], Access::read);
         ASSERT_EQ(bias.has_value(), old.has_value());

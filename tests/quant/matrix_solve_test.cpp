@@ -18,7 +18,10 @@ class InParts : public testing::TestWithParam<int64_t> {
                   .residual = bench_.drift(stream_then_, stream_now_, kRows, inputs_, kCols)};
     Solver solver(*bench_.stream, *hessian_, &drifts, options);
     const auto read = [&](int64_t begin, int64_t count) {
-      return std::vector<float>(weights_.begin() + begin * kCols, weights_.begin() + (begin + count) * kCols);
+      Tensor rows = float_tensor(std::span(weights_).subspan(static_cast<size_t>(begin * kCols),
+                                                             static_cast<size_t>(count * kCols)));
+      rows.shape = {count, kCols};
+      return rows;
     };
     const SolvedMatrix solved = solve_matrix(*bench_.stream, *hessian_, solver,
                                              {.name = "m", .rows = kRows, .together = together, .read = read},

@@ -23,7 +23,7 @@ class MemoryPlanTest : public testing::Test {
   MemoryPlan estimate(Place states, Place inputs, const CalibrationSize& calibration = kSome) {
     constexpr uint64_t kPlenty = uint64_t{1} << 32;
     return estimate_memory(loader_, ModulePlan(loader_, options_), options_, calibration, states, inputs,
-                           kPlenty, 1);
+                           kPlenty, {.threads = 1});
   }
   MemoryPlan plan(const CalibrationSize& calibration = kSome, int threads = 1) {
     return plan_memory(loader_, ModulePlan(loader_, options_), options_, calibration, {.threads = threads});
@@ -77,6 +77,17 @@ TEST_F(MemoryPlanTest, StatesAreOnADeviceThatHasRoomForThem) {
   EXPECT_EQ(on(inputs).inputs, Place::device);
   EXPECT_EQ(on(states).states, Place::device);
   EXPECT_EQ(on(states - 1).states, Place::file);
+}
+
+/// Of rows that are quantized on a device the process has values and codes alone.
+TEST_F(MemoryPlanTest, RowsAreOnTheDeviceThatSolvesThem) {
+  options_.solver.sweeps = 2;
+  const auto peak = [&](Machine::Solves solves) {
+    return estimate_memory(loader_, ModulePlan(loader_, options_), options_, {.tokens = 10, .longest = 10},
+                           Place::file, Place::nowhere, 0, {.solves = solves})
+        .peak;
+  };
+  EXPECT_LT(peak(Machine::Solves::on_a_device), peak(Machine::Solves::in_its_memory));
 }
 
 TEST_F(MemoryPlanTest, StatesAreInMemoryOrInFiles) {
@@ -152,7 +163,7 @@ TEST_F(MemoryPlanTest, StatesCount) {
   const Loader loader(source_dir() / "tests/golden/models/qwen3-5-short-conv");
   const auto planned = [&](const CalibrationSize& size) {
     return estimate_memory(loader, ModulePlan(loader, options_), options_, size, Place::file, Place::nowhere,
-                           0, 1);
+                           0, {.threads = 1});
   };
   const uint64_t state = 6 * 5 * 3 + (2 * 2 * 5 + 6 * 3);  // S, and one row of the convolution's inputs
   const MemoryPlan few = planned({.tokens = 1000, .longest = 50, .sequences = 1, .shortest = 10}),
