@@ -4,7 +4,6 @@
 #include "base/thread_pool.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/pause_cpu.h"
+#include "base/signals_blocked.h"
 
 namespace gptq {
 namespace {
@@ -34,22 +34,6 @@ bool spin_until(const Ready& ready) {
   } while (std::chrono::steady_clock::now() < end);
   return ready();
 }
-
-/// Blocks every signal of the calling thread while it lives; threads started meanwhile inherit that.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
-};
 
 using Body = std::function<void(int64_t, int64_t)>;
 

@@ -1,7 +1,6 @@
 #include "quant/job.h"
 
 #include <algorithm>
-#include <charconv>
 #include <iterator>
 
 #include "base/error.h"
@@ -22,13 +21,6 @@ void refuse_quantized(const Loader& loader) {
   if (!loader.quantization()) return;
   throw Error(Fault::unsupported, cat(quoted(loader.folder().string(), 400),
                                       " is quantized already; wanted a 16-bit or 32-bit model"));
-}
-
-/// "Llama-3.2-1B" of "models/Llama-3.2-1B/".
-std::string folder_name(const fs::path& folder) {
-  std::string_view name = folder.native();
-  while (name.size() > 1 && name.ends_with('/')) name.remove_suffix(1);
-  return std::string(name.substr(name.rfind('/') + 1));
 }
 
 /// Layers are quantized one after the other: a second device would have nothing to do.
@@ -58,6 +50,7 @@ Job::Job(const fs::path& source, const fs::path& target, const ModelOptions& mod
       progress_(std::move(progress)),
       loader_(source),
       plan_(make_plan(loader_, options_)),
+      own_threads_(model.backend.executor.run == nullptr),
       tokenizer_(loader_.folder()) {
   refuse_in_place(source, target);
   for (int64_t i = 0; i < loader_.spec().layers; ++i) stages_.push_back(stages_of(loader_.modules(i)));
@@ -143,20 +136,6 @@ void Job::tick() const {
 void Job::begin_stage(int64_t index) {
   stage_ = cat("layer ", index + 1, "/", loader_.spec().layers);
   stage_prefix_ = loader_.layer_prefix(index);
-}
-
-void Job::tell_module(const ModuleReport& module) {
-  constexpr int kDigits = 3;
-  char loss[32];
-  const char* end =
-      std::to_chars(loss, loss + sizeof loss, module.loss, std::chars_format::general, kDigits).ptr;
-  std::string_view name = module.name;
-  if (name.starts_with(stage_prefix_)) name.remove_prefix(stage_prefix_.size());
-  const size_t base = std::min(stage_.find(": "), stage_.size());
-  stage_.resize(base);
-  stage_ += cat(": ", name == stage_ ? "" : cat(name, ", "), "loss ",
-                std::string_view(loss, static_cast<size_t>(end - loss)));
-  tick();
 }
 
 /// What is known of the calibration: tokens once they are cut, else as many as there can be.
@@ -331,7 +310,8 @@ void Job::pass_finished_layer(int64_t index) {
     return quantize_layer(index);
   }
   begin_stage(index);
-  LayerStages layer = load_stages(index);
+  std::string hash;
+  LayerStages layer = load_stages(index, hash);
   for (const StoredLinear& linear : loader_.modules(index)) {
     tick();
     const std::optional<QTensor> q = work_->read_module(index, linear.path);
@@ -353,8 +333,9 @@ void Job::quantize_layer(int64_t index) {
   const Stopwatch watch;
   if (first_layer_at_ < 0) first_layer_at_ = clock_.seconds();
   begin_stage(index);
-  work_->begin_layer(index);
-  LayerStages layer = load_stages(index);
+  std::string hash;
+  LayerStages layer = load_stages(index, hash);
+  work_->begin_layer(index, std::move(hash));
   const std::vector<Stage>& stages = stages_[static_cast<size_t>(index)];
   const Advances on = goes_on_after(index) ? Advances::yes : Advances::no;
   if (options_.true_sequential == TrueSequential::no) {
@@ -387,8 +368,20 @@ bool Job::goes_on_after(int64_t index) const {
   return index + 1 < loader_.spec().layers || options_.lm_head == QuantizeHead::yes;
 }
 
-LayerStages Job::load_stages(int64_t index) const {
-  LayerStages layer{.now = loader_.load_layer(*backend_, index, Access::read), .original = {}};
+LayerAhead::Load Job::load_of(int64_t index) const {
+  return [this, index, finished = index < work_->finished()] {
+    return LoadedLayer{.weights = loader_.load_layer(*backend_, index, Access::read),
+                       .hash = finished ? std::string() : work_->weights_of(index)};
+  };
+}
+
+LayerStages Job::load_stages(int64_t index, std::string& hash) {
+  LoadedLayer loaded = ahead_.take(index, load_of(index));
+  hash = std::move(loaded.hash);
+  // where states have room on a device, those weights do (memory_plan.h)
+  if (own_threads_ && memory_->states == StatePlaces::Place::device && index + 1 < loader_.spec().layers)
+    ahead_.begin(index + 1, load_of(index + 1));
+  LayerStages layer{.now = std::move(loaded.weights), .original = {}};
   if (follow_original(options_.solver) != FollowOriginal::no) layer.original = layer.now;
   return layer;
 }
@@ -402,12 +395,6 @@ void Job::quantize_head() {
   Solver solver(walk_->stream(), *sums.hessian, &sums.drifts, options);
   solve(head, options, *sums.hessian, solver, &sums.drifts);
   ++units_done_;
-}
-
-int64_t Job::units() const {
-  int64_t units = options_.lm_head == QuantizeHead::yes ? 1 : 0;
-  for (const auto& stages : stages_) units += static_cast<int64_t>(stages.size());
-  return units;
 }
 
 JobStep Job::step() {
@@ -436,6 +423,7 @@ JobStep Job::step() {
       layers_kept_ = 0;
     }
   } catch (...) {
+    ahead_.drop();
     output_.reset();
     work_.reset();
     walk_.reset();
@@ -448,45 +436,6 @@ JobStep Job::step() {
   work_.reset();
   ended_at_ = clock_.seconds();
   return JobStep::done;
-}
-
-JobProgress Job::progress() const {
-  const int64_t layers = loader_.spec().layers;
-  const auto done = static_cast<double>(units_done_), total = static_cast<double>(units());
-  const double end = ended_at_, now = end < 0 ? clock_.seconds() : end;
-  JobProgress progress{.fraction = done / total,
-                       .layer = std::min(next_layer_ + 1, layers),
-                       .layers = layers,
-                       .seconds = first_step_at_ < 0 ? 0 : now - first_step_at_,
-                       .layers_kept = layers_kept_};
-  const double solved = done - static_cast<double>(units_before_);
-  if (end >= 0 && done > 0) progress.seconds_left = 0;
-  if (end < 0 && solved > 0) progress.seconds_left = (now - first_layer_at_) * (total - done) / solved;
-  return progress;
-}
-
-std::string Job::report() const {
-  CalibrationReport calibration{.source = calibration_source_,
-                                .documents = document_count_,
-                                .too_short = too_short_,
-                                .left_out = left_out_,
-                                .sequences = static_cast<int64_t>(sequences_.size())};
-  for (const auto& sequence : sequences_) calibration.tokens += static_cast<int64_t>(sequence.size());
-  return report_json({.model = folder_name(loader_.folder()),
-                      .options = options_,
-                      .calibration = calibration,
-                      .modules = modules_,
-                      .warnings = plan_.warnings(),
-                      .seconds = seconds_,
-                      .planned = {.modules = plan_.size(),
-                                  .output_bytes = output_bytes_,
-                                  .memory = memory_ ? *memory_ : memory_plan()}});
-}
-
-void Job::write_report() {
-  const std::string json = report();
-  output_->add_file("quantize_report.json", json + "\n");
-  output_->add_file("quantize_report.html", report_page(json));
 }
 
 }  // namespace gptq

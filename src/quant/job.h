@@ -14,6 +14,7 @@
 #include "quant/calibration.h"
 #include "quant/calibration_tokenizer.h"
 #include "quant/job_work.h"
+#include "quant/layer_ahead.h"
 #include "quant/layer_walk.h"
 #include "quant/memory_plan.h"
 #include "quant/module_plan.h"
@@ -65,7 +66,9 @@ class Job {
   void quantize_layer(int64_t index);
   void quantize_head();
   void pass_finished_layer(int64_t index);
-  LayerStages load_stages(int64_t index) const;
+  /// `hash` becomes that of the model's weights, unless an earlier run has finished the layer. Begins with the next layer.
+  LayerStages load_stages(int64_t index, std::string& hash);
+  LayerAhead::Load load_of(int64_t index) const;
   void solve_stage(LayerStages& layer, const Stage& stage, InputSums sums);
   void set_quantized(LayerStages& layer, const StoredLinear& linear, const QTensor& q);
   /// Solves and writes the matrix; what came out, for the layers behind it. `last` as for solve_matrix().
@@ -90,6 +93,7 @@ class Job {
   std::vector<std::vector<Stage>> stages_;  // of each layer
   std::shared_ptr<const Backend> backend_;
   std::optional<uint64_t> device_free_;    // Machine::device_free
+  bool own_threads_;                       // the host gives none
   std::optional<JobWork> work_;            // gone once committed or failed, as is
   std::optional<QuantizedFolder> output_;  // this
   CalibrationTokenizer tokenizer_;
@@ -112,6 +116,7 @@ class Job {
   uint64_t output_bytes_ = 0;
   std::optional<MemoryPlan> memory_;  // once the calibration is there
   std::vector<ModuleReport> modules_;
+  LayerAhead ahead_;  // reads what is above
 };
 
 }  // namespace gptq

@@ -171,6 +171,7 @@ void JobWork::set_calibration(const std::string& source, const Sequences& sequen
 }
 
 std::string JobWork::weights_of(int64_t index) const {
+  if (!keeps()) return {};
   const std::string prefix = source_.layer_prefix(index);
   return tensor_hash(source_.checkpoint(), [&](const std::string& name) { return name.starts_with(prefix); });
 }
@@ -223,10 +224,10 @@ std::optional<QTensor> JobWork::read_module(int64_t index, std::string_view name
   return std::nullopt;
 }
 
-void JobWork::begin_layer(int64_t index) {
+void JobWork::begin_layer(int64_t index, std::string weights) {
   if (!keeps()) return;
   current_ = {};
-  current_.weights = weights_of(index);
+  current_.weights = weights.empty() ? weights_of(index) : std::move(weights);
   writer_.reset();
   writer_.emplace(folder_.create_file(layer_file(index)));
 }

@@ -60,7 +60,10 @@ class JobWork {
   std::optional<QTensor> read_module(int64_t index, std::string_view name) const;
 
   // Writing a layer, the next one after those that are there.
-  void begin_layer(int64_t index);
+  /// `weights` is what weights_of() gives, or empty: it is asked then.
+  void begin_layer(int64_t index, std::string weights);
+  /// Hash of the weights of a layer in the model; empty where nothing is kept. Any thread.
+  std::string weights_of(int64_t index) const;
   void add_module(const ModuleReport& report, const QTensor& q);
   /// `seconds`: what the job has taken so far.
   void end_layer(double seconds);
@@ -73,7 +76,6 @@ class JobWork {
   void discard_earlier();
   void forget_from(int64_t index);
   void write_manifest_file();
-  std::string weights_of(int64_t index) const;
 
   const Loader& source_;
   Resume resume_;
