@@ -175,7 +175,7 @@ TEST_P(QuantizationTest, SurvivesWantOfMemoryAndCancelling) {
 
 /// Set while an op is under way, the flag ends it before the next block of columns; what the op was given stays whole.
 TEST_P(QuantizationTest, IsCancelledBetweenLaunches) {
-  make({.rows = 40, .cols = 700, .group_size = 128, .tokens = 60});
+  make({.rows = 20, .cols = 400, .group_size = 128, .tokens = 60});
   const Solution want = solve(gpu_side_, {});
   const size_t used = state_.used;
   const auto looks = [&](const auto& op,
@@ -200,8 +200,8 @@ TEST_P(QuantizationTest, IsCancelledBetweenLaunches) {
     EXPECT_GE(looks(op, 0), least);
     for (int last : {1, least / 2, least - 1}) EXPECT_EQ(looks(op, last), last);
   };
-  constexpr int kBlocks = (700 + kMostSolvedColumns - 1) / kMostSolvedColumns,
-                kFactorBlocks = (700 + 63) / 64;
+  constexpr int kBlocks = (400 + kMostSolvedColumns - 1) / kMostSolvedColumns,
+                kFactorBlocks = (400 + 63) / 64;
   expect_looks([&] { (void)stream_->factor(*gpu_side_.hessian, order_, damping_); }, kFactorBlocks, "factor");
   expect_looks([&] { (void)solve(gpu_side_, {}); }, kBlocks, "solve");
   expect_looks(
@@ -213,7 +213,7 @@ TEST_P(QuantizationTest, IsCancelledBetweenLaunches) {
   expect_looks(
       [&] {
         std::vector<float> weights = weights_;
-        stream_->retarget(*gpu_side_.factor, gpu_side_.drifts, {1, 1}, order_, 0, 40, weights.data());
+        stream_->retarget(*gpu_side_.factor, gpu_side_.drifts, {1, 1}, order_, 0, 20, weights.data());
       },
       3, "retarget");
   expect_looks(
