@@ -7,6 +7,8 @@
 //   const char *text, *json UTF-8 bytes whose length is the next argument: Go *byte, C# byte[], Java byte[]
 //   other const char *      a string without NUL: string in all three
 //   const int32_t *ids      their count is the next argument: Go *int32, C# int[], Java int[]
+//   array of handles        their count is the next argument: Go *unsafe.Pointer, C# IntPtr[], Java long[]
+//   gptq_status *statuses   an array that the call fills, as many as the handles: Go *int32, C# int[], Java int[]
 //   const char * returned   string
 //   gptq_buffer_data()      Go unsafe.Pointer, C# IntPtr, Java a ByteBuffer over the memory: to be copied before the free
 // Callbacks stay out: progress is asked for with gptq_quantizer_get_stat(), and a generation is pulled.
@@ -45,7 +47,7 @@ _Static_assert(sizeof(void *) == 8, "the strings below are those of a Go whose i
 
 %define GPTQ_HANDLE(T)
 %typemap(gotype) T *, const T * "unsafe.Pointer"
-%typemap(gotype) T **out, T **out_json, T **out_ids, T **out_text "*unsafe.Pointer"
+%typemap(gotype) T **out, T **out_json, T **out_ids, T **out_text, T *const * "*unsafe.Pointer"
 %enddef
 #endif
 
@@ -86,6 +88,8 @@ _Static_assert(sizeof(void *) == 8, "the strings below are those of a Go whose i
 %typemap(in) T %{ $1 = ($1_ltype)$input; %}
 %enddef
 GPTQ_POINTER(const int32_t *ids, int[])
+GPTQ_POINTER(gptq_status *statuses, int[])
+%typemap(imtype, inattributes="[global::System.Runtime.InteropServices.Out]") gptq_status *statuses "int[]"
 GPTQ_POINTER(const void *, global::System.IntPtr)
 GPTQ_RESULT(int32_t *, int)
 GPTQ_RESULT(int64_t *, long)
@@ -95,6 +99,7 @@ GPTQ_RESULT(const char **out, global::System.IntPtr)
 %define GPTQ_HANDLE(T)
 GPTQ_POINTER(T *, global::System.IntPtr)
 GPTQ_POINTER(const T *, global::System.IntPtr)
+GPTQ_POINTER(T *const *, global::System.IntPtr[])
 GPTQ_RESULT(T **, global::System.IntPtr)
 %enddef
 #endif
@@ -126,8 +131,8 @@ GPTQ_RESULT(int32_t *, int32_t, int[], Int, jintArray, jint, jint)
 GPTQ_RESULT(int64_t *, int64_t, long[], Long, jlongArray, jlong, jlong)
 GPTQ_RESULT(double *, double, double[], Double, jdoubleArray, jdouble, jdouble)
 
-// Arrays come as the caller's: read whole, given back unchanged. NULL stays NULL.
-%define GPTQ_ARRAY(T, ELEMENT, JNI, ARRAY, JTYPE, JAVAIN)
+// Arrays come as the caller's: read whole, given back unchanged (JNI_ABORT) or as the call has left them (0). NULL stays NULL.
+%define GPTQ_ARRAY(T, ELEMENT, JNI, ARRAY, JTYPE, JAVAIN, BACK)
 %typemap(jni) T "ARRAY"
 %typemap(jtype) T "JTYPE"
 %typemap(in) T %{
@@ -140,19 +145,22 @@ GPTQ_RESULT(double *, double, double[], Double, jdoubleArray, jdouble, jdouble)
     }
   }
 %}
-%typemap(freearg) T %{ if ($1) (*jenv)->Release##JNI##ArrayElements(jenv, $input, (ELEMENT *)$1, JNI_ABORT); %}
+%typemap(freearg) T %{ if ($1) (*jenv)->Release##JNI##ArrayElements(jenv, $input, (ELEMENT *)$1, BACK); %}
 %typemap(argout) T ""
 %typemap(javain) T "JAVAIN"
 %enddef
-GPTQ_ARRAY(const char *, jbyte, Byte, jbyteArray, byte[], Utf8.terminated($javainput))
-GPTQ_ARRAY(const char *text, jbyte, Byte, jbyteArray, byte[], $javainput)
-GPTQ_ARRAY(const char *json, jbyte, Byte, jbyteArray, byte[], $javainput)
-GPTQ_ARRAY(const int32_t *ids, jint, Int, jintArray, int[], $javainput)
+GPTQ_ARRAY(const char *, jbyte, Byte, jbyteArray, byte[], Utf8.terminated($javainput), JNI_ABORT)
+GPTQ_ARRAY(const char *text, jbyte, Byte, jbyteArray, byte[], $javainput, JNI_ABORT)
+GPTQ_ARRAY(const char *json, jbyte, Byte, jbyteArray, byte[], $javainput, JNI_ABORT)
+GPTQ_ARRAY(const int32_t *ids, jint, Int, jintArray, int[], $javainput, JNI_ABORT)
+GPTQ_ARRAY(gptq_status *statuses, jint, Int, jintArray, int[], $javainput, 0)
 %typemap(jstype) const char * "String"
 %typemap(jstype, out="String") const char *text, const char *json "byte[]"
-%typemap(jstype) const int32_t *ids "int[]"
+%typemap(jstype) const int32_t *ids, gptq_status *statuses "int[]"
 
 %{
+_Static_assert(sizeof(void *) == sizeof(jlong), "an array of handles is passed as it is");
+
 static jbyteArray gptq_java_bytes(JNIEnv *jenv, const char *text, int64_t size) {
   jbyteArray bytes = text ? (*jenv)->NewByteArray(jenv, (jsize)size) : NULL;
   if (bytes) (*jenv)->SetByteArrayRegion(jenv, bytes, 0, (jsize)size, (const jbyte *)text);
@@ -190,6 +198,8 @@ static jbyteArray gptq_java_bytes(JNIEnv *jenv, const char *text, int64_t size) 
 %typemap(in) T *, const T * %{ $1 = ($1_ltype)(intptr_t)$input; %}
 %typemap(javain) T *, const T * "$javainput"
 GPTQ_RESULT(T **, T *, long[], Long, jlongArray, jlong, intptr_t)
+GPTQ_ARRAY(T *const *, jlong, Long, jlongArray, long[], $javainput, JNI_ABORT)
+%typemap(jstype) T *const * "long[]"
 %enddef
 #endif
 

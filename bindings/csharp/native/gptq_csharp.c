@@ -764,6 +764,22 @@ SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_session_step(void * jarg1) {
 }
 
 
+SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_session_step_all(void * jarg1, long long jarg2, void * jarg3) {
+  int jresult ;
+  gptq_session **arg1 = (gptq_session **) 0 ;
+  int64_t arg2 ;
+  gptq_status *arg3 = (gptq_status *) 0 ;
+  gptq_status result;
+  
+  arg1 = (gptq_session **)jarg1; 
+  arg2 = (int64_t)jarg2; 
+  arg3 = (gptq_status *)jarg3; 
+  result = (gptq_status)gptq_session_step_all((struct gptq_session *const *)arg1,arg2,arg3);
+  jresult = result; 
+  return jresult;
+}
+
+
 SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_session_cancel(void * jarg1) {
   int jresult ;
   gptq_session *arg1 = (gptq_session *) 0 ;

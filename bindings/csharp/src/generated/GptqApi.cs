@@ -220,6 +220,11 @@ internal static class GptqApi {
     return ret;
   }
 
+  public static int gptq_session_step_all(global::System.IntPtr[] sessions, long count, int[] statuses) {
+    int ret = GptqApiPINVOKE.gptq_session_step_all(sessions, count, statuses);
+    return ret;
+  }
+
   public static int gptq_session_cancel(global::System.IntPtr session) {
     int ret = GptqApiPINVOKE.gptq_session_cancel(session);
     return ret;

@@ -150,6 +150,9 @@ internal static class GptqApiPINVOKE {
   [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_session_step")]
   public static extern int gptq_session_step(global::System.IntPtr jarg1);
 
+  [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_session_step_all")]
+  public static extern int gptq_session_step_all(global::System.IntPtr[] jarg1, long jarg2, [global::System.Runtime.InteropServices.Out]int[] jarg3);
+
   [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_session_cancel")]
   public static extern int gptq_session_cancel(global::System.IntPtr jarg1);
 

@@ -58,99 +58,101 @@ typedef long long swig_type_24;
 typedef long long swig_type_25;
 typedef long long swig_type_26;
 typedef long long swig_type_27;
-typedef _gostring_ swig_type_28;
+typedef long long swig_type_28;
 typedef _gostring_ swig_type_29;
-typedef long long swig_type_30;
-typedef _gostring_ swig_type_31;
-typedef long long swig_type_32;
-typedef _gostring_ swig_type_33;
+typedef _gostring_ swig_type_30;
+typedef long long swig_type_31;
+typedef _gostring_ swig_type_32;
+typedef long long swig_type_33;
 typedef _gostring_ swig_type_34;
 typedef _gostring_ swig_type_35;
-typedef long long swig_type_36;
+typedef _gostring_ swig_type_36;
 typedef long long swig_type_37;
-typedef _gostring_ swig_type_38;
+typedef long long swig_type_38;
 typedef _gostring_ swig_type_39;
-extern void _wrap_Swig_free_capi_08d5139c8fc46a17(uintptr_t arg1);
-extern uintptr_t _wrap_Swig_malloc_capi_08d5139c8fc46a17(swig_intgo arg1);
-extern swig_intgo _wrap_GPTQ_ERROR_CANCELLED_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_IO_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_CORRUPT_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_DEVICE_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_BUSY_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_CALLBACK_capi_08d5139c8fc46a17(void);
-extern swig_intgo _wrap_GPTQ_ERROR_INTERNAL_capi_08d5139c8fc46a17(void);
-extern int _wrap_gptq_version_capi_08d5139c8fc46a17(void);
-extern swig_type_1 _wrap_gptq_version_string_capi_08d5139c8fc46a17(void);
-extern int _wrap_gptq_has_feature_capi_08d5139c8fc46a17(swig_type_2 arg1);
-extern int _wrap_gptq_device_check_capi_08d5139c8fc46a17(swig_type_3 arg1);
-extern swig_type_4 _wrap_gptq_build_info_capi_08d5139c8fc46a17(void);
-extern swig_type_5 _wrap_gptq_status_name_capi_08d5139c8fc46a17(int arg1);
-extern int _wrap_gptq_last_error_code_capi_08d5139c8fc46a17(void);
-extern swig_type_6 _wrap_gptq_last_error_message_capi_08d5139c8fc46a17(void);
-extern void _wrap_gptq_clear_error_capi_08d5139c8fc46a17(void);
-extern void _wrap_gptq_set_log_level_capi_08d5139c8fc46a17(int arg1);
-extern int _wrap_gptq_options_create_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern void _wrap_gptq_options_free_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_options_set_int_capi_08d5139c8fc46a17(swig_voidp arg1, swig_type_7 arg2, swig_type_8 arg3);
-extern int _wrap_gptq_options_set_float_capi_08d5139c8fc46a17(swig_voidp arg1, swig_type_9 arg2, double arg3);
-extern int _wrap_gptq_options_set_string_capi_08d5139c8fc46a17(swig_voidp arg1, swig_type_10 arg2, swig_type_11 arg3);
-extern int _wrap_gptq_options_set_json_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2, swig_type_12 arg3);
-extern int _wrap_gptq_options_get_json_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_options_reset_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern swig_type_13 _wrap_gptq_option_count_capi_08d5139c8fc46a17(void);
-extern int _wrap_gptq_option_describe_capi_08d5139c8fc46a17(swig_type_14 arg1, swig_voidp arg2);
-extern swig_voidp _wrap_gptq_buffer_data_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern swig_type_15 _wrap_gptq_buffer_size_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern void _wrap_gptq_buffer_free_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_model_load_capi_08d5139c8fc46a17(swig_type_16 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_convert_capi_08d5139c8fc46a17(swig_type_17 arg1, swig_type_18 arg2, swig_voidp arg3);
-extern void _wrap_gptq_model_free_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_model_retain_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_model_get_int_capi_08d5139c8fc46a17(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_get_string_capi_08d5139c8fc46a17(swig_voidp arg1, swig_type_20 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_metadata_json_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_model_tokenize_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2, swig_type_21 arg3, int arg4, swig_voidp arg5);
-extern int _wrap_gptq_model_detokenize_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2, swig_type_22 arg3, int arg4, swig_voidp arg5);
-extern int _wrap_gptq_model_token_text_capi_08d5139c8fc46a17(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_special_token_capi_08d5139c8fc46a17(swig_voidp arg1, swig_type_23 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_is_end_of_generation_capi_08d5139c8fc46a17(swig_voidp arg1, int arg2);
-extern int _wrap_gptq_model_apply_chat_template_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2, swig_type_24 arg3, swig_voidp arg4);
-extern int _wrap_gptq_model_tokenize_chat_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2, swig_type_25 arg3, int arg4, swig_voidp arg5);
-extern int _wrap_gptq_model_sampling_defaults_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_session_create_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern void _wrap_gptq_session_free_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_session_reset_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_session_append_text_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2, swig_type_26 arg3);
-extern int _wrap_gptq_session_append_tokens_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2, swig_type_27 arg3);
-extern int _wrap_gptq_session_prefill_capi_08d5139c8fc46a17(swig_voidp arg1, int arg2);
-extern int _wrap_gptq_session_begin_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_session_step_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_session_cancel_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_session_clear_cancel_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern swig_type_28 _wrap_gptq_session_error_message_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern swig_type_29 _wrap_gptq_session_text_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern swig_type_30 _wrap_gptq_session_text_size_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_session_token_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern swig_type_31 _wrap_gptq_session_finish_reason_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_session_logits_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2);
-extern swig_type_32 _wrap_gptq_session_token_count_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_session_get_stat_capi_08d5139c8fc46a17(swig_voidp arg1, swig_type_33 arg2, swig_voidp arg3);
-extern int _wrap_gptq_quantizer_create_capi_08d5139c8fc46a17(swig_type_34 arg1, swig_type_35 arg2, swig_voidp arg3, swig_voidp arg4);
-extern void _wrap_gptq_quantizer_free_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_add_calibration_text_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2, swig_type_36 arg3);
-extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2, swig_type_37 arg3);
-extern int _wrap_gptq_quantizer_step_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_run_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_cancel_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_get_stat_capi_08d5139c8fc46a17(swig_voidp arg1, swig_type_38 arg2, swig_voidp arg3);
-extern swig_type_39 _wrap_gptq_quantizer_error_message_capi_08d5139c8fc46a17(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_report_json_capi_08d5139c8fc46a17(swig_voidp arg1, swig_voidp arg2);
+typedef _gostring_ swig_type_40;
+extern void _wrap_Swig_free_capi_f32d069c289447e2(uintptr_t arg1);
+extern uintptr_t _wrap_Swig_malloc_capi_f32d069c289447e2(swig_intgo arg1);
+extern swig_intgo _wrap_GPTQ_ERROR_CANCELLED_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_IO_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_CORRUPT_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_DEVICE_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_BUSY_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_CALLBACK_capi_f32d069c289447e2(void);
+extern swig_intgo _wrap_GPTQ_ERROR_INTERNAL_capi_f32d069c289447e2(void);
+extern int _wrap_gptq_version_capi_f32d069c289447e2(void);
+extern swig_type_1 _wrap_gptq_version_string_capi_f32d069c289447e2(void);
+extern int _wrap_gptq_has_feature_capi_f32d069c289447e2(swig_type_2 arg1);
+extern int _wrap_gptq_device_check_capi_f32d069c289447e2(swig_type_3 arg1);
+extern swig_type_4 _wrap_gptq_build_info_capi_f32d069c289447e2(void);
+extern swig_type_5 _wrap_gptq_status_name_capi_f32d069c289447e2(int arg1);
+extern int _wrap_gptq_last_error_code_capi_f32d069c289447e2(void);
+extern swig_type_6 _wrap_gptq_last_error_message_capi_f32d069c289447e2(void);
+extern void _wrap_gptq_clear_error_capi_f32d069c289447e2(void);
+extern void _wrap_gptq_set_log_level_capi_f32d069c289447e2(int arg1);
+extern int _wrap_gptq_options_create_capi_f32d069c289447e2(swig_voidp arg1);
+extern void _wrap_gptq_options_free_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_options_set_int_capi_f32d069c289447e2(swig_voidp arg1, swig_type_7 arg2, swig_type_8 arg3);
+extern int _wrap_gptq_options_set_float_capi_f32d069c289447e2(swig_voidp arg1, swig_type_9 arg2, double arg3);
+extern int _wrap_gptq_options_set_string_capi_f32d069c289447e2(swig_voidp arg1, swig_type_10 arg2, swig_type_11 arg3);
+extern int _wrap_gptq_options_set_json_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_12 arg3);
+extern int _wrap_gptq_options_get_json_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_gptq_options_reset_capi_f32d069c289447e2(swig_voidp arg1);
+extern swig_type_13 _wrap_gptq_option_count_capi_f32d069c289447e2(void);
+extern int _wrap_gptq_option_describe_capi_f32d069c289447e2(swig_type_14 arg1, swig_voidp arg2);
+extern swig_voidp _wrap_gptq_buffer_data_capi_f32d069c289447e2(swig_voidp arg1);
+extern swig_type_15 _wrap_gptq_buffer_size_capi_f32d069c289447e2(swig_voidp arg1);
+extern void _wrap_gptq_buffer_free_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_model_load_capi_f32d069c289447e2(swig_type_16 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_convert_capi_f32d069c289447e2(swig_type_17 arg1, swig_type_18 arg2, swig_voidp arg3);
+extern void _wrap_gptq_model_free_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_model_retain_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_model_get_int_capi_f32d069c289447e2(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_get_string_capi_f32d069c289447e2(swig_voidp arg1, swig_type_20 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_metadata_json_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_gptq_model_tokenize_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_21 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_detokenize_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_22 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_token_text_capi_f32d069c289447e2(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_special_token_capi_f32d069c289447e2(swig_voidp arg1, swig_type_23 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_is_end_of_generation_capi_f32d069c289447e2(swig_voidp arg1, int arg2);
+extern int _wrap_gptq_model_apply_chat_template_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_24 arg3, swig_voidp arg4);
+extern int _wrap_gptq_model_tokenize_chat_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_25 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_sampling_defaults_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_gptq_session_create_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern void _wrap_gptq_session_free_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_session_reset_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_session_append_text_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_26 arg3);
+extern int _wrap_gptq_session_append_tokens_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_27 arg3);
+extern int _wrap_gptq_session_prefill_capi_f32d069c289447e2(swig_voidp arg1, int arg2);
+extern int _wrap_gptq_session_begin_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_gptq_session_step_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_session_step_all_capi_f32d069c289447e2(swig_voidp arg1, swig_type_28 arg2, swig_voidp arg3);
+extern int _wrap_gptq_session_cancel_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_session_clear_cancel_capi_f32d069c289447e2(swig_voidp arg1);
+extern swig_type_29 _wrap_gptq_session_error_message_capi_f32d069c289447e2(swig_voidp arg1);
+extern swig_type_30 _wrap_gptq_session_text_capi_f32d069c289447e2(swig_voidp arg1);
+extern swig_type_31 _wrap_gptq_session_text_size_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_session_token_capi_f32d069c289447e2(swig_voidp arg1);
+extern swig_type_32 _wrap_gptq_session_finish_reason_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_session_logits_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
+extern swig_type_33 _wrap_gptq_session_token_count_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_session_get_stat_capi_f32d069c289447e2(swig_voidp arg1, swig_type_34 arg2, swig_voidp arg3);
+extern int _wrap_gptq_quantizer_create_capi_f32d069c289447e2(swig_type_35 arg1, swig_type_36 arg2, swig_voidp arg3, swig_voidp arg4);
+extern void _wrap_gptq_quantizer_free_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_add_calibration_text_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_37 arg3);
+extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_38 arg3);
+extern int _wrap_gptq_quantizer_step_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_run_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_cancel_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_get_stat_capi_f32d069c289447e2(swig_voidp arg1, swig_type_39 arg2, swig_voidp arg3);
+extern swig_type_40 _wrap_gptq_quantizer_error_message_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_report_json_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
 #undef intgo
 */
 import "C"
@@ -193,13 +195,13 @@ func swigCopyString(s string) string {
 
 func Swig_free(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_Swig_free_capi_08d5139c8fc46a17(C.uintptr_t(_swig_i_0))
+	C._wrap_Swig_free_capi_f32d069c289447e2(C.uintptr_t(_swig_i_0))
 }
 
 func Swig_malloc(arg1 int) (_swig_ret uintptr) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
-	swig_r = (uintptr)(C._wrap_Swig_malloc_capi_08d5139c8fc46a17(C.swig_intgo(_swig_i_0)))
+	swig_r = (uintptr)(C._wrap_Swig_malloc_capi_f32d069c289447e2(C.swig_intgo(_swig_i_0)))
 	return swig_r
 }
 
@@ -210,104 +212,104 @@ const GPTQ_OK int = 0
 const GPTQ_DONE int = 1
 func _swig_getGPTQ_ERROR_CANCELLED() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CANCELLED_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CANCELLED_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_CANCELLED int = _swig_getGPTQ_ERROR_CANCELLED()
 func _swig_getGPTQ_ERROR_INVALID_ARGUMENT() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_INVALID_ARGUMENT int = _swig_getGPTQ_ERROR_INVALID_ARGUMENT()
 func _swig_getGPTQ_ERROR_NOT_FOUND() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_NOT_FOUND_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_NOT_FOUND_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_NOT_FOUND int = _swig_getGPTQ_ERROR_NOT_FOUND()
 func _swig_getGPTQ_ERROR_IO() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_IO_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_IO_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_IO int = _swig_getGPTQ_ERROR_IO()
 func _swig_getGPTQ_ERROR_CORRUPT() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CORRUPT_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CORRUPT_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_CORRUPT int = _swig_getGPTQ_ERROR_CORRUPT()
 func _swig_getGPTQ_ERROR_UNSUPPORTED() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_UNSUPPORTED_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_UNSUPPORTED_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_UNSUPPORTED int = _swig_getGPTQ_ERROR_UNSUPPORTED()
 func _swig_getGPTQ_ERROR_OUT_OF_MEMORY() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_OUT_OF_MEMORY int = _swig_getGPTQ_ERROR_OUT_OF_MEMORY()
 func _swig_getGPTQ_ERROR_DEVICE() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_DEVICE_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_DEVICE_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_DEVICE int = _swig_getGPTQ_ERROR_DEVICE()
 func _swig_getGPTQ_ERROR_CONTEXT_FULL() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CONTEXT_FULL_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CONTEXT_FULL_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_CONTEXT_FULL int = _swig_getGPTQ_ERROR_CONTEXT_FULL()
 func _swig_getGPTQ_ERROR_BUSY() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_BUSY_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_BUSY_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_BUSY int = _swig_getGPTQ_ERROR_BUSY()
 func _swig_getGPTQ_ERROR_BAD_STATE() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_BAD_STATE_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_BAD_STATE_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_BAD_STATE int = _swig_getGPTQ_ERROR_BAD_STATE()
 func _swig_getGPTQ_ERROR_CALLBACK() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_CALLBACK_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_CALLBACK_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_CALLBACK int = _swig_getGPTQ_ERROR_CALLBACK()
 func _swig_getGPTQ_ERROR_INTERNAL() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_GPTQ_ERROR_INTERNAL_capi_08d5139c8fc46a17())
+	swig_r = (int)(C._wrap_GPTQ_ERROR_INTERNAL_capi_f32d069c289447e2())
 	return swig_r
 }
 
 var GPTQ_ERROR_INTERNAL int = _swig_getGPTQ_ERROR_INTERNAL()
 func Gptq_version() (_swig_ret int32) {
 	var swig_r int32
-	swig_r = (int32)(C._wrap_gptq_version_capi_08d5139c8fc46a17())
+	swig_r = (int32)(C._wrap_gptq_version_capi_f32d069c289447e2())
 	return swig_r
 }
 
 func Gptq_version_string() (_swig_ret string) {
 	var swig_r string
-	swig_r_p := C._wrap_gptq_version_string_capi_08d5139c8fc46a17()
+	swig_r_p := C._wrap_gptq_version_string_capi_f32d069c289447e2()
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -317,7 +319,7 @@ func Gptq_version_string() (_swig_ret string) {
 func Gptq_has_feature(arg1 string) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_has_feature_capi_08d5139c8fc46a17(*(*C.swig_type_2)(unsafe.Pointer(&_swig_i_0))))
+	swig_r = (int32)(C._wrap_gptq_has_feature_capi_f32d069c289447e2(*(*C.swig_type_2)(unsafe.Pointer(&_swig_i_0))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -327,7 +329,7 @@ func Gptq_has_feature(arg1 string) (_swig_ret int32) {
 func Gptq_device_check(arg1 string) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_device_check_capi_08d5139c8fc46a17(*(*C.swig_type_3)(unsafe.Pointer(&_swig_i_0))))
+	swig_r = (int32)(C._wrap_gptq_device_check_capi_f32d069c289447e2(*(*C.swig_type_3)(unsafe.Pointer(&_swig_i_0))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -336,7 +338,7 @@ func Gptq_device_check(arg1 string) (_swig_ret int32) {
 
 func Gptq_build_info() (_swig_ret string) {
 	var swig_r string
-	swig_r_p := C._wrap_gptq_build_info_capi_08d5139c8fc46a17()
+	swig_r_p := C._wrap_gptq_build_info_capi_f32d069c289447e2()
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -346,7 +348,7 @@ func Gptq_build_info() (_swig_ret string) {
 func Gptq_status_name(arg1 int32) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_status_name_capi_08d5139c8fc46a17(C.int(_swig_i_0))
+	swig_r_p := C._wrap_gptq_status_name_capi_f32d069c289447e2(C.int(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -355,13 +357,13 @@ func Gptq_status_name(arg1 int32) (_swig_ret string) {
 
 func Gptq_last_error_code() (_swig_ret int32) {
 	var swig_r int32
-	swig_r = (int32)(C._wrap_gptq_last_error_code_capi_08d5139c8fc46a17())
+	swig_r = (int32)(C._wrap_gptq_last_error_code_capi_f32d069c289447e2())
 	return swig_r
 }
 
 func Gptq_last_error_message() (_swig_ret string) {
 	var swig_r string
-	swig_r_p := C._wrap_gptq_last_error_message_capi_08d5139c8fc46a17()
+	swig_r_p := C._wrap_gptq_last_error_message_capi_f32d069c289447e2()
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -369,12 +371,12 @@ func Gptq_last_error_message() (_swig_ret string) {
 }
 
 func Gptq_clear_error() {
-	C._wrap_gptq_clear_error_capi_08d5139c8fc46a17()
+	C._wrap_gptq_clear_error_capi_f32d069c289447e2()
 }
 
 func Gptq_set_log_level(arg1 int32) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_set_log_level_capi_08d5139c8fc46a17(C.int(_swig_i_0))
+	C._wrap_gptq_set_log_level_capi_f32d069c289447e2(C.int(_swig_i_0))
 }
 
 const GPTQ_KEY_DEVICE string = "device"
@@ -427,13 +429,13 @@ const GPTQ_KEY_GGUF_TYPE string = "gguf_type"
 func Gptq_options_create(arg1 *unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_options_create_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_options_create_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_options_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_options_free_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_options_free_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_options_set_int(arg1 unsafe.Pointer, arg2 string, arg3 int64) (_swig_ret int32) {
@@ -441,7 +443,7 @@ func Gptq_options_set_int(arg1 unsafe.Pointer, arg2 string, arg3 int64) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_int_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), *(*C.swig_type_7)(unsafe.Pointer(&_swig_i_1)), C.swig_type_8(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_int_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_7)(unsafe.Pointer(&_swig_i_1)), C.swig_type_8(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -453,7 +455,7 @@ func Gptq_options_set_float(arg1 unsafe.Pointer, arg2 string, arg3 float64) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_float_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), C.double(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_float_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), C.double(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -465,7 +467,7 @@ func Gptq_options_set_string(arg1 unsafe.Pointer, arg2 string, arg3 string) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_string_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_11)(unsafe.Pointer(&_swig_i_2))))
+	swig_r = (int32)(C._wrap_gptq_options_set_string_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_11)(unsafe.Pointer(&_swig_i_2))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -480,7 +482,7 @@ func Gptq_options_set_json(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_json_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_12(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_json_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_12(_swig_i_2)))
 	return swig_r
 }
 
@@ -488,20 +490,20 @@ func Gptq_options_get_json(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swig_ret
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_options_get_json_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_options_get_json_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_options_reset(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_options_reset_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_options_reset_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_option_count() (_swig_ret int64) {
 	var swig_r int64
-	swig_r = (int64)(C._wrap_gptq_option_count_capi_08d5139c8fc46a17())
+	swig_r = (int64)(C._wrap_gptq_option_count_capi_f32d069c289447e2())
 	return swig_r
 }
 
@@ -509,27 +511,27 @@ func Gptq_option_describe(arg1 int64, arg2 *unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_option_describe_capi_08d5139c8fc46a17(C.swig_type_14(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_option_describe_capi_f32d069c289447e2(C.swig_type_14(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_buffer_data(arg1 unsafe.Pointer) (_swig_ret unsafe.Pointer) {
 	var swig_r unsafe.Pointer
 	_swig_i_0 := arg1
-	swig_r = (unsafe.Pointer)(C._wrap_gptq_buffer_data_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (unsafe.Pointer)(C._wrap_gptq_buffer_data_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_buffer_size(arg1 unsafe.Pointer) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_gptq_buffer_size_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int64)(C._wrap_gptq_buffer_size_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_buffer_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_buffer_free_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_buffer_free_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_model_load(arg1 string, arg2 unsafe.Pointer, arg3 *unsafe.Pointer) (_swig_ret int32) {
@@ -537,7 +539,7 @@ func Gptq_model_load(arg1 string, arg2 unsafe.Pointer, arg3 *unsafe.Pointer) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_load_capi_08d5139c8fc46a17(*(*C.swig_type_16)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_load_capi_f32d069c289447e2(*(*C.swig_type_16)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -549,7 +551,7 @@ func Gptq_model_convert(arg1 string, arg2 string, arg3 unsafe.Pointer) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_convert_capi_08d5139c8fc46a17(*(*C.swig_type_17)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_18)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_convert_capi_f32d069c289447e2(*(*C.swig_type_17)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_18)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -561,13 +563,13 @@ func Gptq_model_convert(arg1 string, arg2 string, arg3 unsafe.Pointer) (_swig_re
 
 func Gptq_model_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_model_free_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_model_free_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_model_retain(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_model_retain_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_model_retain_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -576,7 +578,7 @@ func Gptq_model_get_int(arg1 unsafe.Pointer, arg2 string, arg3 *int64) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -588,7 +590,7 @@ func Gptq_model_get_string(arg1 unsafe.Pointer, arg2 string, arg3 *unsafe.Pointe
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -599,7 +601,7 @@ func Gptq_model_metadata_json(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swig_
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_model_metadata_json_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_model_metadata_json_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -613,7 +615,7 @@ func Gptq_model_tokenize(arg1 unsafe.Pointer, arg2 *byte, arg3 int64, arg4 int32
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_21(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_21(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -624,7 +626,7 @@ func Gptq_model_detokenize(arg1 unsafe.Pointer, arg2 *int32, arg3 int64, arg4 in
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_22(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_22(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -633,7 +635,7 @@ func Gptq_model_token_text(arg1 unsafe.Pointer, arg2 int32, arg3 *unsafe.Pointer
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_token_text_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_token_text_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -642,7 +644,7 @@ func Gptq_model_special_token(arg1 unsafe.Pointer, arg2 string, arg3 *int32) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), *(*C.swig_type_23)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_23)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -653,7 +655,7 @@ func Gptq_model_is_end_of_generation(arg1 unsafe.Pointer, arg2 int32) (_swig_ret
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_model_is_end_of_generation_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_model_is_end_of_generation_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
 	return swig_r
 }
 
@@ -663,7 +665,7 @@ func Gptq_model_apply_chat_template(arg1 unsafe.Pointer, arg2 *byte, arg3 int64,
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_gptq_model_apply_chat_template_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_24(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_gptq_model_apply_chat_template_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_24(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -674,7 +676,7 @@ func Gptq_model_tokenize_chat(arg1 unsafe.Pointer, arg2 *byte, arg3 int64, arg4 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_tokenize_chat_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_25(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_tokenize_chat_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_25(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -682,7 +684,7 @@ func Gptq_model_sampling_defaults(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_s
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_model_sampling_defaults_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_model_sampling_defaults_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -691,19 +693,19 @@ func Gptq_session_create(arg1 unsafe.Pointer, arg2 unsafe.Pointer, arg3 *unsafe.
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_create_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_create_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Gptq_session_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_session_free_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_session_free_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_session_reset(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_reset_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_reset_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -712,7 +714,7 @@ func Gptq_session_append_text(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swi
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_26(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_26(_swig_i_2)))
 	return swig_r
 }
 
@@ -721,7 +723,7 @@ func Gptq_session_append_tokens(arg1 unsafe.Pointer, arg2 *int32, arg3 int64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_27(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_27(_swig_i_2)))
 	return swig_r
 }
 
@@ -732,7 +734,7 @@ func Gptq_session_prefill(arg1 unsafe.Pointer, arg2 int32) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_session_prefill_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_session_prefill_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
 	return swig_r
 }
 
@@ -740,35 +742,44 @@ func Gptq_session_begin(arg1 unsafe.Pointer, arg2 unsafe.Pointer) (_swig_ret int
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_session_begin_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_session_begin_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_session_step(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_step_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_step_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
+	return swig_r
+}
+
+func Gptq_session_step_all(arg1 *unsafe.Pointer, arg2 int64, arg3 *int32) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (int32)(C._wrap_gptq_session_step_all_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_type_28(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Gptq_session_cancel(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_cancel_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_cancel_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_clear_cancel(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_clear_cancel_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_clear_cancel_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_error_message(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_session_error_message_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_session_error_message_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -778,7 +789,7 @@ func Gptq_session_error_message(arg1 unsafe.Pointer) (_swig_ret string) {
 func Gptq_session_text(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_session_text_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_session_text_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -788,21 +799,21 @@ func Gptq_session_text(arg1 unsafe.Pointer) (_swig_ret string) {
 func Gptq_session_text_size(arg1 unsafe.Pointer) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_gptq_session_text_size_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int64)(C._wrap_gptq_session_text_size_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_token(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_session_token_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_session_token_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_session_finish_reason(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_session_finish_reason_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_session_finish_reason_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -813,14 +824,14 @@ func Gptq_session_logits(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swig_ret i
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_session_logits_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_session_logits_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Gptq_session_token_count(arg1 unsafe.Pointer) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_gptq_session_token_count_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int64)(C._wrap_gptq_session_token_count_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -829,7 +840,7 @@ func Gptq_session_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), *(*C.swig_type_33)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -842,7 +853,7 @@ func Gptq_quantizer_create(arg1 string, arg2 string, arg3 unsafe.Pointer, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_08d5139c8fc46a17(*(*C.swig_type_34)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_f32d069c289447e2(*(*C.swig_type_35)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_36)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -854,7 +865,7 @@ func Gptq_quantizer_create(arg1 string, arg2 string, arg3 unsafe.Pointer, arg4 *
 
 func Gptq_quantizer_free(arg1 unsafe.Pointer) {
 	_swig_i_0 := arg1
-	C._wrap_gptq_quantizer_free_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0))
+	C._wrap_gptq_quantizer_free_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0))
 }
 
 func Gptq_quantizer_add_calibration_text(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swig_ret int32) {
@@ -862,7 +873,7 @@ func Gptq_quantizer_add_calibration_text(arg1 unsafe.Pointer, arg2 *byte, arg3 i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_36(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_37(_swig_i_2)))
 	return swig_r
 }
 
@@ -871,28 +882,28 @@ func Gptq_quantizer_add_calibration_tokens(arg1 unsafe.Pointer, arg2 *int32, arg
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_37(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_38(_swig_i_2)))
 	return swig_r
 }
 
 func Gptq_quantizer_step(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_quantizer_step_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_step_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_quantizer_run(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_quantizer_run_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_run_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
 func Gptq_quantizer_cancel(arg1 unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_gptq_quantizer_cancel_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_cancel_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0)))
 	return swig_r
 }
 
@@ -901,7 +912,7 @@ func Gptq_quantizer_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), *(*C.swig_type_38)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_39)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -911,7 +922,7 @@ func Gptq_quantizer_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_
 func Gptq_quantizer_error_message(arg1 unsafe.Pointer) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_gptq_quantizer_error_message_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0))
+	swig_r_p := C._wrap_gptq_quantizer_error_message_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
  swig_r_1 = swigCopyString(swig_r) 
@@ -922,7 +933,7 @@ func Gptq_quantizer_report_json(arg1 unsafe.Pointer, arg2 *unsafe.Pointer) (_swi
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_quantizer_report_json_capi_08d5139c8fc46a17(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_report_json_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 

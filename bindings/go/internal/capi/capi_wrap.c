@@ -190,7 +190,7 @@ static void* Swig_malloc(int c) {
 extern "C" {
 #endif
 
-void _wrap_Swig_free_capi_08d5139c8fc46a17(void *_swig_go_0) {
+void _wrap_Swig_free_capi_f32d069c289447e2(void *_swig_go_0) {
   void *arg1 = (void *) 0 ;
   
   arg1 = *(void **)&_swig_go_0; 
@@ -200,7 +200,7 @@ void _wrap_Swig_free_capi_08d5139c8fc46a17(void *_swig_go_0) {
 }
 
 
-void *_wrap_Swig_malloc_capi_08d5139c8fc46a17(intgo _swig_go_0) {
+void *_wrap_Swig_malloc_capi_f32d069c289447e2(intgo _swig_go_0) {
   int arg1 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -213,7 +213,7 @@ void *_wrap_Swig_malloc_capi_08d5139c8fc46a17(intgo _swig_go_0) {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CANCELLED_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_CANCELLED_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -224,7 +224,7 @@ intgo _wrap_GPTQ_ERROR_CANCELLED_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -235,7 +235,7 @@ intgo _wrap_GPTQ_ERROR_INVALID_ARGUMENT_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -246,7 +246,7 @@ intgo _wrap_GPTQ_ERROR_NOT_FOUND_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_IO_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_IO_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -257,7 +257,7 @@ intgo _wrap_GPTQ_ERROR_IO_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CORRUPT_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_CORRUPT_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -268,7 +268,7 @@ intgo _wrap_GPTQ_ERROR_CORRUPT_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -279,7 +279,7 @@ intgo _wrap_GPTQ_ERROR_UNSUPPORTED_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -290,7 +290,7 @@ intgo _wrap_GPTQ_ERROR_OUT_OF_MEMORY_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_DEVICE_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_DEVICE_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -301,7 +301,7 @@ intgo _wrap_GPTQ_ERROR_DEVICE_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -312,7 +312,7 @@ intgo _wrap_GPTQ_ERROR_CONTEXT_FULL_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_BUSY_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_BUSY_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -323,7 +323,7 @@ intgo _wrap_GPTQ_ERROR_BUSY_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -334,7 +334,7 @@ intgo _wrap_GPTQ_ERROR_BAD_STATE_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_CALLBACK_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_CALLBACK_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -345,7 +345,7 @@ intgo _wrap_GPTQ_ERROR_CALLBACK_capi_08d5139c8fc46a17() {
 }
 
 
-intgo _wrap_GPTQ_ERROR_INTERNAL_capi_08d5139c8fc46a17() {
+intgo _wrap_GPTQ_ERROR_INTERNAL_capi_f32d069c289447e2() {
   int result;
   intgo _swig_go_result;
   
@@ -356,7 +356,7 @@ intgo _wrap_GPTQ_ERROR_INTERNAL_capi_08d5139c8fc46a17() {
 }
 
 
-int _wrap_gptq_version_capi_08d5139c8fc46a17() {
+int _wrap_gptq_version_capi_f32d069c289447e2() {
   int32_t result;
   int _swig_go_result;
   
@@ -367,7 +367,7 @@ int _wrap_gptq_version_capi_08d5139c8fc46a17() {
 }
 
 
-_gostring_ _wrap_gptq_version_string_capi_08d5139c8fc46a17() {
+_gostring_ _wrap_gptq_version_string_capi_f32d069c289447e2() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -378,7 +378,7 @@ _gostring_ _wrap_gptq_version_string_capi_08d5139c8fc46a17() {
 }
 
 
-int _wrap_gptq_has_feature_capi_08d5139c8fc46a17(_gostring_ _swig_go_0) {
+int _wrap_gptq_has_feature_capi_f32d069c289447e2(_gostring_ _swig_go_0) {
   char *arg1 = (char *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -396,7 +396,7 @@ int _wrap_gptq_has_feature_capi_08d5139c8fc46a17(_gostring_ _swig_go_0) {
 }
 
 
-int _wrap_gptq_device_check_capi_08d5139c8fc46a17(_gostring_ _swig_go_0) {
+int _wrap_gptq_device_check_capi_f32d069c289447e2(_gostring_ _swig_go_0) {
   char *arg1 = (char *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -414,7 +414,7 @@ int _wrap_gptq_device_check_capi_08d5139c8fc46a17(_gostring_ _swig_go_0) {
 }
 
 
-_gostring_ _wrap_gptq_build_info_capi_08d5139c8fc46a17() {
+_gostring_ _wrap_gptq_build_info_capi_f32d069c289447e2() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -425,7 +425,7 @@ _gostring_ _wrap_gptq_build_info_capi_08d5139c8fc46a17() {
 }
 
 
-_gostring_ _wrap_gptq_status_name_capi_08d5139c8fc46a17(int _swig_go_0) {
+_gostring_ _wrap_gptq_status_name_capi_f32d069c289447e2(int _swig_go_0) {
   gptq_status arg1 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -438,7 +438,7 @@ _gostring_ _wrap_gptq_status_name_capi_08d5139c8fc46a17(int _swig_go_0) {
 }
 
 
-int _wrap_gptq_last_error_code_capi_08d5139c8fc46a17() {
+int _wrap_gptq_last_error_code_capi_f32d069c289447e2() {
   gptq_status result;
   int _swig_go_result;
   
@@ -449,7 +449,7 @@ int _wrap_gptq_last_error_code_capi_08d5139c8fc46a17() {
 }
 
 
-_gostring_ _wrap_gptq_last_error_message_capi_08d5139c8fc46a17() {
+_gostring_ _wrap_gptq_last_error_message_capi_f32d069c289447e2() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -460,13 +460,13 @@ _gostring_ _wrap_gptq_last_error_message_capi_08d5139c8fc46a17() {
 }
 
 
-void _wrap_gptq_clear_error_capi_08d5139c8fc46a17() {
+void _wrap_gptq_clear_error_capi_f32d069c289447e2() {
   gptq_clear_error();
   
 }
 
 
-void _wrap_gptq_set_log_level_capi_08d5139c8fc46a17(int _swig_go_0) {
+void _wrap_gptq_set_log_level_capi_f32d069c289447e2(int _swig_go_0) {
   int32_t arg1 ;
   
   arg1 = (int32_t)_swig_go_0; 
@@ -476,7 +476,7 @@ void _wrap_gptq_set_log_level_capi_08d5139c8fc46a17(int _swig_go_0) {
 }
 
 
-int _wrap_gptq_options_create_capi_08d5139c8fc46a17(gptq_options **_swig_go_0) {
+int _wrap_gptq_options_create_capi_f32d069c289447e2(gptq_options **_swig_go_0) {
   gptq_options **arg1 = (gptq_options **) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -489,7 +489,7 @@ int _wrap_gptq_options_create_capi_08d5139c8fc46a17(gptq_options **_swig_go_0) {
 }
 
 
-void _wrap_gptq_options_free_capi_08d5139c8fc46a17(gptq_options *_swig_go_0) {
+void _wrap_gptq_options_free_capi_f32d069c289447e2(gptq_options *_swig_go_0) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   
   arg1 = *(gptq_options **)&_swig_go_0; 
@@ -499,7 +499,7 @@ void _wrap_gptq_options_free_capi_08d5139c8fc46a17(gptq_options *_swig_go_0) {
 }
 
 
-int _wrap_gptq_options_set_int_capi_08d5139c8fc46a17(gptq_options *_swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_options_set_int_capi_f32d069c289447e2(gptq_options *_swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -521,7 +521,7 @@ int _wrap_gptq_options_set_int_capi_08d5139c8fc46a17(gptq_options *_swig_go_0, _
 }
 
 
-int _wrap_gptq_options_set_float_capi_08d5139c8fc46a17(gptq_options *_swig_go_0, _gostring_ _swig_go_1, double _swig_go_2) {
+int _wrap_gptq_options_set_float_capi_f32d069c289447e2(gptq_options *_swig_go_0, _gostring_ _swig_go_1, double _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   double arg3 ;
@@ -543,7 +543,7 @@ int _wrap_gptq_options_set_float_capi_08d5139c8fc46a17(gptq_options *_swig_go_0,
 }
 
 
-int _wrap_gptq_options_set_string_capi_08d5139c8fc46a17(gptq_options *_swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2) {
+int _wrap_gptq_options_set_string_capi_f32d069c289447e2(gptq_options *_swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -570,7 +570,7 @@ int _wrap_gptq_options_set_string_capi_08d5139c8fc46a17(gptq_options *_swig_go_0
 }
 
 
-int _wrap_gptq_options_set_json_capi_08d5139c8fc46a17(gptq_options *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_options_set_json_capi_f32d069c289447e2(gptq_options *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -588,7 +588,7 @@ int _wrap_gptq_options_set_json_capi_08d5139c8fc46a17(gptq_options *_swig_go_0, 
 }
 
 
-int _wrap_gptq_options_get_json_capi_08d5139c8fc46a17(gptq_options *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_options_get_json_capi_f32d069c289447e2(gptq_options *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -603,7 +603,7 @@ int _wrap_gptq_options_get_json_capi_08d5139c8fc46a17(gptq_options *_swig_go_0, 
 }
 
 
-int _wrap_gptq_options_reset_capi_08d5139c8fc46a17(gptq_options *_swig_go_0) {
+int _wrap_gptq_options_reset_capi_f32d069c289447e2(gptq_options *_swig_go_0) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -616,7 +616,7 @@ int _wrap_gptq_options_reset_capi_08d5139c8fc46a17(gptq_options *_swig_go_0) {
 }
 
 
-long long _wrap_gptq_option_count_capi_08d5139c8fc46a17() {
+long long _wrap_gptq_option_count_capi_f32d069c289447e2() {
   int64_t result;
   long long _swig_go_result;
   
@@ -627,7 +627,7 @@ long long _wrap_gptq_option_count_capi_08d5139c8fc46a17() {
 }
 
 
-int _wrap_gptq_option_describe_capi_08d5139c8fc46a17(long long _swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_option_describe_capi_f32d069c289447e2(long long _swig_go_0, gptq_buffer **_swig_go_1) {
   int64_t arg1 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -642,7 +642,7 @@ int _wrap_gptq_option_describe_capi_08d5139c8fc46a17(long long _swig_go_0, gptq_
 }
 
 
-void *_wrap_gptq_buffer_data_capi_08d5139c8fc46a17(gptq_buffer *_swig_go_0) {
+void *_wrap_gptq_buffer_data_capi_f32d069c289447e2(gptq_buffer *_swig_go_0) {
   gptq_buffer *arg1 = (gptq_buffer *) 0 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -655,7 +655,7 @@ void *_wrap_gptq_buffer_data_capi_08d5139c8fc46a17(gptq_buffer *_swig_go_0) {
 }
 
 
-long long _wrap_gptq_buffer_size_capi_08d5139c8fc46a17(gptq_buffer *_swig_go_0) {
+long long _wrap_gptq_buffer_size_capi_f32d069c289447e2(gptq_buffer *_swig_go_0) {
   gptq_buffer *arg1 = (gptq_buffer *) 0 ;
   int64_t result;
   long long _swig_go_result;
@@ -668,7 +668,7 @@ long long _wrap_gptq_buffer_size_capi_08d5139c8fc46a17(gptq_buffer *_swig_go_0) 
 }
 
 
-void _wrap_gptq_buffer_free_capi_08d5139c8fc46a17(gptq_buffer *_swig_go_0) {
+void _wrap_gptq_buffer_free_capi_f32d069c289447e2(gptq_buffer *_swig_go_0) {
   gptq_buffer *arg1 = (gptq_buffer *) 0 ;
   
   arg1 = *(gptq_buffer **)&_swig_go_0; 
@@ -678,7 +678,7 @@ void _wrap_gptq_buffer_free_capi_08d5139c8fc46a17(gptq_buffer *_swig_go_0) {
 }
 
 
-int _wrap_gptq_model_load_capi_08d5139c8fc46a17(_gostring_ _swig_go_0, gptq_options *_swig_go_1, gptq_model **_swig_go_2) {
+int _wrap_gptq_model_load_capi_f32d069c289447e2(_gostring_ _swig_go_0, gptq_options *_swig_go_1, gptq_model **_swig_go_2) {
   char *arg1 = (char *) 0 ;
   gptq_options *arg2 = (gptq_options *) 0 ;
   gptq_model **arg3 = (gptq_model **) 0 ;
@@ -700,7 +700,7 @@ int _wrap_gptq_model_load_capi_08d5139c8fc46a17(_gostring_ _swig_go_0, gptq_opti
 }
 
 
-int _wrap_gptq_model_convert_capi_08d5139c8fc46a17(_gostring_ _swig_go_0, _gostring_ _swig_go_1, gptq_options *_swig_go_2) {
+int _wrap_gptq_model_convert_capi_f32d069c289447e2(_gostring_ _swig_go_0, _gostring_ _swig_go_1, gptq_options *_swig_go_2) {
   char *arg1 = (char *) 0 ;
   char *arg2 = (char *) 0 ;
   gptq_options *arg3 = (gptq_options *) 0 ;
@@ -727,7 +727,7 @@ int _wrap_gptq_model_convert_capi_08d5139c8fc46a17(_gostring_ _swig_go_0, _gostr
 }
 
 
-void _wrap_gptq_model_free_capi_08d5139c8fc46a17(gptq_model *_swig_go_0) {
+void _wrap_gptq_model_free_capi_f32d069c289447e2(gptq_model *_swig_go_0) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   
   arg1 = *(gptq_model **)&_swig_go_0; 
@@ -737,7 +737,7 @@ void _wrap_gptq_model_free_capi_08d5139c8fc46a17(gptq_model *_swig_go_0) {
 }
 
 
-int _wrap_gptq_model_retain_capi_08d5139c8fc46a17(gptq_model *_swig_go_0) {
+int _wrap_gptq_model_retain_capi_f32d069c289447e2(gptq_model *_swig_go_0) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -750,7 +750,7 @@ int _wrap_gptq_model_retain_capi_08d5139c8fc46a17(gptq_model *_swig_go_0) {
 }
 
 
-int _wrap_gptq_model_get_int_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2) {
+int _wrap_gptq_model_get_int_capi_f32d069c289447e2(gptq_model *_swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -772,7 +772,7 @@ int _wrap_gptq_model_get_int_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, _gost
 }
 
 
-int _wrap_gptq_model_get_string_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, _gostring_ _swig_go_1, char **_swig_go_2) {
+int _wrap_gptq_model_get_string_capi_f32d069c289447e2(gptq_model *_swig_go_0, _gostring_ _swig_go_1, char **_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   char **arg3 = (char **) 0 ;
@@ -794,7 +794,7 @@ int _wrap_gptq_model_get_string_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, _g
 }
 
 
-int _wrap_gptq_model_metadata_json_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_model_metadata_json_capi_f32d069c289447e2(gptq_model *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -809,7 +809,7 @@ int _wrap_gptq_model_metadata_json_capi_08d5139c8fc46a17(gptq_model *_swig_go_0,
 }
 
 
-int _wrap_gptq_model_tokenize_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
+int _wrap_gptq_model_tokenize_capi_f32d069c289447e2(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -831,7 +831,7 @@ int _wrap_gptq_model_tokenize_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, char
 }
 
 
-int _wrap_gptq_model_detokenize_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, int *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
+int _wrap_gptq_model_detokenize_capi_f32d069c289447e2(gptq_model *_swig_go_0, int *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   int32_t *arg2 = (int32_t *) 0 ;
   int64_t arg3 ;
@@ -852,7 +852,7 @@ int _wrap_gptq_model_detokenize_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, in
 }
 
 
-int _wrap_gptq_model_token_text_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, int _swig_go_1, gptq_buffer **_swig_go_2) {
+int _wrap_gptq_model_token_text_capi_f32d069c289447e2(gptq_model *_swig_go_0, int _swig_go_1, gptq_buffer **_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   int32_t arg2 ;
   gptq_buffer **arg3 = (gptq_buffer **) 0 ;
@@ -869,7 +869,7 @@ int _wrap_gptq_model_token_text_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, in
 }
 
 
-int _wrap_gptq_model_special_token_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, _gostring_ _swig_go_1, int *_swig_go_2) {
+int _wrap_gptq_model_special_token_capi_f32d069c289447e2(gptq_model *_swig_go_0, _gostring_ _swig_go_1, int *_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int32_t *arg3 = (int32_t *) 0 ;
@@ -891,7 +891,7 @@ int _wrap_gptq_model_special_token_capi_08d5139c8fc46a17(gptq_model *_swig_go_0,
 }
 
 
-int _wrap_gptq_model_is_end_of_generation_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, int _swig_go_1) {
+int _wrap_gptq_model_is_end_of_generation_capi_f32d069c289447e2(gptq_model *_swig_go_0, int _swig_go_1) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   int32_t arg2 ;
   int32_t result;
@@ -906,7 +906,7 @@ int _wrap_gptq_model_is_end_of_generation_capi_08d5139c8fc46a17(gptq_model *_swi
 }
 
 
-int _wrap_gptq_model_apply_chat_template_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, gptq_buffer **_swig_go_3) {
+int _wrap_gptq_model_apply_chat_template_capi_f32d069c289447e2(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, gptq_buffer **_swig_go_3) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -926,7 +926,7 @@ int _wrap_gptq_model_apply_chat_template_capi_08d5139c8fc46a17(gptq_model *_swig
 }
 
 
-int _wrap_gptq_model_tokenize_chat_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
+int _wrap_gptq_model_tokenize_chat_capi_f32d069c289447e2(gptq_model *_swig_go_0, char *_swig_go_1, long long _swig_go_2, int _swig_go_3, gptq_buffer **_swig_go_4) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -948,7 +948,7 @@ int _wrap_gptq_model_tokenize_chat_capi_08d5139c8fc46a17(gptq_model *_swig_go_0,
 }
 
 
-int _wrap_gptq_model_sampling_defaults_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_model_sampling_defaults_capi_f32d069c289447e2(gptq_model *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -963,7 +963,7 @@ int _wrap_gptq_model_sampling_defaults_capi_08d5139c8fc46a17(gptq_model *_swig_g
 }
 
 
-int _wrap_gptq_session_create_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, gptq_options *_swig_go_1, gptq_session **_swig_go_2) {
+int _wrap_gptq_session_create_capi_f32d069c289447e2(gptq_model *_swig_go_0, gptq_options *_swig_go_1, gptq_session **_swig_go_2) {
   gptq_model *arg1 = (gptq_model *) 0 ;
   gptq_options *arg2 = (gptq_options *) 0 ;
   gptq_session **arg3 = (gptq_session **) 0 ;
@@ -980,7 +980,7 @@ int _wrap_gptq_session_create_capi_08d5139c8fc46a17(gptq_model *_swig_go_0, gptq
 }
 
 
-void _wrap_gptq_session_free_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
+void _wrap_gptq_session_free_capi_f32d069c289447e2(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   
   arg1 = *(gptq_session **)&_swig_go_0; 
@@ -990,7 +990,7 @@ void _wrap_gptq_session_free_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_reset_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_reset_capi_f32d069c289447e2(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1003,7 +1003,7 @@ int _wrap_gptq_session_reset_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_append_text_capi_08d5139c8fc46a17(gptq_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_session_append_text_capi_f32d069c289447e2(gptq_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -1021,7 +1021,7 @@ int _wrap_gptq_session_append_text_capi_08d5139c8fc46a17(gptq_session *_swig_go_
 }
 
 
-int _wrap_gptq_session_append_tokens_capi_08d5139c8fc46a17(gptq_session *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_session_append_tokens_capi_f32d069c289447e2(gptq_session *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int32_t *arg2 = (int32_t *) 0 ;
   int64_t arg3 ;
@@ -1038,7 +1038,7 @@ int _wrap_gptq_session_append_tokens_capi_08d5139c8fc46a17(gptq_session *_swig_g
 }
 
 
-int _wrap_gptq_session_prefill_capi_08d5139c8fc46a17(gptq_session *_swig_go_0, int _swig_go_1) {
+int _wrap_gptq_session_prefill_capi_f32d069c289447e2(gptq_session *_swig_go_0, int _swig_go_1) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int32_t arg2 ;
   gptq_status result;
@@ -1053,7 +1053,7 @@ int _wrap_gptq_session_prefill_capi_08d5139c8fc46a17(gptq_session *_swig_go_0, i
 }
 
 
-int _wrap_gptq_session_begin_capi_08d5139c8fc46a17(gptq_session *_swig_go_0, gptq_options *_swig_go_1) {
+int _wrap_gptq_session_begin_capi_f32d069c289447e2(gptq_session *_swig_go_0, gptq_options *_swig_go_1) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_options *arg2 = (gptq_options *) 0 ;
   gptq_status result;
@@ -1068,7 +1068,7 @@ int _wrap_gptq_session_begin_capi_08d5139c8fc46a17(gptq_session *_swig_go_0, gpt
 }
 
 
-int _wrap_gptq_session_step_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_step_capi_f32d069c289447e2(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1081,7 +1081,24 @@ int _wrap_gptq_session_step_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_cancel_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_step_all_capi_f32d069c289447e2(gptq_session **_swig_go_0, long long _swig_go_1, int *_swig_go_2) {
+  gptq_session **arg1 = (gptq_session **) 0 ;
+  int64_t arg2 ;
+  gptq_status *arg3 = (gptq_status *) 0 ;
+  gptq_status result;
+  int _swig_go_result;
+  
+  arg1 = *(gptq_session ***)&_swig_go_0; 
+  arg2 = (int64_t)_swig_go_1; 
+  arg3 = *(gptq_status **)&_swig_go_2; 
+  
+  result = (gptq_status)gptq_session_step_all((struct gptq_session *const *)arg1,arg2,arg3);
+  _swig_go_result = result; 
+  return _swig_go_result;
+}
+
+
+int _wrap_gptq_session_cancel_capi_f32d069c289447e2(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1094,7 +1111,7 @@ int _wrap_gptq_session_cancel_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
 }
 
 
-int _wrap_gptq_session_clear_cancel_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_clear_cancel_capi_f32d069c289447e2(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1107,7 +1124,7 @@ int _wrap_gptq_session_clear_cancel_capi_08d5139c8fc46a17(gptq_session *_swig_go
 }
 
 
-_gostring_ _wrap_gptq_session_error_message_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
+_gostring_ _wrap_gptq_session_error_message_capi_f32d069c289447e2(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1120,7 +1137,7 @@ _gostring_ _wrap_gptq_session_error_message_capi_08d5139c8fc46a17(gptq_session *
 }
 
 
-_gostring_ _wrap_gptq_session_text_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
+_gostring_ _wrap_gptq_session_text_capi_f32d069c289447e2(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1135,7 +1152,7 @@ _gostring_ _wrap_gptq_session_text_capi_08d5139c8fc46a17(gptq_session *_swig_go_
 }
 
 
-long long _wrap_gptq_session_text_size_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
+long long _wrap_gptq_session_text_size_capi_f32d069c289447e2(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int64_t result;
   long long _swig_go_result;
@@ -1148,7 +1165,7 @@ long long _wrap_gptq_session_text_size_capi_08d5139c8fc46a17(gptq_session *_swig
 }
 
 
-int _wrap_gptq_session_token_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
+int _wrap_gptq_session_token_capi_f32d069c289447e2(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -1161,7 +1178,7 @@ int _wrap_gptq_session_token_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
 }
 
 
-_gostring_ _wrap_gptq_session_finish_reason_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
+_gostring_ _wrap_gptq_session_finish_reason_capi_f32d069c289447e2(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1174,7 +1191,7 @@ _gostring_ _wrap_gptq_session_finish_reason_capi_08d5139c8fc46a17(gptq_session *
 }
 
 
-int _wrap_gptq_session_logits_capi_08d5139c8fc46a17(gptq_session *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_session_logits_capi_f32d069c289447e2(gptq_session *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;
@@ -1189,7 +1206,7 @@ int _wrap_gptq_session_logits_capi_08d5139c8fc46a17(gptq_session *_swig_go_0, gp
 }
 
 
-long long _wrap_gptq_session_token_count_capi_08d5139c8fc46a17(gptq_session *_swig_go_0) {
+long long _wrap_gptq_session_token_count_capi_f32d069c289447e2(gptq_session *_swig_go_0) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   int64_t result;
   long long _swig_go_result;
@@ -1202,7 +1219,7 @@ long long _wrap_gptq_session_token_count_capi_08d5139c8fc46a17(gptq_session *_sw
 }
 
 
-int _wrap_gptq_session_get_stat_capi_08d5139c8fc46a17(gptq_session *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
+int _wrap_gptq_session_get_stat_capi_f32d069c289447e2(gptq_session *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
   gptq_session *arg1 = (gptq_session *) 0 ;
   char *arg2 = (char *) 0 ;
   double *arg3 = (double *) 0 ;
@@ -1224,7 +1241,7 @@ int _wrap_gptq_session_get_stat_capi_08d5139c8fc46a17(gptq_session *_swig_go_0, 
 }
 
 
-int _wrap_gptq_quantizer_create_capi_08d5139c8fc46a17(_gostring_ _swig_go_0, _gostring_ _swig_go_1, gptq_options *_swig_go_2, gptq_quantizer **_swig_go_3) {
+int _wrap_gptq_quantizer_create_capi_f32d069c289447e2(_gostring_ _swig_go_0, _gostring_ _swig_go_1, gptq_options *_swig_go_2, gptq_quantizer **_swig_go_3) {
   char *arg1 = (char *) 0 ;
   char *arg2 = (char *) 0 ;
   gptq_options *arg3 = (gptq_options *) 0 ;
@@ -1253,7 +1270,7 @@ int _wrap_gptq_quantizer_create_capi_08d5139c8fc46a17(_gostring_ _swig_go_0, _go
 }
 
 
-void _wrap_gptq_quantizer_free_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0) {
+void _wrap_gptq_quantizer_free_capi_f32d069c289447e2(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   
   arg1 = *(gptq_quantizer **)&_swig_go_0; 
@@ -1263,7 +1280,7 @@ void _wrap_gptq_quantizer_free_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0)
 }
 
 
-int _wrap_gptq_quantizer_add_calibration_text_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_quantizer_add_calibration_text_capi_f32d069c289447e2(gptq_quantizer *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -1281,7 +1298,7 @@ int _wrap_gptq_quantizer_add_calibration_text_capi_08d5139c8fc46a17(gptq_quantiz
 }
 
 
-int _wrap_gptq_quantizer_add_calibration_tokens_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
+int _wrap_gptq_quantizer_add_calibration_tokens_capi_f32d069c289447e2(gptq_quantizer *_swig_go_0, int *_swig_go_1, long long _swig_go_2) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   int32_t *arg2 = (int32_t *) 0 ;
   int64_t arg3 ;
@@ -1298,7 +1315,7 @@ int _wrap_gptq_quantizer_add_calibration_tokens_capi_08d5139c8fc46a17(gptq_quant
 }
 
 
-int _wrap_gptq_quantizer_step_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0) {
+int _wrap_gptq_quantizer_step_capi_f32d069c289447e2(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1311,7 +1328,7 @@ int _wrap_gptq_quantizer_step_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0) 
 }
 
 
-int _wrap_gptq_quantizer_run_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0) {
+int _wrap_gptq_quantizer_run_capi_f32d069c289447e2(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1324,7 +1341,7 @@ int _wrap_gptq_quantizer_run_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0) {
 }
 
 
-int _wrap_gptq_quantizer_cancel_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0) {
+int _wrap_gptq_quantizer_cancel_capi_f32d069c289447e2(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_status result;
   int _swig_go_result;
@@ -1337,7 +1354,7 @@ int _wrap_gptq_quantizer_cancel_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0
 }
 
 
-int _wrap_gptq_quantizer_get_stat_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
+int _wrap_gptq_quantizer_get_stat_capi_f32d069c289447e2(gptq_quantizer *_swig_go_0, _gostring_ _swig_go_1, double *_swig_go_2) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   char *arg2 = (char *) 0 ;
   double *arg3 = (double *) 0 ;
@@ -1359,7 +1376,7 @@ int _wrap_gptq_quantizer_get_stat_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go
 }
 
 
-_gostring_ _wrap_gptq_quantizer_error_message_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0) {
+_gostring_ _wrap_gptq_quantizer_error_message_capi_f32d069c289447e2(gptq_quantizer *_swig_go_0) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -1372,7 +1389,7 @@ _gostring_ _wrap_gptq_quantizer_error_message_capi_08d5139c8fc46a17(gptq_quantiz
 }
 
 
-int _wrap_gptq_quantizer_report_json_capi_08d5139c8fc46a17(gptq_quantizer *_swig_go_0, gptq_buffer **_swig_go_1) {
+int _wrap_gptq_quantizer_report_json_capi_f32d069c289447e2(gptq_quantizer *_swig_go_0, gptq_buffer **_swig_go_1) {
   gptq_quantizer *arg1 = (gptq_quantizer *) 0 ;
   gptq_buffer **arg2 = (gptq_buffer **) 0 ;
   gptq_status result;

@@ -863,6 +863,32 @@ extern "C" {
     /// Since 0.1. Blocks. Threads: exclusive.
     pub fn gptq_session_step(session: *mut gptq_session) -> gptq_status;
 
+    /// Advances the generations of several sessions of one model by one chunk each, as
+    /// [`gptq_session_step`] of each would, but their tokens go through the model together: weights
+    /// are read once for all of them, so that eight sessions get several times the tokens of one in
+    /// the same time (docs/performance.md). Any sessions at each call, at any place in their text;
+    /// a prompt is [`gptq_session_begin`]'s. Text is that of a session alone but for the rounding
+    /// of sums in another order.
+    ///
+    /// - `sessions`: `count` of them, none twice; each is entered as by [`gptq_session_step`]. A
+    ///   cancel of one ends its step, not that of the others
+    /// - `statuses`: `count`, of each what [`gptq_session_step`] would return: [`GPTQ_OK`],
+    ///   [`GPTQ_DONE`], or its own failure, whose text [`gptq_session_error_message`] has
+    ///
+    /// Returns
+    ///
+    /// - [`GPTQ_OK`]: a session at least has a chunk
+    /// - : [`GPTQ_DONE`] none has: all are finished, or have failed
+    /// - : [`GPTQ_ERROR_BUSY`], _INVALID_ARGUMENT for sessions of several models: none has taken a
+    ///   step
+    ///
+    /// Since 0.1. Blocks. Threads: exclusive.
+    pub fn gptq_session_step_all(
+        sessions: *const *mut gptq_session,
+        count: i64,
+        statuses: *mut gptq_status,
+    ) -> gptq_status;
+
     /// Ends the call that is running on this session, prefill included, within 50 ms; if none is,
     /// the next one. The session stays usable. Sets a flag and no more: a signal handler may call
     /// it.
@@ -1118,6 +1144,7 @@ pub(crate) fn functions() -> Vec<(&'static str, *const ())> {
         ("gptq_session_prefill", gptq_session_prefill as *const ()),
         ("gptq_session_begin", gptq_session_begin as *const ()),
         ("gptq_session_step", gptq_session_step as *const ()),
+        ("gptq_session_step_all", gptq_session_step_all as *const ()),
         ("gptq_session_cancel", gptq_session_cancel as *const ()),
         ("gptq_session_clear_cancel", gptq_session_clear_cancel as *const ()),
         ("gptq_session_error_message", gptq_session_error_message as *const ()),

@@ -198,6 +198,8 @@ static void SWIGUNUSED SWIG_JavaThrowException(JNIEnv *jenv, SWIG_JavaExceptionC
 #include <stdint.h>		// Use the C99 official header
 
 
+_Static_assert(sizeof(void *) == sizeof(jlong), "an array of handles is passed as it is");
+
 static jbyteArray gptq_java_bytes(JNIEnv *jenv, const char *text, int64_t size) {
   jbyteArray bytes = text ? (*jenv)->NewByteArray(jenv, (jsize)size) : NULL;
   if (bytes) (*jenv)->SetByteArrayRegion(jenv, bytes, 0, (jsize)size, (const jbyte *)text);
@@ -1245,6 +1247,50 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1session_1step(JN
   arg1 = (gptq_session *)(intptr_t)jarg1; 
   result = (gptq_status)gptq_session_step(arg1);
   jresult = (jint)result; 
+  return jresult;
+}
+
+
+SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1session_1step_1all(JNIEnv *jenv, jclass jcls, jlongArray jarg1, jlong jarg2, jintArray jarg3) {
+  jint jresult = 0 ;
+  gptq_session **arg1 = (gptq_session **) 0 ;
+  int64_t arg2 ;
+  gptq_status *arg3 = (gptq_status *) 0 ;
+  gptq_status result;
+  
+  (void)jenv;
+  (void)jcls;
+  
+  arg1 = NULL;
+  if (jarg1) {
+    arg1 = (gptq_session **)(*jenv)->GetLongArrayElements(jenv, jarg1, NULL);
+    if (!arg1) {
+      if (arg1) (*jenv)->ReleaseLongArrayElements(jenv, jarg1, (jlong *)arg1, JNI_ABORT); 
+      if (arg3) (*jenv)->ReleaseIntArrayElements(jenv, jarg3, (jint *)arg3, 0); 
+      
+      return 0;
+    }
+  }
+  
+  arg2 = (int64_t)jarg2; 
+  
+  arg3 = NULL;
+  if (jarg3) {
+    arg3 = (gptq_status *)(*jenv)->GetIntArrayElements(jenv, jarg3, NULL);
+    if (!arg3) {
+      if (arg1) (*jenv)->ReleaseLongArrayElements(jenv, jarg1, (jlong *)arg1, JNI_ABORT); 
+      if (arg3) (*jenv)->ReleaseIntArrayElements(jenv, jarg3, (jint *)arg3, 0); 
+      
+      return 0;
+    }
+  }
+  
+  result = (gptq_status)gptq_session_step_all((struct gptq_session *const *)arg1,arg2,arg3);
+  jresult = (jint)result; 
+  
+  
+  if (arg1) (*jenv)->ReleaseLongArrayElements(jenv, jarg1, (jlong *)arg1, JNI_ABORT); 
+  if (arg3) (*jenv)->ReleaseIntArrayElements(jenv, jarg3, (jint *)arg3, 0); 
   return jresult;
 }
 

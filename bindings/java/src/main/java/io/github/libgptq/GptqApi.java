@@ -183,6 +183,10 @@ final class GptqApi implements GptqApiConstants {
     return GptqApiJNI.gptq_session_step(session);
   }
 
+  public static int gptq_session_step_all(long[] sessions, long count, int[] statuses) {
+    return GptqApiJNI.gptq_session_step_all(sessions, count, statuses);
+  }
+
   public static int gptq_session_cancel(long session) {
     return GptqApiJNI.gptq_session_cancel(session);
   }

@@ -58,6 +58,7 @@ final class GptqApiJNI {
   public final static native int gptq_session_prefill(long jarg1, int jarg2);
   public final static native int gptq_session_begin(long jarg1, long jarg2);
   public final static native int gptq_session_step(long jarg1);
+  public final static native int gptq_session_step_all(long[] jarg1, long jarg2, int[] jarg3);
   public final static native int gptq_session_cancel(long jarg1);
   public final static native int gptq_session_clear_cancel(long jarg1);
   public final static native byte[] gptq_session_error_message(long jarg1);
