@@ -103,7 +103,8 @@ def items(text, pattern):
 def returns(text, links):
     if not re.search(r"^\s*GPTQ_\w+ {2,}", text, re.M):
         return [sentence("Returns " + markdown(text, links))]
-    return ["Returns"] + ["- " + markdown(item.replace("  ", ": ", 1), links) for item in items(text, r"^\s*GPTQ_")]
+    named = [re.sub(r"^\s*(GPTQ_\w+) {2,}", r"\1: ", item) for item in items(text, r"^\s*GPTQ_")]
+    return ["Returns"] + ["- " + markdown(item, links) for item in named]
 
 
 def paragraphs(text, links):

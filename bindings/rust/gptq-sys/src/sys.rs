@@ -853,9 +853,9 @@ extern "C" {
     /// Returns
     ///
     /// - [`GPTQ_OK`]: a chunk is ready: [`gptq_session_text`], [`gptq_session_token`]
-    /// - : [`GPTQ_DONE`] finished, and so until the next begin; see [`gptq_session_finish_reason`].
+    /// - [`GPTQ_DONE`]: finished, and so until the next begin; see [`gptq_session_finish_reason`].
     ///   The history keeps what was generated, without the end-of-text token
-    /// - : [`GPTQ_ERROR_CANCELLED`], _OUT_OF_MEMORY, _DEVICE, _BUSY: the history is as before this
+    /// - [`GPTQ_ERROR_CANCELLED`], _OUT_OF_MEMORY, _DEVICE, _BUSY: the history is as before this
     ///   call; _BAD_STATE without a begin
     ///
     /// A chunk is valid UTF-8, and empty while a character is incomplete.
@@ -878,8 +878,8 @@ extern "C" {
     /// Returns
     ///
     /// - [`GPTQ_OK`]: a session at least has a chunk
-    /// - : [`GPTQ_DONE`] none has: all are finished, or have failed
-    /// - : [`GPTQ_ERROR_BUSY`], _INVALID_ARGUMENT for sessions of several models: none has taken a
+    /// - [`GPTQ_DONE`]: none has: all are finished, or have failed
+    /// - [`GPTQ_ERROR_BUSY`], _INVALID_ARGUMENT for sessions of several models: none has taken a
     ///   step
     ///
     /// Since 0.1. Blocks. Threads: exclusive.

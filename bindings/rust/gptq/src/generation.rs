@@ -63,6 +63,20 @@ impl<'session> Generation<'session> {
         self.session
     }
 
+    /// The session, to take a step; none after the end.
+    pub(crate) fn pending(&mut self) -> Option<&mut Session> {
+        (!self.over).then_some(&mut *self.session)
+    }
+
+    /// What a step has come to, as an item; all but a chunk ends the iterator.
+    pub(crate) fn settle(&mut self, step: Result<Option<Chunk>>) -> Option<Result<Chunk>> {
+        let item = step.transpose();
+        if !matches!(item, Some(Ok(_))) {
+            self.end();
+        }
+        item
+    }
+
     fn end(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
             self.session.end_operation();
@@ -74,14 +88,8 @@ impl Iterator for Generation<'_> {
     type Item = Result<Chunk>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.over {
-            return None;
-        }
-        let item = self.session.step().transpose();
-        if !matches!(item, Some(Ok(_))) {
-            self.end();
-        }
-        item
+        let step = self.pending()?.step();
+        self.settle(step)
     }
 }
 

@@ -25,6 +25,7 @@
 //!   moves freely between threads and does one thing at a time.
 //! - **Cancel**: a [`Canceller`] ends the prompt processing or generation of its session from any thread, a [`Monitor`]
 //!   the job of its quantizer.
+//! - **Several at once**: [`next_all`] is the next chunk of several generations, in little more than the time of one.
 //! - **Release**: dropping a value frees it at once. Any order will do: a session keeps what it needs of its model.
 //! - The library never prints, never ends the process, installs no signal handler and changes no locale.
 #![deny(missing_docs, unsafe_op_in_unsafe_fn)]
@@ -34,6 +35,7 @@ mod error;
 mod generation;
 mod library;
 mod model;
+mod next_all;
 #[rustfmt::skip]
 mod option_setters;
 mod options;
@@ -44,6 +46,7 @@ pub use error::{Error, ErrorCode, Result};
 pub use generation::{Chunk, FinishReason, Generation};
 pub use library::{build_info, check_device, describe_options, has_feature, version};
 pub use model::{Detokenize, Model, Tokenize};
+pub use next_all::next_all;
 pub use options::{OptionValue, Options};
 pub use quantizer::{Monitor, Progress, Quantizer, Steps};
 pub use session::{Canceller, KeepLogits, Session};

@@ -1,6 +1,6 @@
 //! A conversation with a model, and the handle that cancels it.
 use crate::buffer::Buffer;
-use crate::error::{c_string, check, text_of, Result};
+use crate::error::{c_string, check, text_of, Error, Result};
 use crate::generation::{Chunk, FinishReason, Generation};
 use crate::Options;
 use gptq_sys as sys;
@@ -214,8 +214,30 @@ impl Session {
 
     /// One more chunk; none at the end.
     pub(crate) fn step(&mut self) -> Result<Option<Chunk>> {
-        if check(unsafe { sys::gptq_session_step(self.raw) })? == sys::GPTQ_DONE {
-            return Ok(None);
+        let status = check(unsafe { sys::gptq_session_step(self.raw) })?;
+        Ok(self.chunk_after(status))
+    }
+
+    /// One more chunk of each, in order; an error where none has taken a step.
+    pub(crate) fn step_all(sessions: &mut [&mut Session]) -> Result<Vec<Result<Option<Chunk>>>> {
+        let raw: Vec<_> = sessions.iter().map(|session| session.raw).collect();
+        let mut statuses = vec![sys::GPTQ_OK; raw.len()];
+        // SAFETY: as many of both, and each session is alone here.
+        check(unsafe { sys::gptq_session_step_all(raw.as_ptr(), raw.len() as i64, statuses.as_mut_ptr()) })?;
+        let result = |(session, status): (&mut &mut Session, i32)| {
+            if status < 0 {
+                let message = text_of(unsafe { sys::gptq_session_error_message(session.raw) });
+                return Err(Error::new(status.into(), message));
+            }
+            Ok(session.chunk_after(status))
+        };
+        Ok(sessions.iter_mut().zip(statuses).map(result).collect())
+    }
+
+    /// What a step that has not failed has left.
+    fn chunk_after(&mut self, status: sys::gptq_status) -> Option<Chunk> {
+        if status == sys::GPTQ_DONE {
+            return None;
         }
         // SAFETY: text of that size, good until the next call on the session.
         let (text, token) = unsafe {
@@ -223,7 +245,7 @@ impl Session {
             let text = std::slice::from_raw_parts(sys::gptq_session_text(self.raw).cast::<u8>(), size);
             (String::from_utf8_lossy(text).into_owned(), sys::gptq_session_token(self.raw))
         };
-        Ok(Some(Chunk { text, token: (token >= 0).then_some(token) }))
+        Some(Chunk { text, token: (token >= 0).then_some(token) })
     }
 
     /// From here on, cancellers of the operation do nothing. A cancel that came too late for it is forgotten.

@@ -1,7 +1,7 @@
 //! Values dropped in every order. Small enough to run under valgrind.
 mod common;
 use common::{at_most, load, model_path, text, Scratch, PROMPT};
-use gptq::{Model, Options, Quantizer};
+use gptq::{next_all, Model, Options, Quantizer, Session};
 
 /// All orders of the numbers below `count`.
 fn orders(count: usize) -> Vec<Vec<usize>> {
@@ -64,6 +64,25 @@ fn clones_and_handles_outlive_what_they_came_from() {
     canceller.cancel();
     assert!(Model::load("/no/such/model").is_err());
     assert!(Options::new().bits(1).to_json().is_err());
+}
+
+#[test]
+fn who_stays_goes_on_without_the_others() {
+    let model = load();
+    let mut sessions: Vec<Session> = (0..3).map(|_| model.session().unwrap()).collect();
+    drop(model);
+    for session in &mut sessions {
+        session.append(PROMPT).unwrap();
+    }
+    while !sessions.is_empty() {
+        let mut generations: Vec<_> = sessions.iter_mut().map(|s| s.resume(&at_most(2)).unwrap()).collect();
+        generations[0].session().canceller().cancel();
+        assert!(next_all(&mut generations).unwrap()[0].as_ref().unwrap().is_err());
+        let items = next_all(&mut generations).unwrap();
+        assert!(items[0].is_none() && items[1..].iter().all(Option::is_some));
+        drop(generations);
+        sessions.remove(0); // the one in whose memory the others went along
+    }
 }
 
 #[test]
