@@ -18,6 +18,8 @@
 //		log.Fatal(err)
 //	}
 //
+// [NextAll] pulls several generations of one model together, in much less time than one after the other.
+//
 // # Errors
 //
 // A failure of the library is an [*Error]: a code, and a text that names the file, tensor or key, what was found and

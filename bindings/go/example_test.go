@@ -56,6 +56,35 @@ func ExampleSession_Generate_cancel() {
 	// Output: true true
 }
 
+func ExampleNextAll() {
+	model, err := gptq.Load("../../samples/model", gptq.WithCompute("exact"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+	texts := []string{"Once upon a time", "The dog"}
+	var stories []*gptq.Generation
+	for _, prompt := range texts {
+		session, err := model.NewSession()
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer session.Close()
+		stories = append(stories, session.Generate(context.Background(), prompt, gptq.WithMaxTokens(8)))
+	}
+	for gptq.NextAll(stories...) {
+		for i, story := range stories {
+			texts[i] += story.Text()
+		}
+	}
+	for i, story := range stories {
+		fmt.Println(texts[i], story.Err())
+	}
+	// Output:
+	// Once upon a time, there was a little girl named Lily <nil>
+	// The dog was very happy. He had a lot <nil>
+}
+
 func ExampleQuantizer_Steps() {
 	folder, err := os.MkdirTemp("", "gptq")
 	if err != nil {

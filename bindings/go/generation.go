@@ -81,24 +81,40 @@ func (g *Generation) Next() bool {
 	if g.ended {
 		return false
 	}
-	more := false
-	s := g.session
-	err := s.handle.use(exclusive, func(session unsafe.Pointer) error {
-		if !s.handle.watchedBy(g.watch) {
-			return &Error{Code: ErrBadState, Message: "another generation has begun on this session"}
-		}
-		status, err := g.watch.guard(s.handle, session, capi.Gptq_session_step)
-		if more = int(status) == capi.GPTQ_OK; more {
-			g.chunk = Chunk{capi.Gptq_session_text(session), capi.Gptq_session_token(session)}
-		} else {
-			g.reason = capi.Gptq_session_finish_reason(session)
-		}
-		return err
-	})
-	if !more {
+	session, err := g.enter()
+	if err != nil {
 		g.end(err)
+		return false
 	}
-	return more
+	defer g.leave()
+	status, err := g.watch.guard(g.session.handle, session, capi.Gptq_session_step)
+	return g.settle(session, status, err)
+}
+
+// enter is inside the session, alone, and must be followed by leave, unless there is an error.
+func (g *Generation) enter() (session unsafe.Pointer, err error) {
+	h := g.session.handle
+	if err := h.enter(exclusive); err != nil {
+		return nil, err
+	}
+	if !h.watchedBy(g.watch) {
+		g.leave()
+		return nil, &Error{Code: ErrBadState, Message: "another generation has begun on this session"}
+	}
+	return h.pointer, nil
+}
+
+func (g *Generation) leave() { g.session.handle.leave(exclusive) }
+
+// settle is told what a step has come to, and tells whether there is a chunk.
+func (g *Generation) settle(session unsafe.Pointer, status int32, err error) bool {
+	if int(status) == capi.GPTQ_OK {
+		g.chunk = Chunk{capi.Gptq_session_text(session), capi.Gptq_session_token(session)}
+		return true
+	}
+	g.reason = capi.Gptq_session_finish_reason(session)
+	g.end(err)
+	return false
 }
 
 func (g *Generation) end(err error) {

@@ -50,22 +50,32 @@ func (w *watch) fire() {
 
 // guard makes a call that the context ends. The caller is inside h.
 func (w *watch) guard(h *handle, pointer unsafe.Pointer, call func(unsafe.Pointer) int32) (status int32, err error) {
+	w.begin(h, pointer)
+	status, err = check(func() int32 { return call(pointer) })
+	return status, w.end(h, status, err)
+}
+
+// begin lets the end of the context cancel what runs in h, until end. The caller is inside h.
+func (w *watch) begin(h *handle, pointer unsafe.Pointer) {
 	w.mu.Lock()
 	w.cancel, w.pointer, w.fired = h.cancel, pointer, false
 	w.mu.Unlock()
 	if w.ctx.Err() != nil { // ended before this call, when there was nothing to cancel
 		w.fire()
 	}
-	status, err = check(func() int32 { return call(pointer) })
+}
+
+// end gives the error of what ran: that of the context, where the context has ended it.
+func (w *watch) end(h *handle, status int32, err error) error {
 	w.mu.Lock()
 	fired := w.fired
 	w.pointer = nil
 	w.mu.Unlock()
 	h.settle(status, fired)
 	if fired && Code(status) == ErrCancelled {
-		err = cancelledBy(w.ctx)
+		return cancelledBy(w.ctx)
 	}
-	return status, err
+	return err
 }
 
 // cancelledBy is the error of a call that the context has ended.

@@ -92,4 +92,13 @@ readme_chat() {  # the function alone, with the imports of that program
   [ -z "${GPTQ_TEST_EXPECTED:-}" ] || { cat chat.out; echo; } | cmp - "$GPTQ_TEST_EXPECTED"
 }
 check "its chat answers by the template" readme_chat
+
+readme_several() {  # another function of it, beside the chat
+  local folder=$scratch/go-readme word
+  cd "$folder" && for word in '"context"' TokenizeChat NextAll; do example_with "$word" "$binding/README.md"; done >main.go &&
+    printf 'package main\n\nimport (\n\t"os"\n\n\tgptq "github.com/libgptq/libgptq/bindings/go"\n)\n\n%s\n' \
+      'func main() { print(several(gptq.Must(gptq.Load(os.Args[1])), "Once upon a time", "The dog")[0]) }' >run.go &&
+    go build -o several . && ./several "$GPTQ_TEST_MODEL" 2>several.out && grep -q "little girl" several.out
+}
+check "its several stories are written together" readme_several
 exit $failed

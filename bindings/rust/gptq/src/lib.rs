@@ -25,7 +25,7 @@
 //!   moves freely between threads and does one thing at a time.
 //! - **Cancel**: a [`Canceller`] ends the prompt processing or generation of its session from any thread, a [`Monitor`]
 //!   the job of its quantizer.
-//! - **Several at once**: [`next_all`] is the next chunk of several generations, in little more than the time of one.
+//! - **Several at once**: [`next_all`] pulls several generations, whose tokens go through the model together.
 //! - **Release**: dropping a value frees it at once. Any order will do: a session keeps what it needs of its model.
 //! - The library never prints, never ends the process, installs no signal handler and changes no locale.
 #![deny(missing_docs, unsafe_op_in_unsafe_fn)]
