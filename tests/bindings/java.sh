@@ -89,6 +89,13 @@ readme_chat() {
     { [ -z "${GPTQ_TEST_EXPECTED:-}" ] || test "$text" = "$(cat "$GPTQ_TEST_EXPECTED")"; }
 }
 check "README.md: the chat answers by the template" readme_chat
+readme_stories() {
+  local text
+  example_with nextAll "$java/README.md" >"$scratch/readme/Stories.java" &&
+    javac $release -Xlint:-options -cp "$jar" -d "$scratch/readme" "$scratch/readme/Stories.java" &&
+    text=$(java -cp "$jar:$scratch/readme" Stories "$GPTQ_TEST_MODEL" 2>/dev/null) && grep -q "little girl" <<<"$text"
+}
+check "README.md: several stories are written together" readme_stories
 recovers() {  # the second line is the first one that the context has room for
   local text
   text=$({ printf 'word %.0s' {1..20000}; printf '\nOnce upon a time\n'; } | sample Chat "$GPTQ_TEST_MODEL" 2>/dev/null) &&

@@ -15,7 +15,7 @@ public final class GptqException extends RuntimeException {
     this(code.status(), message);
   }
 
-  private GptqException(int status, String message) {
+  GptqException(int status, String message) {
     super(message);
     this.status = status;
   }

@@ -66,11 +66,34 @@ final class Handle extends PhantomReference<Object> {
 
   /** As `use`, and no other thread may do this meanwhile. */
   <T> T useAlone(Object owner, LongFunction<T> body) {
+    long address = enterAlone(owner);
+    try {
+      return body.apply(address);
+    } finally {
+      leaveAlone();
+    }
+  }
+
+  /** Waits for nobody. The address is good until this thread calls `leaveAlone`, as it must unless this throws. */
+  long enterAlone(Object owner) {
     if (!turn.tryLock()) {
       throw new GptqException(ErrorCode.BUSY, "the " + kind.subject + " in use by another thread");
     }
+    boolean inside = false;
     try {
-      return use(owner, body);
+      enter(owner);
+      inside = true;
+      return address;
+    } finally {
+      if (!inside) {
+        turn.unlock();
+      }
+    }
+  }
+
+  void leaveAlone() {
+    try {
+      leave();
     } finally {
       turn.unlock();
     }

@@ -6,31 +6,35 @@ import java.nio.channels.AsynchronousCloseException;
 import java.nio.channels.spi.AbstractInterruptibleChannel;
 import java.util.function.LongConsumer;
 import java.util.function.LongFunction;
+import java.util.function.Supplier;
 
 final class Interruption extends AbstractInterruptibleChannel {
-  private final long address;
-  private final LongConsumer cancel;
+  private final Runnable cancel;
   private boolean fired;
   private boolean over;
 
-  private Interruption(long address, LongConsumer cancel) {
-    this.address = address;
+  private Interruption(Runnable cancel) {
     this.cancel = cancel;
   }
 
-  /**
-   * Calls `body` with the address; an interrupt, also one from before, calls `cancel` meanwhile. A native cancel that
-   * comes too late is kept for the next call: `undo` takes it back, and the thread, which stays interrupted, sends it
-   * anew with its next call.
-   */
+  /** As below, of one native object. */
   static <T> T call(long address, LongFunction<T> body, LongConsumer cancel, LongConsumer undo) {
-    Interruption interruption = new Interruption(address, cancel);
+    return call(() -> body.apply(address), () -> cancel.accept(address), () -> undo.accept(address));
+  }
+
+  /**
+   * Calls `body`; an interrupt, also one from before, calls `cancel` meanwhile. A native cancel that comes too late is
+   * kept for the next call: `undo` takes it back, and the thread, which stays interrupted, sends it anew with its next
+   * call.
+   */
+  static <T> T call(Supplier<T> body, Runnable cancel, Runnable undo) {
+    Interruption interruption = new Interruption(cancel);
     interruption.begin();
     try {
-      return body.apply(address);
+      return body.get();
     } finally {
       if (interruption.finish()) {
-        undo.accept(address);
+        undo.run();
       }
     }
   }
@@ -40,7 +44,7 @@ final class Interruption extends AbstractInterruptibleChannel {
     synchronized (this) {
       if (!over) {
         fired = true;
-        cancel.accept(address);
+        cancel.run();
       }
     }
   }

@@ -126,14 +126,41 @@ public final class Session implements AutoCloseable {
   /** The next chunk of a generation; null at its end. */
   Chunk step(int number) {
     return interruptibly(s -> {
-      if (number != generation) {
-        throw new GptqException(ErrorCode.BAD_STATE, "this generation is over: its session has begun another");
-      }
-      if (check(GptqApi.gptq_session_step(s)) == GptqApiConstants.GPTQ_DONE) {
-        return null;
-      }
-      return new Chunk(GptqApi.gptq_session_text(s), GptqApi.gptq_session_token(s));
+      requireLast(number);
+      return chunkAfter(check(GptqApi.gptq_session_step(s)), s);
     });
+  }
+
+  /** The address, for a step of a generation; unless it throws, this thread must call `leave` then. */
+  long enter(int number) {
+    long address = handle.enterAlone(this);
+    boolean inside = false;
+    try {
+      requireLast(number);
+      inside = true;
+      return address;
+    } finally {
+      if (!inside) {
+        leave();
+      }
+    }
+  }
+
+  void leave() {
+    handle.leaveAlone();
+  }
+
+  /** What a step that has not failed has left in a session; null at the end. */
+  static Chunk chunkAfter(int status, long address) {
+    return status == GptqApiConstants.GPTQ_DONE
+        ? null
+        : new Chunk(GptqApi.gptq_session_text(address), GptqApi.gptq_session_token(address));
+  }
+
+  private void requireLast(int number) {
+    if (number != generation) {
+      throw new GptqException(ErrorCode.BAD_STATE, "this generation is over: its session has begun another");
+    }
   }
 
   /**

@@ -3,7 +3,8 @@
  *
  * <p>{@link io.github.libgptq.Model} is loaded from a Hugging Face folder and gives
  * {@link io.github.libgptq.Session}s, whose generations are iterators of {@link io.github.libgptq.Chunk}s;
- * {@link io.github.libgptq.Quantizer} makes a 4-bit folder out of a 16-bit one.
+ * {@link io.github.libgptq.Quantizer} makes a 4-bit folder out of a 16-bit one. Several generations are pulled together
+ * by {@link io.github.libgptq.Generation#nextAll}.
  *
  * <p>What holds for all of it:
  * <ul>

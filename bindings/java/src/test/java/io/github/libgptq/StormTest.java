@@ -33,8 +33,11 @@ public class StormTest {
     Options options = new Options().maxTokens(4).calibrationSamples(2).calibrationLength(16).overwrite(true);
     Model model = TestModel.load();
     Session session = model.session();
+    Session other = model.session();
     Quantizer quantizer = Quantizer.create(TestModel.folder(), output, options);
     AtomicReference<Iterator<Chunk>> chunks = new AtomicReference<>(session.generate("Once", options).iterator());
+    AtomicReference<Generation> one = new AtomicReference<>(session.generate(options));
+    AtomicReference<Generation> two = new AtomicReference<>(other.generate("Once", options));
     List<Thread> threads = new ArrayList<>();
     List<Throwable> unexpected = Collections.synchronizedList(new ArrayList<>());
     for (int number = 0; number < 5; number++) {
@@ -42,6 +45,9 @@ public class StormTest {
       List<Runnable> calls = new ArrayList<>(Arrays.asList(
           () -> session.generate("a\0\uD83D", options).forEach(chunk -> {}), () -> chunks.get().next(),
           () -> chunks.set(session.generate("b", options).iterator()), session::logits,
+          () -> one.set(session.generate("d", options)), () -> two.set(other.generate("e", options)),
+          () -> Generation.nextAll(Arrays.asList(one.get(), two.get())), () -> one.get().iterator().next(),
+          () -> Generation.nextAll(Arrays.asList(two.get(), one.get())), () -> Generation.nextAll(Arrays.asList(one.get(), one.get())),
           () -> session.prefill(Session.Logits.ALL), () -> session.append(new int[] {1, 2, -3}),
           () -> session.append("more"), session::reset, session::cancel, session::clearCancel, session::finishReason,
           () -> session.stat("cache_bytes"), () -> model.detokenize(model.tokenize("x y z")),
@@ -50,7 +56,7 @@ public class StormTest {
           () -> quantizer.addCalibrationTokens(new int[] {1, 2, 3}), () -> threads.get(random.nextInt(5)).interrupt()));
       Thread thread = new Thread(() -> {
         storm(random, 40, calls);
-        calls.addAll(Arrays.asList(session::close, model::close, options::close, quantizer::close, System::gc));
+        calls.addAll(Arrays.asList(session::close, other::close, model::close, options::close, quantizer::close, System::gc));
         storm(random, 20, calls);
       });
       thread.setUncaughtExceptionHandler((dead, failure) -> unexpected.add(failure));
@@ -62,6 +68,7 @@ public class StormTest {
     }
     quantizer.close();
     session.close();
+    other.close();
     model.close();
     assertTrue(unexpected.toString(), unexpected.isEmpty());
   }

@@ -42,7 +42,7 @@ public final class TestLines extends RunListener {
   public static void main(String[] arguments) {
     JUnitCore core = new JUnitCore();
     core.addListener(new TestLines(arguments.length > 0 ? arguments[0] : ""));
-    boolean passed = core.run(GenerationTest.class, TextTest.class, ErrorTest.class, CancelTest.class,
+    boolean passed = core.run(GenerationTest.class, NextAllTest.class, TextTest.class, ErrorTest.class, CancelTest.class,
         LifetimeTest.class, StormTest.class, QuantizerTest.class, NativeLibraryTest.class).wasSuccessful();
     System.exit(passed ? 0 : 1);
   }
