@@ -50,6 +50,12 @@ readme_chat() {
 }
 check "its chat answers by the template" readme_chat
 
+readme_stories() {
+  example_with NextAll "$source/README.md" >"$scratch/outside/stories.cs" && cd "$scratch/outside" &&
+    mcs -nologo -r:"$bin/Gptq.dll" -out:stories.exe stories.cs && mono stories.exe "$GPTQ_TEST_MODEL" | grep -q "little girl"
+}
+check "its several stories are written together" readme_stories
+
 chat() {
   compile Chat.exe "$root/samples/csharp/Chat.cs" &&
     echo "Once upon a time" | mono "$bin/Chat.exe" "$GPTQ_TEST_MODEL" | same_as_expected

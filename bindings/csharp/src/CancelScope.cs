@@ -28,9 +28,14 @@ namespace Gptq
         // Throws for a failed status, with the token where it was what cancelled.
         public void Check(int status)
         {
-            if (status == GptqApi.GPTQ_ERROR_CANCELLED && fired)
-                throw new OperationCanceledException(GptqApi.gptq_last_error_message(), token);
-            GptqException.Check(status);
+            if (status < 0) throw Failure(status, GptqApi.gptq_last_error_message());
+        }
+
+        // What that throws.
+        public Exception Failure(int status, string message)
+        {
+            if (status == GptqApi.GPTQ_ERROR_CANCELLED && fired) return new OperationCanceledException(message, token);
+            return GptqException.Of(status, message);
         }
 
         // Disposing of the registration waits for a Fire that has begun: after it, a cancel that came too late for the call

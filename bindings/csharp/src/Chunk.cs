@@ -18,6 +18,9 @@ namespace Gptq
             Token = token;
         }
 
+        // What there is where there is no chunk.
+        internal static readonly Chunk None = new Chunk("", -1);
+
         /// <summary>The text.</summary>
         public override string ToString()
         {

@@ -51,10 +51,14 @@ namespace Gptq
         // Throws for a failed status. To be called on the thread of the call, at once: the text is the thread's own.
         internal static void Check(int status)
         {
-            if (status >= 0) return;
-            string message = GptqApi.gptq_last_error_message();
-            if (status == GptqApi.GPTQ_ERROR_CANCELLED) throw new OperationCanceledException(message);
-            throw new GptqException((ErrorCode)status, message);
+            if (status < 0) throw Of(status, GptqApi.gptq_last_error_message());
+        }
+
+        // What a failed status is thrown as.
+        internal static Exception Of(int status, string message)
+        {
+            if (status == GptqApi.GPTQ_ERROR_CANCELLED) return new OperationCanceledException(message);
+            return new GptqException((ErrorCode)status, message);
         }
     }
 }

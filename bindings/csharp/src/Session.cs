@@ -88,6 +88,24 @@ namespace Gptq
                 while (generation.MoveNext()) yield return generation.Current;
         }
 
+        /// <summary>Begins a generation and gives it to pull by hand, alone or with others:
+        /// <see cref="Generation.NextAll"/>. The prompt is processed here. Otherwise as <see cref="Generate"/>, errors
+        /// too.</summary>
+        public Generation Begin(string prompt = null, Options options = null,
+                                CancellationToken cancellationToken = default(CancellationToken))
+        {
+            var begun = new Generation(this, prompt, options, cancellationToken);
+            begun.Begin();
+            return begun;
+        }
+
+        /// <summary>The same, with the prompt processed on a thread of the pool.</summary>
+        public async Task<Generation> BeginAsync(string prompt = null, Options options = null,
+                                                 CancellationToken cancellationToken = default(CancellationToken))
+        {
+            return await Task.Run(() => Begin(prompt, options, cancellationToken)).ConfigureAwait(false);
+        }
+
         /// <summary>The same for <c>await foreach</c>: the work is done on threads of the pool. Another token may be given
         /// with WithCancellation: either of them cancels.</summary>
         public IAsyncEnumerable<Chunk> GenerateAsync(string prompt = null, Options options = null,
@@ -182,7 +200,7 @@ namespace Gptq
         }
 
         // Gives the number of the generation, 1 or above.
-        internal int Begin(Options options, CancellationToken token)
+        internal int Start(Options options, CancellationToken token)
         {
             using (var use = handle.EnterAlone())
             using (var settings = Options.Enter(options))
@@ -196,19 +214,30 @@ namespace Gptq
         // False at the end of the generation.
         internal bool Step(int number, CancellationToken token, out Chunk chunk)
         {
-            using (var use = handle.EnterAlone())
+            using (var use = EnterStep(number))
             using (var scope = new CancelScope(this, token))
             {
-                if (number != generation)
-                    throw new GptqException(ErrorCode.BadState,
-                                            "this generation is over: its session has begun another");
                 int status = GptqApi.gptq_session_step(use.Pointer);
                 scope.Check(status);
-                chunk = status == GptqApi.GPTQ_DONE
-                    ? default(Chunk)
-                    : new Chunk(GptqApi.gptq_session_text(use.Pointer), GptqApi.gptq_session_token(use.Pointer));
-                return status != GptqApi.GPTQ_DONE;
+                return TakeChunk(status, use.Pointer, out chunk);
             }
+        }
+
+        // For a step of that generation, if it is the last that has begun.
+        internal Handle.AloneUse EnterStep(int number)
+        {
+            Handle.AloneUse use = handle.EnterAlone();
+            if (number == generation) return use;
+            use.Dispose();
+            throw new GptqException(ErrorCode.BadState, "this generation is over: its session has begun another");
+        }
+
+        // What a step that has not failed has left in a session; false at the end.
+        internal static bool TakeChunk(int status, IntPtr session, out Chunk chunk)
+        {
+            bool more = status != GptqApi.GPTQ_DONE;
+            chunk = more ? new Chunk(GptqApi.gptq_session_text(session), GptqApi.gptq_session_token(session)) : Chunk.None;
+            return more;
         }
     }
 }

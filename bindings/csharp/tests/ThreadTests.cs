@@ -90,7 +90,9 @@ internal static class ThreadTests
             var model = Model.Load(Test.ModelPath);
             var session = model.CreateSession();
             var source = new CancellationTokenSource();
+            var other = model.CreateSession();
             var chunks = session.Generate("Once", options, source.Token).GetEnumerator();
+            var generations = new[] { other.Begin("Once", options, source.Token), session.Begin("Once", options) };
             using (var quantizer = new Quantizer(Test.ModelPath, output, options))
                 Together(5, thread =>
                 {
@@ -102,6 +104,9 @@ internal static class ThreadTests
                         () => session.Append("more"), () => session.Reset(), () => session.Cancel(),
                         () => session.ClearCancel(), () => chunks.MoveNext(), () => session.GetStat("cache_bytes"),
                         () => session.Generate("b", options).GetEnumerator().MoveNext(),
+                        () => Generation.NextAll(generations), () => Generation.NextAll(generations.Reverse()),
+                        () => generations[0] = other.Begin("d", options, source.Token),
+                        () => generations[random.Next(2)] = session.Begin("e", options), () => generations[0].Dispose(),
                         () => session.CompleteAsync("c", options, source.Token).GetAwaiter().GetResult(),
                         () => model.Detokenize(model.Tokenize("x y z")), () => model.CreateSession(options).Append("z"),
                         () => options.Seed = random.Next(), () => options.ToJson(), () => options.Reset(),
@@ -109,10 +114,11 @@ internal static class ThreadTests
                         () => quantizer.GetProgress(), () => quantizer.AddCalibrationTokens(new[] { 1, 2, 3 }),
                     };
                     Storm(random, 40, calls);
-                    Action[] ends = { session.Dispose, model.Dispose, options.Dispose, quantizer.Dispose, source.Cancel, GC.Collect };
+                    Action[] ends = { session.Dispose, other.Dispose, model.Dispose, options.Dispose, quantizer.Dispose, source.Cancel, GC.Collect };
                     Storm(random, 20, calls.Concat(ends).ToArray());
                 });
             session.Dispose();
+            other.Dispose();
             model.Dispose();
         }
     }
