@@ -272,8 +272,28 @@ internal static class NextAllTests
             {
                 Generation waiting = busy.Begin(Test.Prompt);
                 busy.Append(Enumerable.Repeat(5, 20000).ToArray());
-                Task prefill = Task.Run(() => busy.Prefill());
-                Thread.Sleep(200);
+                Task prefill = Task.Run(() =>
+                {
+                    for (;;)
+                        try
+                        {
+                            busy.Prefill();
+                            return;
+                        }
+                        catch (GptqException error) when (error.Code == ErrorCode.Busy)  // with the one that asks below
+                        {
+                        }
+                });
+                for (bool inside = false; !inside && !prefill.IsCompleted;)
+                    try
+                    {
+                        Thread.Sleep(1);
+                        busy.TokenCount.ToString();
+                    }
+                    catch (GptqException error)
+                    {
+                        inside = error.Code == ErrorCode.Busy;
+                    }
                 Test.That(Generation.NextAll(new[] { generations[0], generations[1], waiting }), "a chunk of the first");
                 Test.Equal(ErrorCode.Busy, Failure(waiting));
                 busy.Cancel();

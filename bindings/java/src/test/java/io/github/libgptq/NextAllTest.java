@@ -212,6 +212,46 @@ public class NextAllTest {
   }
 
   @Test
+  public void aLateInterruptSparesWhatComesNext() throws Exception {
+    int cancelled = 0;
+    long delay = 1_000_000; // nanoseconds; goes to and fro about the end, however long that takes here
+    for (int round = 0; round < 100; round++) {
+      List<Generation> generations = begin(2);
+      Thread generating = Thread.currentThread();
+      CountDownLatch begun = new CountDownLatch(1);
+      long wait = delay;
+      Thread late = new Thread(() -> {
+        begun.countDown();
+        for (long end = System.nanoTime() + wait; System.nanoTime() < end; ) {
+          Thread.yield();
+        }
+        generating.interrupt();
+      });
+      late.start();
+      try {
+        begun.await();
+      } catch (InterruptedException early) {
+        generating.interrupt();
+      }
+      while (Generation.nextAll(generations)) {}
+      boolean hit = false;
+      for (Generation generation : generations) {
+        assertTrue(failure(generation) == null || failure(generation) == ErrorCode.CANCELLED);
+        hit |= failure(generation) != null;
+      }
+      cancelled += hit ? 1 : 0;
+      delay = hit ? delay + delay / 4 + 1 : delay - delay / 5;
+      while (late.isAlive()) {
+        Thread.yield();
+      }
+      assertTrue(Thread.interrupted());
+      sessions.forEach(session -> assertEquals(2, session.generate(exactly(2)).stream().count()));
+      closeSessions();
+    }
+    assertTrue(cancelled + " were cancelled", cancelled > 0 && cancelled < 100);
+  }
+
+  @Test
   public void twoOfOneSessionTakeNoStep() throws Exception {
     List<Generation> generations = begin(3);
     long before = sessions.get(1).tokenCount();
@@ -246,18 +286,26 @@ public class NextAllTest {
     try (Session busy = TestModel.longSession(model)) {
       Generation waiting = busy.generate(PROMPT);
       busy.append(Arrays.copyOf(TestModel.longPrompt(), TestModel.LONG_PROMPT));
-      CountDownLatch begun = new CountDownLatch(1);
       Thread prefill = new Thread(() -> {
-        begun.countDown();
-        try {
-          busy.prefill(Session.Logits.NONE);
-        } catch (GptqException cancelled) {
-          assertEquals(ErrorCode.CANCELLED, cancelled.code());
+        for (ErrorCode code = ErrorCode.BUSY; code == ErrorCode.BUSY; ) { // for the one that asks below
+          try {
+            busy.prefill(Session.Logits.NONE);
+            code = null;
+          } catch (GptqException failure) {
+            code = failure.code();
+          }
         }
       });
       prefill.start();
-      begun.await();
-      Thread.sleep(100);
+      for (ErrorCode code = null; code != ErrorCode.BUSY; ) { // until it is inside
+        assertTrue(prefill.isAlive());
+        Thread.sleep(1);
+        try {
+          busy.tokenCount();
+        } catch (GptqException failure) {
+          code = failure.code();
+        }
+      }
       assertTrue(Generation.nextAll(Arrays.asList(generations.get(0), generations.get(1), waiting)));
       assertEquals(ErrorCode.BUSY, failure(waiting));
       busy.cancel();
