@@ -83,12 +83,7 @@ void CudaKvCache::reserve_table(int64_t sequences, int64_t pages) {
   };
   const int64_t most_sequences = more(sequences, most_sequences_),
                 most_pages = std::max(more(pages, most_pages_), kLeastPages);
-  try {
-    table_ = Block(device_, static_cast<size_t>(most_sequences * most_pages) * sizeof(void*));
-  } catch (const std::exception& error) {
-    throw Error(Status::out_of_memory, cat("no memory for the places of ", most_pages, " pages of ",
-                                           most_sequences, " sequences: ", error.what()));
-  }
+  table_ = Block(device_, static_cast<size_t>(most_sequences * most_pages) * sizeof(void*));
   sent_.clear();
   most_sequences_ = most_sequences;
   most_pages_ = most_pages;
@@ -115,7 +110,8 @@ void CudaKvCache::reserve(int32_t sequence, int64_t length) {
     }
   } catch (const std::exception& error) {
     pages.resize(before);
-    throw Error(Status::out_of_memory,
+    const auto* const own = dynamic_cast<const Error*>(&error);  // of a device that has failed, for example
+    throw Error(own != nullptr ? own->status() : Status::out_of_memory,
                 cat("no memory for ", length, " positions: ", wanted - before, " pages of ", page_bytes_,
                     " bytes", wants_state ? cat(" and a state of ", state_bytes_) : "", ": ", error.what()));
   }

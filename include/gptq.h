@@ -492,8 +492,8 @@ GPTQ_API gptq_status gptq_session_step(gptq_session *session);
  *          _OUT_OF_MEMORY
  *  @since 0.1  @blocks yes  @threadsafe exclusive, for each of the sessions */
 GPTQ_API gptq_status gptq_session_step_all(gptq_session *const *sessions, int64_t count, gptq_status *statuses);
-/** Ends the call that is running on this session, prefill included, within 50 ms; if none is, the next one. The
- *  session stays usable. Sets a flag and no more: a signal handler may call it.  @since 0.1  @threadsafe any */
+/** Ends the call that is running on this session, prefill included, within 50 ms, or when other sessions have taken their
+ *  step (gptq_session_step_all()); if none is, the next one. The session stays usable. Sets a flag and no more: a signal handler may call it.  @since 0.1  @threadsafe any */
 GPTQ_API gptq_status gptq_session_cancel(const gptq_session *session);
 /** Forgets a cancel that came too late for the call it was meant for, so that the next call runs.
  *  @since 0.1  @threadsafe any */

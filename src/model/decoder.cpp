@@ -477,6 +477,7 @@ void Decoder::download_hidden(int64_t begin, int64_t count, float* host) {
 }
 
 void Decoder::recall(const float* host) {
+  owed_ = false;  // of a pass that was given up
   know_logits(0, 0);
   place_parts(1);
   stream_.upload(host, x_);

@@ -157,7 +157,6 @@ JointStep::Group JointStep::with_room(Group group) {
 JointStep::Group JointStep::go_back(Group group, const std::exception_ptr& error) {
   Session& lead = *group.front().session;
   lead.pipeline_.wait();
-  lead.cancel_ = false;
   for (const Member& member : group) member.session->go_back();
   Status status = Status::internal;
   try {
@@ -169,6 +168,7 @@ JointStep::Group JointStep::go_back(Group group, const std::exception_ptr& error
   } catch (...) {
   }
   if (status == Status::cancelled) {
+    lead.cancel_ = false;
     lead.finish_ = FinishReason::cancelled;
     group.front().outcome->error = error;
     group = group.subspan(1);
@@ -179,9 +179,10 @@ JointStep::Group JointStep::go_back(Group group, const std::exception_ptr& error
   }
   if (status == Status::out_of_memory) {
     alone_.insert(alone_.end(), group.begin(), group.end());
-  } else {
-    for (const Member& member : group) member.outcome->error = error;
+    return {};
   }
+  lead.cancel_ = false;  // came too late
+  for (const Member& member : group) member.outcome->error = error;
   return {};
 }
 

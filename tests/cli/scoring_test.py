@@ -182,7 +182,6 @@ class Scoring(ToolTest):
         one, four = (self.json(*bench, "--sessions", str(n)) for n in (1, 4))
         self.assertEqual((one["sessions"], four["sessions"]), (1, 4))
         self.assertEqual(four["cache_bytes"], 4 * one["cache_bytes"])
-        self.assertGreater(four["decode_tokens_per_second"], one["decode_tokens_per_second"])
         self.assertIn("4 sessions of 40 tokens", self.succeed(*bench, "--sessions", "4").stdout)
 
     def test_bench_keeps_to_the_context(self):

@@ -1,9 +1,12 @@
 // Steps of several sessions at once: each tells what it tells alone, whoever comes, goes, or fails beside it.
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "session/session.h"
 #include "support/reference.h"
 
@@ -328,6 +331,45 @@ TEST(JointStep, CancelWithinThePass) {
                                session->history().end()));
     }
   }
+}
+
+/// What a pass that was given up has left in its pipeline is not there when another's hidden state comes back to it.
+TEST(JointStep, LogitsBehindCancelledPasses) {
+  const auto folder = extra_data("families/gptj");  // whose halves stand side by side
+  if (!folder) GTEST_SKIP() << "no test data";
+  const auto model = load_model(*folder);
+  Random random(3);
+  int cancelled = 0;
+  for (int i = 0; i < 10000 && cancelled < 150; ++i) {
+    const auto a = session_of(model, 5), b = session_of(model, 3), c = session_of(model, 1);
+    Session *ab[] = {a.get(), b.get()}, *ba[] = {b.get(), a.get()}, *bc[] = {b.get(), c.get()};
+    for (Session* const session : {ab[0], bc[0], bc[1]}) session->begin({.ignore_eos = IgnoreEos::yes}, quiet);
+    for (int n = 0; n < 2; ++n) {  // the pipelines of a and of b have been those of two
+      (void)Session::step_all(ab);
+      (void)Session::step_all(bc);
+    }
+    std::atomic<bool> go{false};
+    const int wait = static_cast<int>(random.uniform() * 20000);
+    std::thread canceller([&] {
+      while (!go) continue;
+      for (std::atomic<int> n{0}; n < wait;) ++n;
+      a->cancel();
+    });
+    go = true;
+    for (int steps = 0; steps < 200 && a->finish_reason() != FinishReason::cancelled; ++steps) {
+      if (a->history().size() > 30) break;
+      (void)Session::step_all(ab);
+    }
+    canceller.join();
+    cancelled += a->finish_reason() == FinishReason::cancelled ? 1 : 0;
+    a->clear_cancel();
+    for (const StepOutcome& outcome : Session::step_all(ba)) ASSERT_EQ(outcome.error, nullptr);
+    Session fresh(model, 0);
+    fresh.append_tokens(a->history().first(a->history().size() - 1));
+    fresh.prefill(Logits::last, quiet);
+    ASSERT_LE(relative_difference(logits_of(*a), logits_of(fresh)), 1e-4) << i;
+  }
+  EXPECT_GT(cancelled, 0);
 }
 
 TEST(JointStep, SessionsOfAnotherModelAreRefused) {
