@@ -385,7 +385,6 @@ TEST(Api, StepsOfSeveralSessions) {
   refused(4, "argument 'sessions[3]' is NULL");
   std::swap(sessions[0], sessions[3]);
   sessions[0] = kept;
-
   // the second has not begun: its step fails, as alone
   std::string texts[3];
   for (int round = 0;; ++round) {
@@ -395,7 +394,6 @@ TEST(Api, StepsOfSeveralSessions) {
     EXPECT_EQ(statuses[0], round < 4 ? GPTQ_OK : GPTQ_DONE);
     EXPECT_EQ(statuses[1], GPTQ_ERROR_BAD_STATE);
     EXPECT_STREQ(gptq_session_error_message(sessions[1]), "a step needs a begin before it");
-    EXPECT_STREQ(gptq_session_error_message(sessions[0]), "");
     EXPECT_EQ(statuses[2], statuses[0]);
     for (int i = 0; i < 3; ++i) texts[i] += gptq_session_text(sessions[i]);
     if (status != GPTQ_OK) break;

@@ -343,7 +343,8 @@ TEST(JointStep, LogitsBehindCancelledPasses) {
   for (int i = 0; i < 10000 && cancelled < 150; ++i) {
     const auto a = session_of(model, 5), b = session_of(model, 3), c = session_of(model, 1);
     Session *ab[] = {a.get(), b.get()}, *ba[] = {b.get(), a.get()}, *bc[] = {b.get(), c.get()};
-    for (Session* const session : {ab[0], bc[0], bc[1]}) session->begin({.ignore_eos = IgnoreEos::yes}, quiet);
+    for (Session* const session : {ab[0], bc[0], bc[1]})
+      session->begin({.ignore_eos = IgnoreEos::yes}, quiet);
     for (int n = 0; n < 2; ++n) {  // the pipelines of a and of b have been those of two
       (void)Session::step_all(ab);
       (void)Session::step_all(bc);

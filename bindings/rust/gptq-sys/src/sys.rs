@@ -865,33 +865,39 @@ extern "C" {
 
     /// Advances the generations of several sessions of one model by one chunk each, as
     /// [`gptq_session_step`] of each would, but their tokens go through the model together: weights
-    /// are read once for all of them, so that eight sessions get several times the tokens of one in
-    /// the same time (docs/performance.md). Any sessions at each call, at any place in their text;
-    /// a prompt is [`gptq_session_begin`]'s. Text is that of a session alone but for the rounding
-    /// of sums in another order.
+    /// are read once for all of them, so that eight sessions get several times the tokens of one
+    /// (docs/performance.md says how many). Any sessions at each call, wherever in their texts: one
+    /// that has ended may leave, another one that has begun may come. Prompts are for
+    /// [`gptq_session_begin`], which may run on another thread meanwhile, or come in pieces by
+    /// [`gptq_session_prefill`] between steps. With compute "exact", text is that of a session
+    /// alone but for the last bits of sums; with "fast", and on GPUs, many sessions together are
+    /// rounded as the tokens of a prompt are, so that a text may depend on how many there were.
     ///
-    /// - `sessions`: `count` of them, none twice; each is entered as by [`gptq_session_step`]. A
-    ///   cancel of one ends its step, not that of the others
-    /// - `statuses`: `count`, of each what [`gptq_session_step`] would return: [`GPTQ_OK`],
-    ///   [`GPTQ_DONE`], or its own failure, whose text [`gptq_session_error_message`] has
+    /// - `sessions`: `count` of them, none twice. The pass takes working memory of one of them,
+    ///   which keeps it
+    /// - `statuses`: of each what [`gptq_session_step`] would return: [`GPTQ_OK`], [`GPTQ_DONE`] or
+    ///   its own failure, whose text [`gptq_session_error_message`] has. One that has failed may
+    ///   stay: the next call tries again. [`gptq_session_cancel`] of one ends its step alone; the
+    ///   call returns when the others' is done
     ///
     /// Returns
     ///
-    /// - [`GPTQ_OK`]: a session at least has a chunk
-    /// - [`GPTQ_DONE`]: none has: all are finished, or have failed
-    /// - [`GPTQ_ERROR_BUSY`], _INVALID_ARGUMENT for sessions of several models: none has taken a
-    ///   step
+    /// - [`GPTQ_OK`]: one session at least has a chunk
+    /// - [`GPTQ_DONE`]: all are finished; also for a count of 0 a failure of a session, where none
+    ///   has a chunk; or, in all of `statuses`, why none has taken a step:
+    /// - [`GPTQ_ERROR_BUSY`] where another thread is inside one, _INVALID_ARGUMENT for NULL, one
+    ///   twice, or several models, _OUT_OF_MEMORY
     ///
-    /// Since 0.1. Blocks. Threads: exclusive.
+    /// Since 0.1. Blocks. Threads: exclusive, for each of the sessions.
     pub fn gptq_session_step_all(
         sessions: *const *mut gptq_session,
         count: i64,
         statuses: *mut gptq_status,
     ) -> gptq_status;
 
-    /// Ends the call that is running on this session, prefill included, within 50 ms; if none is,
-    /// the next one. The session stays usable. Sets a flag and no more: a signal handler may call
-    /// it.
+    /// Ends the call that is running on this session, prefill included, within 50 ms, or when other
+    /// sessions have taken their step ([`gptq_session_step_all`]); if none is, the next one. The
+    /// session stays usable. Sets a flag and no more: a signal handler may call it.
     ///
     /// Since 0.1. Threads: any.
     pub fn gptq_session_cancel(session: *const gptq_session) -> gptq_status;
@@ -952,7 +958,8 @@ extern "C" {
     /// A figure since creation or reset: "prefill_tokens", "prefill_seconds",
     /// "prefill_tokens_per_second", "decode_tokens", "decode_seconds", "decode_tokens_per_second",
     /// "cache_bytes". The first token of a generation comes from the prompt's logits: it counts
-    /// among the tokens, but not in the seconds and the rate.
+    /// among the tokens, but not in the seconds and the rate. A step with other sessions counts its
+    /// whole time for each.
     ///
     /// Returns [`GPTQ_ERROR_NOT_FOUND`] for another key.
     ///
