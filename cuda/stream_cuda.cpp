@@ -331,12 +331,12 @@ void CudaStream::softcap(Matrix x, float cap) {
   cuda::softcap(turn.queue(), kElement, data_of(x), cap, elements(x));
 }
 
+/// This and the next read element by element: rows may begin anywhere.
 void CudaStream::largest(Matrix x, int64_t count, std::span<Ranked> out) {
   if (x.rows == 0 || count == 0) return;
   const Turn turn = begin();
   std::byte* const memory = room_for_result(largest_, scratch_of_largest(x.rows, x.cols, count));
-  const uint64_t* const found =
-      cuda::largest(turn.queue(), kElement, data_of(x), x.rows, x.cols, count, memory);
+  const uint64_t* const found = cuda::largest(turn.queue(), kElement, x.data, x.rows, x.cols, count, memory);
   give_result(largest_, [this, found, out, n = static_cast<size_t>(x.rows * count)] {
     std::vector<uint64_t> keys(n);
     queue_->download(keys.data(), found, keys.size() * sizeof(uint64_t));
@@ -350,7 +350,7 @@ void CudaStream::exp_sums(Matrix x, std::span<const double> temperatures, std::s
   const Turn turn = begin();
   auto* const sums = reinterpret_cast<ExpSum*>(room_for_result(exp_sums_, rows * pieces * sizeof(ExpSum)));
   const auto [at] = send(temperatures);
-  cuda::exp_sums(turn.queue(), kElement, data_of(x), x.rows, x.cols, at, sums);
+  cuda::exp_sums(turn.queue(), kElement, x.data, x.rows, x.cols, at, sums);
   give_result(exp_sums_, [this, sums, pieces, out = out.first(rows),
                           of_rows = std::vector(temperatures.begin(), temperatures.end())] {
     std::vector<ExpSum> found(out.size() * pieces);

@@ -486,10 +486,9 @@ GPTQ_API gptq_status gptq_session_step(gptq_session *session);
  *                        gptq_session_error_message() has. One that has failed may stay: the next call tries again.
  *                        gptq_session_cancel() of one ends its step alone; the call returns when the others' is done
  *  @return GPTQ_OK        one session at least has a chunk
- *          GPTQ_DONE      all are finished; also for a count of 0
- *          a failure      of a session, where none has a chunk; or, in all of `statuses`, why none has taken a step:
+ *          GPTQ_DONE      none has: each is finished or has failed, as its status says; also for a count of 0
  *          GPTQ_ERROR_BUSY where another thread is inside one, _INVALID_ARGUMENT for NULL, one twice, or several models,
- *          _OUT_OF_MEMORY
+ *          _OUT_OF_MEMORY: none has taken a step, and all of `statuses` are this
  *  @since 0.1  @blocks yes  @threadsafe exclusive, for each of the sessions */
 GPTQ_API gptq_status gptq_session_step_all(gptq_session *const *sessions, int64_t count, gptq_status *statuses);
 /** Ends the call that is running on this session, prefill included, within 50 ms, or when other sessions have taken their

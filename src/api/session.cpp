@@ -49,7 +49,7 @@ std::list<api::Entry> enter_all(std::span<gptq_session* const> handles) {
   return entries;
 }
 
-/// `stepped` becomes true when each has a status of its own. What all have come to: a chunk, or a failure, or the end.
+/// `stepped` becomes true when each has a status of its own. GPTQ_DONE where none has a chunk.
 gptq_status step_all(std::span<gptq_session* const> handles, std::span<gptq_status> statuses, bool& stepped) {
   const std::list<api::Entry> entries = enter_all(handles);
   std::vector<Session*> sessions;
@@ -64,7 +64,7 @@ gptq_status step_all(std::span<gptq_session* const> handles, std::span<gptq_stat
       return outcomes[i].result == StepResult::done ? GPTQ_DONE : GPTQ_OK;
     });
     if (statuses[i] < 0) api::keep_message(handles[i]->error);
-    if (statuses[i] == GPTQ_OK || (statuses[i] < 0 && all != GPTQ_OK)) all = statuses[i];
+    if (statuses[i] == GPTQ_OK) all = GPTQ_OK;
   }
   return all;
 }

@@ -1,6 +1,7 @@
 // A model folder as parts: which tensors it must have, and each of them prepared for a backend.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -68,7 +69,9 @@ class Loader {
   NormWeights load_final_norm(const Backend& backend) const;
   /// Row i of the table is that of token ids[i]. Only these are read.
   std::shared_ptr<const Linear> load_embedding(const Backend& backend, std::span<const int32_t> ids) const;
-  Layer load_layer(const Backend& backend, int64_t layer, Access access) const;
+  /// `check` is called between modules; what it throws ends the loading.
+  Layer load_layer(
+      const Backend& backend, int64_t layer, Access access, const std::function<void()>& check = [] {}) const;
 
   /// A module's weight as [out_features, in_features] in its own element type, and its bias if there is one.
   Tensor dense_weight(const StoredLinear& linear, Access access) const;

@@ -223,7 +223,8 @@ void Loader::load_extras(const Backend& backend, int64_t index, Layer& into) con
   into.act.a_negative = into.act.c + softplus(value(Extra::alpha_n));
 }
 
-Layer Loader::load_layer(const Backend& backend, int64_t index, Access access) const {
+Layer Loader::load_layer(const Backend& backend, int64_t index, Access access,
+                         const std::function<void()>& check) const {
   Layer result;
   result.experts.resize(static_cast<size_t>(spec_.at(index).experts));
   for (const NormName& norm : spec_.family->names->norms) {
@@ -235,7 +236,10 @@ Layer Loader::load_layer(const Backend& backend, int64_t index, Access access) c
       continue;
     place = norm.name.empty() ? plain_norm(backend, tensors.shape.back()) : load_norm(backend, tensors);
   }
-  for (const StoredLinear& linear : modules(index)) load_module(backend, linear, access, result);
+  for (const StoredLinear& linear : modules(index)) {
+    check();
+    load_module(backend, linear, access, result);
+  }
   load_extras(backend, index, result);
   return result;
 }

@@ -369,14 +369,14 @@ bool Job::goes_on_after(int64_t index) const {
 }
 
 LayerAhead::Load Job::load_of(int64_t index) const {
-  return [this, index, finished = index < work_->finished()] {
-    return LoadedLayer{.weights = loader_.load_layer(*backend_, index, Access::read),
-                       .hash = finished ? std::string() : work_->weights_of(index)};
+  return [this, index, finished = index < work_->finished()](const LayerAhead::Check& check) {
+    return LoadedLayer{.weights = loader_.load_layer(*backend_, index, Access::read, check),
+                       .hash = finished ? std::string() : work_->weights_of(index, check)};
   };
 }
 
 LayerStages Job::load_stages(int64_t index, std::string& hash) {
-  LoadedLayer loaded = ahead_.take(index, load_of(index));
+  LoadedLayer loaded = ahead_.take(index, load_of(index), [this] { tick(); });
   hash = std::move(loaded.hash);
   // where states have room on a device, those weights do (memory_plan.h)
   if (own_threads_ && memory_->states == StatePlaces::Place::device && index + 1 < loader_.spec().layers)

@@ -85,14 +85,18 @@ std::vector<ModelFile> files_of(const Loader& source) {
   return files;
 }
 
-/// Of names and bytes of the tensors that `wanted` takes.
+/// Of names and bytes of the tensors that `wanted` takes. `check` is called piece by piece.
 template <class Wanted>
-std::string tensor_hash(const Checkpoint& checkpoint, const Wanted& wanted) {
+std::string tensor_hash(
+    const Checkpoint& checkpoint, const Wanted& wanted, const std::function<void()>& check = [] {}) {
   Hash64 hash;
   for (const TensorInfo& info : checkpoint.tensors()) {
     if (!wanted(info.name)) continue;
     hash.add(info.name);
-    stream_tensor(checkpoint, info, [&](uint64_t, std::span<const std::byte> part) { hash.add(part); });
+    stream_tensor(checkpoint, info, [&](uint64_t, std::span<const std::byte> part) {
+      check();
+      hash.add(part);
+    });
   }
   return hash.text();
 }
@@ -170,10 +174,11 @@ void JobWork::set_calibration(const std::string& source, const Sequences& sequen
   write_manifest_file();
 }
 
-std::string JobWork::weights_of(int64_t index) const {
+std::string JobWork::weights_of(int64_t index, const std::function<void()>& check) const {
   if (!keeps()) return {};
   const std::string prefix = source_.layer_prefix(index);
-  return tensor_hash(source_.checkpoint(), [&](const std::string& name) { return name.starts_with(prefix); });
+  return tensor_hash(
+      source_.checkpoint(), [&](const std::string& name) { return name.starts_with(prefix); }, check);
 }
 
 void JobWork::write_manifest_file() {

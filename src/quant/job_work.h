@@ -13,6 +13,7 @@
 // and the runs that nobody interrupts, nearly all, would pay for it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -63,7 +64,8 @@ class JobWork {
   /// `weights` is what weights_of() gives, or empty: it is asked then.
   void begin_layer(int64_t index, std::string weights);
   /// Hash of the weights of a layer in the model; empty where nothing is kept. Any thread.
-  std::string weights_of(int64_t index) const;
+  std::string weights_of(
+      int64_t index, const std::function<void()>& check = [] {}) const;
   void add_module(const ModuleReport& report, const QTensor& q);
   /// `seconds`: what the job has taken so far.
   void end_layer(double seconds);

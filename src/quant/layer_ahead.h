@@ -1,9 +1,13 @@
 // The weights of the next layer, which come while one is quantized.
 #pragma once
 
+#include <sys/types.h>
+
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <memory>
 #include <string>
 
 #include "model/weights.h"
@@ -17,7 +21,8 @@ struct LoadedLayer {
 
 class LayerAhead {
  public:
-  using Load = std::function<LoadedLayer()>;
+  using Check = std::function<void()>;                    // throws where there is to be no more
+  using Load = std::function<LoadedLayer(const Check&)>;  // asks it now and then
 
   LayerAhead() = default;
   LayerAhead(const LayerAhead&) = delete;
@@ -27,14 +32,20 @@ class LayerAhead {
   /// Begins on a thread of its own, with all signals blocked. Where there can be none, nothing begins.
   void begin(int64_t index, Load load);
   /// What begin() was given for it has loaded, or, where that was another one or there was no room for it at the time, what
-  /// `load` loads now. Throws what the loading threw.
-  LoadedLayer take(int64_t index, const Load& load);
-  /// Waits for what is on its way, and forgets it.
-  void drop() noexcept { coming_ = {}; }
+  /// `load` loads now. Throws what the loading threw, or what `check` throws, which is asked while there is something to wait
+  /// for.
+  LoadedLayer take(int64_t index, const Load& load, const Check& check);
+  /// Ends what is on its way, and forgets it. A child made by fork() has the object without its thread, and leaves it alone.
+  void drop() noexcept;
 
  private:
-  std::future<LoadedLayer> coming_;  // waits when it goes
-  int64_t index_ = 0;
+  struct Coming {
+    int64_t index = 0;
+    std::atomic<bool> stop{false};
+    std::future<LoadedLayer> layer{};  // waits when it goes
+  };
+  std::unique_ptr<Coming> coming_;
+  pid_t process_ = 0;  // that began it
 };
 
 }  // namespace gptq

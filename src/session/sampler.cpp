@@ -192,7 +192,7 @@ int32_t Sampler::draw(Given given, std::span<const int32_t> history) {
   if (options_.top_p < 1) keep_top_p(total());
   keep_min_p();
   sort_likeliest(static_cast<size_t>(kLikeliest));
-  return at(uniform() * total()).value_or(candidates_.back().id);
+  return at(uniform() * total()).value_or(candidates_.front().id);
 }
 
 /// What is not among the candidates is at most as likely as the last of them was before penalties, which lower others alone.

@@ -389,18 +389,14 @@ TEST(Api, StepsOfSeveralSessions) {
   std::string texts[3];
   for (int round = 0;; ++round) {
     const gptq_status status = gptq_session_step_all(sessions, 3, statuses);
-    // one that fails where no other has a chunk is not the end of all
-    ASSERT_EQ(status, round < 4 ? GPTQ_OK : GPTQ_ERROR_BAD_STATE);
-    EXPECT_EQ(statuses[0], round < 4 ? GPTQ_OK : GPTQ_DONE);
+    ASSERT_EQ(status, round < 4 ? GPTQ_OK : GPTQ_DONE);
+    EXPECT_EQ(statuses[0], status);
     EXPECT_EQ(statuses[1], GPTQ_ERROR_BAD_STATE);
     EXPECT_STREQ(gptq_session_error_message(sessions[1]), "a step needs a begin before it");
     EXPECT_EQ(statuses[2], statuses[0]);
     for (int i = 0; i < 3; ++i) texts[i] += gptq_session_text(sessions[i]);
     if (status != GPTQ_OK) break;
   }
-  std::swap(sessions[1], sessions[2]);
-  EXPECT_EQ(gptq_session_step_all(sessions, 2, statuses), GPTQ_DONE);
-  std::swap(sessions[1], sessions[2]);
   EXPECT_EQ(texts[0], texts[2]);
   EXPECT_FALSE(texts[0].empty());
   EXPECT_STREQ(gptq_session_finish_reason(sessions[2]), "length");

@@ -69,6 +69,16 @@ TEST_F(BackendTest, ReadsRowsThatBeginAnywhere) {
   stream_->download(some.gpu, got.data());
   EXPECT_EQ(got[0], values[76]);
   EXPECT_EQ(got[1], values[5]);
+  Ranked first;
+  stream_->largest(row, 1, {&first, 1});
+  const auto most = std::max_element(values, values + 77);
+  EXPECT_EQ(first.column, most - values);
+  EXPECT_EQ(first.value, *most);
+  const double temperature = 0.7;
+  double sum = 0, want = 0;
+  stream_->exp_sums(row, {&temperature, 1}, {&sum, 1});
+  for (auto v = values; v != values + 77; ++v) want += std::exp((double{*v} - *most) / temperature);
+  EXPECT_NEAR(sum, want, 1e-5 * want);
 }
 
 TEST_F(BackendTest, Elements) {
