@@ -883,10 +883,11 @@ extern "C" {
     /// Returns
     ///
     /// - [`GPTQ_OK`]: one session at least has a chunk
-    /// - [`GPTQ_DONE`]: all are finished; also for a count of 0 a failure of a session, where none
-    ///   has a chunk; or, in all of `statuses`, why none has taken a step:
+    /// - [`GPTQ_DONE`]: none has: each is finished or has failed, as its status says; also for a
+    ///   count of 0
     /// - [`GPTQ_ERROR_BUSY`] where another thread is inside one, _INVALID_ARGUMENT for NULL, one
-    ///   twice, or several models, _OUT_OF_MEMORY
+    ///   twice, or several models, _OUT_OF_MEMORY: none has taken a step, and all of `statuses` are
+    ///   this
     ///
     /// Since 0.1. Blocks. Threads: exclusive, for each of the sessions.
     pub fn gptq_session_step_all(
