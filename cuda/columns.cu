@@ -22,10 +22,6 @@ __global__ void __launch_bounds__(kThreads) put(const T* in, int64_t cols, const
   if (i < cols) out[row * cols + at[i]] = in[row * cols + i];
 }
 
-GPTQ_DEVICE float value_of(float x) { return x; }
-GPTQ_DEVICE float value_of(Half x) { return to_float(x); }
-GPTQ_DEVICE float value_of(BFloat x) { return to_float(x); }
-
 /// As take(), of columns that are not dropped.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
@@ -36,7 +32,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t row = block_x(), i = int64_t{block_y()} * kThreads + thread_x();
   if (i >= cols) return;
   const int32_t column = at[i];
-  const float x = value_of(in[row * cols + column]);
+  const float x = to_float(in[row * cols + column]);
   if (!(x > -INFINITY && x < INFINITY)) *failed = 1;
   out[row * cols + i] = dropped != nullptr && dropped[column] != 0 ? 0.0f : x;
 }

@@ -38,16 +38,22 @@ inline void keep_message(std::string& error) noexcept {
   }
 }
 
-/// Runs `body` as guard() does, alone inside the handle, and keeps a failure's text with it.
+/// Runs `body` as guard() does, for who is inside the handle, and keeps a failure's text with it.
+template <class Handle, class Body>
+gptq_status run_inside(Handle& handle, Body&& body) noexcept {
+  handle.error.clear();
+  const gptq_status status = guard(body);
+  if (status < 0) keep_message(handle.error);
+  return status;
+}
+
+/// run_inside(), alone.
 template <class Handle, class Body>
 gptq_status enter(Handle* handle, const char* name, Body&& body) noexcept {
   return guard([&]() -> gptq_status {
     require(handle, name);
     const Entry entry(handle->inside);
-    handle->error.clear();
-    const gptq_status status = guard(body);
-    if (status < 0) keep_message(handle->error);
-    return status;
+    return run_inside(*handle, body);
   });
 }
 

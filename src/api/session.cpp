@@ -58,12 +58,10 @@ gptq_status step_all(std::span<gptq_session* const> handles, std::span<gptq_stat
   stepped = true;
   gptq_status all = GPTQ_DONE;
   for (size_t i = 0; i < handles.size(); ++i) {
-    handles[i]->error.clear();
-    statuses[i] = api::guard([&] {
+    statuses[i] = api::run_inside(*handles[i], [&] {
       if (outcomes[i].error) std::rethrow_exception(outcomes[i].error);
       return outcomes[i].result == StepResult::done ? GPTQ_DONE : GPTQ_OK;
     });
-    if (statuses[i] < 0) api::keep_message(handles[i]->error);
     if (statuses[i] == GPTQ_OK) all = GPTQ_OK;
   }
   return all;

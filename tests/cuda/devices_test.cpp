@@ -1,36 +1,24 @@
 // Models on several devices by the C interface: a GPU and the CPU, and two GPUs. On the shim they are devices in host memory,
 // of which a test can say how much they have.
-#include <dlfcn.h>
 #include <gptq.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "shim_limit.h"
 #include "support/test_data.h"
 
 namespace {
 
+using gptq::test::Limit;
+using gptq::test::shim_limit;
 using gptq::test::source_dir;
 
 std::string message() { return gptq_last_error_message(); }
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-using Limit = size_t (*)(int device, size_t bytes);
-
-/// gptq_shim_limit() of the plugin, which this opens; null on a GPU.
-Limit shim_limit() {
-  EXPECT_EQ(setenv("GPTQ_PLUGIN_PATH", GPTQ_TEST_PLUGIN, 0), 0);
-  EXPECT_EQ(gptq_device_check("cuda"), GPTQ_OK) << message();
-  void* const plugin = dlopen(GPTQ_TEST_PLUGIN "/libgptq-cuda.so", RTLD_NOW | RTLD_NOLOAD);
-  if (plugin == nullptr) return nullptr;
-  const auto limit = reinterpret_cast<Limit>(dlsym(plugin, "gptq_shim_limit"));
-  dlclose(plugin);
-  return limit;
-}
 
 /// Gives a device so many bytes more than it has in use.
 void leave_memory(int device, size_t bytes) {

@@ -1,5 +1,4 @@
 // Whole quantization jobs by the plugin: killed and gone on with, and where the device has no room for what is kept there.
-#include <dlfcn.h>
 #include <gptq.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -15,28 +14,19 @@
 #include <utility>
 #include <vector>
 
+#include "shim_limit.h"
 #include "support/test_data.h"
 
 namespace {
 
 namespace fs = std::filesystem;
+using gptq::test::Limit;
 using gptq::test::read_file;
+using gptq::test::shim_limit;
 using gptq::test::source_dir;
 using gptq::test::TemporaryFolder;
 
 using Settings = std::map<std::string, std::string>;  // of the quantizer; numbers are whole
-using Limit = size_t (*)(int device, size_t bytes);
-
-/// gptq_shim_limit() of the plugin, which this opens; null on a GPU.
-Limit shim_limit() {
-  EXPECT_EQ(setenv("GPTQ_PLUGIN_PATH", GPTQ_TEST_PLUGIN, 0), 0);
-  EXPECT_EQ(gptq_device_check("cuda"), GPTQ_OK) << gptq_last_error_message();
-  void* const plugin = dlopen(GPTQ_TEST_PLUGIN "/libgptq-cuda.so", RTLD_NOW | RTLD_NOLOAD);
-  if (plugin == nullptr) return nullptr;
-  const auto limit = reinterpret_cast<Limit>(dlsym(plugin, "gptq_shim_limit"));
-  dlclose(plugin);
-  return limit;
-}
 
 /// Ends the process within the second layer.
 int32_t die_in_second_layer(void*, int64_t, int64_t, const char* stage) {
