@@ -1,10 +1,8 @@
 #include "api/guard.h"
 
 #include <cstring>
-#include <filesystem>
-#include <stdexcept>
-#include <system_error>
 
+#include "base/caught.h"
 #include "base/text.h"
 
 namespace gptq::api {
@@ -30,26 +28,8 @@ gptq_status fail(gptq_status status, const char* message) noexcept {
 }
 
 gptq_status fail_from_exception() noexcept {
-  try {
-    throw;
-  } catch (const Error& error) {
-    return fail(static_cast<gptq_status>(error.status()), error.what());
-  } catch (const std::bad_alloc&) {
-    return fail(GPTQ_ERROR_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::length_error&) {
-    return fail(GPTQ_ERROR_OUT_OF_MEMORY, "out of memory: more than can be addressed");
-  } catch (const std::filesystem::filesystem_error& error) {
-    if (error.code() == std::errc::not_enough_memory) return fail(GPTQ_ERROR_OUT_OF_MEMORY, error.what());
-    try {
-      return fail(GPTQ_ERROR_IO, Error(Fault::io, error.what()).what());
-    } catch (...) {
-      return fail(GPTQ_ERROR_OUT_OF_MEMORY, "out of memory");
-    }
-  } catch (const std::exception& error) {
-    return fail(GPTQ_ERROR_INTERNAL, error.what());
-  } catch (...) {
-    return fail(GPTQ_ERROR_INTERNAL, "an exception of unknown type");
-  }
+  return with_caught(
+      [](Status status, const char* message) { return fail(static_cast<gptq_status>(status), message); });
 }
 
 void require(const void* argument, const char* name) {

@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/caught.h"
 #include "base/error.h"
 #include "base/signals_blocked.h"
 
@@ -47,9 +48,8 @@ LoadedLayer LayerAhead::take(int64_t index, const Load& load, const Check& check
   const std::unique_ptr<Coming> coming = std::move(coming_);
   try {
     return coming->layer.get();
-  } catch (const std::bad_alloc&) {
-  } catch (const Error& error) {
-    if (error.status() != Status::out_of_memory) throw;
+  } catch (...) {
+    if (caught_status() != Status::out_of_memory) throw;
   }
   return load(check);
 }

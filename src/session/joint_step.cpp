@@ -2,10 +2,10 @@
 // the first row's, and keys and values into the cache of each. What is known of a row then goes to its session, which
 // samples as ever.
 #include <algorithm>
-#include <new>
 #include <utility>
 #include <vector>
 
+#include "base/caught.h"
 #include "base/error.h"
 #include "base/stopwatch.h"
 #include "base/text.h"
@@ -35,14 +35,32 @@ class JointStep {
     std::vector<float> hidden;  // for all but the first: the pipeline is another one's
   };
 
+  /// What goes through the model, a row of each member, and what of its logits.
+  struct Pass {
+    explicit Pass(Group group);
+    RowLogits asked(int64_t begin, int64_t count);
+
+    std::vector<KvCache*> caches;
+    std::vector<int32_t> tokens;
+    std::vector<Row> rows;
+    std::vector<int64_t> lengths;
+    std::vector<Session::Wanted> wanted;
+    int64_t most = 0;             // of wanted[].largest
+    std::vector<Ranked> largest;  // [rows, most]
+    // of all rows or of none; one that nobody wants is at any temperature
+    std::vector<double> temperatures, sums;
+  };
+
   template <class Body>
   static bool settle(StepOutcome& outcome, Body&& body);
   static void go_alone(const Member& member);
   static Group take_group(Group& waiting);
   void process(Group group);
   static Group with_room(Group group);
-  Group go_back(Group group, const std::exception_ptr& error);
+  Group go_back(Group group, const std::exception_ptr& error, Status status);
   static std::vector<RowResult> compute(Group group);
+  static void take_logits(Session& lead, const Pass& pass, int64_t i, Session& session,
+                          Session::LastLogits& last);
 
   std::span<Session* const> sessions_;
   std::vector<StepOutcome> outcomes_;
@@ -128,7 +146,7 @@ void JointStep::process(Group group) {
     try {
       rows = compute(group);
     } catch (...) {
-      group = go_back(group, std::current_exception());
+      group = go_back(group, std::current_exception(), caught_status());
     }
   }
   for (size_t i = 0; i < group.size(); ++i)
@@ -154,19 +172,10 @@ JointStep::Group JointStep::with_room(Group group) {
 
 /// Who is left to try again together. A cancel was for the first, by whose flag the pipeline goes. Where there was no memory,
 /// it may be enough for one after the other.
-JointStep::Group JointStep::go_back(Group group, const std::exception_ptr& error) {
+JointStep::Group JointStep::go_back(Group group, const std::exception_ptr& error, Status status) {
   Session& lead = *group.front().session;
   lead.pipeline_.wait();
   for (const Member& member : group) member.session->go_back();
-  Status status = Status::internal;
-  try {
-    std::rethrow_exception(error);
-  } catch (const Error& e) {
-    status = e.status();
-  } catch (const std::bad_alloc&) {
-    status = Status::out_of_memory;
-  } catch (...) {
-  }
   if (status == Status::cancelled) {
     lead.cancel_ = false;
     lead.finish_ = FinishReason::cancelled;
@@ -186,17 +195,7 @@ JointStep::Group JointStep::go_back(Group group, const std::exception_ptr& error
   return {};
 }
 
-std::vector<JointStep::RowResult> JointStep::compute(Group group) {
-  Session& lead = *group.front().session;
-  const Spec& spec = lead.model_->spec();
-  const Weights& weights = lead.model_->weights();
-  const auto count = static_cast<int64_t>(group.size());
-  std::vector<KvCache*> caches;
-  std::vector<int32_t> tokens;
-  std::vector<Row> rows;
-  std::vector<int64_t> lengths;
-  std::vector<Session::Wanted> wanted;
-  int64_t most = 0;  // of the largest
+JointStep::Pass::Pass(Group group) {
   bool has_sums = false;
   for (const Member& member : group) {
     Session& session = *member.session;
@@ -209,10 +208,31 @@ std::vector<JointStep::RowResult> JointStep::compute(Group group) {
     most = std::max(most, wanted.back().largest);
     has_sums = has_sums || wanted.back().temperature > 0;
   }
-  std::vector<Ranked> largest(static_cast<size_t>(count * most));
-  // of all rows or of none; one that nobody wants is at any temperature
-  std::vector<double> temperatures, sums(has_sums ? group.size() : 0);
+  largest.resize(group.size() * static_cast<size_t>(most));
   for (const Session::Wanted& w : wanted) temperatures.push_back(w.temperature > 0 ? w.temperature : 1);
+  if (has_sums) sums.resize(group.size());
+}
+
+/// Of at most `count` rows, from `begin` on.
+RowLogits JointStep::Pass::asked(int64_t begin, int64_t count) {
+  const int64_t n = std::min(count, static_cast<int64_t>(rows.size()) - begin);
+  const auto part = [&](auto span, int64_t each) {
+    return span.empty() ? span
+                        : span.subspan(static_cast<size_t>(begin * each), static_cast<size_t>(n * each));
+  };
+  return {.row = begin,
+          .rows = n,
+          .largest = part(std::span(largest), most),
+          .temperatures = part(std::span<const double>(temperatures), 1),
+          .exp_sums = part(std::span(sums), 1)};
+}
+
+std::vector<JointStep::RowResult> JointStep::compute(Group group) {
+  Session& lead = *group.front().session;
+  const Spec& spec = lead.model_->spec();
+  const Weights& weights = lead.model_->weights();
+  const auto count = static_cast<int64_t>(group.size());
+  Pass pass(group);
   std::vector<RowResult> results(group.size());
   std::vector<float> hidden(static_cast<size_t>((count - 1) * spec.hidden));
 
@@ -225,48 +245,40 @@ std::vector<JointStep::RowResult> JointStep::compute(Group group) {
     ~Joined() { cache.join({}); }
     KvCache& cache;
   } const joined(*lead.joined_);
-  joined.cache.join(caches);
+  joined.cache.join(pass.caches);
   lead.forget_logits();
 
   const int64_t slice = lead.pipeline_.most_logits();
-  const auto asked = [&](int64_t begin) {
-    const int64_t n = std::min(slice, count - begin);
-    const auto part = [&](auto span, int64_t each) {
-      return span.empty() ? span
-                          : span.subspan(static_cast<size_t>(begin * each), static_cast<size_t>(n * each));
-    };
-    return RowLogits{.row = begin,
-                     .rows = n,
-                     .largest = part(std::span(largest), most),
-                     .temperatures = part(std::span<const double>(temperatures), 1),
-                     .exp_sums = part(std::span(sums), 1)};
-  };
-  const RowLogits all = asked(0);
-  lead.pipeline_.forward(weights, {.tokens = tokens, .rows = rows, .lengths = lengths}, joined.cache,
-                         count <= slice ? &all : nullptr);
+  const RowLogits first = pass.asked(0, slice);
+  lead.pipeline_.forward(weights, {.tokens = pass.tokens, .rows = pass.rows, .lengths = pass.lengths},
+                         joined.cache, first.rows == count ? &first : nullptr);
   lead.pipeline_.download_hidden(1, count - 1, hidden.data());
   for (int64_t i = 0; i < count; ++i) {
-    if (count > slice && i % slice == 0) lead.pipeline_.row_logits(weights, asked(i));
-    const auto at = static_cast<size_t>(i);
-    RowResult& result = results[at];
+    if (first.rows < count && i % slice == 0) lead.pipeline_.row_logits(weights, pass.asked(i, slice));
+    RowResult& result = results[static_cast<size_t>(i)];
     if (i > 0) {
       const auto state = hidden.begin() + (i - 1) * spec.hidden;
       result.hidden.assign(state, state + spec.hidden);
     }
-    if (wanted[at].largest == 0) {
-      result.last.all.resize(static_cast<size_t>(spec.vocab));
-      lead.pipeline_.logits(weights, i, 1, result.last.all.data());
-      continue;
-    }
-    const auto first = largest.begin() + i * most;
-    KnownLogits& known = result.last.known;
-    known.largest.assign(first, first + wanted[at].largest);
-    if (wanted[at].temperature == 0) continue;
-    Session& session = *group[at].session;
-    known.exp_sum = sums[at];
-    session.ask_penalized(lead.pipeline_, i, *session.sampler_, known);
+    take_logits(lead, pass, i, *group[static_cast<size_t>(i)].session, result.last);
   }
   return results;
+}
+
+/// What the pass knows of row `i`, and what it must be asked besides, for its session.
+void JointStep::take_logits(Session& lead, const Pass& pass, int64_t i, Session& session,
+                            Session::LastLogits& last) {
+  const auto at = static_cast<size_t>(i);
+  const Session::Wanted& wanted = pass.wanted[at];
+  if (wanted.largest == 0) {
+    last.all.resize(static_cast<size_t>(lead.model_->spec().vocab));
+    return lead.pipeline_.logits(lead.model_->weights(), i, 1, last.all.data());
+  }
+  const auto first = pass.largest.begin() + i * pass.most;
+  last.known.largest.assign(first, first + wanted.largest);
+  if (wanted.temperature == 0) return;
+  last.known.exp_sum = pass.sums[at];
+  session.ask_penalized(lead.pipeline_, i, *session.sampler_, last.known);
 }
 
 std::vector<StepOutcome> Session::step_all(std::span<Session* const> sessions) {
