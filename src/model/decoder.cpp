@@ -1,15 +1,10 @@
 #include "model/decoder.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 namespace gptq {
 namespace {
-
-constexpr size_t kAlignment = 64;
-
-size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 /// 2^(-max i / n) for i = 1 .. n, n the next power of two. Where there are fewer heads than that, those of even i come
 /// first (arXiv 2108.12409).
@@ -41,43 +36,6 @@ void write_sinusoid(int64_t position, int64_t hidden, float* out) {
 
 }  // namespace
 
-std::vector<Decoder::Part> Decoder::parts(const Spec& spec) {
-  const auto most = [&](auto of) { return spec.most(of); };
-  std::array<int64_t, kRoles> widest{};
-  for (int64_t i = 0; i < spec.layers; ++i) {
-    for (Role role : spec.roles(i)) {
-      int64_t& cols = widest[static_cast<size_t>(role)];
-      cols = std::max(cols, spec.out_features(role, i));
-    }
-  }
-  const auto outputs = [&](Role role) { return widest[static_cast<size_t>(role)]; };
-  const int64_t outer = std::max(spec.hidden, spec.embed_dim), experts = outputs(Role::router);
-  const int64_t expert = spec.router.chosen * outputs(Role::expert_up);
-  return {
-      {&Decoder::x_, spec.hidden},
-      {&Decoder::h_, outer},
-      {&Decoder::g_, spec.traits.flow == Flow::parallel ? spec.hidden : 0},
-      {&Decoder::q_, most([](const LayerSpec& layer) { return layer.queries(); })},
-      {&Decoder::k_, most([](const LayerSpec& layer) { return layer.keys(); })},
-      {&Decoder::v_, most([](const LayerSpec& layer) { return layer.values(); })},
-      {&Decoder::a_, most([](const LayerSpec& layer) { return layer.mixed(); })},
-      {&Decoder::gate_, outputs(Role::up)},
-      {&Decoder::up_, outputs(Role::up)},
-      {&Decoder::out_, outer},
-      {&Decoder::out_gate_, outputs(Role::out_gate)},
-      {&Decoder::q_latent_, outputs(Role::q_a)},
-      {&Decoder::kv_latent_, outputs(Role::kv_a)},
-      {&Decoder::k_rope_, outputs(Role::k_rope)},
-      {&Decoder::k_plain_, outputs(Role::k_b)},
-      {&Decoder::beta_, outputs(Role::beta)},
-      {&Decoder::decay_, outputs(Role::decay)},
-      {&Decoder::scores_, experts},
-      {&Decoder::routed_, experts > 0 ? spec.router.chosen * spec.hidden : 0},
-      {&Decoder::expert_gate_, expert},
-      {&Decoder::expert_up_, expert},
-  };
-}
-
 Decoder::Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64_t max_rows,
                  LayerRange layers)
     : spec_(spec),
@@ -91,27 +49,9 @@ Decoder::Decoder(const Spec& spec, const Backend& backend, Stream& stream, int64
     const std::vector<float> slopes = alibi_slopes(spec);
     slopes_ = backend.prepare_vector(float_tensor(slopes));
   }
-  size_t bytes = 0;
-  for (const Part& part : parts_) bytes += bytes_of(part);
-  workspace_ = stream.allocate(bytes);
   for (const Part& part : parts_) (this->*part.matrix).cols = part.cols;
-  place_parts(0);
+  if (!stream.in_host_memory()) make_room(max_rows);
   x_.cols = h_.cols = g_.cols = out_.cols = spec.hidden;
-}
-
-size_t Decoder::bytes_of(const Part& part) const {
-  return aligned(static_cast<size_t>(max_rows_ * part.cols) * element_bytes_);
-}
-
-/// Each at its beginning, with `rows`.
-void Decoder::place_parts(int64_t rows) {
-  std::byte* place = workspace_->data();
-  for (const Part& part : parts_) {
-    Matrix& matrix = this->*part.matrix;
-    matrix.data = place;
-    matrix.rows = rows;
-    place += bytes_of(part);
-  }
 }
 
 DeltaParams Decoder::delta_params(const Spec& spec, const LayerSpec& layer) {
@@ -120,12 +60,6 @@ DeltaParams Decoder::delta_params(const Spec& spec, const LayerSpec& layer) {
           .key_dim = layer.key_dim,
           .value_dim = layer.value_dim,
           .kernel = spec.conv_kernel};
-}
-
-uint64_t Decoder::workspace_bytes(const Spec& spec, int64_t rows, size_t element_bytes) {
-  uint64_t bytes = 0;
-  for (const Part& part : parts(spec)) bytes += static_cast<uint64_t>(rows * part.cols) * element_bytes;
-  return bytes;
 }
 
 CacheLayer Decoder::cache_layer(const Spec& spec, int64_t index) {
@@ -147,7 +81,9 @@ void Decoder::begin(const Batch& batch) {
   for (Rope& rope : ropes_) angles_.push_back(rope.rows(rows_, batch.lengths));
   unread_ = batch.unread;
   owed_ = false;
-  place_parts(static_cast<int64_t>(batch.rows.size()));
+  const auto rows = static_cast<int64_t>(batch.rows.size());
+  make_room(rows);
+  place_parts(rows);
 }
 
 void Decoder::embed(const Weights& weights, const Batch& batch) {
@@ -424,7 +360,7 @@ void Decoder::run_head(const Weights& weights, int64_t begin, Matrix y) {
   if (spec_.logit_softcap > 0) stream_.softcap(y, static_cast<float>(spec_.logit_softcap));
 }
 
-void Decoder::know_logits(int64_t begin, int64_t count) {
+void Decoder::know_logits(int64_t begin, int64_t count) noexcept {
   logits_begin_ = begin;
   logits_end_ = begin + count;
 }
@@ -453,7 +389,7 @@ void Decoder::logits(const Weights& weights, int64_t begin, int64_t count, float
 
 void Decoder::logits_of(const Weights& weights, int64_t row, std::span<const int32_t> tokens,
                         std::span<float> host) {
-  const auto most = static_cast<size_t>(max_rows_ * spec_.hidden);  // that have room in h_
+  const auto most = static_cast<size_t>(room_ * spec_.hidden);  // that have room in h_
   for (size_t done = 0; done < tokens.size(); done += most) {
     const auto part = tokens.subspan(done, std::min(most, tokens.size() - done));
     const Matrix all = head(weights, row, 1), found = with(h_, static_cast<int64_t>(part.size()), 1);
@@ -479,6 +415,7 @@ void Decoder::download_hidden(int64_t begin, int64_t count, float* host) {
 void Decoder::recall(const float* host) {
   owed_ = false;  // of a pass that was given up
   know_logits(0, 0);
+  make_room(1);
   place_parts(1);
   stream_.upload(host, x_);
 }

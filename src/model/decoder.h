@@ -88,6 +88,10 @@ class Decoder {
   void download_hidden(int64_t begin, int64_t count, float* host);
   /// hidden() of one row, out of host memory, to ask for its logits: as forward() with it left it.
   void recall(const float* host);
+  /// Whether matrices of a large batch are in the host's memory, where others could use it. They go with what is in them, and
+  /// come again with the next batch.
+  bool may_rest() const;
+  void rest() noexcept;
 
   // The steps. begin() sets the batch's size and positions; rows of other matrices follow.
   void begin(const Batch& batch);
@@ -110,13 +114,15 @@ class Decoder {
   Matrix head_input(const Weights& outer);
 
  private:
-  /// A matrix of max_rows_ rows, and its columns: the most of any layer.
+  /// A matrix of room_ rows, and its columns: the most of any layer.
   struct Part {
     Matrix Decoder::*matrix;
     int64_t cols;
   };
   static std::vector<Part> parts(const Spec& spec);
   size_t bytes_of(const Part& part) const;
+  void make_room(int64_t rows);
+  size_t room_bytes() const;
   static DeltaParams delta_params(const Spec& spec, const LayerSpec& layer);  // without the layer's vectors
   static Matrix with(Matrix m, int64_t rows, int64_t cols) { return {m.data, rows, cols}; }
   static Matrix with_cols(Matrix m, int64_t cols) { return {m.data, m.rows, cols}; }
@@ -154,7 +160,7 @@ class Decoder {
   Matrix expert_mixed(int64_t expert) const { return rows_of(expert_gate_, expert); }
   Matrix head_rows(const Weights& outer, Matrix x);
   Matrix logits_memory(int64_t count);
-  void know_logits(int64_t begin, int64_t count);
+  void know_logits(int64_t begin, int64_t count) noexcept;
   void run_head(const Weights& weights, int64_t begin, Matrix y);
   Matrix head(const Weights& weights, int64_t begin, int64_t count);
   void choose(const RowLogits& wanted, Matrix y);
@@ -163,6 +169,7 @@ class Decoder {
   std::vector<Rope> ropes_;
   std::unique_ptr<Vector> slopes_;  // of ALiBi
   int64_t max_rows_;
+  int64_t room_ = 0;  // rows that workspace_ is for
   LayerRange layers_;
   size_t element_bytes_;
   std::vector<Part> parts_;

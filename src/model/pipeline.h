@@ -4,6 +4,7 @@
 // A model that lies on one device has one segment, and its decoder is all that there is.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -48,6 +49,16 @@ class Pipeline {
   /// that can't say so any more has failed for everyone.
   void wait() noexcept;
   void recall(const float* host) { parts_.back().decoder->recall(host); }
+  /// Of any of its decoders.
+  bool may_rest() const {
+    return std::any_of(parts_.begin(), parts_.end(),
+                       [](const Part& part) { return part.decoder->may_rest(); });
+  }
+  void rest() noexcept {
+    for (const Part& part : parts_) {
+      if (part.decoder->may_rest()) part.decoder->rest();
+    }
+  }
 
  private:
   struct Part {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/caught.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -132,8 +133,8 @@ std::span<const float> Session::logits() const {
         recall_hidden();
         pipeline_.logits(model_->weights(), last_row_, 1, logits.data());
         done = true;
-      } catch (const Error& error) {
-        if (error.status() == Status::cancelled) continue;
+      } catch (...) {
+        if (caught_status() == Status::cancelled) continue;
         if (cancelled) cancel_ = true;
         throw;
       }
@@ -160,6 +161,7 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
   const std::vector<int64_t> lengths(static_cast<size_t>(std::min(pipeline_.max_rows(), total - start)),
                                      total);
   int64_t last_row = 0;
+  std::vector<float> hidden;
   mark_cache();
   try {
     for (int64_t at = start; at < total; at += pipeline_.max_rows()) {
@@ -193,17 +195,23 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
       }
       last_row = count - 1;
     }
+    if (pipeline_.may_rest()) {
+      hidden.resize(static_cast<size_t>(model_->spec().hidden));
+      pipeline_.download_hidden(last_row, 1, hidden.data());
+      last_row = 0;
+    }
   } catch (...) {
     pipeline_.wait();
     go_back();
     cancel_ = false;
     throw;
   }
-  accept(last_row, std::move(last), {});
+  pipeline_.rest();
+  accept(last_row, std::move(last), std::move(hidden));
 }
 
-/// All that is pending has been through the model: its last token is that row of this pipeline, or of another one's, and
-/// `hidden` is the state that is left of it there.
+/// All that is pending has been through the model: its last token is that row of this pipeline, or, where it is no more or is
+/// another one's, `hidden` is the state that is left of it.
 void Session::accept(int64_t row, LastLogits&& last, std::vector<float>&& hidden) noexcept {
   processed_ = done_ = static_cast<int64_t>(history_.size());
   last_row_ = row;

@@ -128,7 +128,7 @@ class Session {
   int64_t marked_ = 0;     // of them, at the last KvCache::mark()
   int64_t last_row_ = 0;   // of the pipeline's, the last token of them, while none is pending
   mutable std::vector<float>
-      hidden_;         // to be recalled as row 0, as another session's pipeline has it; else empty
+      hidden_;         // to be recalled as row 0 where the pipeline does not have it; else empty
   KnownLogits known_;  // of the last logits; nothing: all of them are in logits_, if any are kept
   mutable std::mutex logits_mutex_;
   mutable std::vector<float> logits_;

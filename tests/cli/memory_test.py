@@ -16,7 +16,8 @@ class Memory(ToolTest):
         golden = ROOT / "tests" / "golden" / "models" / "gptq-b4-g16"
         config = json.loads((golden / "config.json").read_text())
         config.update(hidden_size=HIDDEN, intermediate_size=INTERMEDIATE, num_hidden_layers=LAYERS, head_dim=64,
-                      num_attention_heads=16, num_key_value_heads=KV // 64, vocab_size=VOCAB)
+                      num_attention_heads=16, num_key_value_heads=KV // 64, vocab_size=VOCAB,
+                      max_position_embeddings=2048)
         settings = {**json.loads((golden / "quantize_config.json").read_text()), "group_size": 128}
         config["quantization_config"] = settings
         (folder / "config.json").write_text(json.dumps(config))
@@ -70,6 +71,17 @@ class Memory(ToolTest):
         self.assertGreater(weights, 115e6)
         program = least["peak_rss_bytes"] - least["weight_bytes_per_token"]
         self.assertLess(shown["peak_rss_bytes"] - program, 1.1 * weights)
+
+    def test_sessions_take_little_beside_their_caches(self):
+        """A prompt's activations, 35 MB of 512 tokens, are there while it is worked on."""
+        model, tokens, more = self.write_model(), 512 + 4, 6
+        one, several = (
+            self.json("bench", model, "--prompt", "512", "--generate", "4", "--repeat", "1", "--sessions", str(count))
+            for count in (1, 1 + more)
+        )
+        caches = LAYERS * tokens * 2 * KV * 2
+        taken = (several["peak_rss_bytes"] - one["peak_rss_bytes"]) / more
+        self.assertTrue(0.5 * caches < taken < caches + 8e6, taken)
 
     def test_as_many_threads_as_cpus_it_may_use(self):
         first = min(os.sched_getaffinity(0))

@@ -68,15 +68,21 @@ TEST(Session, LastLogitsAreTheLastRowOfAll) {
   EXPECT_TRUE(session.logits().empty());
 }
 
-/// A sampler is mostly given a few of a row's logits; who asks gets all of them, as a pass of its own has them.
-TEST(Session, LogitsOfAStepAreThereForWhoAsks) {
+/// A sampler is mostly given a few of a row's logits; who asks gets all of them, as a pass of its own has them. Behind a long
+/// prompt the pipeline has given its matrices back.
+class LogitsOfASession : public testing::TestWithParam<int64_t> {};  // tokens of the prompt
+
+INSTANTIATE_TEST_SUITE_P(Prompts, LogitsOfASession, testing::Values(9, 150));
+
+TEST_P(LogitsOfASession, AreThereForWhoAsks) {
+  const int64_t prompt = GetParam();
   for (const SamplerOptions& options :
        {SamplerOptions{}, SamplerOptions{.temperature = 1, .top_k = 5, .repetition_penalty = 1.2},
         SamplerOptions{.temperature = 1}}) {
     Session session(sample(), 0);
-    session.append_tokens(story_ids(9));
+    session.append_tokens(story_ids(prompt));
     session.begin({.sampler = options}, quiet);
-    for (int64_t tokens : {9, 9, 10, 11}) {  // behind begin(), and behind steps
+    for (int64_t tokens : {prompt, prompt, prompt + 1, prompt + 2}) {  // behind begin(), and behind steps
       Session other(sample(), 0);
       other.append_tokens(session.history().first(static_cast<size_t>(tokens)));
       other.prefill(Logits::last, quiet);
