@@ -202,6 +202,10 @@ GPTQ_API void gptq_set_log_level(int32_t level);
 #define GPTQ_KEY_SEED "seed"                 /* int >= 0, default 0: equal seeds give equal text, so set another one
                                                 for another text; also "quantizer" */
 #define GPTQ_KEY_IGNORE_EOS "ignore_eos"     /* int 0 (default) or 1: go on after an end-of-text token */
+#define GPTQ_KEY_STOP "stop" /* string, JSON: texts that end a generation where they come up in what it writes, as in
+      ["\nUser:", "\n\n"]; [] or "" (default) for none. At most 64, of 1 to 4,096 bytes each. The chunks hold the text
+      before that which is complete first; what may be the beginning of one is held back until more has come. gptq_session_begin()
+      returns GPTQ_ERROR_UNSUPPORTED where the model has no tokenizer */
 
 /* Scope "quantizer": gptq_quantizer_create() */
 #define GPTQ_KEY_BITS "bits"                 /* int: 2, 3, 4 (default) or 8 */
@@ -468,7 +472,8 @@ GPTQ_API gptq_status gptq_session_begin(gptq_session *session, const gptq_option
  *                      overlap
  *  @return GPTQ_OK        a chunk is ready: gptq_session_text(), gptq_session_token()
  *          GPTQ_DONE      finished, and so until the next begin; see gptq_session_finish_reason(). The history
- *                         keeps what was generated, without the end-of-text token
+ *                         keeps what was generated, without the end-of-text token, but with the tokens of a text
+ *                         that it stopped at
  *          GPTQ_ERROR_CANCELLED, _OUT_OF_MEMORY, _DEVICE, _BUSY: the history is as before this call;
  *          _BAD_STATE without a begin
  *  @note a chunk is valid UTF-8, and empty while a character is incomplete
@@ -508,8 +513,8 @@ GPTQ_API const char *gptq_session_text(const gptq_session *session);
 GPTQ_API int64_t gptq_session_text_size(const gptq_session *session);
 /** Id of the last chunk's token; -1 if there is none (a chunk that only completes held-back text).  @since 0.1 */
 GPTQ_API int32_t gptq_session_token(const gptq_session *session);
-/** Why the last generation ended: "stop" (an end-of-text token), "length" (max_tokens), "context" (the context is
- *  full), "cancelled"; "" while it has not. Static.  @since 0.1 */
+/** Why the last generation ended: "stop" (an end-of-text token, or a text of the option "stop"), "length" (max_tokens),
+ *  "context" (the context is full), "cancelled"; "" while it has not. Static.  @since 0.1 */
 GPTQ_API const char *gptq_session_finish_reason(const gptq_session *session);
 /** Logits kept by the last prefill or step, before sampling settings.
  *  @param[out] out  floats [rows][vocab_size]; one row after begin or step

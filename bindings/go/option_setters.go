@@ -87,6 +87,11 @@ func WithIgnoreEos(value bool) Option {
 	return Set("ignore_eos", value)
 }
 
+// WithStop sets stop. Texts that end a generation, as a JSON array. Scope: generation.
+func WithStop(value string) Option {
+	return Set("stop", value)
+}
+
 // WithBits sets bits. 2, 3, 4 or 8; from 2 to 8; default 4. Scope: quantizer.
 func WithBits(value int64) Option {
 	return Set("bits", value)

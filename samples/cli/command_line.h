@@ -35,6 +35,9 @@ class Command {
   void option(const std::string& names, const char* type, std::optional<std::string>& value,
               const std::string& help);
   void option(const std::string& names, const char* type, int64_t& value, const std::string& help);
+  /// May be given several times, a value each.
+  void option(const std::string& names, const char* type, std::vector<std::string>& values,
+              const std::string& help);
   /// Bytes, given as "4GB", "500M" or a number.
   void size(const std::string& names, std::optional<int64_t>& value, const std::string& help);
   void required(const std::string& names, const char* type, std::string& value, const std::string& help);

@@ -26,6 +26,7 @@ constexpr OptionFlag kFlags[] = {
     {GPTQ_KEY_REPETITION_PENALTY, "--repetition-penalty"},
     {GPTQ_KEY_SEED, "--seed"},
     {GPTQ_KEY_IGNORE_EOS, "--ignore-eos", "1"},
+    {GPTQ_KEY_STOP, "--stop"},
     {GPTQ_KEY_BITS, "--bits"},
     {GPTQ_KEY_GROUP_SIZE, "--group-size"},
     {GPTQ_KEY_SYM, "--sym", "1"},

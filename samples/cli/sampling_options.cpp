@@ -20,6 +20,8 @@ void SamplingArguments::add_to(Command& command, Defaults defaults) {
                  help("Drop tokens below this part of the most likely one", "; default 0"));
   command.option("--repetition-penalty", "X", repetition_penalty,
                  help("As CTRL, arXiv 1909.05858", "; default 1, none"));
+  command.option("--stop", "TEXT", stop,
+                 "Text that ends a generation and is not printed; may be given again");
   command.option("--seed", "N", seed, "Equal seeds give equal text; default 0");
 }
 
@@ -31,6 +33,8 @@ void SamplingArguments::set_in(Options& options) const {
   set_if_given(options, GPTQ_KEY_MIN_P, min_p);
   set_if_given(options, GPTQ_KEY_REPETITION_PENALTY, repetition_penalty);
   set_if_given(options, GPTQ_KEY_SEED, seed);
+  if (!stop.empty())
+    options.set(GPTQ_KEY_STOP, Json(stop).dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 }  // namespace cli

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "command.h"
 
@@ -11,6 +13,7 @@ namespace cli {
 struct SamplingArguments {
   std::optional<int64_t> max_tokens, top_k, seed;
   std::optional<double> temperature, top_p, min_p, repetition_penalty;
+  std::vector<std::string> stop;
 
   /// @param defaults  what the help calls the values of flags that are not given: those of the library, or the model's
   enum class Defaults { library, model };

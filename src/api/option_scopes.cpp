@@ -3,6 +3,7 @@
 
 #include "api/guard.h"
 #include "api/options.h"
+#include "base/json.h"
 #include "base/text.h"
 
 namespace gptq::api {
@@ -78,7 +79,31 @@ GenerationOptions generation_options(const gptq_options* given) {
                       .repetition_penalty = o.real(GPTQ_KEY_REPETITION_PENALTY),
                       .seed = static_cast<uint64_t>(o.integer(GPTQ_KEY_SEED))},
           .max_tokens = o.integer(GPTQ_KEY_MAX_TOKENS),
-          .ignore_eos = o.integer(GPTQ_KEY_IGNORE_EOS) != 0 ? IgnoreEos::yes : IgnoreEos::no};
+          .ignore_eos = o.integer(GPTQ_KEY_IGNORE_EOS) != 0 ? IgnoreEos::yes : IgnoreEos::no,
+          .stop = parse_stop(o.text(GPTQ_KEY_STOP))};
+}
+
+std::vector<std::string> parse_stop(std::string_view text) {
+  constexpr size_t kMostStrings = 64, kMostBytes = 4096;
+  constexpr const char* kWhat = "option '" GPTQ_KEY_STOP "'";
+  std::vector<std::string> strings;
+  if (text.empty()) return strings;
+  const JsonDocument json = parse_json(text, kWhat);
+  if (!json->is_array())
+    throw Error(Fault::format, cat(kWhat, " is ", json->type_name(), ", wanted an array of texts"));
+  if (json->size() > kMostStrings)
+    throw Error(Fault::limit, cat(kWhat, " has ", json->size(), " texts, wanted at most ", kMostStrings));
+  for (const Json& value : *json) {
+    if (!value.is_string())
+      throw Error(Fault::format,
+                  cat(kWhat, "[", strings.size(), "] is ", value.type_name(), ", wanted a text"));
+    strings.push_back(value.get<std::string>());
+    if (strings.back().empty() || strings.back().size() > kMostBytes) {
+      throw Error(Fault::limit, cat(kWhat, "[", strings.size() - 1, "] has ", strings.back().size(),
+                                    " bytes, wanted 1 to ", kMostBytes));
+    }
+  }
+  return strings;
 }
 
 ModuleOverrides parse_dynamic(std::string_view text) {

@@ -79,6 +79,7 @@ constexpr OptionRow kOptions[] = {
      "divides the logits of tokens seen before"},
     integer(GPTQ_KEY_SEED, "generation, quantizer", 0, kMaxInt, "0", "of all that is random"),
     integer(GPTQ_KEY_IGNORE_EOS, "generation", 0, 1, "0", "1: go on after an end-of-text token"),
+    text(GPTQ_KEY_STOP, "generation", "", "\"\"", "texts that end a generation, as a JSON array"),
     integer(GPTQ_KEY_BITS, "quantizer", 2, 8, "4", "2, 3, 4 or 8"),
     integer(GPTQ_KEY_GROUP_SIZE, "quantizer", -1, 1 << 30, "128", "inputs that share a scale; -1: all"),
     integer(GPTQ_KEY_SYM, "quantizer", 0, 1, "1", "1: symmetric"),

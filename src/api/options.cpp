@@ -79,8 +79,9 @@ void check_choice(const OptionRow& row, std::string_view value) {
 
 /// A text that has a grammar of its own.
 void check_grammar(const OptionRow& row, const std::string& value) {
-  if (row.key != GPTQ_KEY_DYNAMIC) return;
+  if (row.key != GPTQ_KEY_DYNAMIC && row.key != GPTQ_KEY_STOP) return;
   try {
+    if (row.key == GPTQ_KEY_STOP) return static_cast<void>(api::parse_stop(value));
     const ModuleOverrides overrides = api::parse_dynamic(value);
     ModuleRules{overrides};
   } catch (const Error& error) {
@@ -173,6 +174,8 @@ void gptq_options::set_json(std::string_view text) {
       copy.set(key, value.get<double>());
     } else if (value.is_string()) {
       copy.set(key, value.get<std::string>());
+    } else if (value.is_array() && key == GPTQ_KEY_STOP) {
+      copy.set(key, value.dump());
     } else if (value.is_object() && key == GPTQ_KEY_DYNAMIC) {
       copy.set(key, dynamic_text(text));
     } else {

@@ -261,6 +261,9 @@ void Session::prefill(Logits keep, const Progress& progress, Sampler* sampler) {
 void Session::begin(const GenerationOptions& options, const Progress& progress) {
   if (history_.empty())
     throw Error(Status::bad_state, "nothing was appended: a generation needs at least one token");
+  if (!options.stop.empty() && !model_->has_tokenizer())
+    throw Error(Status::unsupported, "texts to stop at, and the model's folder has no tokenizer");
+  StopStrings stop(options.stop);
   text_.clear();
   token_ = -1;
   finish_ = FinishReason::none;
@@ -269,6 +272,7 @@ void Session::begin(const GenerationOptions& options, const Progress& progress) 
   sampler_.emplace(options.sampler);
   pending() > 0 ? prefill(Logits::last, progress, &*sampler_) : repeat_logits(&*sampler_);
   generation_ = options;
+  stop_ = std::move(stop);
   generated_ = 0;
   open_text_stream();
   generating_ = true;
@@ -285,13 +289,13 @@ void Session::open_text_stream() {
   text_stream_.emplace(std::move(stream));
 }
 
-/// What `write` gives of the text. A stream that fails in the middle of a token is of no more use: it goes, and the
-/// next call opens another, which then knows the same history.
+/// What `write` gives of the text, but for what may become a stop string. A stream that fails in the middle of a token is of no
+/// more use: it goes, and the next call opens another, which then knows the same history.
 template <class Write>
-std::string Session::next_text(const Write& write) {
+StopStrings::Seen Session::next_text(StopStrings::More more, const Write& write) {
   try {
     if (!text_stream_) open_text_stream();
-    return text_stream_ ? write(*text_stream_) : std::string();
+    return stop_.look(text_stream_ ? write(*text_stream_) : std::string(), more);
   } catch (...) {
     text_stream_.reset();
     throw;
@@ -299,8 +303,10 @@ std::string Session::next_text(const Write& write) {
 }
 
 StepResult Session::finish(FinishReason reason) {
-  text_ = next_text([](StreamDecoder& stream) { return stream.finish(); });
-  finish_ = reason;
+  StopStrings::Seen seen =
+      next_text(StopStrings::More::ends, [](StreamDecoder& stream) { return stream.finish(); });
+  text_ = std::move(seen.text);
+  finish_ = seen.stopped ? FinishReason::stop : reason;
   generating_ = false;
   token_ = -1;
   return text_.empty() ? StepResult::done : StepResult::chunk;
@@ -311,16 +317,20 @@ void Session::emit(int32_t token) {
   if (history_.size() == history_.capacity()) history_.reserve(2 * history_.size() + 1);
   const bool full = static_cast<int64_t>(history_.size()) + 1 >= context_;
   const bool last = generated_ + 1 == generation_.max_tokens;
-  text_ = next_text([&](StreamDecoder& stream) {
+  const auto more = last || full ? StopStrings::More::ends : StopStrings::More::may_come;
+  StopStrings::Seen seen = next_text(more, [&](StreamDecoder& stream) {
     std::string text = has_text(*model_, token) ? stream.push(token) : std::string();
     if (last || full) text += stream.finish();
     return text;
   });
+  text_ = std::move(seen.text);
   history_.push_back(token);
   token_ = token;
   ++generated_;
-  if (!last && !full) return;
-  finish_ = last ? FinishReason::length : FinishReason::context;
+  const bool stopped = seen.stopped;
+  stop_.keep(std::move(seen));
+  if (!last && !full && !stopped) return;
+  finish_ = stopped ? FinishReason::stop : last ? FinishReason::length : FinishReason::context;
   generating_ = false;
 }
 

@@ -15,6 +15,7 @@
 #include "model/pipeline.h"
 #include "session/model.h"
 #include "session/sampler.h"
+#include "text/stop_strings.h"
 
 namespace gptq {
 
@@ -29,6 +30,7 @@ struct GenerationOptions {
   SamplerOptions sampler{};
   int64_t max_tokens = 0;  // 0: until the context is full
   IgnoreEos ignore_eos = IgnoreEos::no;
+  std::vector<std::string> stop{};  // texts that end it; need a tokenizer
 };
 
 struct SessionStats {
@@ -102,7 +104,7 @@ class Session {
   void go_back();
   void open_text_stream();
   template <class Write>
-  std::string next_text(const Write& write);
+  StopStrings::Seen next_text(StopStrings::More more, const Write& write);
   void emit(int32_t token);
   StepResult finish(FinishReason reason);
   // A step: what needs no token to go through the model, and what comes when it has
@@ -139,6 +141,7 @@ class Session {
   std::optional<Sampler> sampler_;
   std::optional<int32_t> sampled_;  // drawn by a step that then failed: the next one must not draw again
   std::optional<StreamDecoder> text_stream_;
+  StopStrings stop_;  // in what comes from text_stream_
   int64_t generated_ = 0;
   std::string text_;
   int32_t token_ = -1;

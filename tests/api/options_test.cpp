@@ -57,6 +57,35 @@ TEST(Options, TextThatIsNoJsonIsAnArgumentsFault) {
   gptq_options_free(options);
 }
 
+TEST(Options, StopIsAnArrayOfTexts) {
+  gptq_options* options = nullptr;
+  ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);
+  const auto text = [&] {
+    gptq_buffer* json = nullptr;
+    EXPECT_EQ(gptq_options_get_json(options, &json), GPTQ_OK);
+    return take_text(json);
+  };
+  EXPECT_EQ(gptq_options_set_json(options, R"({"stop": ["\n", "\u00e9"]})", -1), GPTQ_OK);
+  EXPECT_EQ(Json::parse(Json::parse(text())["stop"].get<std::string>()), Json({"\n", "\u00e9"}));
+  const std::string most = Json(std::string(4096, 'x')).dump(), more = Json(std::string(4097, 'x')).dump();
+  Json many = Json::array();
+  for (int i = 0; i < 64; ++i) many.push_back("a");
+  const std::string many_text = many.dump();
+  many.push_back("a");
+  for (const std::string& right : {std::string(), std::string("[]"), "[" + most + "]", many_text})
+    EXPECT_EQ(gptq_options_set_string(options, GPTQ_KEY_STOP, right.c_str()), GPTQ_OK) << right;
+  for (const std::string& wrong :
+       {std::string("\\n"), std::string(R"(["a", ""])"), std::string("[1]"), std::string(R"({"a": 1})"),
+        std::string(R"("a")"), std::string(R"(["a")"), "[" + more + "]", many.dump()}) {
+    EXPECT_EQ(gptq_options_set_string(options, GPTQ_KEY_STOP, wrong.c_str()), GPTQ_ERROR_INVALID_ARGUMENT)
+        << wrong;
+    EXPECT_NE(std::string(gptq_last_error_message()).find("option 'stop'"), std::string::npos)
+        << gptq_last_error_message();
+  }
+  EXPECT_EQ(Json::parse(text())["stop"], many_text);
+  gptq_options_free(options);
+}
+
 TEST(Options, DynamicIsCheckedWhenItIsSet) {
   gptq_options* options = nullptr;
   ASSERT_EQ(gptq_options_create(&options), GPTQ_OK);

@@ -137,6 +137,18 @@ class Generate(ToolTest):
                 )
                 self.assertEqual(shown["tokens"], greedy)
 
+    def test_stop_texts(self):
+        arguments = ("generate", MODEL, "--prompt", "Once upon a time", "--max-tokens", "40")
+        whole = self.json(*arguments)["text"]
+        dot, comma = whole.index("."), whole.index(",")
+        shown = self.json(*arguments, "--stop", "no such", "--stop", ".", "--stop", ",")
+        self.assertEqual((shown["text"], shown["finish_reason"]), (whole[: min(dot, comma)], "stop"))
+        self.assertEqual(self.succeed(*arguments, "--stop", ".").stdout, whole[:dot] + "\n")
+        # brackets and quotes are text; a value is needed each time
+        self.assertEqual(self.json(*arguments, "--stop", '["')["text"], whole)
+        self.fail_with(1, *arguments, "--stop", "", says=("--stop", "1 to 4096"))
+        self.fail_with(2, *arguments, "--stop", says=("--stop",))
+
     def test_ends_with_the_context(self):
         shown = self.json("generate", MODEL, "--prompt", "Once", "--ignore-eos")
         self.assertEqual(shown["finish_reason"], "context")

@@ -239,6 +239,45 @@ TEST(Session, TokensBeyondTheTokenizerHaveNoText) {
   EXPECT_EQ(session.history().size(), 11u);
 }
 
+TEST(Session, StopsAtATextWhereverTokensEnd) {
+  Session session(sample(), 0);
+  const auto run = [&](std::vector<std::string> stop, int64_t tokens) {
+    session.reset();
+    session.append_tokens(story_ids(12));
+    return generate(session, {.max_tokens = tokens, .stop = std::move(stop)});
+  };
+  const std::string whole = run({}, 40);
+  ASSERT_EQ(session.finish_reason(), FinishReason::length);
+  ASSERT_GT(whole.size(), 60U);
+  for (size_t at = 0; at + 7 < whole.size(); ++at) {
+    const std::string stop = whole.substr(at, 1 + at % 7);
+    EXPECT_EQ(run({"no such text", stop}, 40), whole.substr(0, whole.find(stop))) << stop;
+    EXPECT_EQ(session.finish_reason(), FinishReason::stop);
+    EXPECT_LE(session.history().size(), 12U + 40U);
+  }
+  EXPECT_EQ(run({whole + "!"}, 40), whole);  // what was held back comes at the end
+  EXPECT_EQ(session.finish_reason(), FinishReason::length);
+  EXPECT_EQ(run({whole.substr(20)}, 40), whole.substr(0, 20));  // it is complete with the last token
+  EXPECT_EQ(session.finish_reason(), FinishReason::stop);
+  EXPECT_EQ(session.step(), StepResult::done);
+  // a generation that begins where another one stopped has texts of its own
+  const std::string next = generate(session, {.max_tokens = 10});
+  EXPECT_FALSE(next.empty());
+  EXPECT_EQ(session.finish_reason(), FinishReason::length);
+}
+
+TEST(Session, StopsAtNoTextWithoutATokenizer) {
+  Session session(load_model(source_dir() / "tests/golden/models/gptq-b4-g16"), 0);
+  session.append_tokens(std::vector<int32_t>{1, 2});
+  try {
+    session.begin({.stop = {"a"}}, quiet);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::unsupported);
+  }
+  EXPECT_NO_THROW(session.begin({}, quiet));
+}
+
 TEST(Session, ContextLimits) {
   Session session(sample(), 10);
   EXPECT_THROW(session.append_tokens(story_ids(11)), Error);

@@ -349,6 +349,7 @@ internal static class GptqApi {
   public const string GPTQ_KEY_REPETITION_PENALTY = "repetition_penalty";
   public const string GPTQ_KEY_SEED = "seed";
   public const string GPTQ_KEY_IGNORE_EOS = "ignore_eos";
+  public const string GPTQ_KEY_STOP = "stop";
   public const string GPTQ_KEY_BITS = "bits";
   public const string GPTQ_KEY_GROUP_SIZE = "group_size";
   public const string GPTQ_KEY_SYM = "sym";

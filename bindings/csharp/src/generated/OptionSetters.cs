@@ -89,6 +89,11 @@ namespace Gptq
         {
             set { Set("ignore_eos", value); }
         }
+        /// <summary>Texts that end a generation, as a JSON array. Scope: generation.</summary>
+        public string Stop
+        {
+            set { Set("stop", value); }
+        }
         /// <summary>2, 3, 4 or 8; from 2 to 8; default 4. Scope: quantizer.</summary>
         public long Bits
         {

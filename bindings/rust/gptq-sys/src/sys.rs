@@ -239,6 +239,13 @@ pub const GPTQ_KEY_SEED: &CStr = text(b"seed\0");
 /// Int 0 (default) or 1: go on after an end-of-text token.
 pub const GPTQ_KEY_IGNORE_EOS: &CStr = text(b"ignore_eos\0");
 
+/// String, JSON: texts that end a generation where they come up in what it writes, as in
+/// \["\nUser:", "\n\n"\]; \[\] or "" (default) for none. At most 64, of 1 to 4,096 bytes each. The
+/// chunks hold the text before that which is complete first; what may be the beginning of one is
+/// held back until more has come. [`gptq_session_begin`] returns [`GPTQ_ERROR_UNSUPPORTED`] where
+/// the model has no tokenizer.
+pub const GPTQ_KEY_STOP: &CStr = text(b"stop\0");
+
 /// Int: 2, 3, 4 (default) or 8.
 pub const GPTQ_KEY_BITS: &CStr = text(b"bits\0");
 
@@ -854,7 +861,8 @@ extern "C" {
     ///
     /// - [`GPTQ_OK`]: a chunk is ready: [`gptq_session_text`], [`gptq_session_token`]
     /// - [`GPTQ_DONE`]: finished, and so until the next begin; see [`gptq_session_finish_reason`].
-    ///   The history keeps what was generated, without the end-of-text token
+    ///   The history keeps what was generated, without the end-of-text token, but with the tokens
+    ///   of a text that it stopped at
     /// - [`GPTQ_ERROR_CANCELLED`], _OUT_OF_MEMORY, _DEVICE, _BUSY: the history is as before this
     ///   call; _BAD_STATE without a begin
     ///
@@ -933,8 +941,9 @@ extern "C" {
     /// Since 0.1.
     pub fn gptq_session_token(session: *const gptq_session) -> i32;
 
-    /// Why the last generation ended: "stop" (an end-of-text token), "length" (max_tokens),
-    /// "context" (the context is full), "cancelled"; "" while it has not. Static.
+    /// Why the last generation ended: "stop" (an end-of-text token, or a text of the option
+    /// "stop"), "length" (max_tokens), "context" (the context is full), "cancelled"; "" while it
+    /// has not. Static.
     ///
     /// Since 0.1.
     pub fn gptq_session_finish_reason(session: *const gptq_session) -> *const c_char;
@@ -1215,6 +1224,7 @@ pub(crate) fn keys() -> Vec<(&'static str, &'static CStr)> {
         ("GPTQ_KEY_REPETITION_PENALTY", GPTQ_KEY_REPETITION_PENALTY),
         ("GPTQ_KEY_SEED", GPTQ_KEY_SEED),
         ("GPTQ_KEY_IGNORE_EOS", GPTQ_KEY_IGNORE_EOS),
+        ("GPTQ_KEY_STOP", GPTQ_KEY_STOP),
         ("GPTQ_KEY_BITS", GPTQ_KEY_BITS),
         ("GPTQ_KEY_GROUP_SIZE", GPTQ_KEY_GROUP_SIZE),
         ("GPTQ_KEY_SYM", GPTQ_KEY_SYM),

@@ -105,6 +105,12 @@ impl Options {
         self.set("ignore_eos", value)
     }
 
+    /// Texts that end a generation, as a JSON array. Scope: generation.
+    #[must_use]
+    pub fn stop(self, value: &str) -> Self {
+        self.set("stop", value)
+    }
+
     /// 2, 3, 4 or 8; from 2 to 8; default 4. Scope: quantizer.
     #[must_use]
     pub fn bits(self, value: i64) -> Self {

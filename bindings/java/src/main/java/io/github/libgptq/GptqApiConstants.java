@@ -44,6 +44,7 @@ interface GptqApiConstants {
   public final static String GPTQ_KEY_REPETITION_PENALTY = "repetition_penalty";
   public final static String GPTQ_KEY_SEED = "seed";
   public final static String GPTQ_KEY_IGNORE_EOS = "ignore_eos";
+  public final static String GPTQ_KEY_STOP = "stop";
   public final static String GPTQ_KEY_BITS = "bits";
   public final static String GPTQ_KEY_GROUP_SIZE = "group_size";
   public final static String GPTQ_KEY_SYM = "sym";

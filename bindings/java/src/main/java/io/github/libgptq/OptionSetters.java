@@ -179,6 +179,16 @@ abstract class OptionSetters {
   }
 
   /**
+   * Texts that end a generation, as a JSON array. Scope: generation.
+   *
+   * @param value the setting
+   * @return this
+   */
+  public Options stop(String value) {
+    return setString("stop", value);
+  }
+
+  /**
    * 2, 3, 4 or 8; from 2 to 8; default 4. Scope: quantizer.
    *
    * @param value the setting
