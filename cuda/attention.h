@@ -21,4 +21,13 @@ GPTQ_BOTH inline Seen seen_by(const AttentionView& params, int32_t position) {
   return {static_cast<int32_t>(first), position + 1};
 }
 
+/// Of a launch. No more than this is begun as one, since a cancel waits for it: rows times the positions that the last sees.
+struct AttentionLimits {
+  int64_t seen = int64_t{1} << 26;
+  int64_t least_rows = 512;  // that go together, whatever they see; a multiple of 8
+};
+/// Rows that go together.
+int64_t rows_of_attention(std::span<const Row> rows, const AttentionView& params,
+                          const AttentionLimits& limits);
+
 }  // namespace gptq::cuda

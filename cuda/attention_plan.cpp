@@ -15,6 +15,16 @@ constexpr int64_t kLeastPart = 4 * kPagePositions;
 
 }  // namespace
 
+int64_t rows_of_attention(std::span<const Row> rows, const AttentionView& params,
+                          const AttentionLimits& limits) {
+  int64_t most = 1;
+  for (const Row& row : rows) {
+    const Seen seen = seen_by(params, row.position);
+    most = std::max<int64_t>(most, seen.end - seen.begin);
+  }
+  return std::max<int64_t>(limits.seen / most / limits.least_rows, 1) * limits.least_rows;
+}
+
 AttentionPlan plan_attention(std::span<const Row> rows, const AttentionView& params, int64_t kv_heads,
                              int64_t busy_blocks) {
   AttentionPlan plan;

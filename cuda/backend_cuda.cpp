@@ -30,13 +30,15 @@ constexpr int64_t kConvertedTogether = int64_t{1} << 16;  // elements of a threa
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(std::shared_ptr<Device> device, std::shared_ptr<const Backend> cpu) {
+  CudaBackend(std::shared_ptr<Device> device, std::shared_ptr<const Backend> cpu,
+              const AttentionLimits& limits) {
     LibraryNames names = device->libraries();
     shared_ = std::make_shared<Shared>(
         Shared{.loader = std::make_shared<Loader>(std::move(device)),
                .cpu = std::move(cpu),
                .blas = std::make_shared<MathLibrary>("cuBLAS", std::move(names.blas)),
-               .solver = std::make_shared<MathLibrary>("cuSOLVER", std::move(names.solver))});
+               .solver = std::make_shared<MathLibrary>("cuSOLVER", std::move(names.solver)),
+               .limits = limits});
     const auto fit = static_cast<int64_t>(
         std::min<uint64_t>(shared_->loader->device()->free_bytes() / kBytesOfWeight, INT64_MAX));
     weights_together_ = std::clamp(fit / kPartOfMemory, kFewestWeights, kMostWeights);
@@ -97,12 +99,13 @@ class CudaBackend final : public Backend {
 }  // namespace
 
 std::shared_ptr<const Backend> create_cuda_backend(std::shared_ptr<Device> device,
-                                                   const BackendOptions& options) {
+                                                   const BackendOptions& options,
+                                                   const AttentionLimits& limits) {
   if (options.compute == Compute::exact) {
     throw Error(Status::unsupported,
                 "option 'compute' = exact: a GPU computes with bf16 activations, wanted fast");
   }
-  return std::make_shared<CudaBackend>(std::move(device), create_cpu_backend(options));
+  return std::make_shared<CudaBackend>(std::move(device), create_cpu_backend(options), limits);
 }
 
 }  // namespace gptq::cuda

@@ -83,7 +83,7 @@ void CudaStream::multiply_by(const Queue& queue, std::span<const Product> produc
     return;
   }
   for (const auto& [w, y] : products) {
-    queue_->pace();
+    pace(x.rows);
     if (!library_products_.multiply(queue, kElement, w, in, x.rows, y))
       multiply(queue, kElement, w, in, x.rows, y, product_scratch(queue));
   }
@@ -160,7 +160,7 @@ void CudaStream::multiply_by_parts(const Queue& queue, std::span<const LinearPar
                             first.inputs(), x.rows, sorted);
     in = sorted;
   }
-  queue_->pace();
+  pace(x.rows);
   multiply_parts(queue, kElement, plan, at, in, product_scratch(queue));
 }
 

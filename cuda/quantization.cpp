@@ -73,7 +73,7 @@ void CudaStream::hessian_add(Matrix x, Hessian& hessian) {
   }
   if (x.rows == 0) return;
   const Turn turn = begin();
-  queue_->pace();
+  pace(x.rows);
   auto& to = static_cast<CudaHessian&>(hessian);
   const void* const in = beside(x, 0).data;
   library_products_.add_products(turn.queue(), kElement, in, x.cols, in, x.cols, x.rows, 1.0f, Wanted::upper,
@@ -106,7 +106,7 @@ void CudaStream::drift_add(Matrix a0, Matrix a, Matrix x, Drift& drift) {
   }
   if (x.rows == 0) return;
   const Turn turn = begin();
-  queue_->pace();
+  pace(x.rows);
   const void *const inputs = beside(x, 0).data, *const original = beside(a0, 1).data,
                     *const now = beside(a, 2).data;
   const auto add = [&](const void* features, float sign) {

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t kChunkElements = 1 << 20;  // of a matrix on its way to or from the host
 constexpr int kBusyBlocks = 2;               // of attention on a processor
+constexpr int64_t kPacedRows = 512;
 
 class DeviceMemory final : public Memory {
  public:
@@ -40,6 +41,10 @@ void CudaStream::check_cancel() const {
 void CudaStream::pause() {
   check_cancel();
   queue_->pace();
+}
+
+void CudaStream::pace(int64_t rows) {
+  for (int64_t i = 0; i < rows; i += kPacedRows) queue_->pace();
 }
 
 Turn CudaStream::begin() {
@@ -212,7 +217,6 @@ void CudaStream::attention(const AttentionParams& params, std::span<const Row> r
                            const KvCache& cache, int64_t layer, Matrix out) {
   if (std::max(params.key_dim, params.value_dim) > kMostHeadDim)
     return attention_on_cpu(params, rows, q, cache, layer, out);
-  const Turn turn = begin();
   const AttentionView view{.heads = params.heads,
                            .scale = params.scale,
                            .window = params.window,
@@ -222,13 +226,27 @@ void CudaStream::attention(const AttentionParams& params, std::span<const Row> r
                            .sinks = values_of(params.sinks),
                            .slope_kind = params.slope_kind,
                            .slope_factor = params.slope_factor};
+  const int64_t at_once = rows_of_attention(rows, view, shared_->limits);
+  for (int64_t first = 0; first < q.rows; first += at_once) {
+    const int64_t count = std::min(at_once, q.rows - first);
+    const auto part = [&](Matrix m) {
+      return Matrix{m.data + static_cast<size_t>(first * m.cols) * kElementBytes, count, m.cols};
+    };
+    attend(view, params, rows.subspan(static_cast<size_t>(first), static_cast<size_t>(count)), part(q), cache,
+           layer, part(out));
+  }
+}
+
+void CudaStream::attend(const AttentionView& view, const AttentionParams& params, std::span<const Row> rows,
+                        Matrix q, const KvCache& cache, int64_t layer, Matrix out) {
+  const Turn turn = begin();
   const AttentionPlan plan =
       plan_attention(rows, view, params.kv_heads, int64_t{kBusyBlocks} * turn.queue().processors);
   using Items = std::span<const AttentionItem>;
   const size_t partial = static_cast<size_t>(plan.scratch_floats(params.value_dim)) * sizeof(float);
   const auto [results, at, narrow, wide, joins] =
       send_behind(partial, rows, Items(plan.narrow), Items(plan.wide), Items(plan.joins));
-  queue_->pace();
+  pace(q.rows);
   cuda::attention(turn.queue(), kElement,
                   {.params = view,
                    .rows = at,
@@ -284,7 +302,7 @@ void CudaStream::delta_rule(const DeltaParams& params, std::span<const Row> rows
                        .dt_bias = values_of(params.dt_bias)};
   const auto count = static_cast<int64_t>(rows.size());
   const auto [work, at] = send_behind(scratch_of_delta(view, count), std::span(runs));
-  queue_->pace();
+  pace(count);
   // until all is launched no position counts: a state that is given up half-way is no longer that of any
   for (const DeltaRun& run : runs) positions(run) = -1;
   cuda::delta_rule(turn.queue(), kElement, view, at, static_cast<int64_t>(runs.size()), count, data_of(q),

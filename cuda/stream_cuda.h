@@ -17,6 +17,7 @@
 
 #include "backend/backend.h"
 #include "base/error.h"
+#include "cuda/attention.h"
 #include "cuda/cusolver.h"
 #include "cuda/kv_cache_cuda.h"
 #include "cuda/library_products.h"
@@ -38,6 +39,7 @@ struct Shared {
   std::shared_ptr<Loader> loader;
   std::shared_ptr<const Backend> cpu;         // does what has no kernel
   std::shared_ptr<MathLibrary> blas, solver;  // where they are there, they do what is large
+  AttentionLimits limits;
 };
 
 class CudaStream final : public Stream {
@@ -105,6 +107,8 @@ class CudaStream final : public Stream {
   void check_cancel() const;
   /// Between launches of an op that takes many: throws likewise, and waits where too much is ahead of the device.
   void pause();
+  /// Ahead of launches for so many rows. What is ahead of the device, and keeps a cancel waiting, is no more for large batches.
+  void pace(int64_t rows);
   /// Begins an op; throws likewise.
   Turn begin();
   /// Of at least that size; what was in it is lost.
@@ -145,6 +149,9 @@ class CudaStream final : public Stream {
   /// The problem's weights in the order of processing; nothing where one is no number.
   Block weights_there(const RowsProblem& problem, const int32_t* order);
   std::vector<DeltaRun> delta_runs(std::span<const Row> rows, CudaKvCache& cache, int64_t layer);
+  /// In one go.
+  void attend(const AttentionView& view, const AttentionParams& params, std::span<const Row> rows, Matrix q,
+              const KvCache& cache, int64_t layer, Matrix out);
   /// For heads that are too large for the kernel.
   void attention_on_cpu(const AttentionParams& params, std::span<const Row> rows, Matrix q,
                         const KvCache& cache, int64_t layer, Matrix out);

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "model/decoder.h"
+#include "model/pipeline.h"
 
 namespace gptq {
 namespace {
@@ -247,7 +247,6 @@ LayerSplit split_layers(const LayerSplit& given, const Loader& loader, std::span
   if (!given.empty()) return given;
   if (devices.size() == 1) return {spec.layers};
   const uint64_t logits = std::max<uint64_t>(Decoder::kLogitsBytes, product(spec.vocab, 1) * kHalf);
-  const uint64_t beside = Decoder::workspace_bytes(spec, Decoder::kMaxRows, kHalf) + logits + kLibraryBytes;
   std::vector<std::optional<uint64_t>> free, room;
   for (size_t i = 0; i < devices.size(); ++i) {
     const std::optional<uint64_t> told = devices[i].backend->free_memory();
@@ -256,7 +255,10 @@ LayerSplit split_layers(const LayerSplit& given, const Loader& loader, std::span
                     [&](const ListedDevice& before) { return before.backend == devices[i].backend; });
     free.push_back(again ? std::nullopt : told);
     room.push_back(told);
-    if (told) room.back() = again ? 0 : *told - std::min(*told, beside);
+    if (!told) continue;
+    const int64_t rows = session_rows(spec, *devices[i].backend);
+    const uint64_t beside = Decoder::workspace_bytes(spec, rows, kHalf) + logits + kLibraryBytes;
+    room.back() = again ? 0 : *told - std::min(*told, beside);
   }
   const PlannedBytes bytes = planned_bytes(loader, load);
   LayerSplit split = plan_split(bytes, room);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "model/pipeline.h"
 
 namespace gptq {
 namespace {
@@ -109,13 +110,7 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
 }
 
 int64_t rows_of_batch(const Spec& spec, const Backend& backend, FollowOriginal follow) {
-  constexpr int64_t kRowsOnDevice = 2048;
-  constexpr uint64_t kMostBytes = uint64_t{1} << 30;  // of their activations
-  constexpr size_t kHalf = 2;                         // bytes of an element
-  if (!backend.free_memory()) return Decoder::kMaxRows;
-  const uint64_t models = follow == FollowOriginal::no ? 1 : 2;
-  const uint64_t bytes = Decoder::workspace_bytes(spec, kRowsOnDevice, kHalf);
-  return bytes <= kMostBytes / models ? kRowsOnDevice : Decoder::kMaxRows;
+  return rows_at_once(spec, backend, follow == FollowOriginal::no ? 1 : 2);
 }
 
 int64_t widest_mixed(const Spec& spec) {

@@ -41,7 +41,8 @@ std::string_view finish_reason_name(FinishReason reason) {
 Session::Session(std::shared_ptr<const Model> model, int64_t context_length, KvElements elements)
     : model_(std::move(model)),
       context_(usable_context(model_->spec(), context_length)),
-      pipeline_(model_->spec(), model_->segments(), &cancel_, std::min(context_, Decoder::kMaxRows)),
+      pipeline_(model_->spec(), model_->segments(), &cancel_,
+                std::min(context_, session_rows(model_->spec(), model_->segments()))),
       elements_(elements),
       cache_(pipeline_.create_cache(1, elements)) {}
 

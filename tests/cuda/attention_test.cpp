@@ -184,5 +184,26 @@ TEST_P(AttentionTest, HasNoBankConflicts) {
 
 INSTANTIATE_TEST_SUITE_P(Cuda, AttentionTest, testing::ValuesIn(kElements));
 
+/// So many rows as one launch is begun for: less where they see more, but for the fewest that are worth one.
+TEST(Attention, ManyRowsThatSeeMuchGoInPieces) {
+  const auto at_once = [](const AttentionView& view, int32_t last) {
+    const std::vector<Row> rows{{0, last - 5}, {1, last}, {0, last - 4}};
+    return rows_of_attention(rows, view, {.seen = 4000, .least_rows = 16});
+  };
+  EXPECT_EQ(at_once({}, 9), 400);
+  EXPECT_EQ(at_once({}, 99), 32);
+  EXPECT_EQ(at_once({}, 124), 32);
+  EXPECT_EQ(at_once({}, 125), 16);
+  EXPECT_EQ(at_once({}, 100'000), 16);
+  EXPECT_EQ(at_once({.window = 10}, 100'000), 400);
+  EXPECT_EQ(at_once({.chunk = 50}, 100'049), 80);
+  EXPECT_EQ(rows_of_attention({}, {}, {.seen = 4000, .least_rows = 16}), 4000);
+  constexpr AttentionLimits kUsual{};
+  EXPECT_EQ(kUsual.least_rows % 8, 0);  // so a piece begins at a multiple of 16 bytes
+  const std::vector<Row> far{{0, (1 << 20) - 1}}, near{{0, 2047}};
+  EXPECT_EQ(rows_of_attention(far, {}, kUsual), 512);
+  EXPECT_GE(rows_of_attention(near, {}, kUsual), 2048);
+}
+
 }  // namespace
 }  // namespace gptq::cuda

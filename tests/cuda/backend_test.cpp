@@ -337,37 +337,6 @@ TEST_F(BackendTest, LinearsOfExperts) {
   }
 }
 
-/// Heads of a kernel, and heads that are too large for it.
-TEST_F(BackendTest, AttendsToWhatIsStored) {
-  for (const int64_t dim : {int64_t{12}, kMostHeadDim + 2}) {
-    const CacheShape shape{.layers = {{1, 8, 8}, {2, dim, 7}}, .sequences = 3};
-    const auto cpu = cpu_->create_cache(shape), gpu = backend_->create_cache(shape);
-    const AttentionParams params{.heads = 4, .kv_heads = 2, .key_dim = dim, .value_dim = 7, .scale = 0.3f};
-    // two sequences, the second of which goes over the end of a page, then a step of both
-    std::vector<Row> rows;
-    for (int32_t p = 0; p < 5; ++p) rows.push_back({2, p});
-    for (int32_t p = 0; p < 70; ++p) rows.push_back({0, p});
-    for (const int step : {0, 1}) {
-      if (step == 1) rows = {{0, 70}, {2, 5}};
-      for (const Row& row : rows) {
-        cpu->reserve(row.sequence, row.position + 1);
-        gpu->reserve(row.sequence, row.position + 1);
-      }
-      const auto n = static_cast<int64_t>(rows.size());
-      Pair q = make(n, 4 * dim), k = make(n, 2 * dim), v = make(n, 2 * 7), out = make(n, 4 * 7);
-      const std::vector<float> cos = random_floats(random_, n * 3), sin = random_floats(random_, n * 3);
-      const RopeRows rope{cos.data(), sin.data(), 6, RopeLayout::half, 2};
-      reference_->rope_store(rope, rows, q.cpu, k.cpu, v.cpu, *cpu, 1);
-      stream_->rope_store(rope, rows, q.gpu, k.gpu, v.gpu, *gpu, 1);
-      expect_same(q, "rotated queries");
-      expect_same(k, "rotated keys");
-      reference_->attention(params, rows, q.cpu, *cpu, 1, out.cpu);
-      stream_->attention(params, rows, q.gpu, *gpu, 1, out.gpu);
-      expect_same(out, "attention", 4 * kRounding, 0.5f);
-    }
-  }
-}
-
 /// One piece of a row, several, so many that those of the second round are several, too; ties, which bf16 has many of.
 TEST_F(BackendTest, Largest) {
   for (const auto& [rows, cols] : {std::array<int64_t, 2>{2, 1}, {1, 300}, {3, 2048}, {2, 2049}, {1, 9000}}) {

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "support/test_data.h"
@@ -206,6 +207,40 @@ TEST(Models, PredictTheSameOfLongPrompts) {
   if (std::getenv("GPTQ_TEST_LIBRARIES") != nullptr) {
     EXPECT_NE(logged.find("cuBLAS is used"), std::string::npos) << logged;
   }
+}
+
+/// In how many pieces a prompt of 600 tokens goes through a model.
+int pieces_of_prompt(const std::string& folder, const char* device) {
+  int pieces = 0;
+  gptq_options* options = nullptr;
+  gptq_model* model = nullptr;
+  gptq_session* session = nullptr;
+  std::vector<int32_t> ids(600, 7);
+  const auto count = [](void* to, int64_t, int64_t, const char* stage) -> int32_t {
+    *static_cast<int*>(to) += std::string_view(stage) == "prefill" ? 1 : 0;
+    return 0;
+  };
+  const bool worked = gptq_options_create(&options) == GPTQ_OK &&
+                      gptq_options_set_string(options, GPTQ_KEY_DEVICE, device) == GPTQ_OK &&
+                      gptq_model_load(folder.c_str(), options, &model) == GPTQ_OK &&
+                      gptq_options_set_int(options, GPTQ_KEY_CONTEXT_LENGTH, 700) == GPTQ_OK &&
+                      gptq_session_create(model, options, &session) == GPTQ_OK &&
+                      gptq_session_append_tokens(session, ids.data(), 600) == GPTQ_OK &&
+                      gptq_options_set_progress(options, count, &pieces) == GPTQ_OK &&
+                      gptq_session_begin(session, options) == GPTQ_OK;
+  EXPECT_TRUE(worked) << gptq_last_error_message();
+  gptq_options_free(options);
+  gptq_session_free(session);
+  gptq_model_free(model);
+  return pieces;
+}
+
+TEST(Models, TakeMoreOfAPromptAtOnceThanOnTheCpu) {
+  const std::string folder = (source_dir() / "tests/golden/models/llama").string();
+  static_cast<void>(model_folders());
+  EXPECT_EQ(pieces_of_prompt(folder, "cpu"), 2);
+  EXPECT_EQ(pieces_of_prompt(folder, "cuda"), 1);
+  expect_same_predictions(folder, 600, 1e-2);
 }
 
 /// Tokens that are generated one by one, and whether each is the one that its logits say, the smallest of equals.

@@ -5,6 +5,7 @@
 #include "backend_support.h"
 #include "base/error.h"
 #include "model/loader.h"
+#include "model/pipeline.h"
 #include "support/test_data.h"
 
 namespace gptq::cuda {
@@ -54,6 +55,29 @@ TEST_F(WalkTest, ComesToTheSameWhereverStatesAreKept) {
   const std::vector<float> wanted = walk_with({.inputs = Place::nowhere});
   EXPECT_EQ(walk_with({.states = Place::device, .inputs = Place::device}), wanted);
   EXPECT_EQ(state_.turns, 0);
+}
+
+/// A batch of the quantizer has the same rows however much is free, as a job that goes on comes to the same; one of a session
+/// has as many while their activations are a small part of what is free.
+TEST_F(WalkTest, TakesMoreRowsAtOnceThanTheCpu) {
+  const Spec& spec = loader_.spec();
+  const LayerSegments both{{backend_, {0, 1}, "cuda"}, {cpu_, {1, 1}, "cpu"}};
+  const uint64_t bytes = Decoder::workspace_bytes(spec, 2048, 2);
+  const auto walk_rows = [&] { return rows_of_batch(spec, *backend_, FollowOriginal::inputs); };
+  EXPECT_EQ(rows_at_once(spec, *cpu_), Decoder::kMaxRows);
+  EXPECT_EQ(session_rows(spec, *cpu_), Decoder::kMaxRows);
+  EXPECT_EQ(session_rows(spec, both), Decoder::kMaxRows);
+  EXPECT_EQ(session_rows(spec, LayerSegments{both.front()}), 2048);
+  EXPECT_EQ(walk_rows(), 2048);
+  state_.limit = state_.used + 64 * bytes;
+  EXPECT_EQ(session_rows(spec, *backend_), 2048);
+  state_.limit = state_.used + 64 * bytes - 1;
+  EXPECT_EQ(session_rows(spec, *backend_), Decoder::kMaxRows);
+  EXPECT_EQ(walk_rows(), 2048);
+  state_.limit = SIZE_MAX;
+  EXPECT_EQ(rows_at_once(spec, *backend_, static_cast<int64_t>((uint64_t{1} << 30) / bytes)), 2048);
+  EXPECT_EQ(rows_at_once(spec, *backend_, static_cast<int64_t>((uint64_t{1} << 30) / bytes) + 1),
+            Decoder::kMaxRows);
 }
 
 TEST_F(WalkTest, AllocatesNothingFromPassToPass) {
