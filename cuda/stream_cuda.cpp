@@ -77,17 +77,20 @@ std::byte* CudaStream::scratch(size_t bytes) {
                                   : scratch_.as<std::byte>();
 }
 
+void CudaStream::take_result(const ResultOf& of) {
+  if (std::none_of(results_.begin(), results_.end(), [&](const Result& r) { return r.of == of; })) return;
+  queue_->run_now();
+  take_results();
+}
+
 std::byte* CudaStream::room_for_result(Block& block, size_t bytes) {
-  if (std::any_of(results_.begin(), results_.end(), [&](const Result& r) { return r.block == &block; })) {
-    queue_->run_now();
-    take_results();
-  }
+  take_result({&block});
   return grown(block, bytes);
 }
 
-void CudaStream::give_result(const Block& block, std::function<void()> fetch) {
+void CudaStream::give_result(const ResultOf& of, std::function<void()> fetch) {
   if (queue_->writes()) {
-    results_.push_back({&block, std::move(fetch)});
+    results_.push_back({of, std::move(fetch)});
   } else {
     fetch();
   }
@@ -268,7 +271,7 @@ std::vector<DeltaRun> CudaStream::delta_runs(std::span<const Row> rows, CudaKvCa
   for (size_t i = 0; i < rows.size(); ++i) {
     const Row& row = rows[i];
     if (i == 0 || rows[i - 1].sequence != row.sequence) {
-      float* const state = cache.state(*queue_, row, layer);
+      float* const state = cache.state(queue_->ahead(), row, layer);
       runs.push_back({.first_row = static_cast<int32_t>(i),
                       .position = cache.state_positions(row.sequence, layer),
                       .state = state});
@@ -286,12 +289,9 @@ std::vector<DeltaRun> CudaStream::delta_runs(std::span<const Row> rows, CudaKvCa
 void CudaStream::delta_rule(const DeltaParams& params, std::span<const Row> rows, Matrix q, Matrix k,
                             Matrix v, Matrix beta, Matrix decay, KvCache& cache, int64_t layer, Matrix out) {
   const Turn turn = begin();
-  queue_->run_now();  // what the states are noted to have seen is for good
   auto& kept = static_cast<CudaKvCache&>(cache);
+  take_result({&cache, layer});
   const std::vector<DeltaRun> runs = delta_runs(rows, kept, layer);
-  const auto positions = [&](const DeltaRun& run) -> int64_t& {
-    return kept.state_positions(rows[static_cast<size_t>(run.first_row)].sequence, layer);
-  };
   const DeltaView view{.heads = params.heads,
                        .key_heads = params.key_heads,
                        .key_dim = params.key_dim,
@@ -303,11 +303,19 @@ void CudaStream::delta_rule(const DeltaParams& params, std::span<const Row> rows
   const auto count = static_cast<int64_t>(rows.size());
   const auto [work, at] = send_behind(scratch_of_delta(view, count), std::span(runs));
   pace(count);
-  // until all is launched no position counts: a state that is given up half-way is no longer that of any
-  for (const DeltaRun& run : runs) positions(run) = -1;
+  // until all is launched, with the step that it is in, no position counts: a state that is given up half-way is no longer
+  // that of any
+  std::vector<Row> ends;
+  for (const DeltaRun& run : runs) {
+    const int32_t sequence = rows[static_cast<size_t>(run.first_row)].sequence;
+    ends.push_back({sequence, static_cast<int32_t>(run.position + run.rows)});
+    kept.state_positions(sequence, layer) = -1;
+  }
   cuda::delta_rule(turn.queue(), kElement, view, at, static_cast<int64_t>(runs.size()), count, data_of(q),
                    data_of(k), data_of(v), data_of(beta), data_of(decay), work, data_of(out));
-  for (const DeltaRun& run : runs) positions(run) = run.position + run.rows;
+  give_result({&cache, layer}, [&kept, layer, ends = std::move(ends)] {
+    for (const Row& end : ends) kept.state_positions(end.sequence, layer) = end.position;
+  });
 }
 
 void CudaStream::activate(const Activation& act, Matrix gate, const Matrix* up, Matrix out) {
@@ -355,7 +363,7 @@ void CudaStream::largest(Matrix x, int64_t count, std::span<Ranked> out) {
   const Turn turn = begin();
   std::byte* const memory = room_for_result(largest_, scratch_of_largest(x.rows, x.cols, count));
   const uint64_t* const found = cuda::largest(turn.queue(), kElement, x.data, x.rows, x.cols, count, memory);
-  give_result(largest_, [this, found, out, n = static_cast<size_t>(x.rows * count)] {
+  give_result({&largest_}, [this, found, out, n = static_cast<size_t>(x.rows * count)] {
     std::vector<uint64_t> keys(n);
     queue_->download(keys.data(), found, keys.size() * sizeof(uint64_t));
     std::transform(keys.begin(), keys.end(), out.begin(), largest_of_key);
@@ -369,8 +377,8 @@ void CudaStream::exp_sums(Matrix x, std::span<const double> temperatures, std::s
   auto* const sums = reinterpret_cast<ExpSum*>(room_for_result(exp_sums_, rows * pieces * sizeof(ExpSum)));
   const auto [at] = send(temperatures);
   cuda::exp_sums(turn.queue(), kElement, x.data, x.rows, x.cols, at, sums);
-  give_result(exp_sums_, [this, sums, pieces, out = out.first(rows),
-                          of_rows = std::vector(temperatures.begin(), temperatures.end())] {
+  give_result({&exp_sums_}, [this, sums, pieces, out = out.first(rows),
+                             of_rows = std::vector(temperatures.begin(), temperatures.end())] {
     std::vector<ExpSum> found(out.size() * pieces);
     if (!found.empty()) queue_->download(found.data(), sums, found.size() * sizeof(ExpSum));
     for (size_t i = 0; i < out.size(); ++i)

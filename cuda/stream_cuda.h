@@ -160,15 +160,23 @@ class CudaStream final : public Stream {
   /// x, or a copy of it (one of three) where it begins at no multiple of 16 bytes, as a part of a matrix may whose rows are
   /// no multiple of 8 elements; and back. Of published models logits alone have such rows.
   Matrix beside(Matrix x, size_t place);
-  /// What a step finds for the host, and how it gets there.
+  /// What a step finds for the host, and how it gets there: what is in a block, or what the states of a cache's layer have
+  /// seen once all is begun.
+  struct ResultOf {
+    const void* of;
+    int64_t layer = 0;
+    bool operator==(const ResultOf&) const = default;
+  };
   struct Result {
-    const Block* block;
+    ResultOf of;
     std::function<void()> fetch;
   };
   /// The block for a result of so many bytes; what is there is fetched before.
   std::byte* room_for_result(Block& block, size_t bytes);
   /// The result in it is fetched, now or once what is written down is done.
-  void give_result(const Block& block, std::function<void()> fetch);
+  void give_result(const ResultOf& of, std::function<void()> fetch);
+  /// If it is one of what is written down, that is done now.
+  void take_result(const ResultOf& of);
   void take_results();
   /// The block, of at least that size; what was in it is lost.
   std::byte* grown(Block& block, size_t bytes);

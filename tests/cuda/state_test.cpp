@@ -48,19 +48,41 @@ class StateTest : public BackendTest {
     return rows;
   }
 
+  struct Given {
+    Pair q, k, v, beta, decay, out;
+  };
+  Given given(int64_t rows) {
+    return {make(rows, kKeys),  make(rows, kKeys),  make(rows, kValues),
+            make(rows, kHeads), make(rows, kHeads), make(rows, kValues)};
+  }
+  /// Other values where they are; the op leaves others there, too.
+  void renew(Given& g) {
+    for (Pair* pair : {&g.q, &g.k, &g.v, &g.beta, &g.decay}) {
+      const std::vector<float> values = random_halves(random_, pair->gpu.rows * pair->gpu.cols);
+      std::copy(values.begin(), values.end(), pair->cpu_values.begin());
+      stream_->upload(values.data(), pair->gpu);
+    }
+  }
+  void take_on_cpu(Given& g, const std::vector<Row>& rows, int64_t layer) {
+    reference_->delta_rule(cpu_side_.params, rows, g.q.cpu, g.k.cpu, g.v.cpu, g.beta.cpu, g.decay.cpu,
+                           *cpu_side_.cache, layer, g.out.cpu);
+  }
+  void take(Given& g, const std::vector<Row>& rows, int64_t layer) {
+    stream_->delta_rule(gpu_side_.params, rows, g.q.gpu, g.k.gpu, g.v.gpu, g.beta.gpu, g.decay.gpu,
+                        *gpu_side_.cache, layer, g.out.gpu);
+  }
+  void expect_same_out(const Given& g) {
+    float most = 0;
+    for (float x : g.out.cpu_values) most = std::max(most, std::abs(x));
+    expect_same(g.out, "delta rule", 1.01f * kRounding, 1e-3f * most);
+  }
   /// One layer takes the rows.
   void expect_layer(const std::vector<Part>& parts, int64_t layer) {
     const std::vector<Row> rows = rows_of(parts);
-    const auto n = static_cast<int64_t>(rows.size());
-    Pair q = make(n, kKeys), k = make(n, kKeys), v = make(n, kValues), beta = make(n, kHeads),
-         decay = make(n, kHeads), out = make(n, kValues);
-    reference_->delta_rule(cpu_side_.params, rows, q.cpu, k.cpu, v.cpu, beta.cpu, decay.cpu, *cpu_side_.cache,
-                           layer, out.cpu);
-    stream_->delta_rule(gpu_side_.params, rows, q.gpu, k.gpu, v.gpu, beta.gpu, decay.gpu, *gpu_side_.cache,
-                        layer, out.gpu);
-    float most = 0;
-    for (float x : out.cpu_values) most = std::max(most, std::abs(x));
-    expect_same(out, "delta rule", 1.01f * kRounding, 1e-3f * most);
+    Given g = given(static_cast<int64_t>(rows.size()));
+    take_on_cpu(g, rows, layer);
+    take(g, rows, layer);
+    expect_same_out(g);
   }
   void expect(const std::vector<Part>& parts) {
     for (int64_t layer : {0, 2}) expect_layer(parts, layer);
@@ -152,6 +174,53 @@ TEST_F(StateTest, AStepGivenUpLeavesNoHalfState) {
     gpu_side_.cache->reserve(sequence, 300);
     expect({{sequence, 40, 70}});
   }
+}
+
+/// Tokens one by one, of two sequences in turn, from marks and back: which state it is, and where, is no part of the graph.
+TEST_F(StateTest, StepsAreGraphs) {
+  Given layers[] = {given(1), given(1)};
+  const auto step = [&](int32_t sequence, int32_t position) {
+    const std::vector<Row> rows{{sequence, position}};
+    for (Given& g : layers) renew(g);
+    stream_->step(1, [&] {
+      take(layers[0], rows, 0);
+      take(layers[1], rows, 2);
+    });
+    take_on_cpu(layers[0], rows, 0);
+    take_on_cpu(layers[1], rows, 2);
+    for (const Given& g : layers) expect_same_out(g);
+  };
+  expect({{0, 0, 5}, {1, 0, 9}});
+  for (int32_t i = 0; i < 4; ++i) {
+    if (i == 2) mark(1);
+    step(0, 5 + i);
+    step(1, 9 + i);
+  }
+  expect_left(1, 12, 11);
+  step(1, 11);
+  expect({{1, 12, 20}, {0, 9, 10}});
+  EXPECT_EQ(state_.captures, 1);
+  EXPECT_EQ(state_.graph_launches, 8);
+}
+
+/// The same layer twice in a step: what the second needs to know is known when the first has begun.
+TEST_F(StateTest, AStepMayGoOnFromItself) {
+  Given first = given(2), second = given(3);
+  for (int32_t at = 0; at < 20; at += 5) {
+    const std::vector<Row> rows = rows_of({{0, at, at + 2}}), behind = rows_of({{0, at + 2, at + 5}});
+    renew(first);
+    renew(second);
+    stream_->step(5, [&] {
+      take(first, rows, 0);
+      take(second, behind, 0);
+    });
+    take_on_cpu(first, rows, 0);
+    take_on_cpu(second, behind, 0);
+    expect_same_out(first);
+    expect_same_out(second);
+    expect_layer({{0, at, at + 5}}, 2);
+  }
+  expect_left(0, 20, 20);
 }
 
 TEST_F(StateTest, WithoutMemoryForAMarkGoesBackToTheBeginning) {
