@@ -110,4 +110,11 @@ class Reference {
   std::unique_ptr<Stream> stream_;
 };
 
+/// Of codes, those that are the same.
+inline double part_of_equal(const std::vector<uint8_t>& got, const std::vector<uint8_t>& want) {
+  size_t equal = 0;
+  for (size_t i = 0; i < got.size(); ++i) equal += got[i] == want[i] ? 1 : 0;
+  return static_cast<double>(equal) / static_cast<double>(got.size());
+}
+
 }  // namespace gptq::cuda

@@ -190,9 +190,7 @@ class QuantizationTest : public BackendTest, public testing::WithParamInterface<
 
   /// At least 99.9 % of the codes.
   static void expect_same(const Solution& got, const Solution& want, const std::string& what) {
-    size_t equal = 0;
-    for (size_t i = 0; i < got.codes.size(); ++i) equal += got.codes[i] == want.codes[i] ? 1 : 0;
-    EXPECT_GE(static_cast<double>(equal), 0.999 * static_cast<double>(got.codes.size())) << what;
+    EXPECT_GE(part_of_equal(got.codes, want.codes), 0.999) << what;
     const double loss = std::accumulate(got.loss.begin(), got.loss.end(), 0.0),
                  wanted = std::accumulate(want.loss.begin(), want.loss.end(), 0.0);
     EXPECT_NEAR(loss, wanted, 1e-3 * wanted) << what;

@@ -10,12 +10,15 @@ namespace {
 
 struct Case {
   SolveParams params = {};
-  int64_t rows = 20, cols = 200, group_size = 64;
+  int64_t rows = 40, cols = 200, group_size = 64;
   bool factor = true, spread = false, shuffled = false;
 };
 
 class SolveTest : public testing::Test {
  protected:
+  /// Sums in another order may tip a code, and that those after it in the row: few of all that a test solves.
+  void TearDown() override { EXPECT_GE(part_of_equal(codes_, wanted_codes_), 0.999); }
+
   void expect_as_on_the_cpu(const Case& c, const std::string& what) {
     Random random(31);
     const int64_t n = c.cols, groups = (n + c.group_size - 1) / c.group_size;
@@ -96,10 +99,9 @@ class SolveTest : public testing::Test {
            .members = members.data(),
            .begin = begin.data()},
           group_of, [] {});
-    // sums in another order may tip a code, and that those after it in the row
-    int64_t equal = 0;
-    for (size_t i = 0; i < codes.size(); ++i) equal += codes[i] == wanted_codes[i] ? 1 : 0;
-    EXPECT_GE(equal, static_cast<int64_t>(codes.size() * 98 / 100)) << what;
+    EXPECT_GE(part_of_equal(codes, wanted_codes), 0.98) << what;
+    codes_.insert(codes_.end(), codes.begin(), codes.end());
+    wanted_codes_.insert(wanted_codes_.end(), wanted_codes.begin(), wanted_codes.end());
     double total = 0, wanted_total = 0;
     for (size_t r = 0; r < loss.size(); ++r) {
       total += loss[r];
@@ -118,6 +120,7 @@ class SolveTest : public testing::Test {
   }
 
   Reference reference_;
+  std::vector<uint8_t> codes_, wanted_codes_;  // of all cases
 };
 
 TEST_F(SolveTest, EveryWidthAndSymmetry) {
@@ -138,7 +141,7 @@ TEST_F(SolveTest, EveryRangeSearch) {
       for (StaticGroups fixed : {StaticGroups::no, StaticGroups::yes}) {
         expect_as_on_the_cpu(
             {.params = {.bits = 3, .symmetric = symmetric, .static_groups = fixed, .range = range},
-             .rows = 9,
+             .rows = 20,
              .cols = 150},
             "search " + std::to_string(static_cast<int>(range)));
       }
@@ -155,7 +158,7 @@ TEST_F(SolveTest, EveryKindOfGroup) {
   expect_as_on_the_cpu({.rows = 37, .cols = 70, .group_size = 16}, "rows of several blocks");
 }
 
-TEST_F(SolveTest, SpreadsDrift) { expect_as_on_the_cpu({.cols = 300, .spread = true}, "GPTAQ"); }
+TEST_F(SolveTest, SpreadsDrift) { expect_as_on_the_cpu({.rows = 100, .cols = 300, .spread = true}, "GPTAQ"); }
 
 }  // namespace
 }  // namespace gptq::cuda
