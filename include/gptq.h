@@ -288,6 +288,10 @@ GPTQ_API gptq_status gptq_options_set_float(gptq_options *options, const char *k
 /** Sets a text key; the NUL-terminated value is copied; errors as gptq_options_set_int().
  *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_options_set_string(gptq_options *options, const char *key, const char *value);
+/** Adds a text to a key that is a list of them, such as "stop", which gptq_options_set_string() takes as a JSON array; the
+ *  NUL-terminated UTF-8 is copied; errors as gptq_options_set_int(), also for a key that is no list.
+ *  @since 0.1  @threadsafe exclusive */
+GPTQ_API gptq_status gptq_options_add_string(gptq_options *options, const char *key, const char *value);
 /** Sets several keys from a JSON object such as {"bits": 4, "order": "act", "sym": true}, in which true and false are
  *  1 and 0, and "dynamic" may be the object itself; all of them, or none on an error.
  *  @return errors as gptq_options_set_int(), also for a text that is no JSON object
@@ -309,7 +313,7 @@ GPTQ_API gptq_status gptq_options_reset(gptq_options *options);
 GPTQ_API int64_t gptq_option_count(void);
 /** Key number `index` as a JSON object: name, type ("int", "float", "string"), scope, default ("" of a string that has
  *  none), min and max with exclusive_min and exclusive_max where the bound itself is out, or values (an array;
- *  empty: any), since, help.
+ *  empty: any), items ("string") of a string that is a list, since, help.
  *  @since 0.1  @owner caller, gptq_buffer_free()  @threadsafe any */
 GPTQ_API gptq_status gptq_option_describe(int64_t index, gptq_buffer **out_json);
 

@@ -35,6 +35,26 @@ func TestTextEqualsTheSampleInC(t *testing.T) {
 	}
 }
 
+func TestATextStopsIt(t *testing.T) {
+	model := load(t)
+	whole, err := text(open(t, model).Generate(background, prompt, gptq.WithMaxTokens(40)))
+	check(t, err)
+	stop := whole[60:65]
+	generation := open(t, model).Generate(background, prompt, gptq.WithMaxTokens(40), gptq.WithStop("no such text", stop))
+	got, err := text(generation)
+	check(t, err)
+	if wanted, _, _ := strings.Cut(whole, stop); got != wanted || generation.FinishReason() != "stop" {
+		t.Errorf("got %q and %q, wanted %q", got, generation.FinishReason(), wanted)
+	}
+	if object, err := gptq.ToJSON(gptq.WithStop()); object != `{"stop":"[]"}` || err != nil {
+		t.Errorf("got %q, %v for none", object, err)
+	}
+	for _, refused := range []gptq.Option{gptq.WithStop("a", ""), gptq.SetList("bits", "a"), gptq.WithStop("a\x00b")} {
+		_, err := gptq.ToJSON(refused)
+		wantError(t, err, gptq.ErrInvalidArgument)
+	}
+}
+
 func TestGenerationKeepsItsHistory(t *testing.T) {
 	model := load(t)
 	ids, err := model.Tokenize(prompt, gptq.AddSpecial)

@@ -87,9 +87,9 @@ func WithIgnoreEos(value bool) Option {
 	return Set("ignore_eos", value)
 }
 
-// WithStop sets stop. Texts that end a generation, as a JSON array. Scope: generation.
-func WithStop(value string) Option {
-	return Set("stop", value)
+// WithStop sets stop. Texts that end a generation. Scope: generation.
+func WithStop(value ...string) Option {
+	return SetList("stop", value...)
 }
 
 // WithBits sets bits. 2, 3, 4 or 8; from 2 to 8; default 4. Scope: quantizer.

@@ -60,6 +60,32 @@ func (s *settings) setString(key, value string) error {
 	return err
 }
 
+// SetList is a setting by its key where that is a list of texts, as stop is.
+func SetList(key string, values ...string) Option {
+	return func(s *settings) error {
+		for _, text := range append([]string{key}, values...) {
+			if err := noNUL("option "+key, text); err != nil {
+				return err
+			}
+		}
+		var object string
+		err := withSettings([]Option{Set(key, "[]")}, func(pointer unsafe.Pointer) error {
+			for _, value := range values {
+				if _, err := check(func() int32 { return capi.Gptq_options_add_string(pointer, key, value) }); err != nil {
+					return err
+				}
+			}
+			text, err := take[byte](func(out *unsafe.Pointer) int32 { return capi.Gptq_options_get_json(pointer, out) })
+			object = string(text)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return FromJSON(object)(s)
+	}
+}
+
 // FromJSON is several settings: a JSON object such as {"bits": 4, "order": "act", "sym": true}.
 func FromJSON(object string) Option {
 	return func(s *settings) error {
@@ -108,6 +134,7 @@ type OptionInfo struct {
 	ExclusiveMin bool     `json:"exclusive_min"` // Min itself is out of bounds
 	ExclusiveMax bool     `json:"exclusive_max"`
 	Values       []string `json:"values"` // what a string may be; empty where that is open
+	Items        string   `json:"items"`  // "string" where a string is a list, as SetList sets it
 	Since        string   `json:"since"`  // version of the library
 	Help         string   `json:"help"`
 }

@@ -33,8 +33,8 @@ void SamplingArguments::set_in(Options& options) const {
   set_if_given(options, GPTQ_KEY_MIN_P, min_p);
   set_if_given(options, GPTQ_KEY_REPETITION_PENALTY, repetition_penalty);
   set_if_given(options, GPTQ_KEY_SEED, seed);
-  if (!stop.empty())
-    options.set(GPTQ_KEY_STOP, Json(stop).dump(-1, ' ', false, Json::error_handler_t::replace));
+  for (const std::string& text : stop)
+    check(gptq_options_add_string(options.get(), GPTQ_KEY_STOP, text.c_str()));
 }
 
 }  // namespace cli

@@ -77,11 +77,14 @@ void check_choice(const OptionRow& row, std::string_view value) {
   refuse(cat("option '", row.key, "' is ", quoted(value), ", wanted one of ", row.values));
 }
 
+/// Whether its text is a JSON array of texts.
+bool is_list(const OptionRow& row) { return row.key == GPTQ_KEY_STOP; }
+
 /// A text that has a grammar of its own.
 void check_grammar(const OptionRow& row, const std::string& value) {
-  if (row.key != GPTQ_KEY_DYNAMIC && row.key != GPTQ_KEY_STOP) return;
+  if (row.key != GPTQ_KEY_DYNAMIC && !is_list(row)) return;
   try {
-    if (row.key == GPTQ_KEY_STOP) return static_cast<void>(api::parse_stop(value));
+    if (is_list(row)) return static_cast<void>(api::parse_stop(value));
     const ModuleOverrides overrides = api::parse_dynamic(value);
     ModuleRules{overrides};
   } catch (const Error& error) {
@@ -118,6 +121,7 @@ std::string description(const OptionRow& row) {
   json.member("scope", row.scope);
   json.key("default");
   json.json(row.default_value);
+  if (is_list(row)) json.member("items", "string");
   if (row.type == OptionType::text) {
     json.key("values");
     json.begin_array();
@@ -159,6 +163,18 @@ void gptq_options::set(std::string_view key, Value value) {
   values_[std::string(key)] = std::move(value);
 }
 
+void gptq_options::add(std::string_view key, std::string_view text) {
+  const OptionRow& row = row_of(key);
+  if (!is_list(row)) refuse(cat("option '", row.key, "' is no list of texts, wanted '" GPTQ_KEY_STOP "'"));
+  if (!is_utf8(text)) refuse(cat("a text for option '", row.key, "' is not valid UTF-8"));
+  JsonWriter json;
+  json.begin_array();
+  for (const std::string& each : api::parse_stop(this->text(key))) json.value(each);
+  json.value(text);
+  json.end_array();
+  set(key, json.take());
+}
+
 void gptq_options::set_json(std::string_view text) {
   const JsonDocument json = parse_settings(text);
   if (!json->is_object()) refuse("options: wanted a JSON object");
@@ -174,7 +190,7 @@ void gptq_options::set_json(std::string_view text) {
       copy.set(key, value.get<double>());
     } else if (value.is_string()) {
       copy.set(key, value.get<std::string>());
-    } else if (value.is_array() && key == GPTQ_KEY_STOP) {
+    } else if (value.is_array() && is_list(row_of(key))) {
       copy.set(key, value.dump());
     } else if (value.is_object() && key == GPTQ_KEY_DYNAMIC) {
       copy.set(key, dynamic_text(text));
@@ -245,6 +261,15 @@ gptq_status gptq_options_set_string(gptq_options* options, const char* key, cons
     api::require(key, "key");
     api::require(value, "value");
     options->set(key, std::string(value));
+  });
+}
+
+gptq_status gptq_options_add_string(gptq_options* options, const char* key, const char* value) {
+  return api::guard([&] {
+    api::require(options, "options");
+    api::require(key, "key");
+    api::require(value, "value");
+    options->add(key, value);
   });
 }
 

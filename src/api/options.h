@@ -19,6 +19,8 @@ struct gptq_options {
 
   /// Status::invalid_argument for an unknown key, another type, or a value out of bounds.
   void set(std::string_view key, Value value);
+  /// To a key that is a list of texts.
+  void add(std::string_view key, std::string_view text);
   void set_json(std::string_view text);
   std::string to_json() const;
   void clear() { *this = {}; }

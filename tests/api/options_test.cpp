@@ -83,6 +83,17 @@ TEST(Options, StopIsAnArrayOfTexts) {
         << gptq_last_error_message();
   }
   EXPECT_EQ(Json::parse(text())["stop"], many_text);
+  EXPECT_EQ(gptq_options_add_string(options, GPTQ_KEY_STOP, "one more"), GPTQ_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(gptq_options_reset(options), GPTQ_OK);
+  EXPECT_EQ(gptq_options_add_string(options, GPTQ_KEY_STOP, "\"\n"), GPTQ_OK);
+  EXPECT_EQ(gptq_options_add_string(options, GPTQ_KEY_STOP, "b"), GPTQ_OK);
+  for (const char* wrong : {"", "\xC3"})
+    EXPECT_EQ(gptq_options_add_string(options, GPTQ_KEY_STOP, wrong), GPTQ_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(gptq_options_add_string(options, GPTQ_KEY_ORDER, "act"), GPTQ_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(gptq_options_add_string(options, "stopp", "a"), GPTQ_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(gptq_options_add_string(nullptr, GPTQ_KEY_STOP, "a"), GPTQ_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(gptq_options_add_string(options, GPTQ_KEY_STOP, nullptr), GPTQ_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(Json::parse(Json::parse(text())["stop"].get<std::string>()), Json({"\"\n", "b"}));
   gptq_options_free(options);
 }
 

@@ -322,6 +322,22 @@ SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_options_set_string(void * jarg1, con
 }
 
 
+SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_options_add_string(void * jarg1, const char * jarg2, const char * jarg3) {
+  int jresult ;
+  gptq_options *arg1 = (gptq_options *) 0 ;
+  char *arg2 = (char *) 0 ;
+  char *arg3 = (char *) 0 ;
+  gptq_status result;
+  
+  arg1 = (gptq_options *)jarg1; 
+  arg2 = (char *)jarg2; 
+  arg3 = (char *)jarg3; 
+  result = (gptq_status)gptq_options_add_string(arg1,(char const *)arg2,(char const *)arg3);
+  jresult = result; 
+  return jresult;
+}
+
+
 SWIGEXPORT int SWIGSTDCALL CSharp_Gptq_gptq_options_set_json(void * jarg1, const char * jarg2, long long jarg3) {
   int jresult ;
   gptq_options *arg1 = (gptq_options *) 0 ;

@@ -1,5 +1,6 @@
 // Settings by key; the properties by name are in generated/OptionSetters.cs.
 using System;
+using System.Collections.Generic;
 using System.Threading;
 
 namespace Gptq
@@ -54,6 +55,18 @@ namespace Gptq
         public void Set(string key, string value)
         {
             Change(options => GptqApi.gptq_options_set_string(options, key, value));
+        }
+
+        /// <summary>Sets a key that is a list of texts, such as "stop".</summary>
+        public void SetList(string key, IEnumerable<string> values)
+        {
+            using (var list = new Options())
+            {
+                list.Set(key, "[]");
+                foreach (string value in values)
+                    list.Change(options => GptqApi.gptq_options_add_string(options, key, value));
+                SetJson(list.ToJson());
+            }
         }
 
         /// <summary>Sets several keys from a JSON object; all of them, or none on an error.</summary>

@@ -30,6 +30,20 @@ internal static class GenerationTests
         }
     }
 
+    public static void ATextStopsIt()
+    {
+        int middle = Test.Expected.Length / 2;
+        string stop = Test.Expected.Substring(middle, 5);
+        Options options = Test.Greedy();
+        options.Stop = new[] { "no such text", stop };
+        using (var session = Test.SharedModel.CreateSession())
+        {
+            string text = string.Concat(session.Generate(Test.Prompt, options).Select(chunk => chunk.Text));
+            Test.Equal(Test.Expected.Substring(0, Test.Expected.IndexOf(stop, StringComparison.Ordinal)), text);
+            Test.Equal("stop", session.FinishReason);
+        }
+    }
+
     public static async Task AsyncGivesTheTextOfTheCSample()
     {
         var text = new StringBuilder();

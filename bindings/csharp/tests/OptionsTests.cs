@@ -34,6 +34,21 @@ internal static class OptionsTests
         Test.Equal(before, options.ToJson());
     }
 
+    public static void AListOfTextsIsSetAsAWhole()
+    {
+        using (var options = new Options { Stop = new[] { "\n\"", "\u00e9\u2028" } })
+        using (var copy = Options.FromJson(options.ToJson()))
+        {
+            string before = options.ToJson();
+            Test.Equal(before, copy.ToJson());
+            Test.Fails(ErrorCode.InvalidArgument, "stop", () => options.Stop = new[] { "a", "" });
+            Test.Fails(ErrorCode.InvalidArgument, "bits", () => options.SetList("bits", new[] { "a" }));
+            Test.Equal(before, options.ToJson());
+            options.Stop = new string[0];
+            Test.Equal("{\"stop\":\"[]\"}", options.ToJson());
+        }
+    }
+
     public static void EveryKeyIsDescribedAndHasAProperty()
     {
         string[] keys = Options.Describe();

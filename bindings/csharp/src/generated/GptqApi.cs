@@ -71,6 +71,11 @@ internal static class GptqApi {
     return ret;
   }
 
+  public static int gptq_options_add_string(global::System.IntPtr options, string key, string value) {
+    int ret = GptqApiPINVOKE.gptq_options_add_string(options, Utf8.Terminated(key), Utf8.Terminated(value));
+    return ret;
+  }
+
   public static int gptq_options_set_json(global::System.IntPtr options, byte[] json, long len) {
     int ret = GptqApiPINVOKE.gptq_options_set_json(options, json, len);
     return ret;

@@ -57,6 +57,9 @@ internal static class GptqApiPINVOKE {
   [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_options_set_string")]
   public static extern int gptq_options_set_string(global::System.IntPtr jarg1, byte[] jarg2, byte[] jarg3);
 
+  [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_options_add_string")]
+  public static extern int gptq_options_add_string(global::System.IntPtr jarg1, byte[] jarg2, byte[] jarg3);
+
   [global::System.Runtime.InteropServices.DllImport("gptq-csharp", EntryPoint="CSharp_Gptq_gptq_options_set_json")]
   public static extern int gptq_options_set_json(global::System.IntPtr jarg1, byte[] jarg2, long jarg3);
 

@@ -42,35 +42,37 @@ typedef long long swig_type_8;
 typedef _gostring_ swig_type_9;
 typedef _gostring_ swig_type_10;
 typedef _gostring_ swig_type_11;
-typedef long long swig_type_12;
-typedef long long swig_type_13;
+typedef _gostring_ swig_type_12;
+typedef _gostring_ swig_type_13;
 typedef long long swig_type_14;
 typedef long long swig_type_15;
-typedef _gostring_ swig_type_16;
-typedef _gostring_ swig_type_17;
+typedef long long swig_type_16;
+typedef long long swig_type_17;
 typedef _gostring_ swig_type_18;
 typedef _gostring_ swig_type_19;
 typedef _gostring_ swig_type_20;
-typedef long long swig_type_21;
-typedef long long swig_type_22;
-typedef _gostring_ swig_type_23;
+typedef _gostring_ swig_type_21;
+typedef _gostring_ swig_type_22;
+typedef long long swig_type_23;
 typedef long long swig_type_24;
-typedef long long swig_type_25;
+typedef _gostring_ swig_type_25;
 typedef long long swig_type_26;
 typedef long long swig_type_27;
 typedef long long swig_type_28;
-typedef _gostring_ swig_type_29;
-typedef _gostring_ swig_type_30;
-typedef long long swig_type_31;
+typedef long long swig_type_29;
+typedef long long swig_type_30;
+typedef _gostring_ swig_type_31;
 typedef _gostring_ swig_type_32;
 typedef long long swig_type_33;
 typedef _gostring_ swig_type_34;
-typedef _gostring_ swig_type_35;
+typedef long long swig_type_35;
 typedef _gostring_ swig_type_36;
-typedef long long swig_type_37;
-typedef long long swig_type_38;
-typedef _gostring_ swig_type_39;
-typedef _gostring_ swig_type_40;
+typedef _gostring_ swig_type_37;
+typedef _gostring_ swig_type_38;
+typedef long long swig_type_39;
+typedef long long swig_type_40;
+typedef _gostring_ swig_type_41;
+typedef _gostring_ swig_type_42;
 extern void _wrap_Swig_free_capi_f32d069c289447e2(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_capi_f32d069c289447e2(swig_intgo arg1);
 extern swig_intgo _wrap_GPTQ_ERROR_CANCELLED_capi_f32d069c289447e2(void);
@@ -101,57 +103,58 @@ extern void _wrap_gptq_options_free_capi_f32d069c289447e2(swig_voidp arg1);
 extern int _wrap_gptq_options_set_int_capi_f32d069c289447e2(swig_voidp arg1, swig_type_7 arg2, swig_type_8 arg3);
 extern int _wrap_gptq_options_set_float_capi_f32d069c289447e2(swig_voidp arg1, swig_type_9 arg2, double arg3);
 extern int _wrap_gptq_options_set_string_capi_f32d069c289447e2(swig_voidp arg1, swig_type_10 arg2, swig_type_11 arg3);
-extern int _wrap_gptq_options_set_json_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_12 arg3);
+extern int _wrap_gptq_options_add_string_capi_f32d069c289447e2(swig_voidp arg1, swig_type_12 arg2, swig_type_13 arg3);
+extern int _wrap_gptq_options_set_json_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_14 arg3);
 extern int _wrap_gptq_options_get_json_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_gptq_options_reset_capi_f32d069c289447e2(swig_voidp arg1);
-extern swig_type_13 _wrap_gptq_option_count_capi_f32d069c289447e2(void);
-extern int _wrap_gptq_option_describe_capi_f32d069c289447e2(swig_type_14 arg1, swig_voidp arg2);
+extern swig_type_15 _wrap_gptq_option_count_capi_f32d069c289447e2(void);
+extern int _wrap_gptq_option_describe_capi_f32d069c289447e2(swig_type_16 arg1, swig_voidp arg2);
 extern swig_voidp _wrap_gptq_buffer_data_capi_f32d069c289447e2(swig_voidp arg1);
-extern swig_type_15 _wrap_gptq_buffer_size_capi_f32d069c289447e2(swig_voidp arg1);
+extern swig_type_17 _wrap_gptq_buffer_size_capi_f32d069c289447e2(swig_voidp arg1);
 extern void _wrap_gptq_buffer_free_capi_f32d069c289447e2(swig_voidp arg1);
-extern int _wrap_gptq_model_load_capi_f32d069c289447e2(swig_type_16 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_convert_capi_f32d069c289447e2(swig_type_17 arg1, swig_type_18 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_load_capi_f32d069c289447e2(swig_type_18 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_convert_capi_f32d069c289447e2(swig_type_19 arg1, swig_type_20 arg2, swig_voidp arg3);
 extern void _wrap_gptq_model_free_capi_f32d069c289447e2(swig_voidp arg1);
 extern int _wrap_gptq_model_retain_capi_f32d069c289447e2(swig_voidp arg1);
-extern int _wrap_gptq_model_get_int_capi_f32d069c289447e2(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_get_string_capi_f32d069c289447e2(swig_voidp arg1, swig_type_20 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_get_int_capi_f32d069c289447e2(swig_voidp arg1, swig_type_21 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_get_string_capi_f32d069c289447e2(swig_voidp arg1, swig_type_22 arg2, swig_voidp arg3);
 extern int _wrap_gptq_model_metadata_json_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_gptq_model_tokenize_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_21 arg3, int arg4, swig_voidp arg5);
-extern int _wrap_gptq_model_detokenize_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_22 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_tokenize_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_23 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_detokenize_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_24 arg3, int arg4, swig_voidp arg5);
 extern int _wrap_gptq_model_token_text_capi_f32d069c289447e2(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern int _wrap_gptq_model_special_token_capi_f32d069c289447e2(swig_voidp arg1, swig_type_23 arg2, swig_voidp arg3);
+extern int _wrap_gptq_model_special_token_capi_f32d069c289447e2(swig_voidp arg1, swig_type_25 arg2, swig_voidp arg3);
 extern int _wrap_gptq_model_is_end_of_generation_capi_f32d069c289447e2(swig_voidp arg1, int arg2);
-extern int _wrap_gptq_model_apply_chat_template_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_24 arg3, swig_voidp arg4);
-extern int _wrap_gptq_model_tokenize_chat_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_25 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_gptq_model_apply_chat_template_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_26 arg3, swig_voidp arg4);
+extern int _wrap_gptq_model_tokenize_chat_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_27 arg3, int arg4, swig_voidp arg5);
 extern int _wrap_gptq_model_sampling_defaults_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_gptq_session_create_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
 extern void _wrap_gptq_session_free_capi_f32d069c289447e2(swig_voidp arg1);
 extern int _wrap_gptq_session_reset_capi_f32d069c289447e2(swig_voidp arg1);
-extern int _wrap_gptq_session_append_text_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_26 arg3);
-extern int _wrap_gptq_session_append_tokens_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_27 arg3);
+extern int _wrap_gptq_session_append_text_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_28 arg3);
+extern int _wrap_gptq_session_append_tokens_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_29 arg3);
 extern int _wrap_gptq_session_prefill_capi_f32d069c289447e2(swig_voidp arg1, int arg2);
 extern int _wrap_gptq_session_begin_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_gptq_session_step_capi_f32d069c289447e2(swig_voidp arg1);
-extern int _wrap_gptq_session_step_all_capi_f32d069c289447e2(swig_voidp arg1, swig_type_28 arg2, swig_voidp arg3);
+extern int _wrap_gptq_session_step_all_capi_f32d069c289447e2(swig_voidp arg1, swig_type_30 arg2, swig_voidp arg3);
 extern int _wrap_gptq_session_cancel_capi_f32d069c289447e2(swig_voidp arg1);
 extern int _wrap_gptq_session_clear_cancel_capi_f32d069c289447e2(swig_voidp arg1);
-extern swig_type_29 _wrap_gptq_session_error_message_capi_f32d069c289447e2(swig_voidp arg1);
-extern swig_type_30 _wrap_gptq_session_text_capi_f32d069c289447e2(swig_voidp arg1);
-extern swig_type_31 _wrap_gptq_session_text_size_capi_f32d069c289447e2(swig_voidp arg1);
+extern swig_type_31 _wrap_gptq_session_error_message_capi_f32d069c289447e2(swig_voidp arg1);
+extern swig_type_32 _wrap_gptq_session_text_capi_f32d069c289447e2(swig_voidp arg1);
+extern swig_type_33 _wrap_gptq_session_text_size_capi_f32d069c289447e2(swig_voidp arg1);
 extern int _wrap_gptq_session_token_capi_f32d069c289447e2(swig_voidp arg1);
-extern swig_type_32 _wrap_gptq_session_finish_reason_capi_f32d069c289447e2(swig_voidp arg1);
+extern swig_type_34 _wrap_gptq_session_finish_reason_capi_f32d069c289447e2(swig_voidp arg1);
 extern int _wrap_gptq_session_logits_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
-extern swig_type_33 _wrap_gptq_session_token_count_capi_f32d069c289447e2(swig_voidp arg1);
-extern int _wrap_gptq_session_get_stat_capi_f32d069c289447e2(swig_voidp arg1, swig_type_34 arg2, swig_voidp arg3);
-extern int _wrap_gptq_quantizer_create_capi_f32d069c289447e2(swig_type_35 arg1, swig_type_36 arg2, swig_voidp arg3, swig_voidp arg4);
+extern swig_type_35 _wrap_gptq_session_token_count_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_session_get_stat_capi_f32d069c289447e2(swig_voidp arg1, swig_type_36 arg2, swig_voidp arg3);
+extern int _wrap_gptq_quantizer_create_capi_f32d069c289447e2(swig_type_37 arg1, swig_type_38 arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_gptq_quantizer_free_capi_f32d069c289447e2(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_add_calibration_text_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_37 arg3);
-extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_38 arg3);
+extern int _wrap_gptq_quantizer_add_calibration_text_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_39 arg3);
+extern int _wrap_gptq_quantizer_add_calibration_tokens_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2, swig_type_40 arg3);
 extern int _wrap_gptq_quantizer_step_capi_f32d069c289447e2(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_run_capi_f32d069c289447e2(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_cancel_capi_f32d069c289447e2(swig_voidp arg1);
-extern int _wrap_gptq_quantizer_get_stat_capi_f32d069c289447e2(swig_voidp arg1, swig_type_39 arg2, swig_voidp arg3);
-extern swig_type_40 _wrap_gptq_quantizer_error_message_capi_f32d069c289447e2(swig_voidp arg1);
+extern int _wrap_gptq_quantizer_get_stat_capi_f32d069c289447e2(swig_voidp arg1, swig_type_41 arg2, swig_voidp arg3);
+extern swig_type_42 _wrap_gptq_quantizer_error_message_capi_f32d069c289447e2(swig_voidp arg1);
 extern int _wrap_gptq_quantizer_report_json_capi_f32d069c289447e2(swig_voidp arg1, swig_voidp arg2);
 #undef intgo
 */
@@ -478,12 +481,27 @@ func Gptq_options_set_string(arg1 unsafe.Pointer, arg2 string, arg3 string) (_sw
 	return swig_r
 }
 
+func Gptq_options_add_string(arg1 unsafe.Pointer, arg2 string, arg3 string) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (int32)(C._wrap_gptq_options_add_string_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_12)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_13)(unsafe.Pointer(&_swig_i_2))))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg2
+	}
+	if Swig_escape_always_false {
+		Swig_escape_val = arg3
+	}
+	return swig_r
+}
+
 func Gptq_options_set_json(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_options_set_json_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_12(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_options_set_json_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_14(_swig_i_2)))
 	return swig_r
 }
 
@@ -512,7 +530,7 @@ func Gptq_option_describe(arg1 int64, arg2 *unsafe.Pointer) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_gptq_option_describe_capi_f32d069c289447e2(C.swig_type_14(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_gptq_option_describe_capi_f32d069c289447e2(C.swig_type_16(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -540,7 +558,7 @@ func Gptq_model_load(arg1 string, arg2 unsafe.Pointer, arg3 *unsafe.Pointer) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_load_capi_f32d069c289447e2(*(*C.swig_type_16)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_load_capi_f32d069c289447e2(*(*C.swig_type_18)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -552,7 +570,7 @@ func Gptq_model_convert(arg1 string, arg2 string, arg3 unsafe.Pointer) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_convert_capi_f32d069c289447e2(*(*C.swig_type_17)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_18)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_convert_capi_f32d069c289447e2(*(*C.swig_type_19)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -579,7 +597,7 @@ func Gptq_model_get_int(arg1 unsafe.Pointer, arg2 string, arg3 *int64) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_int_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_21)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -591,7 +609,7 @@ func Gptq_model_get_string(arg1 unsafe.Pointer, arg2 string, arg3 *unsafe.Pointe
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_get_string_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_22)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -616,7 +634,7 @@ func Gptq_model_tokenize(arg1 unsafe.Pointer, arg2 *byte, arg3 int64, arg4 int32
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_21(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_tokenize_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_23(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -627,7 +645,7 @@ func Gptq_model_detokenize(arg1 unsafe.Pointer, arg2 *int32, arg3 int64, arg4 in
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_22(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_detokenize_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_24(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -645,7 +663,7 @@ func Gptq_model_special_token(arg1 unsafe.Pointer, arg2 string, arg3 *int32) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_23)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_model_special_token_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_25)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -666,7 +684,7 @@ func Gptq_model_apply_chat_template(arg1 unsafe.Pointer, arg2 *byte, arg3 int64,
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_gptq_model_apply_chat_template_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_24(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_gptq_model_apply_chat_template_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_26(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -677,7 +695,7 @@ func Gptq_model_tokenize_chat(arg1 unsafe.Pointer, arg2 *byte, arg3 int64, arg4 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_gptq_model_tokenize_chat_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_25(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_gptq_model_tokenize_chat_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_27(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -715,7 +733,7 @@ func Gptq_session_append_text(arg1 unsafe.Pointer, arg2 *byte, arg3 int64) (_swi
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_26(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_text_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_28(_swig_i_2)))
 	return swig_r
 }
 
@@ -724,7 +742,7 @@ func Gptq_session_append_tokens(arg1 unsafe.Pointer, arg2 *int32, arg3 int64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_27(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_append_tokens_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_29(_swig_i_2)))
 	return swig_r
 }
 
@@ -759,7 +777,7 @@ func Gptq_session_step_all(arg1 *unsafe.Pointer, arg2 int64, arg3 *int32) (_swig
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_step_all_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_type_28(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_step_all_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_type_30(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -841,7 +859,7 @@ func Gptq_session_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_session_get_stat_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_36)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -854,7 +872,7 @@ func Gptq_quantizer_create(arg1 string, arg2 string, arg3 unsafe.Pointer, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_f32d069c289447e2(*(*C.swig_type_35)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_36)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_create_capi_f32d069c289447e2(*(*C.swig_type_37)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_38)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -874,7 +892,7 @@ func Gptq_quantizer_add_calibration_text(arg1 unsafe.Pointer, arg2 *byte, arg3 i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_37(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_text_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_39(_swig_i_2)))
 	return swig_r
 }
 
@@ -883,7 +901,7 @@ func Gptq_quantizer_add_calibration_tokens(arg1 unsafe.Pointer, arg2 *int32, arg
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_38(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_add_calibration_tokens_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_40(_swig_i_2)))
 	return swig_r
 }
 
@@ -913,7 +931,7 @@ func Gptq_quantizer_get_stat(arg1 unsafe.Pointer, arg2 string, arg3 *float64) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_39)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_gptq_quantizer_get_stat_capi_f32d069c289447e2(C.swig_voidp(_swig_i_0), *(*C.swig_type_41)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}

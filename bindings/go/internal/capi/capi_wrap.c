@@ -570,6 +570,33 @@ int _wrap_gptq_options_set_string_capi_f32d069c289447e2(gptq_options *_swig_go_0
 }
 
 
+int _wrap_gptq_options_add_string_capi_f32d069c289447e2(gptq_options *_swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2) {
+  gptq_options *arg1 = (gptq_options *) 0 ;
+  char *arg2 = (char *) 0 ;
+  char *arg3 = (char *) 0 ;
+  gptq_status result;
+  int _swig_go_result;
+  
+  arg1 = *(gptq_options **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  
+  arg3 = (char *)malloc(_swig_go_2.n + 1);
+  memcpy(arg3, _swig_go_2.p, _swig_go_2.n);
+  arg3[_swig_go_2.n] = '\0';
+  
+  
+  result = (gptq_status)gptq_options_add_string(arg1,(char const *)arg2,(char const *)arg3);
+  _swig_go_result = result; 
+  free(arg2); 
+  free(arg3); 
+  return _swig_go_result;
+}
+
+
 int _wrap_gptq_options_set_json_capi_f32d069c289447e2(gptq_options *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   gptq_options *arg1 = (gptq_options *) 0 ;
   char *arg2 = (char *) 0 ;

@@ -495,6 +495,17 @@ extern "C" {
         value: *const c_char,
     ) -> gptq_status;
 
+    /// Adds a text to a key that is a list of them, such as "stop", which
+    /// [`gptq_options_set_string`] takes as a JSON array; the NUL-terminated UTF-8 is copied;
+    /// errors as [`gptq_options_set_int`], also for a key that is no list.
+    ///
+    /// Since 0.1. Threads: exclusive.
+    pub fn gptq_options_add_string(
+        options: *mut gptq_options,
+        key: *const c_char,
+        value: *const c_char,
+    ) -> gptq_status;
+
     /// Sets several keys from a JSON object such as {"bits": 4, "order": "act", "sym": true}, in
     /// which true and false are 1 and 0, and "dynamic" may be the object itself; all of them, or
     /// none on an error.
@@ -550,7 +561,8 @@ extern "C" {
 
     /// Key number `index` as a JSON object: name, type ("int", "float", "string"), scope, default
     /// ("" of a string that has none), min and max with exclusive_min and exclusive_max where the
-    /// bound itself is out, or values (an array; empty: any), since, help.
+    /// bound itself is out, or values (an array; empty: any), items ("string") of a string that is
+    /// a list, since, help.
     ///
     /// Since 0.1. Owner: caller, [`gptq_buffer_free`]. Threads: any.
     pub fn gptq_option_describe(index: i64, out_json: *mut *mut gptq_buffer) -> gptq_status;
@@ -1128,6 +1140,7 @@ pub(crate) fn functions() -> Vec<(&'static str, *const ())> {
         ("gptq_options_set_int", gptq_options_set_int as *const ()),
         ("gptq_options_set_float", gptq_options_set_float as *const ()),
         ("gptq_options_set_string", gptq_options_set_string as *const ()),
+        ("gptq_options_add_string", gptq_options_add_string as *const ()),
         ("gptq_options_set_json", gptq_options_set_json as *const ()),
         ("gptq_options_get_json", gptq_options_get_json as *const ()),
         ("gptq_options_set_progress", gptq_options_set_progress as *const ()),

@@ -105,10 +105,10 @@ impl Options {
         self.set("ignore_eos", value)
     }
 
-    /// Texts that end a generation, as a JSON array. Scope: generation.
+    /// Texts that end a generation. Scope: generation.
     #[must_use]
-    pub fn stop(self, value: &str) -> Self {
-        self.set("stop", value)
+    pub fn stop<T: AsRef<str>>(self, values: impl IntoIterator<Item = T>) -> Self {
+        self.set_list("stop", values)
     }
 
     /// 2, 3, 4 or 8; from 2 to 8; default 4. Scope: quantizer.

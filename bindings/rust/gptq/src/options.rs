@@ -123,6 +123,24 @@ impl Options {
         self
     }
 
+    /// Sets an option that is a list of texts by its name.
+    #[must_use]
+    pub fn set_list<T: AsRef<str>>(self, key: &str, values: impl IntoIterator<Item = T>) -> Self {
+        let mut options = self.set(key, "[]");
+        for value in values {
+            if options.error.is_none() {
+                options.error = options.try_add(key, value.as_ref()).err();
+            }
+        }
+        options
+    }
+
+    fn try_add(&mut self, key: &str, value: &str) -> Result<()> {
+        let (name, text) = (c_string("option name", key)?, c_string(key, value)?);
+        // SAFETY: as in try_set()
+        check(unsafe { sys::gptq_options_add_string(self.raw, name.as_ptr(), text.as_ptr()) }).map(drop)
+    }
+
     fn try_set(&mut self, key: &str, value: OptionValue<'_>) -> Result<()> {
         let name = c_string("option name", key)?;
         let text = match value {

@@ -30,6 +30,22 @@ fn chunks_join_to_the_text_of_their_tokens() {
 }
 
 #[test]
+fn a_text_stops_it() {
+    let model = load();
+    let whole = text(model.session().unwrap().generate_with(PROMPT, &at_most(40)).unwrap()).unwrap();
+    let stop: String = whole.chars().skip(60).take(5).collect();
+    let options = at_most(40).stop(["no such text", &stop]);
+    let mut session = model.session().unwrap();
+    assert_eq!(text(session.generate_with(PROMPT, &options).unwrap()).unwrap(), whole.split(&stop).next().unwrap());
+    assert_eq!(session.finish_reason(), Some(FinishReason::Stop));
+    let none: [&str; 0] = [];
+    assert_eq!(Options::new().stop(none).to_json().unwrap(), r#"{"stop":"[]"}"#);
+    for refused in [Options::new().stop(["a", ""]), Options::new().set_list("bits", ["a"])] {
+        assert_eq!(refused.to_json().unwrap_err().code(), ErrorCode::InvalidArgument);
+    }
+}
+
+#[test]
 fn characters_of_many_tokens_are_never_cut() {
     let model = load();
     let mut session = model.session().unwrap();

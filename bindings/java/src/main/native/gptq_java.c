@@ -489,6 +489,50 @@ SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1options_1set_1st
 }
 
 
+SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1options_1add_1string(JNIEnv *jenv, jclass jcls, jlong jarg1, jbyteArray jarg2, jbyteArray jarg3) {
+  jint jresult = 0 ;
+  gptq_options *arg1 = (gptq_options *) 0 ;
+  char *arg2 = (char *) 0 ;
+  char *arg3 = (char *) 0 ;
+  gptq_status result;
+  
+  (void)jenv;
+  (void)jcls;
+  arg1 = (gptq_options *)(intptr_t)jarg1; 
+  
+  arg2 = NULL;
+  if (jarg2) {
+    arg2 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg2, NULL);
+    if (!arg2) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      if (arg3) (*jenv)->ReleaseByteArrayElements(jenv, jarg3, (jbyte *)arg3, JNI_ABORT); 
+      
+      return 0;
+    }
+  }
+  
+  
+  arg3 = NULL;
+  if (jarg3) {
+    arg3 = (char *)(*jenv)->GetByteArrayElements(jenv, jarg3, NULL);
+    if (!arg3) {
+      if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+      if (arg3) (*jenv)->ReleaseByteArrayElements(jenv, jarg3, (jbyte *)arg3, JNI_ABORT); 
+      
+      return 0;
+    }
+  }
+  
+  result = (gptq_status)gptq_options_add_string(arg1,(char const *)arg2,(char const *)arg3);
+  jresult = (jint)result; 
+  
+  
+  if (arg2) (*jenv)->ReleaseByteArrayElements(jenv, jarg2, (jbyte *)arg2, JNI_ABORT); 
+  if (arg3) (*jenv)->ReleaseByteArrayElements(jenv, jarg3, (jbyte *)arg3, JNI_ABORT); 
+  return jresult;
+}
+
+
 SWIGEXPORT jint JNICALL Java_io_github_libgptq_GptqApiJNI_gptq_1options_1set_1json(JNIEnv *jenv, jclass jcls, jlong jarg1, jbyteArray jarg2, jlong jarg3) {
   jint jresult = 0 ;
   gptq_options *arg1 = (gptq_options *) 0 ;

@@ -61,6 +61,10 @@ final class GptqApi implements GptqApiConstants {
     return GptqApiJNI.gptq_options_set_string(options, Utf8.terminated(key), Utf8.terminated(value));
   }
 
+  public static int gptq_options_add_string(long options, String key, String value) {
+    return GptqApiJNI.gptq_options_add_string(options, Utf8.terminated(key), Utf8.terminated(value));
+  }
+
   public static int gptq_options_set_json(long options, byte[] json, long len) {
     return GptqApiJNI.gptq_options_set_json(options, json, len);
   }

@@ -27,6 +27,7 @@ final class GptqApiJNI {
   public final static native int gptq_options_set_int(long jarg1, byte[] jarg2, long jarg3);
   public final static native int gptq_options_set_float(long jarg1, byte[] jarg2, double jarg3);
   public final static native int gptq_options_set_string(long jarg1, byte[] jarg2, byte[] jarg3);
+  public final static native int gptq_options_add_string(long jarg1, byte[] jarg2, byte[] jarg3);
   public final static native int gptq_options_set_json(long jarg1, byte[] jarg2, long jarg3);
   public final static native int gptq_options_get_json(long jarg1, long[] jarg2);
   public final static native int gptq_options_reset(long jarg1);

@@ -7,6 +7,7 @@ abstract class OptionSetters {
   abstract Options setInt(String key, long value);
   abstract Options setFloat(String key, double value);
   abstract Options setString(String key, String value);
+  abstract Options setList(String key, String... values);
 
   /**
    * Where to compute: cpu, cuda, cuda:N, or a list that a model's layers are split over, as cuda:0,cpu; default "cpu". Scope: model.
@@ -179,13 +180,13 @@ abstract class OptionSetters {
   }
 
   /**
-   * Texts that end a generation, as a JSON array. Scope: generation.
+   * Texts that end a generation. Scope: generation.
    *
    * @param value the setting
    * @return this
    */
-  public Options stop(String value) {
-    return setString("stop", value);
+  public Options stop(String... value) {
+    return setList("stop", value);
   }
 
   /**

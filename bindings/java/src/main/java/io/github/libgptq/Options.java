@@ -101,6 +101,23 @@ public final class Options extends OptionSetters implements AutoCloseable {
   }
 
   /**
+   * Sets a key that is a list of texts, such as "stop".
+   *
+   * @param key a name, as {@link #describe()} tells them
+   * @param values the texts
+   * @return this
+   */
+  @Override
+  public Options setList(String key, String... values) {
+    try (Options list = new Options().set(key, "[]")) {
+      for (String value : values) {
+        list.write(o -> check(GptqApi.gptq_options_add_string(o, key, value)));
+      }
+      return setJson(list.toJson());
+    }
+  }
+
+  /**
    * Sets several keys, all of them or, on an error, none.
    *
    * @param json an object such as {@code {"bits": 4, "order": "act", "sym": true}}

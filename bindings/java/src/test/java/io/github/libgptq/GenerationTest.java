@@ -34,6 +34,25 @@ public class GenerationTest {
   }
 
   @Test
+  public void aTextStopsIt() throws Exception {
+    try (Model model = TestModel.load(); Session session = model.session(); Session again = model.session()) {
+      String whole = TestModel.text(session, 40);
+      String stop = whole.substring(whole.length() / 2, whole.length() / 2 + 5);
+      StringBuilder text = new StringBuilder();
+      try (Options options = new Options().maxTokens(40).stop("no such text", stop)) {
+        again.generate(PROMPT, options).forEach(text::append);
+        String json = options.toJson();
+        assertFails(ErrorCode.INVALID_ARGUMENT, "stop", () -> options.stop("a", ""));
+        assertFails(ErrorCode.INVALID_ARGUMENT, "bits", () -> options.setList("bits", "a"));
+        assertEquals(json, options.toJson());
+        assertEquals("[]", new Options().stop().toJson().replaceAll(".*:\"|\"}", ""));
+      }
+      assertEquals(whole.substring(0, whole.indexOf(stop)), text.toString());
+      assertEquals("stop", again.finishReason());
+    }
+  }
+
+  @Test
   public void chunksTellTheTokensOfTheWhole() {
     try (Model model = TestModel.load(); Session session = model.session()) {
       StringBuilder text = new StringBuilder();
