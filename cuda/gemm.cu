@@ -11,8 +11,8 @@ __global__ void __launch_bounds__(kThreads, 1) gemm(Problem p) {
   let_next_kernel_begin();
   wait_for_earlier_kernels();
   Block<T, bits, tiles> block(p);
-  const int end = first_of(p.stages, block_x() + 1);
-  for (int at = first_of(p.stages, block_x()); at < end;) at = multiply_tile(block, at, end, 0, p.stages);
+  const int end = first_of(p.stages, block_x() + 1, p.blocks);
+  for (int at = first_of(p.stages, block_x(), p.blocks); at < end;) at = multiply_tile(block, at, end, 0);
 }
 
 template <class T, int bits, int tiles>
@@ -26,8 +26,10 @@ void launch_gemm(const Queue& queue, Problem& p) {
   p.output_tiles = static_cast<int>(output_tiles);
   p.tile_stages = static_cast<int>(tile_stages);
   p.stages = static_cast<int>(stages);
-  launch(queue, gemm<T, bits, tiles>,
-         grid_of_line(queue, gemm<T, bits, tiles>, shared_bytes_of_stages<T, bits, tiles>(), stages), p);
+  const Grid grid =
+      grid_of_line(queue, gemm<T, bits, tiles>, shared_bytes_of_stages<T, bits, tiles>(), stages);
+  p.blocks = static_cast<int>(grid.x);
+  launch(queue, gemm<T, bits, tiles>, grid, p);
 }
 
 }  // namespace

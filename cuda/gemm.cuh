@@ -56,9 +56,10 @@ struct Problem {
   const void* x = nullptr;
   void* y = nullptr;
   int rows = 0, inputs = 0;
-  int output_tiles = 0, tile_stages = 0, stages = 0;  // of a tile; of all
-  float* partials = nullptr;                          // [blocks][sums of a tile]
-  uint32_t* flags = nullptr;                          // [blocks] 1: its partial sums are there
+  int output_tiles = 0, tile_stages = 0;  // of a tile
+  int stages = 0, blocks = 0;             // of the line; that have some of it
+  float* partials = nullptr;              // [blocks][sums of a tile]
+  uint32_t* flags = nullptr;              // [blocks] 1: its partial sums are there
 
   bool operator==(const Problem&) const = default;
 };
@@ -325,14 +326,14 @@ struct Block {
 };
 
 /// The first stage of a block in a line of them.
-GPTQ_DEVICE int first_of(int stages, int block) {
-  return static_cast<int>(int64_t{stages} * block / grid_x());
+GPTQ_DEVICE int first_of(int stages, int block, int blocks) {
+  return static_cast<int>(int64_t{stages} * block / blocks);
 }
 
 /// The block's part of the line that begins at stage `at`, of the problem whose stages begin at `first`, up to `end` at
 /// most; gives the stage behind it.
 template <class T, int bits, int tiles>
-GPTQ_DEVICE int multiply_tile(Block<T, bits, tiles>& block, int at, int end, int first, int stages) {
+GPTQ_DEVICE int multiply_tile(Block<T, bits, tiles>& block, int at, int end, int first) {
   const Problem& p = block.p;
   const int tile = (at - first) / p.tile_stages, begin = first + tile * p.tile_stages,
             tile_end = begin + p.tile_stages;
@@ -345,7 +346,7 @@ GPTQ_DEVICE int multiply_tile(Block<T, bits, tiles>& block, int at, int end, int
     block.leave_partial();
     return next;
   }
-  for (int other = block_x() + 1; other < grid_x() && first_of(stages, other) < tile_end; ++other)
+  for (int other = block_x() + 1; other < p.blocks && first_of(p.stages, other, p.blocks) < tile_end; ++other)
     block.take_partial(other);
   block.write_tile(part);
   return next;
@@ -362,7 +363,7 @@ GPTQ_BOTH constexpr size_t shared_bytes_of_stages() {
   return stages > tile ? stages : tile;
 }
 
-/// Of a kernel over a line of so many stages.
+/// Of a kernel over a line of so many stages, or of fewer: then some of the blocks have nothing to do.
 template <class... Parameters>
 Grid grid_of_line(const Queue& queue, void (*kernel)(Parameters...), size_t shared_bytes, int64_t stages) {
   int64_t blocks = resident_blocks(queue, kernel, kThreads, shared_bytes);

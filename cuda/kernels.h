@@ -84,16 +84,18 @@ struct NormArguments {
   bool operator==(const NormArguments&) const = default;
 };
 void norm(const Queue& queue, Element element, const NormArguments& arguments);
-/// Row i of x times factors[i].
+/// Row i of x times factors[i]; or factors of the element.
 void scale_rows(const Queue& queue, Element element, void* x, const float* factors, int64_t rows,
                 int64_t cols);
+void scale_rows_by_elements(const Queue& queue, Element element, void* x, const void* factors, int64_t rows,
+                            int64_t cols);
 /// Row i of out is row rows[i] of x, or 0 where that is negative.
 void gather_rows(const Queue& queue, Element element, const void* x, const int32_t* rows, int64_t count,
                  int64_t cols, void* out);
 /// Column i of out [rows, columns] is column order[i] of x [rows, cols], or 0 where that is negative.
 void gather_columns(const Queue& queue, Element element, const void* x, int64_t cols, const int32_t* order,
                     int64_t columns, int64_t rows, void* out);
-/// Row rows[i] of x [x_rows, cols] += weights[i] times row i of y, for i < count in sequence.
+/// Row rows[i] of x [x_rows, cols] += weights[i] times row i of y, for i < count in sequence; null: all are 1.
 void scatter_add(const Queue& queue, Element element, void* x, int64_t x_rows, int64_t cols,
                  const int32_t* rows, const float* weights, const void* y, int64_t count);
 /// out [rows, heads (m + n)]: each head is m elements of a [rows, heads m], then n of b [rows, heads n] or [rows, n].
@@ -129,29 +131,46 @@ void multiply(const Queue& queue, Element element, const Weights& w, const void*
               void* scratch);
 constexpr size_t kFlagBytes = 4096;
 size_t scratch_of_product(const Queue& queue);
-/// What weights make of rows [first_row, first_row + rows) of a batch, which may have several; the rest is the plan's.
+/// Weights, and where what they make of some rows of a batch goes; an expert's rows may have several.
 struct LinearPart {
   Weights w;
-  int64_t first_row = 0, rows = 0;
-  void* y = nullptr;  // of its first row
-  int output_tiles = 0, tile_stages = 0, first_stage = 0, stages = 0;
+  void* y = nullptr;                      // [rows of the batch, outputs]
+  int expert = 0;                         // the rows are those of, from 0 on
+  int output_tiles = 0, tile_stages = 0;  // join_parts() knows
+
+  bool operator==(const LinearPart&) const = default;
 };
-/// What multiply_parts() is asked, made on the host; parts without rows or outputs are left out.
-struct LinearPartsPlan {
-  std::vector<LinearPart> parts;
-  int bits = 0, tile_rows = 0;
-  int64_t stages = 0;
+/// A part's rows, and where it begins in the line of all stages (gemm.cuh), in which it ends where the next one begins. Behind
+/// the last part is one that has no rows.
+struct PartRows {
+  int32_t first_row = 0, rows = 0, first_stage = 0;
 };
-/// The weights are of one width, and have as many inputs(): Status::internal otherwise.
-LinearPartsPlan plan_linear_parts(std::span<const LinearPart> parts);
-/// gather_columns() for the rows of each part, of x [rows, cols], by the part's order, which all have; parts are in the
-/// order of their rows: rows.cu
+/// What one launch multiplies, whatever rows there will be.
+struct LinearParts {
+  std::vector<LinearPart> parts;  // in the order of experts, which need not have one
+  int bits = 0;
+  int64_t inputs = 0, experts = 0;  // experts that have a part
+  int64_t expert_stages = 0;        // of one tile of rows of all parts of an expert, at most
+};
+/// Those that have outputs. The weights are of one width, and have as many inputs(): Status::internal otherwise.
+LinearParts join_parts(std::span<const LinearPart> parts);
+/// What the host knows of the rows: how many all experts have, and one at most.
+struct RowsOfParts {
+  int64_t all = 0, most = 0;
+};
+/// rows [parts + 1] where expert e has rows [begin[e], begin[e + 1]) of the batch.
+void plan_parts(const Queue& queue, const LinearParts& line, const LinearPart* parts, RowsOfParts rows,
+                const int32_t* begin, PartRows* out);
+/// The same by the host, where all parts have all rows.
+std::vector<PartRows> plan_parts_of_all(const LinearParts& line, int64_t rows);
+/// gather_columns() for the rows of each part, of x [rows, cols], by the part's order, which all have: rows.cu
 void gather_columns_of_parts(const Queue& queue, Element element, const void* x, int64_t cols,
-                             const LinearPart* parts, int64_t count, int64_t columns, int64_t rows,
-                             void* out);
-/// As multiply() for each part, in one launch. `parts` are the plan's in the device's memory.
-void multiply_parts(const Queue& queue, Element element, const LinearPartsPlan& plan, const LinearPart* parts,
-                    const void* x, void* scratch);
+                             const LinearPart* parts, const PartRows* part_rows, int64_t count,
+                             int64_t columns, int64_t rows, void* out);
+/// As multiply() for each part, in one launch. `parts` are the line's in the device's memory, `part_rows` what plan_parts()
+/// made there for as many rows.
+void multiply_parts(const Queue& queue, Element element, const LinearParts& line, RowsOfParts rows,
+                    const LinearPart* parts, const PartRows* part_rows, const void* x, void* scratch);
 
 // ---- panels.cu: what a library that multiplies plain matrices needs besides
 /// out [count, w.shape.packed_inputs] = outputs [first, first + count) of W, rounded to elements; `first` is a multiple of

@@ -20,6 +20,10 @@ class CudaLinear final : public Linear {
              std::span<const float> bias);
   CudaLinear(std::shared_ptr<Loader> loader, const QTensor& weights, std::span<const float> bias);
 
+  CudaLinear(const CudaLinear&) = delete;
+  CudaLinear& operator=(const CudaLinear&) = delete;
+  ~CudaLinear() override { loader_->count_gone(); }
+
   int64_t in_features() const override { return shape_.cols; }
   int64_t out_features() const override { return shape_.rows; }
   uint64_t bytes() const override;

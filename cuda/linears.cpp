@@ -66,8 +66,7 @@ void CudaStream::multiply_by(const Queue& queue, std::span<const Product> produc
   const Weights& first = products.front().w;
   if (kFewRows < x.rows && x.rows < kLibraryRows && products.size() > 1) {
     std::vector<LinearPart> parts;
-    for (const Product& product : products)
-      parts.push_back({.w = product.w, .first_row = 0, .rows = x.rows, .y = product.y});
+    for (const Product& product : products) parts.push_back({.w = product.w, .y = product.y});
     return multiply_by_parts(queue, parts, x);
   }
   const void* in = data_of(x);
@@ -97,71 +96,22 @@ void* CudaStream::product_scratch(const Queue& queue) {
   return product_.data();
 }
 
-/// Projections whose parts have the same orders have launches in common.
-void CudaStream::linear_parts(Matrix x, std::span<const int64_t> begin,
-                              std::span<const PartsProjection> projections) {
-  std::vector<LinearPart> parts, own;
-  for (const PartsProjection& p : projections) {
-    own.clear();
-    bool as_first = true;
-    for (size_t i = 0; i + 1 < begin.size(); ++i) {
-      const int64_t rows = begin[i + 1] - begin[i];
-      if (rows == 0) continue;
-      const Weights w = weights_of(*p.w[i]);
-      as_first = as_first && w.order == weights_of(*projections.front().w[i]).order;
-      own.push_back({.w = w,
-                     .first_row = begin[i],
-                     .rows = rows,
-                     .y = data_of(p.y) + static_cast<size_t>(begin[i] * w.shape.rows) * kElementBytes});
-    }
-    if (as_first) {
-      parts.insert(parts.end(), own.begin(), own.end());
-    } else {
-      multiply_kinds(own, x);
-    }
-  }
-  multiply_kinds(parts, x);
-}
-
-void CudaStream::multiply_kinds(std::vector<LinearPart>& parts, Matrix x) {
-  std::vector<LinearPart> kind;
-  while (!parts.empty()) {
-    const Weights first = parts.front().w;
-    const auto rest = std::stable_partition(parts.begin(), parts.end(), [&](const LinearPart& part) {
-      return part.w.shape.bits == first.shape.bits && part.w.inputs() == first.inputs() &&
-             (part.w.order == nullptr) == (first.order == nullptr);
-    });
-    kind.assign(parts.begin(), rest);
-    parts.erase(parts.begin(), rest);
-    const Turn turn = begin();
-    multiply_by_parts(turn.queue(), kind, x);
-  }
-}
-
 void CudaStream::multiply_by_parts(const Queue& queue, std::span<const LinearPart> parts, Matrix x) {
-  const LinearPartsPlan plan = plan_linear_parts(parts);
+  const LinearParts line = join_parts(parts);
   const Weights& first = parts.front().w;
-  std::vector<LinearPart> sorted_rows;  // parts, one of each
-  if (first.order != nullptr) {
-    sorted_rows.assign(parts.begin(), parts.end());
-    std::stable_sort(sorted_rows.begin(), sorted_rows.end(),
-                     [](const LinearPart& a, const LinearPart& b) { return a.first_row < b.first_row; });
-    const auto others =
-        std::unique(sorted_rows.begin(), sorted_rows.end(),
-                    [](const LinearPart& a, const LinearPart& b) { return a.first_row == b.first_row; });
-    sorted_rows.erase(others, sorted_rows.end());
-  }
-  const auto [sorted, at, gathered] =
-      send_behind(first.order != nullptr ? static_cast<size_t>(x.rows * first.inputs()) * kElementBytes : 0,
-                  std::span<const LinearPart>(plan.parts), std::span<const LinearPart>(sorted_rows));
+  const std::vector<PartRows> rows = plan_parts_of_all(line, x.rows);
+  if (rows.empty()) return;
+  const bool sorts = first.order != nullptr;
+  const auto [sorted, at, rows_at] =
+      send_behind(sorts ? static_cast<size_t>(x.rows * line.inputs) * kElementBytes : 0,
+                  std::span<const LinearPart>(line.parts), std::span<const PartRows>(rows));
   const void* in = data_of(x);
-  if (first.order != nullptr) {
-    gather_columns_of_parts(queue, kElement, in, x.cols, gathered, static_cast<int64_t>(sorted_rows.size()),
-                            first.inputs(), x.rows, sorted);
+  if (sorts) {
+    gather_columns(queue, kElement, in, x.cols, first.order, line.inputs, x.rows, sorted);
     in = sorted;
   }
   pace(x.rows);
-  multiply_parts(queue, kElement, plan, at, in, product_scratch(queue));
+  multiply_parts(queue, kElement, line, {x.rows, x.rows}, at, rows_at, in, product_scratch(queue));
 }
 
 }  // namespace gptq::cuda

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -76,6 +77,10 @@ class Loader {
     return block;
   }
 
+  /// Counts weights that are no more: what has addresses of some has to look whether they are still what they were.
+  void count_gone() { ++gone_; }
+  uint64_t gone() const { return gone_; }
+
   template <class T>
   std::vector<T> download(const Block& block) {
     std::vector<T> values(block.bytes() / sizeof(T));
@@ -95,6 +100,7 @@ class Loader {
   std::mutex mutex_, shared_mutex_;  // of queue_, shared_
   std::unique_ptr<DeviceQueue> queue_;
   std::vector<Shared> shared_;  // the last ones
+  std::atomic<uint64_t> gone_ = 0;
 };
 
 }  // namespace gptq::cuda

@@ -72,12 +72,12 @@ __global__ void __launch_bounds__(kThreads) norm_rows(NormArguments n) {
   });
 }
 
-template <class T>
-__global__ void __launch_bounds__(kThreads) scale_each_row(T* x, const float* factors, int64_t cols) {
+template <class T, class Factor>
+__global__ void __launch_bounds__(kThreads) scale_each_row(T* x, const Factor* factors, int64_t cols) {
   let_next_kernel_begin();
   wait_for_earlier_kernels();
   T* const row = x + int64_t{block_x()} * cols;
-  const float factor = factors[block_x()];
+  const float factor = to_float(factors[block_x()]);
   for_parts(cols, [&](int64_t c, int width) {
     float v[kVector];
     load_part(row + c, width, v);
@@ -111,25 +111,27 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// Parts are in the order of their rows, some of which may be of none.
+/// Parts are in the order of their rows; those of an expert have the same order of inputs. Of parts that begin at the same
+/// row the last has some, if any has.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    gather_by_part(const T* x, int64_t cols, const LinearPart* parts, int count, int64_t columns, T* out) {
+    gather_by_part(const T* x, int64_t cols, const LinearPart* parts, const PartRows* part_rows, int count,
+                   int64_t columns, T* out) {
   let_next_kernel_begin();
   wait_for_earlier_kernels();
   const int64_t row = block_x();
   int low = 0, high = count;  // the last part that begins at the row or before is in [low, high)
   while (high - low > 1) {
     const int middle = (low + high) / 2;
-    if (parts[middle].first_row <= row) {
+    if (part_rows[middle].first_row <= row) {
       low = middle;
     } else {
       high = middle;
     }
   }
-  const LinearPart& part = parts[low];
+  const PartRows part = part_rows[low];
   if (row < part.first_row || row >= part.first_row + part.rows) return;
-  const int32_t* const order = part.w.order;
+  const int32_t* const order = parts[low].w.order;
   for (int64_t c = thread_x(); c < columns; c += kThreads) {
     const int64_t from = order[c];
     out[row * columns + c] = from >= 0 ? x[row * cols + from] : from_float<T>(0.0f);
@@ -152,7 +154,7 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t at = begin + lane_of_thread();
     for (uint32_t found = ballot(at < count && rows[at] == block_x()); found != 0; found &= found - 1) {
       const int bit = lowest_bit(found);
-      const float weight = weights[begin + bit];
+      const float weight = weights != nullptr ? weights[begin + bit] : 1.0f;
       const T* const from = y + (begin + bit) * cols + first;
       for (int i = 0; i < kVector && i < mine; ++i) sum[i] += weight * to_float(from[i]);
     }
@@ -198,7 +200,17 @@ void scale_rows(const Queue& queue, Element element, void* x, const float* facto
                 int64_t cols) {
   with_element(element, [&](auto kind) {
     using T = decltype(kind);
-    launch(queue, scale_each_row<T>, {.x = rows, .threads = kThreads}, static_cast<T*>(x), factors, cols);
+    launch(queue, scale_each_row<T, float>, {.x = rows, .threads = kThreads}, static_cast<T*>(x), factors,
+           cols);
+  });
+}
+
+void scale_rows_by_elements(const Queue& queue, Element element, void* x, const void* factors, int64_t rows,
+                            int64_t cols) {
+  with_element(element, [&](auto kind) {
+    using T = decltype(kind);
+    launch(queue, scale_each_row<T, T>, {.x = rows, .threads = kThreads}, static_cast<T*>(x),
+           static_cast<const T*>(factors), cols);
   });
 }
 
@@ -221,13 +233,13 @@ void gather_columns(const Queue& queue, Element element, const void* x, int64_t 
 }
 
 void gather_columns_of_parts(const Queue& queue, Element element, const void* x, int64_t cols,
-                             const LinearPart* parts, int64_t count, int64_t columns, int64_t rows,
-                             void* out) {
+                             const LinearPart* parts, const PartRows* part_rows, int64_t count,
+                             int64_t columns, int64_t rows, void* out) {
   if (count == 0) return;
   with_element(element, [&](auto kind) {
     using T = decltype(kind);
     launch(queue, gather_by_part<T>, {.x = rows, .threads = kThreads}, static_cast<const T*>(x), cols, parts,
-           static_cast<int>(count), columns, static_cast<T*>(out));
+           part_rows, static_cast<int>(count), columns, static_cast<T*>(out));
   });
 }
 

@@ -347,6 +347,11 @@ void CudaStream::scale_rows(Matrix x, std::span<const float> factors) {
   cuda::scale_rows(turn.queue(), kElement, data_of(x), at, x.rows, x.cols);
 }
 
+void CudaStream::scale_rows(Matrix x, Matrix factors) {
+  const Turn turn = begin();
+  scale_rows_by_elements(turn.queue(), kElement, data_of(x), data_of(beside(factors, 0)), x.rows, x.cols);
+}
+
 void CudaStream::clamp(Matrix x, float limit) {
   const Turn turn = begin();
   cuda::clamp(turn.queue(), kElement, data_of(x), limit, elements(x));
@@ -386,53 +391,11 @@ void CudaStream::exp_sums(Matrix x, std::span<const double> temperatures, std::s
   });
 }
 
-void CudaStream::route(const RouterParams& params, Matrix scores, Routing& routing) {
-  const Turn turn = begin();
-  if (scores.cols > kMostExperts) {
-    throw Error(Status::unsupported,
-                cat("a router of ", scores.cols, " experts, at most ", kMostExperts, " wanted"));
-  }
-  const auto n = static_cast<size_t>(scores.rows * params.chosen), experts = static_cast<size_t>(scores.cols);
-  const size_t part = aligned(n * sizeof(float)), begins = aligned((experts + 1) * sizeof(int32_t));
-  std::byte* const memory = scratch(4 * part + begins);
-  const RoutingView view{.experts = reinterpret_cast<int32_t*>(memory),
-                         .expert_weights = reinterpret_cast<float*>(memory + part),
-                         .begin = reinterpret_cast<int32_t*>(memory + 4 * part),
-                         .rows = reinterpret_cast<int32_t*>(memory + 2 * part),
-                         .weights = reinterpret_cast<float*>(memory + 3 * part)};
-  cuda::route(turn.queue(), kElement,
-              {.score = params.score,
-               .chosen = params.chosen,
-               .renormalize = params.renormalize,
-               .choice_bias = values_of(params.choice_bias),
-               .groups = params.groups,
-               .groups_chosen = params.groups_chosen,
-               .group_score = params.group_score,
-               .factor = params.factor,
-               .jitter = params.jitter},
-              data_of(scores), scores.rows, scores.cols, view);
-  std::vector<int32_t> begin(experts + 1);
-  routing.rows.resize(n);
-  routing.weights.resize(n);
-  queue_->download(begin.data(), view.begin, begin.size() * sizeof(int32_t));
-  queue_->download(routing.rows.data(), view.rows, n * sizeof(int32_t));
-  queue_->download(routing.weights.data(), view.weights, n * sizeof(float));
-  routing.begin.assign(begin.begin(), begin.end());
-}
-
 void CudaStream::gather(Matrix x, std::span<const int32_t> rows, Matrix out) {
   const Turn turn = begin();
   const auto [at] = send(rows);
   gather_rows(turn.queue(), kElement, data_of(beside(x, 0)), at, static_cast<int64_t>(rows.size()), x.cols,
               data_of(out));
-}
-
-void CudaStream::scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,
-                             Matrix y) {
-  const Turn turn = begin();
-  const auto [at, factors] = send(rows, weights);
-  cuda::scatter_add(turn.queue(), kElement, data_of(x), x.rows, x.cols, at, factors, data_of(y),
-                    static_cast<int64_t>(rows.size()));
 }
 
 }  // namespace gptq::cuda

@@ -1,5 +1,6 @@
 // The GPU's Stream: ops on bf16 activations in the device's memory, as kernels.h has them. Methods are defined in
-// stream_cuda.cpp; products with weights in linears.cpp, what is for quantization in quantization.cpp.
+// stream_cuda.cpp; products with weights in linears.cpp, mixtures of experts in experts.cpp, what is for quantization in
+// quantization.cpp.
 //
 // What an op needs of the host's memory goes to `scratch_` of the device, which the next op overwrites: the queue's order
 // keeps them apart. While a step is written down (step_queue.h) it goes to the step's block instead, where it stays to the
@@ -61,8 +62,7 @@ class CudaStream final : public Stream {
                 float eps, Matrix out) override;
   void linear(const Linear& w, Matrix x, Matrix y) override;
   void linears(Matrix x, std::span<const Projection> projections) override;
-  void linear_parts(Matrix x, std::span<const int64_t> begin,
-                    std::span<const PartsProjection> projections) override;
+  void linear_parts(Matrix x, const Routing& routing, std::span<const PartsProjection> projections) override;
   void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                   KvCache& cache, int64_t layer) override;
   void rotate(const RopeRows& rope, Matrix x, int64_t head_dim) override;
@@ -76,14 +76,17 @@ class CudaStream final : public Stream {
   void clear(Matrix x) override;
   void scale(Matrix x, float factor) override;
   void scale_rows(Matrix x, std::span<const float> factors) override;
+  void scale_rows(Matrix x, Matrix factors) override;
   void clamp(Matrix x, float limit) override;
   void softcap(Matrix x, float cap) override;
   void largest(Matrix x, int64_t count, std::span<Ranked> out) override;
   void exp_sums(Matrix x, std::span<const double> temperatures, std::span<double> out) override;
-  void route(const RouterParams& params, Matrix scores, Routing& routing) override;
   void gather(Matrix x, std::span<const int32_t> rows, Matrix out) override;
-  void scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,
-                   Matrix y) override;
+  void route(const RouterParams& params, Matrix scores, Routing& routing) override;
+  void fetch(Routing& routing) override;
+  void gather(Matrix x, const Routing& routing, Matrix out) override;
+  void weigh(Matrix x, const Routing& routing) override;
+  void scatter_add(Matrix x, const Routing& routing, Weigh weigh, Matrix y) override;
 
   std::unique_ptr<Hessian> create_hessian(int64_t size) override;
   void hessian_add(Matrix x, Hessian& hessian) override;
@@ -183,9 +186,22 @@ class CudaStream final : public Stream {
   void put_back(Matrix copy, Matrix x);
   /// Of one width and one order.
   void multiply_by(const Queue& queue, std::span<const Product> products, Matrix x);
+  /// Weights of all rows.
   void multiply_by_parts(const Queue& queue, std::span<const LinearPart> parts, Matrix x);
-  /// Parts that have the same rows have the same order.
-  void multiply_kinds(std::vector<LinearPart>& parts, Matrix x);
+  /// What linear_parts() was asked, and its lines of parts in the device's memory, where they stay: they are the same from
+  /// step to step, and as many bytes as a step's block has no room for.
+  struct KeptParts {
+    std::vector<const Linear*> linears;  // of one projection behind the other
+    std::vector<std::byte*> outputs;
+    struct Line {
+      LinearParts line;
+      Block there;
+    };
+    std::vector<Line> lines;
+  };
+  const KeptParts& parts_of(std::span<const PartsProjection> projections);
+  void add_lines(KeptParts& kept, std::vector<LinearPart>& parts);
+  void multiply_line(const Queue& queue, const KeptParts::Line& line, const Routing& routing, Matrix x);
   /// scratch_of_product() bytes, as multiply() wants them.
   void* product_scratch(const Queue& queue);
   /// A matrix in the CPU backend's memory, `values`; and back.
@@ -197,6 +213,9 @@ class CudaStream final : public Stream {
   LibraryProducts library_products_;
   Cusolver solver_;
   Block scratch_, product_, beside_[3];
+  std::vector<KeptParts> kept_parts_;
+  size_t next_parts_ = 0;        // where the next ones are, if all comes as it came before
+  uint64_t linears_gone_ = 0;    // when they were kept
   Block largest_, exp_sums_;     // what these ops find, until the host has it
   std::vector<Result> results_;  // of the step that is written down
   std::unique_ptr<Stream> cpu_;

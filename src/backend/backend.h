@@ -64,9 +64,9 @@ struct Projection {
   Matrix y;
 };
 
-/// What Linears of one shape make of parts of a matrix's rows, each of its own part.
+/// What the Linears of a router's experts, of one shape, make of the rows of each.
 struct PartsProjection {
-  std::span<const Linear* const> w;  // of a part without rows it may be null
+  std::span<const Linear* const> w;
   Matrix y;
 };
 
@@ -248,8 +248,9 @@ class Stream {
   virtual void linears(Matrix x, std::span<const Projection> projections) {
     for (const Projection& p : projections) linear(*p.w, x, p.y);
   }
-  /// For each projection: rows [begin[i], begin[i + 1]) of y are linear() of w[i] and the same rows of x.
-  virtual void linear_parts(Matrix x, std::span<const int64_t> begin,
+  /// For each projection: the rows of y that are entries of expert e are linear() of w[e] and the same rows of x. Both have
+  /// a row for each entry.
+  virtual void linear_parts(Matrix x, const Routing& routing,
                             std::span<const PartsProjection> projections) = 0;
   /// Rotates q [M, heads * key_dim] in place; rotates k [M, kv_heads * key_dim] in place and stores it, with
   /// v [M, kv_heads * value_dim], at (sequence, position) of `layer`. The cache has room (reserve()).
@@ -278,6 +279,8 @@ class Stream {
   virtual void scale(Matrix x, float factor) = 0;
   /// Row i of x times factors[i].
   virtual void scale_rows(Matrix x, std::span<const float> factors) = 0;
+  /// The same, of factors [rows, 1].
+  virtual void scale_rows(Matrix x, Matrix factors) = 0;
   /// x = min(max(x, -limit), limit)
   virtual void clamp(Matrix x, float limit) = 0;
   /// x = cap tanh(x / cap)
@@ -289,14 +292,20 @@ class Stream {
   /// where m is finite and all others are numbers. In a step, as largest().
   virtual void exp_sums(Matrix x, std::span<const double> temperatures, std::span<double> out) = 0;
 
-  // Mixtures of experts
-  /// From what a router gives, scores [M, experts]. Ties go to the lower number; chosen <= experts.
-  virtual void route(const RouterParams& params, Matrix scores, Routing& routing) = 0;
   /// Row i of out is row rows[i] of x.
   virtual void gather(Matrix x, std::span<const int32_t> rows, Matrix out) = 0;
-  /// Row rows[i] of x += weights[i] times row i of y, in the order of i.
-  virtual void scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,
-                           Matrix y) = 0;
+
+  // Mixtures of experts. A routing is for the stream that made it.
+  /// From what a router gives, scores [M, experts]. Ties go to the lower number; chosen <= experts.
+  virtual void route(const RouterParams& params, Matrix scores, Routing& routing) = 0;
+  /// The lists of a routing to the host's memory, which waits for them.
+  virtual void fetch(Routing& routing) { static_cast<void>(routing); }
+  /// Row i of out is the row of x that is entry i.
+  virtual void gather(Matrix x, const Routing& routing, Matrix out) = 0;
+  /// Row i of x times the weight of entry i.
+  virtual void weigh(Matrix x, const Routing& routing) = 0;
+  /// The row of x that is entry i += row i of y, times the entry's weight if so asked, in the order of i.
+  virtual void scatter_add(Matrix x, const Routing& routing, Weigh weigh, Matrix y) = 0;
 
   // Quantization
   virtual std::unique_ptr<Hessian> create_hessian(int64_t size) = 0;

@@ -2,11 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <memory>
 #include <vector>
 
 namespace gptq {
 
+class Memory;
 class Vector;
 
 /// How the numbers s that a router gives for a row become the weights of its experts.
@@ -19,6 +20,8 @@ enum class RouterScore : uint8_t {
   softmax_near,
 };
 enum class Renormalize : uint8_t { no, yes };
+/// Whether what experts give is added up by the router's weights, or as it is.
+enum class Weigh : uint8_t { no, yes };
 /// What a group of experts is chosen by.
 enum class GroupScore : uint8_t { best, two_best };
 
@@ -34,11 +37,18 @@ struct RouterParams {
   float jitter = 0;     // of softmax_near
 };
 
-/// Rows sorted by expert, each expert's in the order of the batch: those of e are [begin[e], begin[e + 1]).
+/// Rows sorted by expert, each expert's in the order of the batch: entry i is row rows[i] of it, those of expert e are
+/// [begin[e], begin[e + 1]). What Stream::route() finds stays where the stream computes, and the numbers of entries and
+/// experts are all that the host always knows; the lists are in its memory once Stream::fetch() was asked for them, and at
+/// once where activations are there, too.
 struct Routing {
+  int64_t experts = 0;
+  int64_t entries = 0;  // rows of the batch times experts of each
+  int64_t most = 0;     // rows of the batch: entries of an expert at most, but where scores are no numbers
   std::vector<int64_t> begin;  // [experts + 1]
   std::vector<int32_t> rows;
-  std::vector<float> weights;  // of each
+  std::vector<float> weights;         // of each
+  std::unique_ptr<Memory> elsewhere;  // the lists in the stream's memory, if that is no part of the host's
 
   int64_t count(int64_t expert) const { return begin[static_cast<size_t>(expert) + 1] - first(expert); }
   int64_t first(int64_t expert) const { return begin[static_cast<size_t>(expert)]; }

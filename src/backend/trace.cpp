@@ -55,10 +55,9 @@ class TracedStream final : public Stream {
     const Op op(*this, "linear", cost_.linears(x, projections));
     stream_->linears(x, projections);
   }
-  void linear_parts(Matrix x, std::span<const int64_t> begin,
-                    std::span<const PartsProjection> projections) override {
-    const Op op(*this, "linear_parts", cost_.linear_parts(x, begin, projections));
-    stream_->linear_parts(x, begin, projections);
+  void linear_parts(Matrix x, const Routing& routing, std::span<const PartsProjection> projections) override {
+    const Op op(*this, "linear_parts", cost_.linear_parts(x, routing, projections));
+    stream_->linear_parts(x, routing, projections);
   }
   void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                   KvCache& cache, int64_t layer) override {
@@ -103,6 +102,10 @@ class TracedStream final : public Stream {
     const Op op(*this, "scale_rows", cost_.elementwise({x, x}));
     stream_->scale_rows(x, factors);
   }
+  void scale_rows(Matrix x, Matrix factors) override {
+    const Op op(*this, "scale_rows", cost_.elementwise({x, x, factors}));
+    stream_->scale_rows(x, factors);
+  }
   void clamp(Matrix x, float limit) override {
     const Op op(*this, "clamp", cost_.elementwise({x, x}));
     stream_->clamp(x, limit);
@@ -119,18 +122,26 @@ class TracedStream final : public Stream {
     const Op op(*this, "exp_sums", cost_.elementwise({x}));
     stream_->exp_sums(x, temperatures, out);
   }
-  void route(const RouterParams& params, Matrix scores, Routing& routing) override {
-    const Op op(*this, "route", cost_.elementwise({scores}));
-    stream_->route(params, scores, routing);
-  }
   void gather(Matrix x, std::span<const int32_t> rows, Matrix out) override {
     const Op op(*this, "gather", cost_.elementwise({out, out}));
     stream_->gather(x, rows, out);
   }
-  void scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,
-                   Matrix y) override {
+  void route(const RouterParams& params, Matrix scores, Routing& routing) override {
+    const Op op(*this, "route", cost_.elementwise({scores}));
+    stream_->route(params, scores, routing);
+  }
+  void fetch(Routing& routing) override { stream_->fetch(routing); }
+  void gather(Matrix x, const Routing& routing, Matrix out) override {
+    const Op op(*this, "gather", cost_.elementwise({out, out}));
+    stream_->gather(x, routing, out);
+  }
+  void weigh(Matrix x, const Routing& routing) override {
+    const Op op(*this, "weigh", cost_.elementwise({x, x}));
+    stream_->weigh(x, routing);
+  }
+  void scatter_add(Matrix x, const Routing& routing, Weigh weigh, Matrix y) override {
     const Op op(*this, "scatter_add", cost_.elementwise({y, y, y}));
-    stream_->scatter_add(x, rows, weights, y);
+    stream_->scatter_add(x, routing, weigh, y);
   }
 
   std::unique_ptr<Hessian> create_hessian(int64_t size) override { return stream_->create_hessian(size); }

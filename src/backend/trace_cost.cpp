@@ -50,15 +50,24 @@ OpCost CostModel::linears(Matrix x, std::span<const Projection> projections) con
   return cost;
 }
 
-OpCost CostModel::linear_parts(Matrix x, std::span<const int64_t> begin,
+OpCost CostModel::linear_parts(Matrix x, const Routing& routing,
                                std::span<const PartsProjection> projections) const {
-  OpCost cost{.rows = begin.back() - begin.front(), .inputs = x.cols};
+  OpCost cost{.rows = routing.entries, .inputs = x.cols};
   cost.bytes = bytes_of({x.data, cost.rows, x.cols});
   for (const PartsProjection& p : projections) {
     cost.outputs += p.y.cols;
     cost.bytes += bytes_of({p.y.data, cost.rows, p.y.cols});
     cost.flops += 2 * product({cost.rows, x.cols, p.y.cols});
-    for (size_t i = 0; i + 1 < begin.size(); ++i) cost.bytes += begin[i] < begin[i + 1] ? p.w[i]->bytes() : 0;
+    uint64_t read = 0, all = 0;
+    for (int64_t e = 0; e < routing.experts; ++e) {
+      const uint64_t bytes = p.w[static_cast<size_t>(e)]->bytes();
+      all += bytes;
+      if (!routing.begin.empty() && routing.count(e) > 0) read += bytes;
+    }
+    const int64_t most = std::min(routing.entries, routing.experts);
+    if (routing.begin.empty() && most > 0)
+      read = all / static_cast<uint64_t>(routing.experts) * static_cast<uint64_t>(most);
+    cost.bytes += read;
   }
   return cost;
 }

@@ -27,9 +27,8 @@ class CostModel {
   OpCost copy(Matrix x) const;  // from or to floats of the host
   OpCost embed(const Linear& table, Matrix out) const;
   OpCost linears(Matrix x, std::span<const Projection> projections) const;
-  /// Of the Linears those that have rows.
-  OpCost linear_parts(Matrix x, std::span<const int64_t> begin,
-                      std::span<const PartsProjection> projections) const;
+  /// Of the Linears those that have rows; where the host does not know which, as many as there are entries, of the mean size.
+  OpCost linear_parts(Matrix x, const Routing& routing, std::span<const PartsProjection> projections) const;
   /// Of the cache what any row of a sequence sees, once.
   OpCost attention(const AttentionParams& params, std::span<const Row> rows, Matrix q,
                    uint64_t position_bytes, Matrix out) const;

@@ -113,6 +113,10 @@ void CpuStream::scale_rows(Matrix x, std::span<const float> factors) {
   });
 }
 
+void CpuStream::scale_rows(Matrix x, Matrix factors) {
+  scale_rows(x, std::span<const float>(row(factors, 0), static_cast<size_t>(x.rows)));
+}
+
 void CpuStream::clamp(Matrix x, float limit) {
   parallel_for(x.rows * x.cols, kChunk, [&](int64_t begin, int64_t end) {
     std::transform(row(x, 0) + begin, row(x, 0) + end, row(x, 0) + begin,

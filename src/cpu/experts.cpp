@@ -106,6 +106,9 @@ void CpuStream::route(const RouterParams& params, Matrix scores, Routing& routin
     for (int64_t i = begin; i < end; ++i)
       choice.choose(row(scores, i), expert.data() + i * chosen, weight.data() + i * chosen);
   });
+  routing.experts = experts;
+  routing.entries = scores.rows * chosen;
+  routing.most = scores.rows;
   routing.begin.assign(static_cast<size_t>(experts) + 1, 0);
   for (int32_t e : expert) ++routing.begin[static_cast<size_t>(e) + 1];
   for (size_t e = 0; e < static_cast<size_t>(experts); ++e) routing.begin[e + 1] += routing.begin[e];
@@ -127,19 +130,23 @@ void CpuStream::gather(Matrix x, std::span<const int32_t> rows, Matrix out) {
   });
 }
 
+void CpuStream::gather(Matrix x, const Routing& routing, Matrix out) { gather(x, routing.rows, out); }
+
+void CpuStream::weigh(Matrix x, const Routing& routing) { scale_rows(x, routing.weights); }
+
 /// Parts of columns, so that no two threads add to one element.
-void CpuStream::scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,
-                            Matrix y) {
+void CpuStream::scatter_add(Matrix x, const Routing& routing, Weigh weigh, Matrix y) {
   constexpr int64_t kPart = 64;
   const Kernels& k = kernels();
   const int64_t parts = (x.cols + kPart - 1) / kPart;
-  const auto count = static_cast<int64_t>(rows.size());
+  const int64_t count = routing.entries;
   const int64_t grain = std::max<int64_t>(1, kChunk / std::max<int64_t>(count * kPart, 1));
   parallel_for(parts, grain, [&](int64_t first, int64_t last) {
     const int64_t begin = first * kPart, width = std::min(last * kPart, x.cols) - begin;
     for (int64_t i = 0; i < count; ++i) {
       const auto at = static_cast<size_t>(i);
-      k.axpy(weights[at], row(y, i) + begin, width, row(x, rows[at]) + begin);
+      k.axpy(weigh == Weigh::yes ? routing.weights[at] : 1.0f, row(y, i) + begin, width,
+             row(x, routing.rows[at]) + begin);
     }
   });
 }

@@ -13,13 +13,13 @@ void CpuStream::linears(Matrix x, std::span<const Projection> projections) {
   rounded_products(*this, tasks);
 }
 
-void CpuStream::linear_parts(Matrix x, std::span<const int64_t> begin,
-                             std::span<const PartsProjection> projections) {
+void CpuStream::linear_parts(Matrix x, const Routing& routing, std::span<const PartsProjection> projections) {
   std::vector<RoundedTask> tasks;
-  for (size_t i = 0; i + 1 < begin.size(); ++i) {
-    if (begin[i] == begin[i + 1]) continue;
+  for (int64_t e = 0; e < routing.experts; ++e) {
+    if (routing.count(e) == 0) continue;
+    const int64_t begin = routing.first(e), end = begin + routing.count(e);
     for (const PartsProjection& p : projections)
-      add_task(tasks, *p.w[i], rows_of(x, begin[i], begin[i + 1]), rows_of(p.y, begin[i], begin[i + 1]));
+      add_task(tasks, *p.w[static_cast<size_t>(e)], rows_of(x, begin, end), rows_of(p.y, begin, end));
   }
   rounded_products(*this, tasks);
 }

@@ -54,8 +54,7 @@ class CpuStream final : public Stream {
   void norm(Norm kind, Matrix x, const Vector& weight, const Vector* bias, float eps, Matrix out) override;
   void linear(const Linear& w, Matrix x, Matrix y) override;
   void linears(Matrix x, std::span<const Projection> projections) override;
-  void linear_parts(Matrix x, std::span<const int64_t> begin,
-                    std::span<const PartsProjection> projections) override;
+  void linear_parts(Matrix x, const Routing& routing, std::span<const PartsProjection> projections) override;
   void rope_store(const RopeRows& rope, std::span<const Row> rows, Matrix q, Matrix k, Matrix v,
                   KvCache& cache, int64_t layer) override;
   void attention(const AttentionParams& params, std::span<const Row> rows, Matrix q, const KvCache& cache,
@@ -69,14 +68,16 @@ class CpuStream final : public Stream {
   void clear(Matrix x) override;
   void scale(Matrix x, float factor) override;
   void scale_rows(Matrix x, std::span<const float> factors) override;
+  void scale_rows(Matrix x, Matrix factors) override;
   void clamp(Matrix x, float limit) override;
   void softcap(Matrix x, float cap) override;
   void largest(Matrix x, int64_t count, std::span<Ranked> out) override;
   void exp_sums(Matrix x, std::span<const double> temperatures, std::span<double> out) override;
-  void route(const RouterParams& params, Matrix scores, Routing& routing) override;
   void gather(Matrix x, std::span<const int32_t> rows, Matrix out) override;
-  void scatter_add(Matrix x, std::span<const int32_t> rows, std::span<const float> weights,
-                   Matrix y) override;
+  void route(const RouterParams& params, Matrix scores, Routing& routing) override;
+  void gather(Matrix x, const Routing& routing, Matrix out) override;
+  void weigh(Matrix x, const Routing& routing) override;
+  void scatter_add(Matrix x, const Routing& routing, Weigh weigh, Matrix y) override;
 
   std::unique_ptr<Hessian> create_hessian(int64_t size) override;
   void hessian_add(Matrix x, Hessian& hessian) override;

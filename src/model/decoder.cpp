@@ -194,14 +194,13 @@ void Decoder::send_to_experts(const Layer& layer) {
   RouterParams params = spec_.router;
   params.choice_bias = layer.extra(Extra::choice_bias);
   stream_.route(params, scores_, routing_);
-  routed_ = with(routed_, static_cast<int64_t>(routing_.rows.size()), spec_.hidden);
-  stream_.gather(mlp_in_, routing_.rows, routed_);
-  if (spec_.traits.weighed == Weighed::outputs) return;
-  stream_.scale_rows(routed_, routing_.weights);
-  std::fill(routing_.weights.begin(), routing_.weights.end(), 1.0f);
+  routed_ = with(routed_, routing_.entries, spec_.hidden);
+  stream_.gather(mlp_in_, routing_, routed_);
+  if (spec_.traits.weighed == Weighed::inputs) stream_.weigh(routed_, routing_);
 }
 
-Matrix Decoder::rows_of(Matrix sorted, int64_t expert) const {
+Matrix Decoder::rows_of(Matrix sorted, int64_t expert) {
+  stream_.fetch(routing_);
   const Matrix rows = from(sorted, routing_.first(expert));
   return with(rows, routing_.count(expert), rows.cols);
 }
@@ -242,7 +241,7 @@ void Decoder::mix_experts(const Layer& layer, int64_t intermediate) {
   const auto gates = of_experts(layer, Role::expert_gate), ups = of_experts(layer, Role::expert_up);
   const PartsProjection both[] = {{gates, expert_gate_}, {ups, expert_up_}};
   const bool gated = gates.front() != nullptr;
-  stream_.linear_parts(routed_, routing_.begin, std::span(both).subspan(gated ? 0 : 1));
+  stream_.linear_parts(routed_, routing_, std::span(both).subspan(gated ? 0 : 1));
   stream_.activate(layer.act, gated ? expert_gate_ : expert_up_, gated ? &expert_up_ : nullptr, expert_gate_);
 }
 
@@ -267,29 +266,28 @@ void Decoder::leave_mlp(const Layer& layer, int64_t index) {
 
 void Decoder::add_experts(const Layer& layer) {
   if (const auto& shared = layer.linears[static_cast<size_t>(Role::shared)]) {
-    std::vector<float> weights(static_cast<size_t>(scores_.rows));
     const Matrix weight = with_cols(scores_, 1);
     stream_.linear(*shared, mlp_in_, weight);
     stream_.activate(Act::sigmoid, weight, nullptr, weight);
-    stream_.download(weight, weights.data());
-    stream_.scale_rows(out_, weights);
+    stream_.scale_rows(out_, weight);
   }
   const auto downs = of_experts(layer, Role::expert_down);
   const PartsProjection down{downs, routed_};
-  stream_.linear_parts(expert_gate_, routing_.begin, {&down, 1});
-  stream_.scatter_add(out_, routing_.rows, routing_.weights, routed_);
+  stream_.linear_parts(expert_gate_, routing_, {&down, 1});
+  const Weigh weigh = spec_.traits.weighed == Weighed::outputs ? Weigh::yes : Weigh::no;
+  stream_.scatter_add(out_, routing_, weigh, routed_);
 }
 
-Matrix Decoder::read_by(Input input, int64_t index, int64_t expert) const {
+Matrix Decoder::read_by(Input input, int64_t index, int64_t expert) {
   switch (input) {
     case Input::attention: return attention_in_;
     case Input::q_latent: return q_latent_;
     case Input::kv_latent: return kv_latent_;
     case Input::attention_out: return attention_mixed(index);
     case Input::mlp: return mlp_in_;
-    case Input::expert: return expert_input(expert);
+    case Input::expert: return rows_of(routed_, expert);
     case Input::mlp_out: return mlp_mixed(index);
-    case Input::expert_out: return expert_mixed(expert);
+    case Input::expert_out: return rows_of(expert_gate_, expert);
   }
   return {};
 }

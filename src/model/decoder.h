@@ -109,7 +109,7 @@ class Decoder {
   Matrix attention_mixed(int64_t index) const;
   Matrix mlp_mixed(int64_t index) const;
   /// What the Linears of an input read, once the step has been taken at which it comes up.
-  Matrix read_by(Input input, int64_t index, int64_t expert) const;
+  Matrix read_by(Input input, int64_t index, int64_t expert);
   /// What the output head reads, behind the last layer.
   Matrix head_input(const Weights& outer);
 
@@ -155,9 +155,7 @@ class Decoder {
   static std::vector<const Linear*> of_experts(const Layer& layer, Role role);
   void mix_experts(const Layer& layer, int64_t intermediate);
   void add_experts(const Layer& layer);
-  Matrix rows_of(Matrix sorted, int64_t expert) const;
-  Matrix expert_input(int64_t expert) const { return rows_of(routed_, expert); }
-  Matrix expert_mixed(int64_t expert) const { return rows_of(expert_gate_, expert); }
+  Matrix rows_of(Matrix sorted, int64_t expert);
   Matrix head_rows(const Weights& outer, Matrix x);
   Matrix logits_memory(int64_t count);
   void know_logits(int64_t begin, int64_t count) noexcept;

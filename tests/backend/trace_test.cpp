@@ -115,13 +115,19 @@ TEST(Trace, HasPartsWithTheirWeights) {
     const auto stream = traced->create_stream(nullptr);
     std::vector<float> weights(12 * 8), x, y, want;
     const auto linear = traced->prepare(dense(weights, 12, 8), nullptr);
-    const std::vector<const Linear*> parts{linear.get(), nullptr, linear.get()};
-    const std::vector<int64_t> begin{1, 3, 3, 4};
-    const PartsProjection projection{parts, matrix(y, 5, 12)};
-    stream->linear_parts(matrix(x, 5, 8), begin, {&projection, 1});
-    stream->linear(*linear, matrix(x, 5, 8), matrix(want, 5, 12));
-    EXPECT_EQ(std::vector<float>(y.begin() + 12, y.begin() + 48),
-              std::vector<float>(want.begin() + 12, want.begin() + 48));
+    const std::vector<const Linear*> parts{linear.get(), linear.get(), linear.get()};
+    Routing routing;
+    routing.experts = 3;
+    routing.entries = 3;
+    routing.begin = {0, 2, 2, 3};
+    const PartsProjection projection{parts, matrix(y, 3, 12)};
+    stream->linear_parts(matrix(x, 3, 8), routing, {&projection, 1});
+    stream->linear(*linear, matrix(x, 3, 8), matrix(want, 3, 12));
+    EXPECT_EQ(y, want);
+    // as many as there are entries, where nobody knows more
+    routing.begin.clear();
+    const OpCost cost = CostModel(4).linear_parts(matrix(x, 3, 8), routing, {&projection, 1});
+    EXPECT_EQ(cost.bytes, uint64_t{(3 * 12 * 8 + 3 * 8 + 3 * 12) * 4});
   }
   const json all = events(path);
   ASSERT_EQ(all.size(), 2u);

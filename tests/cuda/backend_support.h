@@ -22,6 +22,21 @@ inline std::vector<float> random_halves(Random& random, int64_t n, float scale =
   return values;
 }
 
+/// In order, or with the groups of inputs mixed up.
+inline QTensor random_weights(Random& random, int bits, int64_t rows, int64_t cols, int64_t groups,
+                              bool in_order) {
+  QTensor q{.bits = bits, .rows = rows, .cols = cols, .groups = groups};
+  for (int64_t i = 0; i < rows * cols; ++i)
+    q.codes.push_back(static_cast<uint8_t>(random.uniform() * (1 << bits)));
+  for (int64_t i = 0; i < rows * groups; ++i) {
+    q.scales.push_back(fp16_to_float(float_to_fp16(static_cast<float>(0.01 + 0.02 * random.uniform()))));
+    q.zeros.push_back(static_cast<uint16_t>(random.uniform() * (1 << bits)));
+  }
+  for (int64_t k = 0; k < cols; ++k)
+    q.group_of.push_back(static_cast<int32_t>(in_order ? k * groups / cols : (k * 7 + k / 3) % groups));
+  return q;
+}
+
 /// Both backends, a stream of each, and matrices of the same values in both.
 class BackendTest : public testing::Test {
  protected:

@@ -10,19 +10,6 @@
 namespace gptq::cuda {
 namespace {
 
-QTensor random_weights(Random& random, int bits, int64_t rows, int64_t cols, int64_t groups, bool sorted) {
-  QTensor q{.bits = bits, .rows = rows, .cols = cols, .groups = groups};
-  for (int64_t i = 0; i < rows * cols; ++i)
-    q.codes.push_back(static_cast<uint8_t>(random.uniform() * (1 << bits)));
-  for (int64_t i = 0; i < rows * groups; ++i) {
-    q.scales.push_back(fp16_to_float(float_to_fp16(static_cast<float>(0.01 + 0.02 * random.uniform()))));
-    q.zeros.push_back(static_cast<uint16_t>(random.uniform() * (1 << bits)));
-  }
-  for (int64_t k = 0; k < cols; ++k)
-    q.group_of.push_back(static_cast<int32_t>(sorted ? k * groups / cols : (k * 7 + k / 3) % groups));
-  return q;
-}
-
 TEST_F(BackendTest, DescribesItself) {
   EXPECT_EQ(backend_->description(), "cuda (" + create_host_device(state_)->description() + ", bf16)");
   EXPECT_EQ(backend_->threads(), 1);
@@ -102,6 +89,10 @@ TEST_F(BackendTest, Elements) {
   const std::vector<float> factors{1, -2, 0.5f, 0, 3};
   both([&](Stream& s, Matrix, Matrix b, Matrix) { s.scale_rows(b, factors); });
   expect_same(y, "scale_rows");
+  const Pair each = make(5, 1);
+  reference_->scale_rows(y.cpu, each.cpu);
+  stream_->scale_rows(y.gpu, each.gpu);
+  expect_same(y, "scale_rows by a matrix", 3 * kRounding);
   both([](Stream& s, Matrix, Matrix, Matrix c) { s.clear(c); });
   expect_same(out, "clear", 0);
 }
@@ -152,13 +143,9 @@ TEST_F(BackendTest, SumsAndNorms) {
 TEST_F(BackendTest, RowsAndHeads) {
   Pair x = make(6, 20), out = make(4, 20), tail = make(6, 3), heads = make(6, 5 * 7);
   const std::vector<int32_t> rows{5, 0, 0, 3};
-  const std::vector<float> weights{1, 0.5f, -1, 2};
   reference_->gather(x.cpu, rows, out.cpu);
   stream_->gather(x.gpu, rows, out.gpu);
   expect_same(out, "gather", 0);
-  reference_->scatter_add(x.cpu, rows, weights, out.cpu);
-  stream_->scatter_add(x.gpu, rows, weights, out.gpu);
-  expect_same(x, "scatter_add", 3 * kRounding);
   reference_->join_heads(x.cpu, tail.cpu, 5, heads.cpu);
   stream_->join_heads(x.gpu, tail.gpu, 5, heads.gpu);
   expect_same(heads, "join_heads", 3 * kRounding);
@@ -285,58 +272,6 @@ TEST_F(BackendTest, LinearsOfOneOrderShareIt) {
   EXPECT_EQ(first->unpack().group_of, q.group_of);
 }
 
-/// One launch for all experts of a kind, and one more for those whose inputs have an order.
-TEST_F(BackendTest, LinearsOfExperts) {
-  const std::vector<int64_t> begin{1, 4, 4, 5, 23, 25};
-  struct Case {
-    std::vector<int> bits;
-    bool sorted;
-    uint64_t launches;
-  };
-  for (const Case& c : {Case{{4, 4, 4, 4, 4}, true, 1}, Case{{4, 4, 4, 4, 4}, false, 2},
-                        Case{{4, 4, 8, 4, 8}, true, 2}, Case{{2, 2, 3, 8, 4}, false, 8}}) {
-    std::vector<std::unique_ptr<Linear>> cpu, gpu;
-    std::vector<const Linear*> at_cpu, at_gpu;
-    for (int bits : c.bits) {
-      const QTensor q = random_weights(random_, bits, 36, 192, 3, c.sorted);
-      cpu.push_back(cpu_->prepare(q, nullptr));
-      gpu.push_back(backend_->prepare(q, nullptr));
-      const bool unused = at_cpu.size() == 1;  // has no rows
-      at_cpu.push_back(unused ? nullptr : cpu.back().get());
-      at_gpu.push_back(unused ? nullptr : gpu.back().get());
-    }
-    Pair x = make(26, 192), y = make(26, 36);
-    const PartsProjection on_cpu{at_cpu, y.cpu}, on_gpu{at_gpu, y.gpu};
-    reference_->linear_parts(x.cpu, begin, {&on_cpu, 1});
-    shim::reset_counts();
-    stream_->linear_parts(x.gpu, begin, {&on_gpu, 1});
-    expect_launches(c.launches);
-    expect_same(y, "linear_parts", 4 * kRounding, 0.5f);
-    // two that have the same orders, and so the same launches; the second is of fewer outputs
-    std::vector<std::unique_ptr<Linear>> narrow_cpu, narrow_gpu;
-    std::vector<const Linear*> at_narrow_cpu, at_narrow_gpu;
-    for (int bits : c.bits) {
-      const QTensor q = random_weights(random_, bits, 20, 192, 3, c.sorted);
-      narrow_cpu.push_back(cpu_->prepare(q, nullptr));
-      narrow_gpu.push_back(backend_->prepare(q, nullptr));
-      at_narrow_cpu.push_back(narrow_cpu.back().get());
-      at_narrow_gpu.push_back(narrow_gpu.back().get());
-    }
-    Pair z = make(26, 20);
-    const PartsProjection both_on_cpu[] = {{at_cpu, y.cpu}, {at_narrow_cpu, z.cpu}},
-                          both_on_gpu[] = {{at_gpu, y.gpu}, {at_narrow_gpu, z.gpu}};
-    reference_->linear_parts(x.cpu, begin, both_on_cpu);
-    shim::reset_counts();
-    stream_->linear_parts(x.gpu, begin, both_on_gpu);
-    expect_launches(c.launches);
-    expect_same(y, "linear_parts, the first", 4 * kRounding, 0.5f);
-    expect_same(z, "linear_parts, the second", 4 * kRounding, 0.5f);
-    const PartsProjection none{{at_gpu.data(), 0}, y.gpu};
-    stream_->linear_parts(x.gpu, std::vector<int64_t>{0}, {&none, 1});
-    expect_same(y, "no parts", 4 * kRounding, 0.5f);
-  }
-}
-
 /// One piece of a row, several, so many that those of the second round are several, too; ties, which bf16 has many of.
 TEST_F(BackendTest, Largest) {
   for (const auto& [rows, cols] : {std::array<int64_t, 2>{2, 1}, {1, 300}, {3, 2048}, {2, 2049}, {1, 9000}}) {
@@ -387,18 +322,6 @@ TEST_F(BackendTest, ExpSums) {
   stream_->exp_sums({nullptr, 0, 5}, {}, {});
   EXPECT_FALSE(stream_->in_host_memory());
   EXPECT_TRUE(reference_->in_host_memory());
-}
-
-TEST_F(BackendTest, Routes) {
-  Pair scores = make(9, 12);
-  RouterParams params{.chosen = 3, .renormalize = Renormalize::yes};
-  Routing want, got;
-  reference_->route(params, scores.cpu, want);
-  stream_->route(params, scores.gpu, got);
-  EXPECT_EQ(got.begin, want.begin);
-  EXPECT_EQ(got.rows, want.rows);
-  ASSERT_EQ(got.weights.size(), want.weights.size());
-  for (size_t i = 0; i < got.weights.size(); ++i) EXPECT_NEAR(got.weights[i], want.weights[i], 1e-5f);
 }
 
 TEST_F(BackendTest, CancelsBetweenOps) {

@@ -167,6 +167,12 @@ TEST_P(RowsTest, ScalesGathersAndScatters) {
     scale_rows(kQueue, GetParam(), x.data(), factors.data(), rows, cols);
     reference->scale_rows(matrix_of(wanted, rows, cols), factors);
     expect_near(x.floats(), wanted, 1.01f * rounding(GetParam()), 1e-4f, "scale_rows");
+    wanted = x.floats();
+    Activations of_elements(GetParam(), factors);
+    scale_rows_by_elements(kQueue, GetParam(), x.data(), of_elements.data(), rows, cols);
+    std::vector<float> rounded = of_elements.floats();
+    reference->scale_rows(matrix_of(wanted, rows, cols), matrix_of(rounded, rows, 1));
+    expect_near(x.floats(), wanted, 1.01f * rounding(GetParam()), 1e-4f, "scale_rows_by_elements");
     if (rows == 0) continue;
 
     wanted = x.floats();
@@ -179,10 +185,17 @@ TEST_P(RowsTest, ScalesGathersAndScatters) {
     reference->gather(matrix_of(wanted, rows, cols), chosen, matrix_of(gathered, 77, cols));
     EXPECT_EQ(out.floats(), gathered);
 
-    const std::vector<float> weights = random_floats(random, 77);
-    scatter_add(kQueue, GetParam(), x.data(), rows, cols, chosen.data(), weights.data(), out.data(), 77);
-    reference->scatter_add(matrix_of(wanted, rows, cols), chosen, weights, matrix_of(gathered, 77, cols));
-    expect_near(x.floats(), wanted, 1.01f * rounding(GetParam()), 1e-2f, "scatter_add");
+    Routing routing;
+    routing.entries = 77;
+    routing.rows = chosen;
+    routing.weights = random_floats(random, 77);
+    for (const Weigh weigh : {Weigh::yes, Weigh::no}) {
+      wanted = x.floats();
+      scatter_add(kQueue, GetParam(), x.data(), rows, cols, chosen.data(),
+                  weigh == Weigh::yes ? routing.weights.data() : nullptr, out.data(), 77);
+      reference->scatter_add(matrix_of(wanted, rows, cols), routing, weigh, matrix_of(gathered, 77, cols));
+      expect_near(x.floats(), wanted, 1.01f * rounding(GetParam()), 1e-2f, "scatter_add");
+    }
   }
 }
 

@@ -25,7 +25,9 @@ TEST_F(LargeBatchTest, PacesItselfByRows) {
     EXPECT_EQ(std::exchange(paces, 0), wanted) << rows;
     const Linear* const parts[] = {w.get(), w.get()};
     const PartsProjection projection{parts, y.gpu};
-    stream_->linear_parts(x.gpu, std::vector<int64_t>{0, 10, rows}, {&projection, 1});
+    Routing routing;
+    stream_->route({}, make(rows, 2).gpu, routing);
+    stream_->linear_parts(x.gpu, routing, {&projection, 1});
     EXPECT_EQ(std::exchange(paces, 0), wanted) << rows;
   }
   state_.at_pace = [] {};
