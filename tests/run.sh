@@ -2,7 +2,8 @@
 # Builds and tests everything: run.sh [--quick] [--cuda] [--cuda-sanitizers]
 #   --quick            the dev build, its tests and the format alone
 #   --cuda             fetches a CUDA toolkit where there is none; without it the plugin for GPUs is not built there
-#   --cuda-sanitizers  the kernels of GPUs, compiled as C++, go through the sanitizers, too, which takes long
+#   --cuda-sanitizers  all tests of the kernels of GPUs, compiled as C++, go through AddressSanitizer, which takes long, and not
+#                      a part of them alone that has each kernel
 # Every step runs, whatever failed before it. The last line is "N passed, N failed", with ", N skipped" when some were;
 # the exit code is 0 when none failed. Needs no network when tests/install-deps.sh has nothing to install and the toolkit is there.
 set -u
@@ -179,7 +180,7 @@ fuzz() {
 sanitizers() {
   heading "AddressSanitizer, UndefinedBehaviorSanitizer, fuzzers"
   if command -v clang++ >/dev/null; then
-    if build asan all -DGPTQ_BUILD_TOOL=OFF -DGPTQ_CUDA_SHIM=$shim; then fuzz; fi
+    if build asan all -DGPTQ_BUILD_TOOL=OFF -DGPTQ_CUDA_SHIM=ON -DGPTQ_CUDA_SHIM_ALL=$shim; then fuzz; fi
     cases build/asan
   else
     skip "clang is not here"

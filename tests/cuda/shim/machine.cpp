@@ -268,11 +268,13 @@ Place place() {
 Grid grid() { return machine().grid; }
 std::byte* shared_memory() { return machine().running->block->shared.get(); }
 
-void misuse(const std::string& what) {
+/// What is on the fibre's stack is never destroyed, as it does not go on: nothing there may keep memory.
+void misuse(std::string what) {
   Machine& m = machine();
   const Place at = place();
   m.fault = what + " (thread " + std::to_string(at.thread) + " of block " + std::to_string(at.block_x) +
             ", " + std::to_string(at.block_y) + ", " + std::to_string(at.block_z) + ")";
+  std::string().swap(what);
   leave();
   std::abort();
 }

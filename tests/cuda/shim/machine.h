@@ -59,7 +59,7 @@ Grid grid();
 std::byte* shared_memory();
 
 /// Ends the launch; returns to nobody.
-[[noreturn]] void misuse(const std::string& what);
+[[noreturn]] void misuse(std::string what);
 /// Fails unless `p` is a multiple of `bytes`.
 void check_aligned(const void* p, size_t bytes, const char* what);
 
