@@ -50,7 +50,7 @@ def number(value):
 
 def doc(option):
     """One line: what it is, what it may be, what it is unless set."""
-    text = option["help"].removesuffix(", as a JSON array")
+    text = option["help"]
     if kind(option) == "bool" and text[:2] in ("0:", "1:"):
         text = ("true" if text[0] == "1" else "false") + text[1:]
     parts = [text[0].upper() + text[1:]]

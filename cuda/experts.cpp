@@ -76,7 +76,7 @@ void CudaStream::route(const RouterParams& params, Matrix scores, Routing& routi
 }
 
 void CudaStream::fetch(Routing& routing) {
-  if (!routing.begin.empty() || routing.elsewhere == nullptr) return;
+  if (routing.known() || routing.elsewhere == nullptr) return;
   const Turn turn = begin();
   const RoutingView view = view_of(routing);
   const auto entries = static_cast<size_t>(routing.entries);

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "cuda/gemm.cuh"
+#include "cuda/parts.cuh"
 
 namespace gptq::cuda {
 namespace {
@@ -56,21 +57,6 @@ __global__ void __launch_bounds__(kPlanThreads)
   if (thread_x() == kPlanThreads - 1) out[count] = {0, 0, stage};
 }
 
-/// The part that has a stage: the last one that begins at it or before. One without stages begins where the next one does,
-/// or where all end.
-GPTQ_DEVICE int part_of(const PartRows* parts, int count, int stage) {
-  int low = 0, high = count;  // [low, high) has it
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    if (parts[middle].first_stage <= stage) {
-      low = middle;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
 /// Of the grid as many blocks have something to do as there are stages. The problem that one is at lies behind the stages in
 /// shared memory.
 template <class T, int bits, int tiles>
@@ -84,7 +70,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (block_x() >= blocks) return;
   const int end = first_of(stages, block_x() + 1, blocks);
   for (int at = first_of(stages, block_x(), blocks); at < end;) {
-    const int number = part_of(part_rows, count, at);
+    const int number = last_part_at<&PartRows::first_stage>(part_rows, count, at);
     const int first = part_rows[number].first_stage, last = part_rows[number + 1].first_stage;
     sync_threads();
     if (thread_x() == 0) {

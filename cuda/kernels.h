@@ -135,7 +135,7 @@ size_t scratch_of_product(const Queue& queue);
 struct LinearPart {
   Weights w;
   void* y = nullptr;                      // [rows of the batch, outputs]
-  int expert = 0;                         // the rows are those of, from 0 on
+  int expert = 0;                         // whose rows they are
   int output_tiles = 0, tile_stages = 0;  // join_parts() knows
 
   bool operator==(const LinearPart&) const = default;
@@ -158,7 +158,8 @@ LinearParts join_parts(std::span<const LinearPart> parts);
 struct RowsOfParts {
   int64_t all = 0, most = 0;
 };
-/// rows [parts + 1] where expert e has rows [begin[e], begin[e + 1]) of the batch.
+/// out [parts + 1] where expert e has rows [begin[e], begin[e + 1]) of the batch; begin [experts + 1]. Both are in the device's
+/// memory.
 void plan_parts(const Queue& queue, const LinearParts& line, const LinearPart* parts, RowsOfParts rows,
                 const int32_t* begin, PartRows* out);
 /// The same by the host, where all parts have all rows.

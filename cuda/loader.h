@@ -77,7 +77,8 @@ class Loader {
     return block;
   }
 
-  /// Counts weights that are no more: what has addresses of some has to look whether they are still what they were.
+  /// Counts weights that are no more, whosever they were: what has addresses of some has to look whether they are still what they
+  /// were, and sends them again where the count has moved.
   void count_gone() { ++gone_; }
   uint64_t gone() const { return gone_; }
 

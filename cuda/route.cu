@@ -46,14 +46,15 @@ GPTQ_DEVICE void leave_groups_out(const RouterView& router, float* choice, int e
       second = second > lesser ? second : lesser;
       best = best > choice[i] ? best : choice[i];
     }
-    groups[g] = router.group_score == GroupScore::best || size == 1 ? best : best + second;
+    const float score = router.group_score == GroupScore::best || size == 1 ? best : best + second;
+    groups[g] = score == score ? score : never();
   }
   sync_warp();
   // those chosen are turned into NaN, which is never the best
   for (int64_t i = 0; i < router.groups_chosen; ++i) {
     const Best best = best_of(groups, count);
     sync_warp();
-    if (lane_of_thread() == 0) groups[best.index] = NAN;
+    if (lane_of_thread() == 0 && best.index < count) groups[best.index] = NAN;
     sync_warp();
   }
   for (int e = lane_of_thread(); e < count * size; e += kWarp) {

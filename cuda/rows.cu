@@ -1,6 +1,7 @@
 // Ops over the rows of a matrix: norms, gathers, sums of rows, rows of a table.
 #include "cuda/elements.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/parts.cuh"
 #include "cuda/weights.cuh"
 
 namespace gptq::cuda {
@@ -120,18 +121,10 @@ __global__ void __launch_bounds__(kThreads)
   let_next_kernel_begin();
   wait_for_earlier_kernels();
   const int64_t row = block_x();
-  int low = 0, high = count;  // the last part that begins at the row or before is in [low, high)
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    if (part_rows[middle].first_row <= row) {
-      low = middle;
-    } else {
-      high = middle;
-    }
-  }
-  const PartRows part = part_rows[low];
+  const int number = last_part_at<&PartRows::first_row>(part_rows, count, row);
+  const PartRows part = part_rows[number];
   if (row < part.first_row || row >= part.first_row + part.rows) return;
-  const int32_t* const order = parts[low].w.order;
+  const int32_t* const order = parts[number].w.order;
   for (int64_t c = thread_x(); c < columns; c += kThreads) {
     const int64_t from = order[c];
     out[row * columns + c] = from >= 0 ? x[row * cols + from] : from_float<T>(0.0f);

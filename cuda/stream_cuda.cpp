@@ -11,7 +11,8 @@ namespace {
 
 constexpr int64_t kChunkElements = 1 << 20;  // of a matrix on its way to or from the host
 constexpr int kBusyBlocks = 2;               // of attention on a processor
-constexpr int64_t kPacedRows = 512;
+constexpr int64_t kPacedRows =
+    512;  // of a product: what is ahead of the device must end within a cancel's 50 ms
 
 class DeviceMemory final : public Memory {
  public:
@@ -44,7 +45,9 @@ void CudaStream::pause() {
 }
 
 void CudaStream::pace(int64_t rows) {
-  for (int64_t i = 0; i < rows; i += kPacedRows) queue_->pace();
+  // as many as may be ahead would be a wait for all that is
+  const int64_t most = std::min(rows, kPacedRows * kMostAhead / 2);
+  for (int64_t i = 0; i < most; i += kPacedRows) queue_->pace();
 }
 
 Turn CudaStream::begin() {

@@ -203,9 +203,12 @@ GPTQ_API void gptq_set_log_level(int32_t level);
                                                 for another text; also "quantizer" */
 #define GPTQ_KEY_IGNORE_EOS "ignore_eos"     /* int 0 (default) or 1: go on after an end-of-text token */
 #define GPTQ_KEY_STOP "stop" /* string, JSON: texts that end a generation where they come up in what it writes, as in
-      ["\nUser:", "\n\n"]; [] or "" (default) for none. At most 64, of 1 to 4,096 bytes each. The chunks hold the text
-      before that which is complete first; what may be the beginning of one is held back until more has come. gptq_session_begin()
-      returns GPTQ_ERROR_UNSUPPORTED where the model has no tokenizer */
+      ["\nUser:", "\n\n"], at most 64, of 1 to 4,096 bytes each; [] or "" (default) for none. gptq_options_add_string()
+      adds one without JSON. Chunks hold what comes before the text that is complete first, and before the longest of
+      several; what may be the beginning of one is held back until more has come, or comes with the last chunk (after a
+      cancel, if the generation goes on). A text that is
+      the name of a special token of the model, such as "<|im_end|>", ends it where that token comes.
+      gptq_session_begin() returns GPTQ_ERROR_UNSUPPORTED where the model has no tokenizer */
 
 /* Scope "quantizer": gptq_quantizer_create() */
 #define GPTQ_KEY_BITS "bits"                 /* int: 2, 3, 4 (default) or 8 */
@@ -293,7 +296,7 @@ GPTQ_API gptq_status gptq_options_set_string(gptq_options *options, const char *
  *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_options_add_string(gptq_options *options, const char *key, const char *value);
 /** Sets several keys from a JSON object such as {"bits": 4, "order": "act", "sym": true}, in which true and false are
- *  1 and 0, and "dynamic" may be the object itself; all of them, or none on an error.
+ *  1 and 0, "dynamic" may be the object itself and "stop" the array; all of them, or none on an error.
  *  @return errors as gptq_options_set_int(), also for a text that is no JSON object
  *  @since 0.1  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_options_set_json(gptq_options *options, const char *json, int64_t len);
@@ -468,7 +471,8 @@ GPTQ_API gptq_status gptq_session_prefill(gptq_session *session, int32_t logits)
 /** Starts a generation: processes the appended tokens, if there are any, and sets up the sampler. After a generation
  *  it starts the next one where the history ends, with a fresh sampler.
  *  @param[in] options  scope "generation", and a progress callback for the prompt; NULL for the defaults
- *  @return as gptq_session_prefill(); GPTQ_ERROR_BAD_STATE when the history is empty
+ *  @return as gptq_session_prefill(); GPTQ_ERROR_BAD_STATE when the history is empty, GPTQ_ERROR_UNSUPPORTED with texts
+ *          to stop at where the model has no tokenizer
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_session_begin(gptq_session *session, const gptq_options *options);
 /** Advances generation by one chunk: a token, and the text that it completes.
@@ -476,11 +480,12 @@ GPTQ_API gptq_status gptq_session_begin(gptq_session *session, const gptq_option
  *                      overlap
  *  @return GPTQ_OK        a chunk is ready: gptq_session_text(), gptq_session_token()
  *          GPTQ_DONE      finished, and so until the next begin; see gptq_session_finish_reason(). The history
- *                         keeps what was generated, without the end-of-text token, but with the tokens of a text
- *                         that it stopped at
+ *                         keeps what was generated, without the end-of-text token, but with all tokens up to the
+ *                         one that completed a text of "stop", in gptq_session_token() as well. To leave them out,
+ *                         gptq_session_reset(), and append what is to stay
  *          GPTQ_ERROR_CANCELLED, _OUT_OF_MEMORY, _DEVICE, _BUSY: the history is as before this call;
  *          _BAD_STATE without a begin
- *  @note a chunk is valid UTF-8, and empty while a character is incomplete
+ *  @note a chunk is valid UTF-8, and empty while a character is incomplete or may be part of a text of "stop"
  *  @since 0.1  @blocks yes  @threadsafe exclusive */
 GPTQ_API gptq_status gptq_session_step(gptq_session *session);
 /** Advances the generations of several sessions of one model by one chunk each, as gptq_session_step() of each would, but

@@ -49,7 +49,7 @@ func TestATextStopsIt(t *testing.T) {
 	if object, err := gptq.ToJSON(gptq.WithStop()); object != `{"stop":"[]"}` || err != nil {
 		t.Errorf("got %q, %v for none", object, err)
 	}
-	for _, refused := range []gptq.Option{gptq.WithStop("a", ""), gptq.SetList("bits", "a"), gptq.WithStop("a\x00b")} {
+	for _, refused := range []gptq.Option{gptq.WithStop("a", ""), gptq.SetList("bits", "a"), gptq.SetList("device"), gptq.WithStop("a\x00b")} {
 		_, err := gptq.ToJSON(refused)
 		wantError(t, err, gptq.ErrInvalidArgument)
 	}

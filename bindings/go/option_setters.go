@@ -87,7 +87,7 @@ func WithIgnoreEos(value bool) Option {
 	return Set("ignore_eos", value)
 }
 
-// WithStop sets stop. Texts that end a generation. Scope: generation.
+// WithStop sets stop. Texts that end a generation and are left out of what it writes. Scope: generation.
 func WithStop(value ...string) Option {
 	return SetList("stop", value...)
 }

@@ -60,7 +60,7 @@ func (s *settings) setString(key, value string) error {
 	return err
 }
 
-// SetList is a setting by its key where that is a list of texts, as stop is.
+// SetList is a setting by its key where that is a list of texts, as stop is; what it was set to before is no more.
 func SetList(key string, values ...string) Option {
 	return func(s *settings) error {
 		for _, text := range append([]string{key}, values...) {
@@ -69,7 +69,7 @@ func SetList(key string, values ...string) Option {
 			}
 		}
 		var object string
-		err := withSettings([]Option{Set(key, "[]")}, func(pointer unsafe.Pointer) error {
+		err := withSettings([]Option{FromJSON(fmt.Sprintf("{%q: []}", key))}, func(pointer unsafe.Pointer) error {
 			for _, value := range values {
 				if _, err := check(func() int32 { return capi.Gptq_options_add_string(pointer, key, value) }); err != nil {
 					return err

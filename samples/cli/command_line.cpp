@@ -107,7 +107,11 @@ void Command::option(const std::string& names, const char* type, int64_t& value,
 
 void Command::option(const std::string& names, const char* type, std::vector<std::string>& values,
                      const std::string& help) {
-  finish(app_.add_option(names, values, help), type).type_size(1)->expected(1)->take_all();
+  finish(app_.add_option(names, values, help), type)
+      .type_size(1)
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
 }
 
 void Command::required(const std::string& names, const char* type, std::string& value,

@@ -21,7 +21,7 @@ void SamplingArguments::add_to(Command& command, Defaults defaults) {
   command.option("--repetition-penalty", "X", repetition_penalty,
                  help("As CTRL, arXiv 1909.05858", "; default 1, none"));
   command.option("--stop", "TEXT", stop,
-                 "Text that ends a generation and is not printed; may be given again");
+                 "Text, taken as it is, that ends a generation and is not printed; may be given again");
   command.option("--seed", "N", seed, "Equal seeds give equal text; default 0");
 }
 

@@ -80,30 +80,30 @@ GenerationOptions generation_options(const gptq_options* given) {
                       .seed = static_cast<uint64_t>(o.integer(GPTQ_KEY_SEED))},
           .max_tokens = o.integer(GPTQ_KEY_MAX_TOKENS),
           .ignore_eos = o.integer(GPTQ_KEY_IGNORE_EOS) != 0 ? IgnoreEos::yes : IgnoreEos::no,
-          .stop = parse_stop(o.text(GPTQ_KEY_STOP))};
+          .stop = parse_list(GPTQ_KEY_STOP, o.text(GPTQ_KEY_STOP))};
 }
 
-std::vector<std::string> parse_stop(std::string_view text) {
-  constexpr size_t kMostStrings = 64, kMostBytes = 4096;
-  constexpr const char* kWhat = "option '" GPTQ_KEY_STOP "'";
-  std::vector<std::string> strings;
-  if (text.empty()) return strings;
-  const JsonDocument json = parse_json(text, kWhat);
-  if (!json->is_array())
-    throw Error(Fault::format, cat(kWhat, " is ", json->type_name(), ", wanted an array of texts"));
-  if (json->size() > kMostStrings)
-    throw Error(Fault::limit, cat(kWhat, " has ", json->size(), " texts, wanted at most ", kMostStrings));
+std::vector<std::string> parse_list(std::string_view key, std::string_view text) {
+  constexpr size_t kMostTexts = 64, kMostBytes = 4096;
+  const std::string what = cat("option '", key, "'");
+  std::vector<std::string> texts;
+  if (text.empty()) return texts;
+  if (!text.starts_with('['))
+    throw Error(Fault::format,
+                cat(what, " is ", quoted(text), ", wanted a JSON array of texts, as [\"a\", \"b\"]"));
+  const JsonDocument json = parse_json(text, what);
+  if (json->size() > kMostTexts)
+    throw Error(Fault::limit, cat(what, " has ", json->size(), " texts, wanted at most ", kMostTexts));
   for (const Json& value : *json) {
     if (!value.is_string())
-      throw Error(Fault::format,
-                  cat(kWhat, "[", strings.size(), "] is ", value.type_name(), ", wanted a text"));
-    strings.push_back(value.get<std::string>());
-    if (strings.back().empty() || strings.back().size() > kMostBytes) {
-      throw Error(Fault::limit, cat(kWhat, "[", strings.size() - 1, "] has ", strings.back().size(),
+      throw Error(Fault::format, cat(what, "[", texts.size(), "] is ", value.type_name(), ", wanted a text"));
+    texts.push_back(value.get<std::string>());
+    if (texts.back().empty() || texts.back().size() > kMostBytes) {
+      throw Error(Fault::limit, cat(what, "[", texts.size() - 1, "] has ", texts.back().size(),
                                     " bytes, wanted 1 to ", kMostBytes));
     }
   }
-  return strings;
+  return texts;
 }
 
 ModuleOverrides parse_dynamic(std::string_view text) {

@@ -17,6 +17,10 @@ constexpr OptionRow text(std::string_view key, std::string_view scope, std::stri
   return {key, OptionType::text, scope, 0, 0, false, false, values, otherwise, help};
 }
 
+constexpr OptionRow texts(std::string_view key, std::string_view scope, std::string_view help) {
+  return {key, OptionType::text, scope, 0, 0, false, false, {}, "\"\"", help, true};
+}
+
 constexpr OptionRow kOptions[] = {
     text(
         GPTQ_KEY_DEVICE, "model", "", "\"cpu\"",
@@ -79,7 +83,7 @@ constexpr OptionRow kOptions[] = {
      "divides the logits of tokens seen before"},
     integer(GPTQ_KEY_SEED, "generation, quantizer", 0, kMaxInt, "0", "of all that is random"),
     integer(GPTQ_KEY_IGNORE_EOS, "generation", 0, 1, "0", "1: go on after an end-of-text token"),
-    text(GPTQ_KEY_STOP, "generation", "", "\"\"", "texts that end a generation, as a JSON array"),
+    texts(GPTQ_KEY_STOP, "generation", "texts that end a generation and are left out of what it writes"),
     integer(GPTQ_KEY_BITS, "quantizer", 2, 8, "4", "2, 3, 4 or 8"),
     integer(GPTQ_KEY_GROUP_SIZE, "quantizer", -1, 1 << 30, "128", "inputs that share a scale; -1: all"),
     integer(GPTQ_KEY_SYM, "quantizer", 0, 1, "1", "1: symmetric"),

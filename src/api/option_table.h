@@ -18,6 +18,7 @@ struct OptionRow {
   std::string_view values;         // of texts, separated by '|'; empty: any
   std::string_view default_value;  // as JSON
   std::string_view help;
+  bool is_list = false;  // of texts, a JSON array
 };
 
 std::span<const OptionRow> option_table();

@@ -77,14 +77,11 @@ void check_choice(const OptionRow& row, std::string_view value) {
   refuse(cat("option '", row.key, "' is ", quoted(value), ", wanted one of ", row.values));
 }
 
-/// Whether its text is a JSON array of texts.
-bool is_list(const OptionRow& row) { return row.key == GPTQ_KEY_STOP; }
-
 /// A text that has a grammar of its own.
 void check_grammar(const OptionRow& row, const std::string& value) {
-  if (row.key != GPTQ_KEY_DYNAMIC && !is_list(row)) return;
+  if (row.key != GPTQ_KEY_DYNAMIC && !row.is_list) return;
   try {
-    if (is_list(row)) return static_cast<void>(api::parse_stop(value));
+    if (row.is_list) return static_cast<void>(api::parse_list(row.key, value));
     const ModuleOverrides overrides = api::parse_dynamic(value);
     ModuleRules{overrides};
   } catch (const Error& error) {
@@ -121,7 +118,7 @@ std::string description(const OptionRow& row) {
   json.member("scope", row.scope);
   json.key("default");
   json.json(row.default_value);
-  if (is_list(row)) json.member("items", "string");
+  if (row.is_list) json.member("items", "string");
   if (row.type == OptionType::text) {
     json.key("values");
     json.begin_array();
@@ -165,11 +162,11 @@ void gptq_options::set(std::string_view key, Value value) {
 
 void gptq_options::add(std::string_view key, std::string_view text) {
   const OptionRow& row = row_of(key);
-  if (!is_list(row)) refuse(cat("option '", row.key, "' is no list of texts, wanted '" GPTQ_KEY_STOP "'"));
+  if (!row.is_list) refuse(cat("option '", row.key, "' is no list of texts"));
   if (!is_utf8(text)) refuse(cat("a text for option '", row.key, "' is not valid UTF-8"));
   JsonWriter json;
   json.begin_array();
-  for (const std::string& each : api::parse_stop(this->text(key))) json.value(each);
+  for (const std::string& each : api::parse_list(key, this->text(key))) json.value(each);
   json.value(text);
   json.end_array();
   set(key, json.take());
@@ -190,12 +187,12 @@ void gptq_options::set_json(std::string_view text) {
       copy.set(key, value.get<double>());
     } else if (value.is_string()) {
       copy.set(key, value.get<std::string>());
-    } else if (value.is_array() && is_list(row_of(key))) {
+    } else if (value.is_array() && row_of(key).is_list) {
       copy.set(key, value.dump());
     } else if (value.is_object() && key == GPTQ_KEY_DYNAMIC) {
       copy.set(key, dynamic_text(text));
     } else {
-      refuse(cat("option ", quoted(key), " is neither a number nor a text"));
+      refuse(cat("option ", quoted(key), " is ", value.type_name(), ", wanted a number or a text"));
     }
   }
   *this = std::move(copy);

@@ -51,8 +51,8 @@ ConvertOptions convert_options(const gptq_options* options);
 /// The text of the option "dynamic"; empty text has no overrides.
 ModuleOverrides parse_dynamic(std::string_view text);
 
-/// The texts of the option "stop"; empty text has none.
-std::vector<std::string> parse_stop(std::string_view text);
+/// The texts of an option that is a list; empty text has none.
+std::vector<std::string> parse_list(std::string_view key, std::string_view text);
 
 /// Calls the callback and throws Error(Status::cancelled) when it asks to stop.
 Progress progress_of(const gptq_options* options);

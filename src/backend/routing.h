@@ -50,6 +50,8 @@ struct Routing {
   std::vector<float> weights;         // of each
   std::unique_ptr<Memory> elsewhere;  // the lists in the stream's memory, if that is no part of the host's
 
+  /// Whether the host has the lists.
+  bool known() const { return !begin.empty(); }
   int64_t count(int64_t expert) const { return begin[static_cast<size_t>(expert) + 1] - first(expert); }
   int64_t first(int64_t expert) const { return begin[static_cast<size_t>(expert)]; }
 };

@@ -130,7 +130,11 @@ class TracedStream final : public Stream {
     const Op op(*this, "route", cost_.elementwise({scores}));
     stream_->route(params, scores, routing);
   }
-  void fetch(Routing& routing) override { stream_->fetch(routing); }
+  void fetch(Routing& routing) override {
+    if (routing.known()) return;
+    const Op op(*this, "fetch", {});
+    stream_->fetch(routing);
+  }
   void gather(Matrix x, const Routing& routing, Matrix out) override {
     const Op op(*this, "gather", cost_.elementwise({out, out}));
     stream_->gather(x, routing, out);

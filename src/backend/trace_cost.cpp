@@ -62,10 +62,10 @@ OpCost CostModel::linear_parts(Matrix x, const Routing& routing,
     for (int64_t e = 0; e < routing.experts; ++e) {
       const uint64_t bytes = p.w[static_cast<size_t>(e)]->bytes();
       all += bytes;
-      if (!routing.begin.empty() && routing.count(e) > 0) read += bytes;
+      if (routing.known() && routing.count(e) > 0) read += bytes;
     }
     const int64_t most = std::min(routing.entries, routing.experts);
-    if (routing.begin.empty() && most > 0)
+    if (!routing.known() && most > 0)
       read = all / static_cast<uint64_t>(routing.experts) * static_cast<uint64_t>(most);
     cost.bytes += read;
   }

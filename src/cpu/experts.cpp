@@ -83,7 +83,8 @@ struct RowChoice {
         second = std::max(second, std::min(best, c));
         best = std::max(best, c);
       }
-      group.push_back(params.group_score == GroupScore::best || size == 1 ? best : best + second);
+      const float score = params.group_score == GroupScore::best || size == 1 ? best : best + second;
+      group.push_back(std::isnan(score) ? kNever : score);
       order.push_back(g);
     }
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {

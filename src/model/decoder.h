@@ -88,8 +88,8 @@ class Decoder {
   void download_hidden(int64_t begin, int64_t count, float* host);
   /// hidden() of one row, out of host memory, to ask for its logits: as forward() with it left it.
   void recall(const float* host);
-  /// Whether matrices of a large batch are in the host's memory, where others could use it. They go with what is in them, and
-  /// come again with the next batch.
+  /// Whether matrices of a large batch are in the host's memory, where others could use it. With rest() they go, hidden() among
+  /// them, until the next forward() or recall().
   bool may_rest() const;
   void rest() noexcept;
 

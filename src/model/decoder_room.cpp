@@ -83,7 +83,7 @@ size_t Decoder::room_bytes() const {
 }
 
 bool Decoder::may_rest() const {
-  constexpr size_t kKept = size_t{1} << 20;
+  constexpr size_t kKept = size_t{1} << 20;  // bytes that are not worth to be asked for again
   return stream_.in_host_memory() && room_ > kFewRows && room_bytes() > kKept;
 }
 

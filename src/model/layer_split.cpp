@@ -7,7 +7,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "model/pipeline.h"
+#include "model/batch_rows.h"
+#include "model/decoder.h"
 
 namespace gptq {
 namespace {

@@ -17,16 +17,6 @@
 
 namespace gptq {
 
-/// How many rows are worth to be one batch for so many decoders: more than Decoder::kMaxRows where the backend has memory of its
-/// own. What a GPU does once for a batch, as unpacking weights for cuBLAS, takes as long for few rows. It is the same however
-/// much memory is free, since rows that are computed together can decide the last digits.
-int64_t rows_at_once(const Spec& spec, const Backend& backend, int64_t decoders = 1);
-/// Of a session: as many, but for Decoder::kMaxRows where their activations were more than a small part of what is free, which
-/// keys and values need, and those of other sessions.
-int64_t session_rows(const Spec& spec, const Backend& backend);
-/// The fewest of any segment.
-int64_t session_rows(const Spec& spec, const LayerSegments& segments);
-
 /// Belongs to one session.
 class Pipeline {
  public:

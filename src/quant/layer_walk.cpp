@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/text.h"
-#include "model/pipeline.h"
+#include "model/batch_rows.h"
 
 namespace gptq {
 namespace {
@@ -84,7 +84,7 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
       tick_(std::move(tick)),
       stream_(backend.create_stream(cancel)) {
   const size_t models = follow == FollowOriginal::no ? 1 : 2;
-  const int64_t max_rows = rows_of_batch(spec, backend, follow);
+  const int64_t max_rows = rows_at_once(spec, backend, static_cast<int64_t>(models));
   while (tracks_.size() < models)
     tracks_.push_back(std::make_unique<Track>(spec, backend, *stream_, max_rows));
   int64_t tokens = 0;
@@ -107,10 +107,6 @@ LayerWalk::LayerWalk(const Spec& spec, const Backend& backend, const Sequences& 
     open(tracks_[t]->states, places.states, spec.hidden, cat("states-", t));
   }
   open(inputs_, places.inputs, widest_mixed(spec), "inputs");
-}
-
-int64_t rows_of_batch(const Spec& spec, const Backend& backend, FollowOriginal follow) {
-  return rows_at_once(spec, backend, follow == FollowOriginal::no ? 1 : 2);
 }
 
 int64_t widest_mixed(const Spec& spec) {

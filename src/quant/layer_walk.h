@@ -84,10 +84,6 @@ struct StatePlaces {
 /// Most inputs that the last Linear of a half of any layer has.
 int64_t widest_mixed(const Spec& spec);
 
-/// Tokens that go through the model at a time: more where the backend has memory of its own, whose device would wait for its
-/// host.
-int64_t rows_of_batch(const Spec& spec, const Backend& backend, FollowOriginal follow);
-
 /// Whether advance_attention() or advance_mlp() comes next.
 enum class Advances : uint8_t { no, yes };
 

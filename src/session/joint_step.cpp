@@ -45,10 +45,10 @@ class JointStep {
     std::vector<Row> rows;
     std::vector<int64_t> lengths;
     std::vector<Session::Wanted> wanted;
-    int64_t most = 0;             // of wanted[].largest
-    std::vector<Ranked> largest;  // [rows, most]
-    // of all rows or of none; one that nobody wants is at any temperature
-    std::vector<double> temperatures, sums;
+    int64_t most = 0;                  // of wanted[].largest
+    std::vector<Ranked> largest;       // [rows, most]
+    std::vector<double> temperatures;  // [rows]; where no sum is wanted, any
+    std::vector<double> sums;          // [rows], or of none
   };
 
   template <class Body>

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "format/gguf_tokenizer.h"
+#include "model/batch_rows.h"
 #include "session/generation_config.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_json.h"
@@ -174,6 +175,7 @@ void Model::load_weights(const Loader& loader, const ModelOptions& options, cons
     });
   }
   weights_ = std::move(weights);
+  session_rows_ = gptq::session_rows(spec, segments_);
 }
 
 const Spec& Model::spec() const {

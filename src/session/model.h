@@ -58,6 +58,8 @@ class Model {
   const std::string& device() const { return device_; }
   /// Layers of each: "20,12". Empty without weights.
   std::string layer_split() const;
+  /// Rows of a session's largest batch: the same of all sessions.
+  int64_t session_rows() const { return session_rows_; }
   /// Threads of the host that compute at a time.
   int threads() const;
   const std::optional<QuantConfig>& quantization() const { return quantization_; }
@@ -99,6 +101,7 @@ class Model {
   std::string sampling_defaults_;
   std::optional<Weights> weights_;
   LayerSegments segments_;
+  int64_t session_rows_ = 0;  // with weights
   int64_t parameters_ = 0;
   uint64_t weight_bytes_ = 0, weight_bytes_per_token_ = 0;
 };

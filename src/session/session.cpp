@@ -41,8 +41,7 @@ std::string_view finish_reason_name(FinishReason reason) {
 Session::Session(std::shared_ptr<const Model> model, int64_t context_length, KvElements elements)
     : model_(std::move(model)),
       context_(usable_context(model_->spec(), context_length)),
-      pipeline_(model_->spec(), model_->segments(), &cancel_,
-                std::min(context_, session_rows(model_->spec(), model_->segments()))),
+      pipeline_(model_->spec(), model_->segments(), &cancel_, std::min(context_, model_->session_rows())),
       elements_(elements),
       cache_(pipeline_.create_cache(1, elements)) {}
 
@@ -162,6 +161,7 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
   const std::vector<int64_t> lengths(static_cast<size_t>(std::min(pipeline_.max_rows(), total - start)),
                                      total);
   int64_t last_row = 0;
+  bool began = false;
   std::vector<float> hidden;
   mark_cache();
   try {
@@ -181,6 +181,7 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
           .lengths = std::span(lengths).first(static_cast<size_t>(count)),
           .unread = count - read};
       forget_logits();
+      began = true;
       const auto forward = [&](const RowLogits* wanted) {
         pipeline_.forward(model_->weights(), batch, *cache_, wanted);
       };
@@ -203,6 +204,7 @@ void Session::process_pending(Logits keep, const Progress& progress, Sampler* sa
     }
   } catch (...) {
     pipeline_.wait();
+    if (began) pipeline_.rest();  // before, it may have the last row of what came before
     go_back();
     cancel_ = false;
     throw;
@@ -265,6 +267,11 @@ void Session::begin(const GenerationOptions& options, const Progress& progress) 
   if (!options.stop.empty() && !model_->has_tokenizer())
     throw Error(Status::unsupported, "texts to stop at, and the model's folder has no tokenizer");
   StopStrings stop(options.stop);
+  std::vector<int32_t> stop_ids;
+  for (const std::string& text : options.stop) {
+    const auto id = model_->tokenizer()->token_id(text);
+    if (id && model_->tokenizer()->is_special(*id)) stop_ids.push_back(*id);
+  }
   text_.clear();
   token_ = -1;
   finish_ = FinishReason::none;
@@ -274,6 +281,7 @@ void Session::begin(const GenerationOptions& options, const Progress& progress) 
   pending() > 0 ? prefill(Logits::last, progress, &*sampler_) : repeat_logits(&*sampler_);
   generation_ = options;
   stop_ = std::move(stop);
+  stop_ids_ = std::move(stop_ids);
   generated_ = 0;
   open_text_stream();
   generating_ = true;
@@ -360,21 +368,24 @@ void Session::check_cancel() {
   throw Error(Status::cancelled, "cancelled");
 }
 
+bool Session::ends(int32_t token) const {
+  return (generation_.ignore_eos == IgnoreEos::no && model_->ends_text(token)) ||
+         std::find(stop_ids_.begin(), stop_ids_.end(), token) != stop_ids_.end();
+}
+
 void Session::process_step() {
   try {
     process_pending(
         Logits::last, [](int64_t, int64_t, const std::string&) {}, &*sampler_);
-  } catch (const Error& error) {
-    if (error.status() == Status::cancelled) finish_ = FinishReason::cancelled;
+  } catch (...) {
+    if (caught_status() == Status::cancelled) finish_ = FinishReason::cancelled;
     throw;
   }
 }
 
 StepResult Session::leave_step(const Stopwatch* pass) {
   if (!sampled_) sampled_ = sample();
-  if (generation_.ignore_eos == IgnoreEos::no && model_->ends_text(*sampled_)) {
-    return finish(FinishReason::stop);
-  }
+  if (ends(*sampled_)) return finish(FinishReason::stop);
   emit(*sampled_);
   sampled_.reset();
   ++stats_.decode_tokens;

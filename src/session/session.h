@@ -110,6 +110,7 @@ class Session {
   // A step: what needs no token to go through the model, and what comes when it has
   std::optional<StepResult> enter_step();
   void check_cancel();
+  bool ends(int32_t token) const;
   void process_step();
   StepResult leave_step(const Stopwatch* pass);  // of the token that has; null: of none
   friend class JointStep;                        // whose pass takes the place of process_step()
@@ -141,7 +142,8 @@ class Session {
   std::optional<Sampler> sampler_;
   std::optional<int32_t> sampled_;  // drawn by a step that then failed: the next one must not draw again
   std::optional<StreamDecoder> text_stream_;
-  StopStrings stop_;  // in what comes from text_stream_
+  StopStrings stop_;               // in what comes from text_stream_
+  std::vector<int32_t> stop_ids_;  // of stop strings that are special tokens, which have no text
   int64_t generated_ = 0;
   std::string text_;
   int32_t token_ = -1;

@@ -144,8 +144,12 @@ class Generate(ToolTest):
         shown = self.json(*arguments, "--stop", "no such", "--stop", ".", "--stop", ",")
         self.assertEqual((shown["text"], shown["finish_reason"]), (whole[: min(dot, comma)], "stop"))
         self.assertEqual(self.succeed(*arguments, "--stop", ".").stdout, whole[:dot] + "\n")
-        # brackets and quotes are text; a value is needed each time
-        self.assertEqual(self.json(*arguments, "--stop", '["')["text"], whole)
+        # brackets and quotes are text; each takes one value
+        for text in ('["', "[no such,%s]" % whole[10:14], "[" + whole[20] + "]"):
+            self.assertEqual(self.json(*arguments, "--stop", text)["text"], whole)
+        shown = self.json("generate", "--stop", ".", MODEL, *arguments[2:])
+        self.assertEqual(shown["text"], whole[:dot])
+        self.fail_with(2, *arguments, "--stop", ".", "more", says=("more",))
         self.fail_with(1, *arguments, "--stop", "", says=("--stop", "1 to 4096"))
         self.fail_with(2, *arguments, "--stop", says=("--stop",))
 

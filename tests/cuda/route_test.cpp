@@ -10,6 +10,7 @@ struct Case {
   int64_t rows, experts;
   RouterParams params;
   bool with_bias = false;
+  std::vector<float> bias{};  // [experts]; empty: any
 };
 
 class RouteTest : public testing::TestWithParam<Element> {
@@ -18,7 +19,7 @@ class RouteTest : public testing::TestWithParam<Element> {
     Reference reference;
     Random random(11);
     Activations scores(GetParam(), given);
-    const std::vector<float> bias = random_floats(random, c.experts, 0.5f);
+    const std::vector<float> bias = c.bias.empty() ? random_floats(random, c.experts, 0.5f) : c.bias;
     const auto bias_vector = reference.backend().prepare_vector(float_tensor(bias));
     RouterParams params = c.params;
     if (c.with_bias) params.choice_bias = bias_vector.get();
@@ -78,6 +79,22 @@ TEST_P(RouteTest, TiesAndNaNAndInfinity) {
   given[20] = INFINITY;
   given[21] = -INFINITY;
   expect_route(c, given);
+  // groups whose two best are infinities that have no sum
+  Case groups{5,
+              56,
+              {.score = RouterScore::sigmoid,
+               .chosen = 2,
+               .groups = 14,
+               .groups_chosen = 4,
+               .group_score = GroupScore::two_best},
+              true,
+              std::vector<float>(56, -INFINITY)};
+  for (size_t e = 0; e < 56; e += 4) groups.bias[e] = INFINITY;
+  Random random(4);
+  for (const size_t finite : {56, 8, 0}) {
+    for (size_t e = finite; e < 56; ++e) groups.bias[e] = e % 4 == 0 ? 1.0f : 0.25f;
+    expect_route(groups, random_floats(random, 5 * 56, 4));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Cuda, RouteTest, testing::ValuesIn(kElements));

@@ -4,8 +4,8 @@
 
 #include "backend_support.h"
 #include "base/error.h"
+#include "model/batch_rows.h"
 #include "model/loader.h"
-#include "model/pipeline.h"
 #include "support/test_data.h"
 
 namespace gptq::cuda {
@@ -63,7 +63,7 @@ TEST_F(WalkTest, TakesMoreRowsAtOnceThanTheCpu) {
   const Spec& spec = loader_.spec();
   const LayerSegments both{{backend_, {0, 1}, "cuda"}, {cpu_, {1, 1}, "cpu"}};
   const uint64_t bytes = Decoder::workspace_bytes(spec, 2048, 2);
-  const auto walk_rows = [&] { return rows_of_batch(spec, *backend_, FollowOriginal::inputs); };
+  const auto walk_rows = [&] { return rows_at_once(spec, *backend_, 2); };
   EXPECT_EQ(rows_at_once(spec, *cpu_), Decoder::kMaxRows);
   EXPECT_EQ(session_rows(spec, *cpu_), Decoder::kMaxRows);
   EXPECT_EQ(session_rows(spec, both), Decoder::kMaxRows);

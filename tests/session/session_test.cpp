@@ -266,6 +266,33 @@ TEST(Session, StopsAtATextWhereverTokensEnd) {
   EXPECT_EQ(session.finish_reason(), FinishReason::length);
 }
 
+/// It has no text, and is left out of the history as an end-of-text token is, which it may be.
+TEST(Session, StopsAtASpecialToken) {
+  const auto& tokenizer = *sample()->tokenizer();
+  const int32_t eos = sample()->eos().value();
+  ASSERT_TRUE(tokenizer.is_special(eos));
+  Session session(sample(), 0);
+  const auto run = [&](uint64_t seed, std::vector<std::string> stop) {
+    session.reset();
+    session.append_tokens(story_ids(12));
+    generate(session, {.sampler = {.temperature = 1, .seed = seed},
+                       .max_tokens = 400,
+                       .ignore_eos = IgnoreEos::yes,
+                       .stop = std::move(stop)});
+    return std::vector<int32_t>(session.history().begin(), session.history().end());
+  };
+  int stopped = 0;
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    const std::vector<int32_t> whole = run(seed, {});
+    const auto at = std::find(whole.begin() + 12, whole.end(), eos);
+    EXPECT_EQ(run(seed, {"no such text", std::string(tokenizer.token_text(eos))}),
+              std::vector<int32_t>(whole.begin(), at));
+    EXPECT_EQ(session.finish_reason(), at == whole.end() ? FinishReason::length : FinishReason::stop);
+    stopped += at == whole.end() ? 0 : 1;
+  }
+  EXPECT_GT(stopped, 0);
+}
+
 TEST(Session, StopsAtNoTextWithoutATokenizer) {
   Session session(load_model(source_dir() / "tests/golden/models/gptq-b4-g16"), 0);
   session.append_tokens(std::vector<int32_t>{1, 2});

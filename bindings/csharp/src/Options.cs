@@ -57,12 +57,12 @@ namespace Gptq
             Change(options => GptqApi.gptq_options_set_string(options, key, value));
         }
 
-        /// <summary>Sets a key that is a list of texts, such as "stop".</summary>
+        /// <summary>Sets a key that is a list of texts, such as "stop"; what it was set to before is no more.</summary>
         public void SetList(string key, IEnumerable<string> values)
         {
-            using (var list = new Options())
+            if (values == null) Set(key, (string)null);  // which is refused
+            using (var list = FromJson("{\"" + key + "\": []}"))
             {
-                list.Set(key, "[]");
                 foreach (string value in values)
                     list.Change(options => GptqApi.gptq_options_add_string(options, key, value));
                 SetJson(list.ToJson());

@@ -43,6 +43,8 @@ internal static class OptionsTests
             Test.Equal(before, copy.ToJson());
             Test.Fails(ErrorCode.InvalidArgument, "stop", () => options.Stop = new[] { "a", "" });
             Test.Fails(ErrorCode.InvalidArgument, "bits", () => options.SetList("bits", new[] { "a" }));
+            Test.Fails(ErrorCode.InvalidArgument, "device", () => options.SetList("device", new string[0]));
+            Test.Fails(ErrorCode.InvalidArgument, "", () => options.Stop = null);
             Test.Equal(before, options.ToJson());
             options.Stop = new string[0];
             Test.Equal("{\"stop\":\"[]\"}", options.ToJson());

@@ -90,7 +90,7 @@ namespace Gptq
         {
             set { Set("ignore_eos", value); }
         }
-        /// <summary>Texts that end a generation. Scope: generation.</summary>
+        /// <summary>Texts that end a generation and are left out of what it writes. Scope: generation.</summary>
         public IEnumerable<string> Stop
         {
             set { SetList("stop", value); }

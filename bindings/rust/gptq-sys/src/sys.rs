@@ -240,10 +240,13 @@ pub const GPTQ_KEY_SEED: &CStr = text(b"seed\0");
 pub const GPTQ_KEY_IGNORE_EOS: &CStr = text(b"ignore_eos\0");
 
 /// String, JSON: texts that end a generation where they come up in what it writes, as in
-/// \["\nUser:", "\n\n"\]; \[\] or "" (default) for none. At most 64, of 1 to 4,096 bytes each. The
-/// chunks hold the text before that which is complete first; what may be the beginning of one is
-/// held back until more has come. [`gptq_session_begin`] returns [`GPTQ_ERROR_UNSUPPORTED`] where
-/// the model has no tokenizer.
+/// \["\nUser:", "\n\n"\], at most 64, of 1 to 4,096 bytes each; \[\] or "" (default) for none.
+/// [`gptq_options_add_string`] adds one without JSON. Chunks hold what comes before the text that
+/// is complete first, and before the longest of several; what may be the beginning of one is held
+/// back until more has come, or comes with the last chunk (after a cancel, if the generation goes
+/// on). A text that is the name of a special token of the model, such as "\<|im_end|\>", ends it
+/// where that token comes. [`gptq_session_begin`] returns [`GPTQ_ERROR_UNSUPPORTED`] where the
+/// model has no tokenizer.
 pub const GPTQ_KEY_STOP: &CStr = text(b"stop\0");
 
 /// Int: 2, 3, 4 (default) or 8.
@@ -507,8 +510,8 @@ extern "C" {
     ) -> gptq_status;
 
     /// Sets several keys from a JSON object such as {"bits": 4, "order": "act", "sym": true}, in
-    /// which true and false are 1 and 0, and "dynamic" may be the object itself; all of them, or
-    /// none on an error.
+    /// which true and false are 1 and 0, "dynamic" may be the object itself and "stop" the array;
+    /// all of them, or none on an error.
     ///
     /// Returns errors as [`gptq_options_set_int`], also for a text that is no JSON object.
     ///
@@ -856,7 +859,8 @@ extern "C" {
     /// - `options`: scope "generation", and a progress callback for the prompt; NULL for the
     ///   defaults
     ///
-    /// Returns as [`gptq_session_prefill`]; [`GPTQ_ERROR_BAD_STATE`] when the history is empty.
+    /// Returns as [`gptq_session_prefill`]; [`GPTQ_ERROR_BAD_STATE`] when the history is empty,
+    /// [`GPTQ_ERROR_UNSUPPORTED`] with texts to stop at where the model has no tokenizer.
     ///
     /// Since 0.1. Blocks. Threads: exclusive.
     pub fn gptq_session_begin(
@@ -873,12 +877,14 @@ extern "C" {
     ///
     /// - [`GPTQ_OK`]: a chunk is ready: [`gptq_session_text`], [`gptq_session_token`]
     /// - [`GPTQ_DONE`]: finished, and so until the next begin; see [`gptq_session_finish_reason`].
-    ///   The history keeps what was generated, without the end-of-text token, but with the tokens
-    ///   of a text that it stopped at
+    ///   The history keeps what was generated, without the end-of-text token, but with all tokens
+    ///   up to the one that completed a text of "stop", in [`gptq_session_token`] as well. To leave
+    ///   them out, [`gptq_session_reset`], and append what is to stay
     /// - [`GPTQ_ERROR_CANCELLED`], _OUT_OF_MEMORY, _DEVICE, _BUSY: the history is as before this
     ///   call; _BAD_STATE without a begin
     ///
-    /// A chunk is valid UTF-8, and empty while a character is incomplete.
+    /// A chunk is valid UTF-8, and empty while a character is incomplete or may be part of a text
+    /// of "stop".
     ///
     /// Since 0.1. Blocks. Threads: exclusive.
     pub fn gptq_session_step(session: *mut gptq_session) -> gptq_status;

@@ -105,7 +105,7 @@ impl Options {
         self.set("ignore_eos", value)
     }
 
-    /// Texts that end a generation. Scope: generation.
+    /// Texts that end a generation and are left out of what it writes. Scope: generation.
     #[must_use]
     pub fn stop<T: AsRef<str>>(self, values: impl IntoIterator<Item = T>) -> Self {
         self.set_list("stop", values)

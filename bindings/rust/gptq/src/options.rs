@@ -102,10 +102,14 @@ impl Options {
 
     /// From a JSON object such as `{"bits": 4, "order": "act", "sym": true}`.
     pub fn from_json(json: &str) -> Result<Self> {
-        let options = Options::new();
-        let raw = options.raw()?;
-        check(unsafe { sys::gptq_options_set_json(raw, json.as_ptr().cast(), json.len() as i64) })?;
+        let mut options = Options::new();
+        options.try_set_json(json)?;
         Ok(options)
+    }
+
+    fn try_set_json(&mut self, json: &str) -> Result<()> {
+        let raw = self.raw()?;
+        check(unsafe { sys::gptq_options_set_json(raw, json.as_ptr().cast(), json.len() as i64) }).map(drop)
     }
 
     /// Those that were set, as a JSON object.
@@ -123,10 +127,13 @@ impl Options {
         self
     }
 
-    /// Sets an option that is a list of texts by its name.
+    /// Sets an option that is a list of texts, such as `stop`, by its name; what it was set to before is no more.
     #[must_use]
     pub fn set_list<T: AsRef<str>>(self, key: &str, values: impl IntoIterator<Item = T>) -> Self {
-        let mut options = self.set(key, "[]");
+        let mut options = self;
+        if options.error.is_none() {
+            options.error = options.try_set_json(&format!(r#"{{"{key}": []}}"#)).err();
+        }
         for value in values {
             if options.error.is_none() {
                 options.error = options.try_add(key, value.as_ref()).err();

@@ -40,7 +40,11 @@ fn a_text_stops_it() {
     assert_eq!(session.finish_reason(), Some(FinishReason::Stop));
     let none: [&str; 0] = [];
     assert_eq!(Options::new().stop(none).to_json().unwrap(), r#"{"stop":"[]"}"#);
-    for refused in [Options::new().stop(["a", ""]), Options::new().set_list("bits", ["a"])] {
+    for refused in [
+        Options::new().stop(["a", ""]),
+        Options::new().set_list("bits", ["a"]),
+        Options::new().set_list("device", none),
+    ] {
         assert_eq!(refused.to_json().unwrap_err().code(), ErrorCode::InvalidArgument);
     }
 }

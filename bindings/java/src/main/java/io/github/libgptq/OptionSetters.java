@@ -180,7 +180,7 @@ abstract class OptionSetters {
   }
 
   /**
-   * Texts that end a generation. Scope: generation.
+   * Texts that end a generation and are left out of what it writes. Scope: generation.
    *
    * @param value the setting
    * @return this

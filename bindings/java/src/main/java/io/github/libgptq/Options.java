@@ -101,7 +101,7 @@ public final class Options extends OptionSetters implements AutoCloseable {
   }
 
   /**
-   * Sets a key that is a list of texts, such as "stop".
+   * Sets a key that is a list of texts, such as "stop"; what it was set to before is no more.
    *
    * @param key a name, as {@link #describe()} tells them
    * @param values the texts
@@ -109,7 +109,10 @@ public final class Options extends OptionSetters implements AutoCloseable {
    */
   @Override
   public Options setList(String key, String... values) {
-    try (Options list = new Options().set(key, "[]")) {
+    if (values == null) {
+      return set(key, (String) null); // which is refused
+    }
+    try (Options list = new Options().setJson("{\"" + key + "\": []}")) {
       for (String value : values) {
         list.write(o -> check(GptqApi.gptq_options_add_string(o, key, value)));
       }

@@ -44,6 +44,8 @@ public class GenerationTest {
         String json = options.toJson();
         assertFails(ErrorCode.INVALID_ARGUMENT, "stop", () -> options.stop("a", ""));
         assertFails(ErrorCode.INVALID_ARGUMENT, "bits", () -> options.setList("bits", "a"));
+        assertFails(ErrorCode.INVALID_ARGUMENT, "device", () -> options.setList("device"));
+        assertFails(ErrorCode.INVALID_ARGUMENT, "", () -> options.stop((String[]) null));
         assertEquals(json, options.toJson());
         assertEquals("[]", new Options().stop().toJson().replaceAll(".*:\"|\"}", ""));
       }
