@@ -11,8 +11,8 @@ namespace {
 
 constexpr int64_t kChunkElements = 1 << 20;  // of a matrix on its way to or from the host
 constexpr int kBusyBlocks = 2;               // of attention on a processor
-constexpr int64_t kPacedRows =
-    512;  // of a product: what is ahead of the device must end within a cancel's 50 ms
+/// Of a product: what is ahead of the device must end within a cancel's 50 ms.
+constexpr int64_t kPacedRows = 512;
 
 class DeviceMemory final : public Memory {
  public:

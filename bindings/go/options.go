@@ -63,26 +63,27 @@ func (s *settings) setString(key, value string) error {
 // SetList is a setting by its key where that is a list of texts, as stop is; what it was set to before is no more.
 func SetList(key string, values ...string) Option {
 	return func(s *settings) error {
-		for _, text := range append([]string{key}, values...) {
-			if err := noNUL("option "+key, text); err != nil {
-				return err
-			}
+		list := []Option{FromJSON(fmt.Sprintf("{%q: []}", key))}
+		for _, value := range values {
+			list = append(list, addString(key, value))
 		}
-		var object string
-		err := withSettings([]Option{FromJSON(fmt.Sprintf("{%q: []}", key))}, func(pointer unsafe.Pointer) error {
-			for _, value := range values {
-				if _, err := check(func() int32 { return capi.Gptq_options_add_string(pointer, key, value) }); err != nil {
-					return err
-				}
-			}
-			text, err := take[byte](func(out *unsafe.Pointer) int32 { return capi.Gptq_options_get_json(pointer, out) })
-			object = string(text)
-			return err
-		})
+		object, err := ToJSON(list...)
 		if err != nil {
 			return err
 		}
 		return FromJSON(object)(s)
+	}
+}
+
+func addString(key, value string) Option {
+	return func(s *settings) error {
+		for _, text := range []string{key, value} {
+			if err := noNUL("option "+key, text); err != nil {
+				return err
+			}
+		}
+		_, err := check(func() int32 { return capi.Gptq_options_add_string(s.pointer, key, value) })
+		return err
 	}
 }
 

@@ -120,9 +120,9 @@ class Decoder {
     int64_t cols;
   };
   static std::vector<Part> parts(const Spec& spec);
-  size_t bytes_of(const Part& part) const;
+  size_t bytes_of(const Part& part, int64_t rows) const;
+  size_t bytes_of_all(int64_t rows) const;
   void make_room(int64_t rows);
-  size_t room_bytes() const;
   static DeltaParams delta_params(const Spec& spec, const LayerSpec& layer);  // without the layer's vectors
   static Matrix with(Matrix m, int64_t rows, int64_t cols) { return {m.data, rows, cols}; }
   static Matrix with_cols(Matrix m, int64_t cols) { return {m.data, m.rows, cols}; }

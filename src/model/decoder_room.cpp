@@ -57,34 +57,29 @@ uint64_t Decoder::workspace_bytes(const Spec& spec, int64_t rows, size_t element
   return bytes;
 }
 
-size_t Decoder::bytes_of(const Part& part) const {
-  return aligned(static_cast<size_t>(room_ * part.cols) * element_bytes_);
+size_t Decoder::bytes_of(const Part& part, int64_t rows) const {
+  return aligned(static_cast<size_t>(rows * part.cols) * element_bytes_);
+}
+
+size_t Decoder::bytes_of_all(int64_t rows) const {
+  size_t bytes = 0;
+  for (const Part& part : parts_) bytes += bytes_of(part, rows);
+  return bytes;
 }
 
 /// For batches of `rows`. The matrices have nothing in them if there was less; where there can't be more, they are as they were.
 /// Memory that is not the host's comes at once for the largest batch: a step there finds its matrices where the last had them.
 void Decoder::make_room(int64_t rows) {
   if (rows <= room_) return;
-  const int64_t before = room_;
-  room_ =
+  const int64_t room =
       stream_.in_host_memory() ? std::min(max_rows_, (rows + kFewRows - 1) / kFewRows * kFewRows) : max_rows_;
-  try {
-    workspace_ = stream_.allocate(room_bytes());
-  } catch (...) {
-    room_ = before;
-    throw;
-  }
-}
-
-size_t Decoder::room_bytes() const {
-  size_t bytes = 0;
-  for (const Part& part : parts_) bytes += bytes_of(part);
-  return bytes;
+  workspace_ = stream_.allocate(bytes_of_all(room));
+  room_ = room;
 }
 
 bool Decoder::may_rest() const {
   constexpr size_t kKept = size_t{1} << 20;  // bytes that are not worth to be asked for again
-  return stream_.in_host_memory() && room_ > kFewRows && room_bytes() > kKept;
+  return stream_.in_host_memory() && room_ > kFewRows && bytes_of_all(room_) > kKept;
 }
 
 void Decoder::rest() noexcept {
@@ -100,7 +95,7 @@ void Decoder::place_parts(int64_t rows) {
     Matrix& matrix = this->*part.matrix;
     matrix.data = place;
     matrix.rows = rows;
-    place += bytes_of(part);
+    place += bytes_of(part, room_);
   }
 }
 

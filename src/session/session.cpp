@@ -25,6 +25,16 @@ constexpr int64_t kMarkEvery = 64;
 /// Embeddings are often padded beyond the tokenizer's last id; such a token has no text.
 bool has_text(const Model& model, int32_t id) { return !model.tokenizer()->token_text(id).empty(); }
 
+/// Those of the texts that are one.
+std::vector<int32_t> special_tokens(const Model& model, std::span<const std::string> texts) {
+  std::vector<int32_t> ids;
+  for (const std::string& text : texts) {
+    const auto id = model.tokenizer()->token_id(text);
+    if (id && model.tokenizer()->is_special(*id)) ids.push_back(*id);
+  }
+  return ids;
+}
+
 }  // namespace
 
 std::string_view finish_reason_name(FinishReason reason) {
@@ -267,11 +277,7 @@ void Session::begin(const GenerationOptions& options, const Progress& progress) 
   if (!options.stop.empty() && !model_->has_tokenizer())
     throw Error(Status::unsupported, "texts to stop at, and the model's folder has no tokenizer");
   StopStrings stop(options.stop);
-  std::vector<int32_t> stop_ids;
-  for (const std::string& text : options.stop) {
-    const auto id = model_->tokenizer()->token_id(text);
-    if (id && model_->tokenizer()->is_special(*id)) stop_ids.push_back(*id);
-  }
+  std::vector<int32_t> stop_ids = special_tokens(*model_, options.stop);
   text_.clear();
   token_ = -1;
   finish_ = FinishReason::none;

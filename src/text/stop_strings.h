@@ -19,9 +19,9 @@ class StopStrings {
   struct Seen {
     std::string text;    // that is known not to be part of a stop string
     std::string held{};  // that may be the beginning of one
-    bool stopped =
-        false;  // one came: text is what was before it, and the rest of no use. Of several, that which was
-                // complete first, and of those the longest: however the text is cut
+    /// One came: text is what was before it, and the rest of no use. Of several, that which was complete first, and of those
+    /// the longest: however the text is cut.
+    bool stopped = false;
   };
   /// What is there, with what was held before, once `piece` has come; where no more does, nothing is held.
   Seen look(std::string_view piece, More more) const;
